@@ -1,0 +1,1 @@
+"""Iterative Neural Similarity Deflation: networks that solve a task in ways that earlier networks did not."""

@@ -1,0 +1,84 @@
+"""How the penalty is weighed against the task during a round: one multiplier per network and earlier round."""
+
+import math
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from insd.settings import Deflation
+
+
+class Schedule(Protocol):
+    """Gives the multipliers of an iteration, and learns from what it brought."""
+
+    def multipliers(self, progress: float) -> Float[Tensor, "network earlier"]:
+        """Multipliers at a share `progress` (0 to 1) of the iterations."""
+        ...
+
+    def update(self, task_loss: Float[Tensor, "network"], penalty: Float[Tensor, "network earlier"]) -> None:
+        """Take note of the task loss and the penalties of an iteration."""
+        ...
+
+
+class Constant:
+    """The paper's constant lambda (Qian & Pehlevan 2026), reached by a linear ramp after a start on the task alone."""
+
+    def __init__(self, settings: Deflation, networks: int, earlier: int):
+        self.settings = settings
+        self.shape = (networks, earlier)
+
+    def multipliers(self, progress: float) -> Float[Tensor, "network earlier"]:
+        since = progress - self.settings.task_only
+        share = float(since >= 0) if self.settings.ramp == 0 else min(max(since / self.settings.ramp, 0.0), 1.0)
+        return torch.full(self.shape, self.settings.multiplier * share)
+
+    def update(self, task_loss: Float[Tensor, "network"], penalty: Float[Tensor, "network earlier"]) -> None:
+        pass
+
+
+class Constrained:
+    """One multiplier per earlier round, moved so that each S is brought to its bound while the task keeps to its own.
+
+    After each iteration, with S_i the penalty towards earlier round i and L the smoothed task loss,
+
+        log mu_i += rate * clip((S_i - bound) / bound, -1, 1)   if L <= loss_bound,
+        log mu_i -= rate                                        otherwise,
+
+    within [`LEAST`, `multiplier_max`]. Gradient descent on the weights against ascent on the multipliers is the basic
+    differential multiplier method (Platt & Barr 1987); steps in the logarithm, and a multiplier that moves only by
+    whether a constraint is met, are those of GECO (Rezende & Viola 2018). That the task's bound comes first is ours:
+    no earlier round is traded against another, and none against the task.
+    """
+
+    LEAST = 0.03
+    SMOOTHING = 0.95
+
+    def __init__(self, settings: Deflation, loss_bound: float, networks: int, earlier: int):
+        self.settings = settings
+        self.loss_bound = loss_bound
+        self.logarithms = torch.full((networks, earlier), math.log(settings.multiplier))
+        self.loss = torch.ones(networks)
+        self.started = False
+
+    def multipliers(self, progress: float) -> Float[Tensor, "network earlier"]:
+        self.started = progress >= self.settings.task_only
+        return self.logarithms.exp() * float(self.started)
+
+    def update(self, task_loss: Float[Tensor, "network"], penalty: Float[Tensor, "network earlier"]) -> None:
+        self.loss = self.SMOOTHING * self.loss + (1 - self.SMOOTHING) * task_loss
+        if not self.started:
+            return
+        bound, rate = self.settings.bound, self.settings.multiplier_rate
+        direction = ((penalty.float() - bound) / bound).clamp(-1, 1)
+        direction[self.loss > self.loss_bound] = -1
+        least, most = math.log(self.LEAST), math.log(self.settings.multiplier_max)
+        self.logarithms = (self.logarithms + rate * direction).clamp(least, most)
+
+
+def make_schedule(settings: Deflation, loss_bound: float, networks: int, earlier: int) -> Schedule:
+    """The schedule that the settings name, for some networks with some earlier rounds."""
+    if settings.schedule == "constant":
+        return Constant(settings, networks, earlier)
+    return Constrained(settings, loss_bound, networks, earlier)

@@ -1,0 +1,1 @@
+"""Figures: one module each, from the files under results/ to matplotlib figures, in one theme."""

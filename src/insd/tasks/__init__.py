@@ -1,0 +1,14 @@
+"""The tasks, by the names that the config uses."""
+
+from insd.tasks.base import Task
+from insd.tasks.context_integration import ContextIntegration
+from insd.tasks.flip_flop import FlipFlop
+from insd.tasks.memory_pro import MemoryPro
+
+TASKS: dict[str, type[Task]] = {
+    "context_integration": ContextIntegration,
+    "flip_flop": FlipFlop,
+    "memory_pro": MemoryPro,
+}
+
+__all__ = ["TASKS", "Task"]

@@ -1,0 +1,97 @@
+"""Context-dependent integration: report the sign of the evidence stream that the context names, after a go cue."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+import xarray as xr
+
+from insd.tasks.base import Regimes, Task, response_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextIntegration(Task):
+    """Context-dependent integration after Mante et al. (2013, Nature 503:78).
+
+    Inputs: two evidence streams (coherence plus white noise during the stimulus), the context (one-hot, on
+    throughout) and fixation (1 until go). Output: silent until go, then the decision. Periods: fixation, stimulus,
+    delay, response, the last until the end of the trial.
+
+    Score: share of correct signs of the output averaged over the scored response, on the trials whose relevant
+    |coherence| is not in the smallest fifth.
+    """
+
+    fixation: tuple[float, float] = (0.1, 0.3)
+    """Shortest and longest fixation in s (ours; 0.1 s in the code of Dubreuil et al. 2022)."""
+    stimulus: tuple[float, float] = (0.8, 0.8)
+    """Shortest and longest stimulus in s (Dubreuil et al. 2022: 0.8 s; Mante et al. 2013: 0.75 s)."""
+    delay: tuple[float, float] = (0.1, 0.3)
+    """Shortest and longest delay in s (ours; 0.1 s in the code of Dubreuil et al. 2022)."""
+    response: float = 0.3
+    """Shortest response in s (ours); trials with shorter earlier periods have a longer one."""
+    grace: float = 0.1
+    """Time after go that is not scored, in s (Driscoll et al. 2024)."""
+    coherence: float = 0.4
+    """Coherences are uniform in [-coherence, coherence] (ours; the largest in the code of Dubreuil et al. 2022)."""
+    evidence_noise: float = 0.1
+    """Standard deviation of the evidence per step of 20 ms (the code of Dubreuil et al. 2022)."""
+    target: Literal["sign", "integral"] = "sign"
+    """Decision: the sign of the relevant coherence (ours), or its mean evidence over `coherence`, clipped to 1."""
+    regimes: Regimes = field(
+        default_factory=lambda: {
+            "noisy": {"evidence_noise": 0.8},
+            "long": {"stimulus": (1.6, 1.6)},
+            "noisy_long": {"evidence_noise": 0.8, "stimulus": (1.6, 1.6)},
+        }
+    )
+
+    score_name: ClassVar[str] = "sign accuracy"
+    criterion: ClassVar[float] = 0.95
+    chance: ClassVar[float] = 0.5
+
+    def _sample(self, n_trials: int, random: np.random.Generator) -> xr.Dataset:
+        stimulus_on = self.draw_steps(self.fixation, n_trials, random)
+        stimulus_off = stimulus_on + self.draw_steps(self.stimulus, n_trials, random)
+        go = stimulus_off + self.draw_steps(self.delay, n_trials, random)
+        longest = self.fixation[1] + self.stimulus[1] + self.delay[1] + self.response
+        time = np.arange(self.steps(longest))
+        context = random.integers(0, 2, n_trials)
+        coherences = random.uniform(-self.coherence, self.coherence, (n_trials, 2))
+
+        during = ((time >= stimulus_on) & (time < stimulus_off))[..., None]
+        evidence = coherences[:, None] + self.step_noise(self.evidence_noise) * random.standard_normal(
+            (n_trials, time.size, 2)
+        )
+        evidence = evidence * during
+        fixating = (time < go)[..., None]
+        cue = np.broadcast_to(np.eye(2)[context][:, None], evidence.shape)
+        inputs = np.concatenate([evidence, cue, fixating], axis=-1)
+
+        relevant = coherences[np.arange(n_trials), context]
+        if self.target == "sign":
+            decision = np.sign(relevant)
+        else:
+            shown = evidence[np.arange(n_trials), :, context].sum(1) / during[..., 0].sum(1)
+            decision = np.clip(shown / self.coherence, -1, 1)
+        targets = np.where(fixating, 0.0, decision[:, None, None])
+        scored = fixating | (time >= go + self.steps(self.grace))[..., None]
+        return self.dataset(
+            inputs,
+            targets,
+            scored,
+            ["evidence_1", "evidence_2", "context_1", "context_2", "fixation"],
+            ["decision"],
+            {
+                "context": context + 1,
+                "coherence_1": coherences[:, 0],
+                "coherence_2": coherences[:, 1],
+                "relevant_coherence": relevant,
+                "go_time": go[:, 0] * self.dt,
+            },
+        )
+
+    def score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray:
+        relevant = trials["relevant_coherence"].values
+        clear = np.abs(relevant) > np.quantile(np.abs(relevant), 0.2)
+        decision = response_mean(trials, outputs)[..., 0]
+        return (np.sign(decision) == np.sign(relevant))[..., clear].mean(-1)

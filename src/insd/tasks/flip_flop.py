@@ -1,0 +1,92 @@
+"""Flip-flop: each output holds the sign of the last pulse in its channel."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import xarray as xr
+
+from insd.tasks.base import Regimes, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlipFlop(Task):
+    """The 3-bit flip-flop after Sussillo & Barak (2013, Neural Computation 25:626).
+
+    Inputs: one channel per bit with sparse pulses of +1 or -1 and white noise. Outputs: the sign of each channel's
+    last pulse. Every channel starts with a pulse, so that no state is left undefined (ours). Not scored: a reaction
+    window after the onset of each pulse.
+
+    Score: share of scored outputs with the correct sign.
+    """
+
+    channels: int = 3
+    """Number of bits (Sussillo & Barak 2013)."""
+    duration: float = 1.8
+    """Length of a trial in s (ours)."""
+    pulse_rate: float = 3.0
+    """Rate of pulses per channel in 1/s while none is on (ours)."""
+    pulse_width: float = 0.06
+    """Width of a pulse in s (ours)."""
+    refractory: float = 0.1
+    """Least time from the onset of a pulse to that of the next in its channel, in s (ours)."""
+    reaction: float = 0.1
+    """Time from the onset of a pulse that is not scored, in s (ours; CtDB: four steps)."""
+    input_noise: float = 0.1
+    """Standard deviation of the inputs' noise per step of 20 ms (ours; CtDB: 0.15)."""
+    regimes: Regimes = field(
+        default_factory=lambda: {
+            "noisy": {"input_noise": 0.4},
+            "long": {"duration": 5.4, "pulse_rate": 0.6},
+            "noisy_long": {"input_noise": 0.4, "duration": 5.4, "pulse_rate": 0.6},
+        }
+    )
+
+    score_name: ClassVar[str] = "sign accuracy"
+    criterion: ClassVar[float] = 0.98
+    chance: ClassVar[float] = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.channels < 1:
+            raise ValueError(f"channels = {self.channels}: at least one channel is needed")
+        if not 0 < self.pulse_width <= self.refractory:
+            raise ValueError(
+                f"pulse_width = {self.pulse_width} s: must be positive and at most refractory = {self.refractory} s"
+            )
+
+    def _sample(self, n_trials: int, random: np.random.Generator) -> xr.Dataset:
+        time = np.arange(self.steps(self.duration))
+        refractory = self.steps(self.refractory)
+        # Onsets are sums of waiting times: as many as could fit into a trial are drawn, and later ones fall off.
+        most = 1 + time.size // refractory
+        waits = random.exponential(1 / (self.pulse_rate * self.dt), (n_trials, most, self.channels))
+        waits[:, 1:] += refractory
+        waits[:, 0] = 0
+        onsets = np.floor(waits.cumsum(1)).astype(int)
+        signs = random.choice([-1.0, 1.0], onsets.shape)
+
+        trial, pulse, channel = np.nonzero(onsets < time.size)
+        onset_sign = np.zeros((n_trials, time.size, self.channels))
+        onset_sign[trial, onsets[trial, pulse, channel], channel] = signs[trial, pulse, channel]
+        # The step of the last onset up to each time: a running maximum holds it.
+        last = np.maximum.accumulate(np.where(onset_sign != 0, time[:, None], 0), axis=1)
+        since = time[:, None] - last
+        held = np.take_along_axis(onset_sign, last, axis=1)
+
+        pulses = held * (since < self.steps(self.pulse_width))
+        inputs = pulses + self.step_noise(self.input_noise) * random.standard_normal(held.shape)
+        names = [str(index + 1) for index in range(self.channels)]
+        return self.dataset(
+            inputs,
+            held,
+            since >= self.steps(self.reaction),
+            [f"pulse_{name}" for name in names],
+            [f"bit_{name}" for name in names],
+            {f"final_bit_{name}": held[:, -1, index].astype(int) for index, name in enumerate(names)},
+        )
+
+    def score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray:
+        mask = trials["mask"].values
+        correct = np.sign(outputs) == trials["targets"].values
+        return (correct * mask).sum((-3, -2, -1)) / mask.sum()

@@ -1,0 +1,81 @@
+"""MemoryPro: remember an angle over a delay and report it after the go cue."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import xarray as xr
+
+from insd.tasks.base import Regimes, Task, response_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPro(Task):
+    """The delayed response with a circular variable after Yang et al. (2019) and Driscoll et al. (2024).
+
+    Inputs: fixation (1 until go) and the angle as (cos, sin) during the stimulus, each with white noise. Outputs:
+    fixation (1 until go) and, after go, the angle as (cos, sin). Periods: fixation, stimulus, delay, response, the
+    last until the end of the trial.
+
+    Score: median over trials of the absolute error, in degrees, of the angle of the output averaged over the scored
+    response.
+    """
+
+    fixation: tuple[float, float] = (0.1, 0.3)
+    """Shortest and longest time before the stimulus in s (ours; Driscoll et al. 2024: 0.3 to 0.7)."""
+    stimulus: tuple[float, float] = (0.2, 0.4)
+    """Shortest and longest stimulus in s (ours; Driscoll et al. 2024: 0.2 to 1.6)."""
+    delay: tuple[float, float] = (0.2, 0.8)
+    """Shortest and longest delay in s (ours; Driscoll et al. 2024: 0.2 to 1.6)."""
+    response: float = 0.3
+    """Shortest response in s (Driscoll et al. 2024: 0.3 to 0.7)."""
+    grace: float = 0.1
+    """Time after go that is not scored, in s (Driscoll et al. 2024)."""
+    input_noise: float = 0.1
+    """Standard deviation of the inputs' noise per step of 20 ms (ours; Driscoll et al. 2024: 0.316)."""
+    regimes: Regimes = field(
+        default_factory=lambda: {
+            "noisy": {"input_noise": 0.4},
+            "long": {"delay": (1.6, 2.4)},
+            "noisy_long": {"input_noise": 0.4, "delay": (1.6, 2.4)},
+        }
+    )
+
+    score_name: ClassVar[str] = "median angular error (deg)"
+    criterion: ClassVar[float] = 10.0
+    higher_is_better: ClassVar[bool] = False
+    chance: ClassVar[float] = 90.0
+
+    def _sample(self, n_trials: int, random: np.random.Generator) -> xr.Dataset:
+        stimulus_on = self.draw_steps(self.fixation, n_trials, random)
+        stimulus_off = stimulus_on + self.draw_steps(self.stimulus, n_trials, random)
+        go = stimulus_off + self.draw_steps(self.delay, n_trials, random)
+        longest = self.fixation[1] + self.stimulus[1] + self.delay[1] + self.response
+        time = np.arange(self.steps(longest))
+        angle = random.uniform(-np.pi, np.pi, n_trials)
+        direction = np.stack([np.cos(angle), np.sin(angle)], axis=-1)[:, None]
+
+        fixating = (time < go)[..., None]
+        shown = ((time >= stimulus_on) & (time < stimulus_off))[..., None]
+        inputs = np.concatenate([fixating, shown * direction], axis=-1)
+        inputs = inputs + self.step_noise(self.input_noise) * random.standard_normal(inputs.shape)
+        targets = np.concatenate([fixating, ~fixating * direction], axis=-1)
+        scored = fixating | (time >= go + self.steps(self.grace))[..., None]
+        return self.dataset(
+            inputs,
+            targets,
+            np.broadcast_to(scored, targets.shape),
+            ["fixation", "cos", "sin"],
+            ["fixation", "cos", "sin"],
+            {
+                "angle": angle,
+                "stimulus_time": stimulus_on[:, 0] * self.dt,
+                "delay_time": stimulus_off[:, 0] * self.dt,
+                "go_time": go[:, 0] * self.dt,
+            },
+        )
+
+    def score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray:
+        mean = response_mean(trials, outputs)
+        error = np.arctan2(mean[..., 2], mean[..., 1]) - trials["angle"].values
+        return np.median(np.abs(np.rad2deg((error + np.pi) % (2 * np.pi) - np.pi)), axis=-1)

@@ -1,0 +1,20 @@
+rule sample_trials:
+    """Sample the trials of a regime of a task."""
+    output:
+        trials="results/{task}/trials/{regime}.nc",
+    log:
+        "results/logs/sample_trials/{task}/{regime}.log",
+    benchmark:
+        "results/benchmarks/sample_trials/{task}/{regime}.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=10,
+    params:
+        parameters=task_parameters,
+        n_trials=n_trials,
+        code=code_fingerprint("insd.tasks"),
+    script:
+        "../scripts/sample_trials.py"

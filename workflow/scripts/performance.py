@@ -1,0 +1,20 @@
+"""Loss and score of all networks of a task in all its regimes."""
+
+from insd import datasets
+from insd.analysis.performance import performance
+from insd.analysis.rounds import read_rounds
+from insd.jobs import job
+from insd.provenance import attributes
+from insd.settings import make_task
+
+with job(snakemake.log[0]):
+    task = make_task(snakemake.wildcards.task, snakemake.params.parameters)
+    trials = {
+        regime: datasets.read(path, "trials")
+        for regime, path in zip(snakemake.params.regimes, snakemake.input.trials, strict=True)
+    }
+    rounds = read_rounds(snakemake.input.networks, snakemake.input.activities, snakemake.params.rounds, [])
+    result = performance(task, rounds, trials)
+    settings = {"parameters": snakemake.params.parameters, "rounds": snakemake.params.rounds}
+    result.attrs |= attributes(settings, "insd.analysis.performance")
+    datasets.write(result, snakemake.output.performance, "performance")

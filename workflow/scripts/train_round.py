@@ -1,0 +1,37 @@
+"""Train one round of a population, deflated against the earlier rounds of its seeds, and record its activity."""
+
+import torch
+
+from insd import datasets
+from insd.activity import join_earlier, record_activity
+from insd.jobs import job
+from insd.provenance import attributes
+from insd.settings import Recipe, make_task, seeds_of
+from insd.training import train_round
+
+torch.set_num_threads(snakemake.threads)
+task, population = snakemake.wildcards.task, snakemake.wildcards.population
+seeds, round_number = snakemake.wildcards.seeds, int(snakemake.wildcards.round)
+names = [(task, population, seed, round_number) for seed in seeds_of(seeds)]
+
+with job(snakemake.log[0]):
+    made_task = make_task(task, snakemake.params.parameters)
+    recipe = Recipe.model_validate(snakemake.params.recipe)
+    bank, test = (datasets.read(path, "trials") for path in (snakemake.input.bank, snakemake.input.test))
+    files = list(snakemake.input.earlier)
+    stored = [datasets.read(path, "activity", ["null_activity"]) for path in files]
+    earlier = join_earlier(stored, bank, files) if stored else None
+
+    network, history = train_round(made_task, bank, recipe, names, earlier)
+    activity = record_activity(network, made_task, bank, test, recipe.deflation)
+
+    settings = {
+        "task": {"name": task, "parameters": snakemake.params.parameters},
+        "recipe": snakemake.params.recipe,
+        "population": population,
+        "seeds": seeds,
+        "round": round_number,
+    }
+    for name, dataset in (("network", network), ("activity", activity), ("history", history)):
+        dataset.attrs |= attributes(settings, "insd.activity")
+        datasets.write(dataset, snakemake.output[name], name)
