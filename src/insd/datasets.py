@@ -80,8 +80,8 @@ CONTRACTS = {
         },
         # An attempt that ends early leaves the rest of its row empty.
         may_be_nan=frozenset(
-            ["task_loss", "held_out_loss", "held_out_score", "step_size", "gradient_norm"]
-            + ["penalty", "held_out_penalty", "multiplier"]
+            {"task_loss", "held_out_loss", "held_out_score", "step_size", "gradient_norm"}
+            | {"penalty", "held_out_penalty", "multiplier"}
         ),
     ),
     "predictivity": Contract(

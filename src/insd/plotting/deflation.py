@@ -76,13 +76,13 @@ def _null_r2(axes: Axes, grouped: list[tuple[str, str, pd.DataFrame]], predictiv
     chains = {rows["population"].iloc[0] for _, _, rows in grouped if rows["round"].iloc[0] > 0}
     members: dict[str, list[tuple[str, str, bool]]] = {}
     for name, colour, rows in grouped:
-        solved = rows["solved"].tolist()
+        solved_flags = rows["solved"].tolist()
         if rows["round"].iloc[0] > 0:
             references = _labels(rows.assign(round=0))
-            pairs[name] = list(zip(_labels(rows), references, [colour] * len(rows), solved, strict=True))
+            pairs[name] = list(zip(_labels(rows), references, [colour] * len(rows), solved_flags, strict=True))
         elif rows["population"].iloc[0] not in chains:
             kind = "standards" if is_standard(rows) else name
-            members.setdefault(kind, []).extend(zip(_labels(rows), [colour] * len(rows), solved, strict=True))
+            members.setdefault(kind, []).extend(zip(_labels(rows), [colour] * len(rows), solved_flags, strict=True))
     for kind, networks in members.items():
         pairs[kind] = [
             (label, other, colour, good)
