@@ -1,7 +1,7 @@
 """How the penalty is weighed against the task during a round: one multiplier per network and earlier round."""
 
 import math
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import torch
 from jaxtyping import Float
@@ -10,19 +10,19 @@ from torch import Tensor
 from insd.settings import Deflation
 
 
-class Schedule(Protocol):
+class Schedule(ABC):
     """Gives the multipliers of an iteration, and learns from what it brought."""
 
+    @abstractmethod
     def multipliers(self, progress: float) -> Float[Tensor, "network earlier"]:
         """Multipliers at a share `progress` (0 to 1) of the iterations."""
-        ...
 
+    @abstractmethod
     def update(self, task_loss: Float[Tensor, "network"], penalty: Float[Tensor, "network earlier"]) -> None:
         """Take note of the task loss and the penalties of an iteration."""
-        ...
 
 
-class Constant:
+class Constant(Schedule):
     """The paper's constant lambda (Qian & Pehlevan 2026), reached by a linear ramp after a start on the task alone."""
 
     def __init__(self, settings: Deflation, networks: int, earlier: int):
@@ -38,7 +38,7 @@ class Constant:
         pass
 
 
-class Constrained:
+class Constrained(Schedule):
     """One multiplier per earlier round, moved so that each S is brought to its bound while the task keeps to its own.
 
     After each iteration, with S_i the penalty towards earlier round i and L the smoothed task loss,

@@ -145,7 +145,7 @@ class Settings(Section):
     tasks: Annotated[dict[TaskName, TaskEntry], Field(min_length=1)]
     """The tasks, by name."""
     trials: Trials = Trials()
-    """How many trials are drawn."""
+    """How many trials are drawn for each task."""
     seeds_per_job: Count = 1
     """How many seeds one job trains side by side along the network axis."""
     defaults: Layer = Layer()

@@ -349,7 +349,7 @@ def _means(records: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
 
 def _better(task: Task, score: float, than: float) -> bool:
     """Whether a score beats another; anything beats one that is not a number."""
-    return math.isnan(than) or (score > than if task.higher_is_better else score < than)
+    return math.isnan(than) or bool(score > than if task.higher_is_better else score < than)
 
 
 def _clip(parameters: list[Tensor], largest: float) -> Float[Tensor, "network"]:

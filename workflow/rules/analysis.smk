@@ -52,9 +52,17 @@ rule performance:
 rule network_table:
     """One row per network of all tasks: how well it does, and how similar it is to the earlier ones of its chain."""
     input:
-        networks=[path for task in SETTINGS.tasks for path in round_files("network.nc", task)],
-        activities=[path for task in SETTINGS.tasks for path in round_files("activity.nc", task)],
-        predictivity=expand("results/{task}/analysis/predictivity.nc", task=SETTINGS.tasks),
+        networks=[
+            path for task in SETTINGS.tasks for path in round_files("network.nc", task)
+        ],
+        activities=[
+            path
+            for task in SETTINGS.tasks
+            for path in round_files("activity.nc", task)
+        ],
+        predictivity=expand(
+            "results/{task}/analysis/predictivity.nc", task=SETTINGS.tasks
+        ),
     output:
         table=TABLE,
     log:

@@ -40,14 +40,19 @@ def round_blocks():
 def round_files(name, task):
     """One file of every round of a task, in the order of `round_blocks`."""
     return [
-        f"{ROUND}/{name}".format(task=task, population=population, seeds=seeds, round=round_number)
+        f"{ROUND}/{name}".format(
+            task=task, population=population, seeds=seeds, round=round_number
+        )
         for population, seeds, round_number in round_blocks()
     ]
 
 
 def earlier_activity(wildcards):
     """The activity of all earlier rounds of the same seeds; nothing for round 0."""
-    return [f"{ROUND}/activity.nc".format(**{**wildcards, "round": k}) for k in range(int(wildcards.round))]
+    return [
+        f"{ROUND}/activity.nc".format(**{**wildcards, "round": k})
+        for k in range(int(wildcards.round))
+    ]
 
 
 def task_parameters(wildcards):
@@ -58,7 +63,9 @@ def task_parameters(wildcards):
 
 def evaluation_regimes(task):
     """The regimes that networks are evaluated in: `test` and every harder one."""
-    return [regime for regime in SETTINGS.task(task).regime_names() if regime != "train"]
+    return [
+        regime for regime in SETTINGS.task(task).regime_names() if regime != "train"
+    ]
 
 
 def regime_files(task):
@@ -68,32 +75,55 @@ def regime_files(task):
 
 def n_trials(wildcards):
     """How many trials a regime has."""
-    return SETTINGS.trials.train if wildcards.regime == "train" else SETTINGS.trials.evaluation
+    return (
+        SETTINGS.trials.train
+        if wildcards.regime == "train"
+        else SETTINGS.trials.evaluation
+    )
 
 
 def recipe(wildcards):
     """The resolved settings of a round."""
-    return SETTINGS.recipe(wildcards.task, wildcards.population, int(wildcards.round)).model_dump()
+    return SETTINGS.recipe(
+        wildcards.task, wildcards.population, int(wildcards.round)
+    ).model_dump()
 
 
 def training_minutes(wildcards, attempt):
     """Time limit of a round: what all its attempts may take at 20 iterations per second and network, and some more."""
-    training = SETTINGS.recipe(wildcards.task, wildcards.population, int(wildcards.round)).training
-    iterations = training.iterations * (training.restarts + 1) * len(seeds_of(wildcards.seeds))
+    training = SETTINGS.recipe(
+        wildcards.task, wildcards.population, int(wildcards.round)
+    ).training
+    iterations = (
+        training.iterations * (training.restarts + 1) * len(seeds_of(wildcards.seeds))
+    )
     return attempt * (10 + iterations // 1200)
 
 
 def all_rounds():
     """The files of all rounds of all tasks."""
     names = ("network.nc", "activity.nc", "history.nc")
-    return [path for task in SETTINGS.tasks for name in names for path in round_files(name, task)]
+    return [
+        path
+        for task in SETTINGS.tasks
+        for name in names
+        for path in round_files(name, task)
+    ]
 
 
 def all_analyses():
     """The analyses of all tasks."""
-    return expand("results/{task}/analysis/{name}.nc", task=SETTINGS.tasks, name=["predictivity", "performance"])
+    return expand(
+        "results/{task}/analysis/{name}.nc",
+        task=SETTINGS.tasks,
+        name=["predictivity", "performance"],
+    )
 
 
 def all_figures():
     """All figures in all formats."""
-    return expand("results/figures/deflation_{task}.{format}", task=SETTINGS.tasks, format=["svg", "pdf"])
+    return expand(
+        "results/figures/deflation_{task}.{format}",
+        task=SETTINGS.tasks,
+        format=["svg", "pdf"],
+    )

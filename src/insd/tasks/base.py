@@ -3,13 +3,17 @@
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
+from pydantic import Field
 
-Regimes = Mapping[str, Mapping[str, Any]]
+RegimesField = Annotated[
+    Mapping[str, Mapping[str, Any]],
+    Field(description="What each harder regime replaces, by name; `train` and `test` replace nothing."),
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,11 +24,9 @@ class Task(ABC):
     whether higher is better, and the score of a network that guesses (`chance`).
     """
 
-    dt: float = 0.02
-    """Time step in s (ours; Yang et al. 2019 and Dubreuil et al. 2022 use the same)."""
-
-    regimes: Regimes = dataclasses.field(default_factory=dict)
-    """Fields that a named regime replaces, by regime; `train` and `test` replace none."""
+    # Described here and not below, since only a class's own docstrings of fields reach the table of keys.
+    dt: Annotated[float, Field(description="Time step in s (ours; the same in Dubreuil et al. 2022).")] = 0.02
+    regimes: RegimesField = dataclasses.field(default_factory=dict)
 
     # Read by the settings: unknown parameters are refused, and the docstrings below fields describe them.
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "use_attribute_docstrings": True}
@@ -61,7 +63,7 @@ class Task(ABC):
                 f"regimes.{regime}: no field {', '.join(sorted(unknown))}; a regime may replace: "
                 f"{', '.join(sorted(fields))}"
             )
-        return dataclasses.replace(self, regimes={}, **{name: _tuple(value) for name, value in changes.items()})
+        return dataclasses.replace(self, regimes={}, **{name: _span(value) for name, value in changes.items()})
 
     def regime_names(self) -> list[str]:
         """All regimes that can be sampled, `train` and `test` first."""
@@ -83,9 +85,15 @@ class Task(ABC):
     def _sample(self, n_trials: int, random: np.random.Generator) -> xr.Dataset:
         """Trials of this very task (regimes already applied)."""
 
-    @abstractmethod
-    def score(self, trials: xr.Dataset, outputs: Float[np.ndarray, "*network trial time output"]) -> np.ndarray:
+    def score(
+        self, trials: xr.Dataset, outputs: Float[np.ndarray, "*network trial time output"]
+    ) -> Float[np.ndarray, "*network"]:
         """Score of outputs on trials that this task sampled, one number per network; unit as in `score_name`."""
+        return np.asarray(self._score(trials, outputs), dtype=np.float64)
+
+    @abstractmethod
+    def _score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray | np.floating:
+        """Score of outputs (..., trial, time, output), of shape (...)."""
 
     def solved(self, score: float) -> bool:
         """Whether a score on the regime `test` meets the criterion; never for a score that is not a number."""
@@ -137,5 +145,6 @@ def response_mean(
     return (outputs * weights).sum(-2) / weights.sum(-2)
 
 
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _span(value: Any) -> Any:
+    """A span of durations as the fields have it, where YAML gives a list."""
+    return tuple(float(end) for end in value) if isinstance(value, list) else value

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import xarray as xr
 
-from insd.tasks.base import Regimes, Task, response_mean
+from insd.tasks.base import RegimesField, Task, response_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class ContextIntegration(Task):
     """Standard deviation of the evidence per step of 20 ms (the code of Dubreuil et al. 2022)."""
     target: Literal["sign", "integral"] = "sign"
     """Decision: the sign of the relevant coherence (ours), or its mean evidence over `coherence`, clipped to 1."""
-    regimes: Regimes = field(
+    regimes: RegimesField = field(
         default_factory=lambda: {
             "noisy": {"evidence_noise": 0.8},
             "long": {"stimulus": (1.6, 1.6)},
@@ -90,7 +90,7 @@ class ContextIntegration(Task):
             },
         )
 
-    def score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray:
+    def _score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray | np.floating:
         relevant = trials["relevant_coherence"].values
         clear = np.abs(relevant) > np.quantile(np.abs(relevant), 0.2)
         decision = response_mean(trials, outputs)[..., 0]

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import xarray as xr
 
-from insd.tasks.base import Regimes, Task
+from insd.tasks.base import RegimesField, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class FlipFlop(Task):
     """Time from the onset of a pulse that is not scored, in s (ours; CtDB: four steps)."""
     input_noise: float = 0.1
     """Standard deviation of the inputs' noise per step of 20 ms (ours; CtDB: 0.15)."""
-    regimes: Regimes = field(
+    regimes: RegimesField = field(
         default_factory=lambda: {
             "noisy": {"input_noise": 0.4},
             "long": {"duration": 5.4, "pulse_rate": 0.6},
@@ -86,7 +86,7 @@ class FlipFlop(Task):
             {f"final_bit_{name}": held[:, -1, index].astype(int) for index, name in enumerate(names)},
         )
 
-    def score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray:
+    def _score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray | np.floating:
         mask = trials["mask"].values
         correct = np.sign(outputs) == trials["targets"].values
         return (correct * mask).sum((-3, -2, -1)) / mask.sum()

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import xarray as xr
 
-from insd.tasks.base import Regimes, Task, response_mean
+from insd.tasks.base import RegimesField, Task, response_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class MemoryPro(Task):
     """Time after go that is not scored, in s (Driscoll et al. 2024)."""
     input_noise: float = 0.1
     """Standard deviation of the inputs' noise per step of 20 ms (ours; Driscoll et al. 2024: 0.316)."""
-    regimes: Regimes = field(
+    regimes: RegimesField = field(
         default_factory=lambda: {
             "noisy": {"input_noise": 0.4},
             "long": {"delay": (1.6, 2.4)},
@@ -75,7 +75,7 @@ class MemoryPro(Task):
             },
         )
 
-    def score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray:
+    def _score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray | np.floating:
         mean = response_mean(trials, outputs)
         error = np.arctan2(mean[..., 2], mean[..., 1]) - trials["angle"].values
         return np.median(np.abs(np.rad2deg((error + np.pi) % (2 * np.pi) - np.pi)), axis=-1)

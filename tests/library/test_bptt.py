@@ -1,0 +1,85 @@
+"""The simulation against a plain NumPy Euler loop, its gradient against autograd."""
+
+import numpy as np
+import pytest
+import torch
+
+from insd.bptt import simulate
+
+NETWORKS, TIMES, TRIALS, INPUTS, UNITS, ALPHA = 2, 6, 3, 2, 5, 0.3
+
+
+def random_arguments(dtype=torch.float64):
+    def draw(*shape):
+        return torch.randn(*shape, dtype=dtype, requires_grad=True)
+
+    return (
+        draw(NETWORKS, TIMES, TRIALS, INPUTS),
+        draw(NETWORKS, UNITS, UNITS),
+        draw(NETWORKS, UNITS, INPUTS),
+        draw(NETWORKS, UNITS),
+        draw(NETWORKS, UNITS),
+        draw(NETWORKS, TIMES, TRIALS, UNITS),
+    )
+
+
+def plain_autograd(inputs, recurrent_weights, input_weights, bias, initial_state, noise, alpha):
+    state = initial_state[:, None].expand(NETWORKS, TRIALS, UNITS)
+    rates = []
+    for t in range(inputs.shape[1]):
+        drive = torch.tanh(state) @ recurrent_weights.mT + inputs[:, t] @ input_weights.mT + bias[:, None]
+        state = (1 - alpha) * state + alpha * drive + noise[:, t]
+        rates.append(torch.tanh(state))
+    return torch.stack(rates, 1)
+
+
+def test_equals_a_numpy_euler_loop():
+    inputs, recurrent, weights, bias, initial, noise = (a.detach().numpy() for a in random_arguments())
+    rates = simulate(*random_arguments_from(inputs, recurrent, weights, bias, initial, noise), ALPHA).numpy()
+    for network in range(NETWORKS):
+        for trial in range(TRIALS):
+            x = initial[network].copy()
+            for t in range(TIMES):
+                drive = -x + recurrent[network] @ np.tanh(x) + weights[network] @ inputs[network, t, trial]
+                x = x + ALPHA * (drive + bias[network]) + noise[network, t, trial]
+                np.testing.assert_allclose(rates[network, t, trial], np.tanh(x), atol=1e-12)
+
+
+def random_arguments_from(*arrays):
+    return tuple(torch.from_numpy(array) for array in arrays)
+
+
+def test_gradcheck_of_every_argument():
+    assert torch.autograd.gradcheck(lambda *a: simulate(*a, ALPHA), random_arguments())
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-11), (torch.float32, 2e-4)])
+def test_gradient_equals_plain_autograd(dtype, tolerance):
+    arguments = random_arguments(dtype)
+    weights = torch.randn(NETWORKS, TIMES, TRIALS, UNITS, dtype=dtype)
+    ours = torch.autograd.grad((simulate(*arguments, ALPHA) * weights).sum(), arguments)
+    plain = torch.autograd.grad((plain_autograd(*arguments, ALPHA) * weights).sum(), arguments)
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one, other, atol=tolerance, rtol=tolerance)
+
+
+def test_one_step_and_no_noise():
+    inputs, recurrent, weights, bias, initial, _ = random_arguments()
+    rates = simulate(inputs[:, :1], recurrent, weights, bias, initial, None, ALPHA)
+    silent = torch.zeros(NETWORKS, 1, TRIALS, UNITS, dtype=torch.float64)
+    torch.testing.assert_close(rates, plain_autograd(inputs[:, :1], recurrent, weights, bias, initial, silent, ALPHA))
+
+
+def test_networks_side_by_side_equal_each_alone():
+    arguments = [a.detach() for a in random_arguments()]
+    together = simulate(*arguments, ALPHA)
+    for network in range(NETWORKS):
+        alone = simulate(*(a[network : network + 1] for a in arguments), ALPHA)
+        torch.testing.assert_close(together[network : network + 1], alone, atol=1e-14, rtol=0)
+
+
+def test_shapes_are_checked():
+    arguments = list(random_arguments())
+    arguments[1] = arguments[1][:, :, :-1]
+    with pytest.raises(Exception, match="recurrent_weights"):
+        simulate(*arguments, ALPHA)

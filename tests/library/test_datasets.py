@@ -1,0 +1,80 @@
+"""Files that keep their contract, and files that are refused."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from insd.datasets import DatasetError, read, write
+
+
+def performance():
+    return xr.Dataset(
+        {"loss": (("network", "regime"), np.ones((2, 3))), "score": (("network", "regime"), np.zeros((2, 3)))},
+        coords={"network": ["a", "b"], "regime": ["test", "noisy", "long"]},
+        attrs={"settings": "{}"},
+    )
+
+
+def test_what_is_written_is_read(tmp_path):
+    write(performance(), tmp_path / "new/file.nc", "performance")
+    assert read(tmp_path / "new/file.nc", "performance").identical(performance())
+    assert list(read(tmp_path / "new/file.nc", "performance", ["loss"])) == ["loss"]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["file.nc"]
+
+
+def test_a_writer_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file.nc"
+    write(performance(), path, "performance")
+    before = path.read_bytes()
+
+    def full_disk(self, target, **_):
+        target.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write(performance() * 2, path, "performance")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a NetCDF file", None])
+def test_truncated_empty_and_foreign_files_are_refused_by_name(tmp_path, content):
+    path = tmp_path / "file.nc"
+    write(performance(), path, "performance")
+    path.write_bytes(path.read_bytes()[:3000] if content is None else content)
+    with pytest.raises(DatasetError, match=r"file.nc: truncated, empty or no NetCDF file .*; delete the file and run"):
+        read(path, "performance")
+
+
+def test_missing_files_are_refused_by_name(tmp_path):
+    with pytest.raises(DatasetError, match=r"none.nc: there is no such file; run the job that makes it"):
+        read(tmp_path / "none.nc", "performance")
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda d: d.drop_vars("score"), "lacks the variable 'score' of a performance file, which holds: loss, score"),
+        (lambda d: d.transpose(), r"'loss' has dimensions \(regime, network\), not \(network, regime\)"),
+        (lambda d: d.where(d["loss"] > 2), "'loss' holds values that are not finite"),
+    ],
+)
+def test_broken_contracts_are_refused_on_both_sides(tmp_path, spoil, message):
+    with pytest.raises(DatasetError, match=rf"file.nc: {message}"):
+        write(spoil(performance()), tmp_path / "file.nc", "performance")
+    spoil(performance()).to_netcdf(tmp_path / "file.nc")
+    with pytest.raises(DatasetError, match=rf"file.nc: {message}"):
+        read(tmp_path / "file.nc", "performance")
+
+
+def test_missing_attributes_are_refused(tmp_path):
+    trials = xr.Dataset(
+        {
+            name: (("trial", "time", end), np.zeros((1, 1, 1)))
+            for name, end in (("inputs", "input"), ("targets", "output"), ("mask", "output"))
+        },
+        attrs={"dt": 0.02},
+    )
+    with pytest.raises(DatasetError, match="lacks the attribute 'fingerprint' of a trials file"):
+        write(trials, tmp_path / "trials.nc", "trials")

@@ -1,0 +1,58 @@
+"""The two schedules of the multipliers."""
+
+import pytest
+import torch
+
+from insd.multipliers import make_schedule
+from insd.settings import Deflation
+
+
+def test_constant_without_ramp_is_the_papers_lambda_from_the_start():
+    settings = Deflation(schedule="constant", multiplier=0.7, task_only=0.0, ramp=0.0)
+    schedule = make_schedule(settings, 0.05, networks=2, earlier=3)
+    for progress in (0.0, 0.5, 1.0):
+        torch.testing.assert_close(schedule.multipliers(progress), torch.full((2, 3), 0.7))
+
+
+def test_constant_with_ramp():
+    settings = Deflation(schedule="constant", multiplier=2.0, task_only=0.1, ramp=0.4)
+    schedule = make_schedule(settings, 0.05, networks=1, earlier=1)
+    values = [schedule.multipliers(progress).item() for progress in (0.0, 0.1, 0.3, 0.5, 0.9)]
+    assert values == pytest.approx([0.0, 0.0, 1.0, 2.0, 2.0])
+
+
+def constrained(**settings):
+    settings = Deflation(schedule="constrained", task_only=0.0, multiplier=0.5, bound=0.1, **settings)
+    return make_schedule(settings, loss_bound=0.2, networks=1, earlier=2)
+
+
+def run(schedule, loss, penalties, iterations):
+    for iteration in range(iterations):
+        schedule.multipliers(iteration / iterations)
+        schedule.update(torch.tensor([loss]), torch.tensor([penalties], dtype=torch.float64))
+    return schedule.multipliers(1.0)[0]
+
+
+def test_constrained_moves_each_multiplier_by_its_own_constraint():
+    schedule = constrained()
+    run(schedule, 0.1, [0.1, 0.1], 100)  # the smoothed loss settles below its bound
+    before = schedule.multipliers(1.0)[0]
+    after = run(schedule, 0.1, [0.5, 0.02], 50)
+    assert after[0] > before[0] and after[1] < before[1]
+    # A far violation moves the logarithm by the full rate.
+    assert torch.log(after[0] / before[0]).item() == pytest.approx(50 * 0.01, rel=1e-4)
+
+
+def test_constrained_gives_way_to_the_task_and_keeps_to_its_range():
+    assert (run(constrained(), 0.9, [0.9, 0.9], 200) < 0.5).all()
+    schedule = constrained(multiplier_max=3.0)
+    assert run(schedule, 0.0, [1.0, 1.0], 2000).tolist() == pytest.approx([3.0, 3.0])
+    assert run(schedule, 0.9, [1.0, 1.0], 5000).tolist() == pytest.approx([schedule.LEAST] * 2)
+
+
+def test_constrained_starts_after_the_task():
+    settings = Deflation(task_only=0.5)
+    schedule = make_schedule(settings, 0.05, networks=1, earlier=1)
+    assert schedule.multipliers(0.4).item() == 0
+    schedule.update(torch.tensor([0.0]), torch.tensor([[1.0]], dtype=torch.float64))
+    assert schedule.multipliers(0.6).item() == pytest.approx(settings.multiplier)

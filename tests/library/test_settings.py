@@ -1,0 +1,165 @@
+"""Configs that work and configs that are refused, with the text of the refusal."""
+
+import copy
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from insd.settings import SettingsError, load, seeds_of
+
+ROOT = Path(__file__).parents[2]
+GOOD = {
+    "tasks": {"flip_flop": {}, "memory_pro": {}},
+    "defaults": {"training": {"iterations": 100}, "by_task": {"memory_pro": {"training": {"iterations": 200}}}},
+    "populations": {
+        "standard": {"seeds": 5},
+        "insd": {
+            "seeds": 3,
+            "rounds": 3,
+            "network": {"gain": 0.5},
+            "alternatives": {
+                "network": {"gain": 1.5},
+                "by_task": {"flip_flop": {"deflation": {"multiplier": 0.2}}},
+            },
+        },
+    },
+}
+
+
+def changed(path, value):
+    config = copy.deepcopy(GOOD)
+    place = config
+    *parents, last = path.split("/")
+    for key in parents:
+        place = place.setdefault(key, {})
+    place[last] = value
+    return config
+
+
+def test_recipes_resolve_in_layers():
+    settings = load(GOOD)
+    assert settings.recipe("flip_flop", "insd", 0).training.iterations == 100
+    assert settings.recipe("memory_pro", "insd", 0).training.iterations == 200
+    assert settings.recipe("flip_flop", "insd", 0).network.gain == 0.5
+    assert settings.recipe("flip_flop", "insd", 2).network.gain == 1.5
+    assert settings.recipe("flip_flop", "insd", 1).deflation.multiplier == 0.2
+    default = load({**GOOD, "defaults": {}}).recipe("memory_pro", "standard", 0)
+    assert settings.recipe("memory_pro", "insd", 1).deflation == default.deflation
+
+
+def test_seed_blocks():
+    assert load(GOOD).seed_blocks("standard") == ["0", "1", "2", "3", "4"]
+    assert load(changed("seeds_per_job", 2)).seed_blocks("standard") == ["0-1", "2-3", "4"]
+    assert seeds_of("2-4") == [2, 3, 4]
+    assert seeds_of("7") == [7]
+
+
+def test_task_parameters_reach_the_task():
+    settings = load(changed("tasks/memory_pro/parameters", {"delay": [0.5, 1], "regimes": {"x": {"delay": [1, 2]}}}))
+    assert settings.task("memory_pro").delay == (0.5, 1.0)
+    assert settings.task("memory_pro").in_regime("x").delay == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "path, value, message",
+    [
+        ("sees", 1, "sees: unknown key; known here: tasks, trials, seeds_per_job, defaults, populations"),
+        ("populations/insd/round", 2, "populations.insd.round: unknown key; known here: network, training"),
+        ("populations/insd/network/unit", 2, "populations.insd.network.unit: unknown key; known here: units, gain"),
+        ("populations/insd/rounds", 0, "populations.insd.rounds = 0: input should be greater than or equal to 1"),
+        ("populations/insd/rounds", 1.5, "populations.insd.rounds = 1.5: input should be a valid integer"),
+        ("populations/insd/seeds", None, "populations.insd.seeds = None: input should be a valid integer"),
+        ("populations/new", {}, "populations.new.seeds: this key is required"),
+        ("populations", {}, "populations = {}: dictionary should have at least 1 item"),
+        ("populations", None, "populations = None: input should be an object"),
+        ("populations/a b", {"seeds": 1}, "populations.a b = 'a b': string should match pattern"),
+        ("defaults/training/step_size", "1e-3", "'1e-3': input should be a valid number (YAML reads 1e-3 as text"),
+        ("defaults/training/step_size", -1.0, "defaults.training.step_size = -1.0: input should be greater than 0"),
+        ("defaults/network/gain", True, "defaults.network.gain = True: input should be a valid number"),
+        ("defaults/deflation/schedule", "soft", "= 'soft': input should be 'constant' or 'constrained'"),
+        (
+            "defaults/by_task/flipflop",
+            {},
+            "defaults.by_task.flipflop: the config has no such task; its tasks are: flip",
+        ),
+        ("tasks/flipflop", {}, "tasks.flipflop: there is no such task; choose from: context_integration, flip_flop"),
+        ("tasks/flip_flop/parameters", {"noise": 1.0}, "tasks.flip_flop.parameters.noise: unknown key; known here: dt"),
+        ("tasks/flip_flop/parameters", {"duration": "x"}, "flip_flop.parameters.duration = 'x': input should be a val"),
+        ("tasks/flip_flop/parameters", {"duration": -1.0}, "flip_flop.parameters.duration = -1.0: must not be negativ"),
+        ("tasks/memory_pro/parameters", {"delay": [2, 1]}, "delay = (2.0, 1.0): needs 0 <= shortest <= longest"),
+        (
+            "tasks/memory_pro/parameters",
+            {"regimes": {"hard": {"nose": 1}}},
+            "tasks.memory_pro.parameters.regimes.hard.nose: unknown key; known here: dt",
+        ),
+        (
+            "defaults/network/units",
+            3,
+            "task flip_flop, round 0: network.units = 3: the task's 3 output(s) leave no null",
+        ),
+        (
+            "populations/insd/alternatives/network/tau",
+            0.01,
+            "round 1: network.tau = 0.01 is shorter than the task's dt",
+        ),
+        (
+            "trials/train",
+            300,
+            "training.validation_trials = 256 and training.batch_size = 64 need more than trials.trai",
+        ),
+        ("defaults/deflation/task_only", 0.6, "deflation.task_only = 0.6 and deflation.ramp = 0.6 are shares"),
+    ],
+)
+def test_bad_configs_are_refused_with_key_value_and_choices(path, value, message):
+    with pytest.raises(SettingsError) as refusal:
+        load(changed(path, value))
+    assert message in str(refusal.value)
+
+
+def test_all_problems_are_listed_at_once():
+    config = changed("populations/insd/rounds", 0)
+    config["populations"]["standard"]["seeds"] = "x"
+    with pytest.raises(SettingsError) as refusal:
+        load(config)
+    assert str(refusal.value).count("\n  - ") == 2
+
+
+def test_unknown_names_are_refused_with_the_choices():
+    settings = load(GOOD)
+    with pytest.raises(
+        SettingsError, match="population 'std' is not in the config; its populations are: standard, insd"
+    ):
+        settings.recipe("flip_flop", "std", 0)
+    with pytest.raises(SettingsError, match="task 'x' is not in the config; its tasks are: flip_flop, memory_pro"):
+        settings.task("x")
+
+
+def deep_merge(base, overlay):
+    for key, value in overlay.items():
+        base[key] = deep_merge(base.get(key, {}), value) if isinstance(value, dict) else value
+    return base
+
+
+@pytest.mark.parametrize("overlay", [None, "demo", "smoke"])
+def test_the_configs_that_are_shipped_load(overlay):
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    if overlay:
+        deep_merge(config, yaml.safe_load((ROOT / f"config/{overlay}.yaml").read_text()))
+    settings = load(config)
+    assert list(settings.tasks) == ["context_integration", "flip_flop", "memory_pro"]
+    if overlay is None:
+        standards = [name for name in settings.populations if name.startswith("standard")]
+        gains = [settings.recipe("flip_flop", name, 0).network.gain for name in standards]
+        assert gains == [0.01, 0.5, 1.0, 1.5]
+        assert {settings.population(name).seeds for name in standards} == {10}
+        assert (settings.population("insd").seeds, settings.population("insd").rounds) == (5, 3)
+
+
+def test_schema_and_table_of_keys_are_current():
+    sys.path.insert(0, str(ROOT / "workflow/schemas"))
+    import generate  # noqa: PLC0415 - not on the path before
+
+    assert generate.SCHEMA.read_text() == generate.schema(), "run `make schema`"
+    assert generate.README.read_text() == generate.readme(), "run `make schema`"

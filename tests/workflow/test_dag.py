@@ -1,0 +1,67 @@
+"""The workflow without training: its jobs, its targets, its lint."""
+
+import re
+
+import pytest
+from conftest import snakemake
+
+SMOKE = ("--configfile", "config/smoke.yaml")
+
+
+def job_counts(output):
+    """The table of job counts that a dry-run prints."""
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
+
+
+def test_the_papers_grid(checkout):
+    result = snakemake(checkout, "-n", "--quiet", "rules")
+    assert result.returncode == 0, result.stdout
+    assert job_counts(snakemake(checkout, "-n").stdout) == {
+        "sample_trials": 3 * 5,
+        "train_round": 3 * (4 * 10 + 5 + 5 * 3),
+        "predictivity": 3,
+        "performance": 3,
+        "network_table": 1,
+        "figure_deflation": 3,
+        "all": 1,
+        "total": 15 + 180 + 10 + 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "target, rules",
+    [
+        ("rounds", {"sample_trials", "train_round", "rounds"}),
+        ("analysis", {"sample_trials", "train_round", "predictivity", "performance", "network_table", "analysis"}),
+        ("figures", {"sample_trials", "train_round", "predictivity", "network_table", "figure_deflation", "figures"}),
+    ],
+)
+def test_named_targets(checkout, target, rules):
+    counts = job_counts(snakemake(checkout, target, "-n", *SMOKE).stdout)
+    assert set(counts) - {"total"} == rules
+    # Seeds 0 and 1 in one job: 4 standard populations, 1 untrained, and 3 rounds of deflation, for 3 tasks.
+    assert counts["train_round"] == 3 * (4 + 1 + 3)
+
+
+def test_a_round_reads_the_activity_of_all_earlier_rounds_of_its_seeds(checkout):
+    target = "results/flip_flop/insd/seeds-3/round-2/network.nc"
+    jobs = snakemake(checkout, target, "-n").stdout.split("rule train_round:")[1:]
+    inputs = [re.search(r"input: (.*)", job).group(1) for job in jobs]
+    earlier = {len(found): found for found in (re.findall(r"results/\S+activity.nc", line) for line in inputs)}
+    folder = "results/flip_flop/insd/seeds-3"
+    assert earlier[0] == []
+    assert earlier[1] == [f"{folder}/round-0/activity.nc"]
+    assert earlier[2] == [f"{folder}/round-0/activity.nc", f"{folder}/round-1/activity.nc"]
+
+
+def test_lint_and_rulegraph(checkout):
+    lint = snakemake(checkout, "--lint")
+    assert lint.returncode == 0, lint.stdout
+    graph = snakemake(checkout, "--rulegraph", "mermaid-js", *SMOKE)
+    assert graph.returncode == 0, graph.stdout
+    assert "flowchart" in graph.stdout and "train_round" in graph.stdout
+
+
+def test_nothing_is_written_while_the_workflow_is_read(checkout):
+    snakemake(checkout, "-n")
+    assert not (checkout / "results").exists()
