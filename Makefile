@@ -1,8 +1,9 @@
-# make paper   set up, and reproduce the paper's grid
-# make demo    set up, and run the small grid of config/demo.yaml
-# make test    set up, and run the tests
-# make lint    set up, and check format, lint, types and the workflow
-# make schema  write the config's schema and table of keys anew, after a change in src/insd/settings.py
+# make paper	set up, and reproduce the paper's grid
+# make demo	set up, and run the small grid of config/demo.yaml
+# make test	set up, and run the tests
+# make lint	set up, and check format, lint, types and the workflow
+# make results	copy the table of the paper's grid into the documentation
+# make schema	write the config's schema and table of keys anew, after a change in src/insd/settings.py
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= all
@@ -10,7 +11,7 @@ CORES ?= all
 SNAKEFMT := snakefmt==2.1.0
 WORKFLOW := Snakefile workflow/rules
 
-.PHONY: paper demo test lint schema
+.PHONY: paper demo test lint schema results
 paper: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete
 
@@ -26,6 +27,9 @@ lint: .venv/installed .venv-format/installed
 	.venv-format/bin/snakefmt --check $(WORKFLOW)
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
+
+results: paper
+	cp results/tables/summary.md docs/results.md
 
 schema: .venv/installed
 	$(BIN)/python workflow/schemas/generate.py

@@ -20,13 +20,16 @@ include: "workflow/rules/analysis.smk"
 include: "workflow/rules/figures.smk"
 
 
-# Targets
+# Targets. `all` names every file, so that one that was deleted is made again even if what was made of it is there.
 rule all:
     default_target: True
     input:
-        all_figures(),
+        all_trials(),
+        all_rounds(),
         all_analyses(),
         TABLE,
+        SUMMARY,
+        all_figures(),
 
 
 rule rounds:
@@ -38,6 +41,7 @@ rule analysis:
     input:
         all_analyses(),
         TABLE,
+        SUMMARY,
 
 
 rule figures:

@@ -75,6 +75,16 @@ def test_the_table_has_a_row_for_every_network(finished):
     assert row["r2_null_max_to_earlier"] == pytest.approx(float(r2.max()), abs=1e-5)
 
 
+def test_the_summary_counts_what_the_table_has(finished):
+    page = (finished / "results/tables/summary.md").read_text()
+    assert "|  | context_integration | flip_flop | memory_pro |" in page
+    assert "| standard networks solved | 0 of 5 | 0 of 5 | 0 of 5 |" in page
+    assert "| alternatives solved | 0 of 4 | 0 of 4 | 0 of 4 |" in page
+    table = pd.read_csv(finished / "results/tables/networks.csv")
+    values = table.query("task == 'flip_flop' and round > 0")["r2_null_to_reference"]
+    assert f"{values.median():.3f} ({values.min():.3f} to {values.max():.3f})" in page
+
+
 def test_the_regime_test_reproduces_the_stored_score(finished):
     performance = read(finished / "results/memory_pro/analysis/performance.nc", "performance")
     activity = read(round_file(finished, "activity", "memory_pro", number=1), "activity")

@@ -1,9 +1,11 @@
 """The workflow without training: its jobs, its targets, its lint."""
 
 import re
+import tomllib
 
 import pytest
-from conftest import snakemake
+import yaml
+from conftest import ROOT, snakemake
 
 SMOKE = ("--configfile", "config/smoke.yaml")
 
@@ -22,9 +24,10 @@ def test_the_papers_grid(checkout):
         "predictivity": 3,
         "performance": 3,
         "network_table": 1,
+        "summary": 1,
         "figure_deflation": 3,
         "all": 1,
-        "total": 15 + 180 + 10 + 1,
+        "total": 15 + 180 + 11 + 1,
     }
 
 
@@ -32,7 +35,10 @@ def test_the_papers_grid(checkout):
     "target, rules",
     [
         ("rounds", {"sample_trials", "train_round", "rounds"}),
-        ("analysis", {"sample_trials", "train_round", "predictivity", "performance", "network_table", "analysis"}),
+        (
+            "analysis",
+            {"sample_trials", "train_round", "predictivity", "performance", "network_table", "summary", "analysis"},
+        ),
         ("figures", {"sample_trials", "train_round", "predictivity", "network_table", "figure_deflation", "figures"}),
     ],
 )
@@ -65,3 +71,14 @@ def test_lint_and_rulegraph(checkout):
 def test_nothing_is_written_while_the_workflow_is_read(checkout):
     snakemake(checkout, "-n")
     assert not (checkout / "results").exists()
+
+
+def test_the_conda_environment_has_the_versions_that_are_tested():
+    lines = (ROOT / "envs/constraints.txt").read_text().lower().splitlines()
+    pins = dict(line.split("==") for line in lines if "==" in line)
+    conda = yaml.safe_load((ROOT / "envs/insd.yaml").read_text())["dependencies"][-1]["pip"]
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert dict(line.split("==") for line in conda) == {
+        name: pins[name] for name in (re.split("[<>=]", line)[0] for line in needed)
+    }
+    assert pins["torch"] == "2.13.0"

@@ -81,3 +81,30 @@ rule network_table:
         code=code_fingerprint("insd.analysis.table"),
     script:
         "../scripts/network_table.py"
+
+
+rule summary:
+    """What the grid shows, in one table: solved networks, predictivity and its baselines."""
+    input:
+        table=TABLE,
+        predictivity=expand(
+            "results/{task}/analysis/predictivity.nc", task=SETTINGS.tasks
+        ),
+    output:
+        page=SUMMARY,
+    log:
+        "results/logs/summary/all.log",
+    benchmark:
+        "results/benchmarks/summary/all.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=5,
+    params:
+        tasks=list(SETTINGS.tasks),
+        config=config,
+        code=code_fingerprint("insd.analysis.summary"),
+    script:
+        "../scripts/summary.py"

@@ -16,6 +16,7 @@ except SettingsError as error:
     raise WorkflowError(str(error))
 
 TABLE = "results/tables/networks.csv"
+SUMMARY = "results/tables/summary.md"
 ROUND = "results/{task}/{population}/seeds-{seeds}/round-{round}"
 
 
@@ -98,6 +99,15 @@ def training_minutes(wildcards, attempt):
         training.iterations * (training.restarts + 1) * len(seeds_of(wildcards.seeds))
     )
     return attempt * (10 + iterations // 1200)
+
+
+def all_trials():
+    """The trials of all regimes of all tasks."""
+    return [
+        path
+        for task in SETTINGS.tasks
+        for path in [f"results/{task}/trials/train.nc", *regime_files(task)]
+    ]
 
 
 def all_rounds():

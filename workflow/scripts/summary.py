@@ -1,0 +1,25 @@
+"""What the grid shows, as a page of Markdown."""
+
+import datetime
+import os
+import platform
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from insd import datasets
+from insd.analysis.summary import page, summary
+from insd.jobs import job
+from insd.provenance import attributes
+
+with job(snakemake.log[0]):
+    files = zip(snakemake.params.tasks, snakemake.input.predictivity, strict=True)
+    predictivity = {task: datasets.read(path, "predictivity") for task, path in files}
+    statements = summary(pd.read_csv(snakemake.input.table), predictivity)
+    made = attributes({}, "insd.analysis.summary")
+    versions = [f"{name} {made[f'{name}_version']}" for name in ("insd", "torch", "numpy", "python")]
+    made_with = f"{', '.join(versions)}, commit {made['git_commit']}, {os.cpu_count()} cores, {platform.machine()}"
+    config = yaml.safe_dump(snakemake.params.config, sort_keys=False, allow_unicode=True)
+    text = page(statements, config, datetime.date.today().isoformat(), made_with)
+    Path(snakemake.output.page).write_text(text)
