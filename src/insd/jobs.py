@@ -1,5 +1,6 @@
 """What every job of the workflow does around its one call: a log, and errors in one message."""
 
+import ctypes
 import logging
 import sys
 import traceback
@@ -8,6 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from insd.errors import InsdError
+
+
+def reuse_freed_memory() -> None:
+    """Let this process keep the memory that it frees, where the C library is glibc.
+
+    By default blocks of megabytes, such as the activity of a batch, go back to the system when freed, and are taken
+    and cleared anew, page by page, in every iteration: a quarter of the time of training on a CPU.
+    """
+    allocator = ctypes.CDLL(None)
+    if hasattr(allocator, "mallopt"):
+        trim_threshold, mmap_threshold = -1, -3
+        allocator.mallopt(trim_threshold, 1 << 30)
+        allocator.mallopt(mmap_threshold, 1 << 30)
 
 
 @contextmanager

@@ -22,6 +22,24 @@ def test_what_is_written_is_read(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["file.nc"]
 
 
+def test_activity_is_rounded_to_four_decimals_and_smaller(tmp_path):
+    rates = np.tanh(np.random.default_rng(0).standard_normal((1, 50, 40, 30))).astype(np.float32)
+    activity = xr.Dataset(
+        {
+            "rates": (("seed", "trial", "time", "unit"), rates),
+            "outputs": (("seed", "trial", "time", "output"), rates[..., :2]),
+            "null_activity": (("seed", "bank_trial", "bank_time", "component"), rates[..., :5]),
+            **{name: ("seed", [1.0]) for name in ("test_loss", "score", "solved")},
+        },
+        attrs={"bank_fingerprint": "b", "test_fingerprint": "t"},
+    )
+    write(activity, tmp_path / "file.nc", "activity")
+    stored = read(tmp_path / "file.nc", "activity")
+    assert stored["rates"].dtype == np.float32
+    assert 0 < float(np.abs(stored["rates"] - activity["rates"]).max()) <= 0.5e-4
+    assert (tmp_path / "file.nc").stat().st_size < 0.7 * activity.nbytes
+
+
 def test_a_writer_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file.nc"
     write(performance(), path, "performance")

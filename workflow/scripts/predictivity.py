@@ -17,6 +17,7 @@ with job(snakemake.log[0]):
             label = network_label(current.population, int(seed), current.round_number)
             rates = current.activity["rates"].sel(seed=seed).values
             bases[label] = network_bases(rates, current.network["output_weights"].sel(seed=seed).values)
-    result = predictivity_matrix(bases, random_seed("shuffle", task))
-    result.attrs |= attributes({"rounds": snakemake.params.rounds}, "insd.analysis.similarity")
+    seed = random_seed("shuffle", task)
+    result = predictivity_matrix(bases, seed)
+    result.attrs |= attributes({"rounds": snakemake.params.rounds}, "insd.analysis.similarity", seed=str(seed))
     datasets.write(result, snakemake.output.predictivity, "predictivity")

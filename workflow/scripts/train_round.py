@@ -4,12 +4,13 @@ import torch
 
 from insd import datasets
 from insd.activity import join_earlier, record_activity
-from insd.jobs import job
+from insd.jobs import job, reuse_freed_memory
 from insd.provenance import attributes
 from insd.settings import Recipe, make_task, seeds_of
 from insd.training import train_round
 
 torch.set_num_threads(snakemake.threads)
+reuse_freed_memory()
 task, population = snakemake.wildcards.task, snakemake.wildcards.population
 seeds, round_number = snakemake.wildcards.seeds, int(snakemake.wildcards.round)
 names = [(task, population, seed, round_number) for seed in seeds_of(seeds)]
@@ -33,5 +34,5 @@ with job(snakemake.log[0]):
         "round": round_number,
     }
     for name, dataset in (("network", network), ("activity", activity), ("history", history)):
-        dataset.attrs |= attributes(settings, "insd.activity")
+        dataset.attrs |= attributes(settings, "insd.activity", seed=seeds)
         datasets.write(dataset, snakemake.output[name], name)
