@@ -9,8 +9,8 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from insd.datasets import DatasetError
-from insd.networks import DIMENSIONS, RateRNN
+from insd.datasets import WEIGHTS, DatasetError
+from insd.networks import RateRNN
 from insd.predictivity import null_projector_array, principal_components
 from insd.settings import Deflation
 from insd.tasks import Task
@@ -22,7 +22,7 @@ CHUNK = 512
 
 def simulate_trials(network: xr.Dataset, trials: xr.Dataset) -> tuple[Tensor, Tensor]:
     """Noise-free rates (seed, trial, time, unit) and outputs (seed, trial, time, output) of a `network.nc`."""
-    weights = {name: torch.from_numpy(network[name].values) for name in DIMENSIONS}
+    weights = {name: torch.from_numpy(network[name].values) for name in WEIGHTS}
     networks = RateRNN(weights, trials.attrs["dt"] / network.attrs["tau"], recurrent_noise=0.0)
     inputs = Bank.from_trials(trials).inputs.expand(network.sizes["seed"], -1, -1, -1)
     rates, outputs = [], []

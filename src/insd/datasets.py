@@ -37,6 +37,16 @@ class Contract:
     """Large variables, stored with `DECIMALS` decimals and compressed."""
 
 
+WEIGHTS = {
+    "recurrent_weights": ("seed", "unit", "unit_from"),
+    "input_weights": ("seed", "unit", "input"),
+    "output_weights": ("seed", "output", "unit"),
+    "bias": ("seed", "unit"),
+    "output_bias": ("seed", "output"),
+    "initial_state": ("seed", "unit"),
+}
+"""The weights of a network by name, with their dimensions."""
+
 CONTRACTS = {
     "trials": Contract(
         {
@@ -48,12 +58,7 @@ CONTRACTS = {
     ),
     "network": Contract(
         {
-            "recurrent_weights": ("seed", "unit", "unit_from"),
-            "input_weights": ("seed", "unit", "input"),
-            "output_weights": ("seed", "output", "unit"),
-            "bias": ("seed", "unit"),
-            "output_bias": ("seed", "output"),
-            "initial_state": ("seed", "unit"),
+            **WEIGHTS,
             "restarts": ("seed",),
         },
         attributes=("dt", "tau", "nonlinearity", "settings"),

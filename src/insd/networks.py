@@ -8,16 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from insd.bptt import simulate
-
-DIMENSIONS = {
-    "recurrent_weights": ("seed", "unit", "unit_from"),
-    "input_weights": ("seed", "unit", "input"),
-    "output_weights": ("seed", "output", "unit"),
-    "bias": ("seed", "unit"),
-    "output_bias": ("seed", "output"),
-    "initial_state": ("seed", "unit"),
-}
-"""The weights of networks by name, with the dimensions that files give them."""
+from insd.datasets import WEIGHTS
 
 
 class RateRNN(torch.nn.Module):
@@ -42,9 +33,9 @@ class RateRNN(torch.nn.Module):
 
     def __init__(self, weights: dict[str, Tensor], alpha: float, recurrent_noise: float):
         super().__init__()
-        if missing := set(DIMENSIONS) - set(weights):
-            raise ValueError(f"weights lack {sorted(missing)}; a network needs {list(DIMENSIONS)}")
-        for name in DIMENSIONS:
+        if missing := set(WEIGHTS) - set(weights):
+            raise ValueError(f"weights lack {sorted(missing)}; a network needs {list(WEIGHTS)}")
+        for name in WEIGHTS:
             self.register_parameter(name, torch.nn.Parameter(weights[name]))
         self.alpha = alpha
         self.recurrent_noise = recurrent_noise
@@ -114,4 +105,4 @@ class RateRNN(torch.nn.Module):
 
     def weights(self) -> dict[str, Tensor]:
         """Copies of all weights by name, detached."""
-        return {name: getattr(self, name).detach().clone() for name in DIMENSIONS}
+        return {name: getattr(self, name).detach().clone() for name in WEIGHTS}

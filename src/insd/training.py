@@ -13,9 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
+from insd.datasets import WEIGHTS
 from insd.errors import InsdError
 from insd.multipliers import make_schedule
-from insd.networks import DIMENSIONS, RateRNN
+from insd.networks import RateRNN
 from insd.predictivity import deflation_penalty
 from insd.provenance import random_seed
 from insd.settings import Recipe
@@ -140,8 +141,7 @@ def train_round(
         )
     seeds = {"seed": [int(name[2]) for name in names]}
     trained = xr.Dataset(
-        {name: (DIMENSIONS[name], values.numpy()) for name, values in weights.items()}
-        | {"restarts": ("seed", restarts)},
+        {name: (WEIGHTS[name], values.numpy()) for name, values in weights.items()} | {"restarts": ("seed", restarts)},
         coords=seeds | {"input": bank["input"], "output": bank["output"]},
         attrs={"dt": bank.attrs["dt"], "tau": recipe.network.tau, "nonlinearity": "tanh"},
     )

@@ -8,8 +8,7 @@ import torch
 import xarray as xr
 
 from insd.activity import join_earlier, loss_and_score, record_activity, simulate_trials
-from insd.datasets import DatasetError
-from insd.networks import DIMENSIONS
+from insd.datasets import WEIGHTS, DatasetError
 from insd.predictivity import linear_predictivity, null_projector_array
 from insd.provenance import array_fingerprint
 from insd.settings import Deflation, Network, Recipe, Training
@@ -77,7 +76,7 @@ def test_the_same_command_twice_gives_equal_arrays(reference):
 
 def test_a_network_in_a_block_equals_the_same_network_alone(reference):
     alone, history = train_round(TASK, BANK, recipe(), [name(1)])
-    for weights in DIMENSIONS:
+    for weights in WEIGHTS:
         np.testing.assert_allclose(alone[weights], reference[0][weights].isel(seed=[1]), atol=1e-5)
     np.testing.assert_allclose(
         history["held_out_loss"].values[..., -1],

@@ -107,6 +107,25 @@ class Task(ABC):
         """Uniform duration in steps per trial, both ends of the span (in s) included; shape (trial, 1)."""
         return random.integers(self.steps(span[0]), self.steps(span[1]) + 1, (n_trials, 1))
 
+    def draw_periods(
+        self,
+        fixation: tuple[float, float],
+        stimulus: tuple[float, float],
+        delay: tuple[float, float],
+        response: float,
+        n_trials: int,
+        random: np.random.Generator,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Time steps (time,), and the steps (trial, 1) of stimulus onset, stimulus offset and go.
+
+        Periods of uniform duration between the ends of their spans; trials last until the longest has its response.
+        """
+        stimulus_on = self.draw_steps(fixation, n_trials, random)
+        stimulus_off = stimulus_on + self.draw_steps(stimulus, n_trials, random)
+        go = stimulus_off + self.draw_steps(delay, n_trials, random)
+        longest = fixation[1] + stimulus[1] + delay[1] + response
+        return np.arange(self.steps(longest)), stimulus_on, stimulus_off, go
+
     def step_noise(self, sd: float) -> float:
         """Standard deviation of white input noise per step that keeps its power at any dt; `sd` is that at 20 ms."""
         return sd * float(np.sqrt(0.02 / self.dt))

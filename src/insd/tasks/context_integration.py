@@ -50,11 +50,9 @@ class ContextIntegration(Task):
     chance: ClassVar[float] = 0.5
 
     def _sample(self, n_trials: int, random: np.random.Generator) -> xr.Dataset:
-        stimulus_on = self.draw_steps(self.fixation, n_trials, random)
-        stimulus_off = stimulus_on + self.draw_steps(self.stimulus, n_trials, random)
-        go = stimulus_off + self.draw_steps(self.delay, n_trials, random)
-        longest = self.fixation[1] + self.stimulus[1] + self.delay[1] + self.response
-        time = np.arange(self.steps(longest))
+        time, stimulus_on, stimulus_off, go = self.draw_periods(
+            self.fixation, self.stimulus, self.delay, self.response, n_trials, random
+        )
         context = random.integers(0, 2, n_trials)
         coherences = random.uniform(-self.coherence, self.coherence, (n_trials, 2))
 

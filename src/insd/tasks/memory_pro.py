@@ -47,11 +47,9 @@ class MemoryPro(Task):
     chance: ClassVar[float] = 90.0
 
     def _sample(self, n_trials: int, random: np.random.Generator) -> xr.Dataset:
-        stimulus_on = self.draw_steps(self.fixation, n_trials, random)
-        stimulus_off = stimulus_on + self.draw_steps(self.stimulus, n_trials, random)
-        go = stimulus_off + self.draw_steps(self.delay, n_trials, random)
-        longest = self.fixation[1] + self.stimulus[1] + self.delay[1] + self.response
-        time = np.arange(self.steps(longest))
+        time, stimulus_on, stimulus_off, go = self.draw_periods(
+            self.fixation, self.stimulus, self.delay, self.response, n_trials, random
+        )
         angle = random.uniform(-np.pi, np.pi, n_trials)
         direction = np.stack([np.cos(angle), np.sin(angle)], axis=-1)[:, None]
 
