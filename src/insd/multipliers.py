@@ -46,7 +46,9 @@ class Constrained(Schedule):
         log mu_i += rate * clip((S_i - bound) / bound, -1, 1)   if L <= loss_bound,
         log mu_i -= rate                                        otherwise,
 
-    within [`LEAST`, `multiplier_max`]. Gradient descent on the weights against ascent on the multipliers is the basic
+    within [`LEAST`, `multiplier_max`]. What the loss is weighed with is mu_i times a share that falls from 1 at
+    L = loss_bound to 0 at twice that: a network that loses the task is given back to it at once, before it is lost
+    for good (a soft form of the switching subgradient method, Polyak 1967). Gradient descent on the weights against ascent on the multipliers is the basic
     differential multiplier method (Platt & Barr 1987); steps in the logarithm, and a multiplier that moves only by
     whether a constraint is met, are those of GECO (Rezende & Viola 2018). That the task's bound comes first is ours:
     no earlier round is traded against another, and none against the task.
@@ -64,7 +66,8 @@ class Constrained(Schedule):
 
     def multipliers(self, progress: float) -> Float[Tensor, "network earlier"]:
         self.started = progress >= self.settings.task_only
-        return self.logarithms.exp() * float(self.started)
+        affordable = (2 - self.loss / self.loss_bound).clamp(0, 1)
+        return self.logarithms.exp() * affordable[:, None] * float(self.started)
 
     def update(self, task_loss: Float[Tensor, "network"], penalty: Float[Tensor, "network earlier"]) -> None:
         self.loss = self.SMOOTHING * self.loss + (1 - self.SMOOTHING) * task_loss

@@ -44,15 +44,23 @@ def test_constrained_moves_each_multiplier_by_its_own_constraint():
 
 
 def test_constrained_gives_way_to_the_task_and_keeps_to_its_range():
-    assert (run(constrained(), 0.9, [0.9, 0.9], 200) < 0.5).all()
     schedule = constrained(multiplier_max=3.0)
     assert run(schedule, 0.0, [1.0, 1.0], 2000).tolist() == pytest.approx([3.0, 3.0])
-    assert run(schedule, 0.9, [1.0, 1.0], 5000).tolist() == pytest.approx([schedule.LEAST] * 2)
+    # A task that is lost takes the whole weight at once, and the multipliers fall as long as it is lost.
+    assert run(schedule, 0.9, [1.0, 1.0], 5000).tolist() == [0.0, 0.0]
+    assert run(schedule, 0.0, [0.1, 0.1], 200).tolist() == pytest.approx([schedule.LEAST] * 2, rel=1e-3)
+
+
+def test_constrained_weight_falls_from_the_loss_bound_to_twice_that():
+    for loss, share in ((0.1, 1.0), (0.2, 1.0), (0.3, 0.5), (0.4, 0.0), (1.0, 0.0)):
+        schedule = constrained(multiplier_rate=1e-9)
+        assert run(schedule, loss, [0.1, 0.1], 500).tolist() == pytest.approx([0.5 * share] * 2, abs=1e-4)
 
 
 def test_constrained_starts_after_the_task():
     settings = Deflation(task_only=0.5)
     schedule = make_schedule(settings, 0.05, networks=1, earlier=1)
-    assert schedule.multipliers(0.4).item() == 0
-    schedule.update(torch.tensor([0.0]), torch.tensor([[1.0]], dtype=torch.float64))
+    for _ in range(200):
+        assert schedule.multipliers(0.4).item() == 0
+        schedule.update(torch.tensor([0.0]), torch.tensor([[1.0]], dtype=torch.float64))
     assert schedule.multipliers(0.6).item() == pytest.approx(settings.multiplier)

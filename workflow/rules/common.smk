@@ -90,6 +90,11 @@ def recipe(wildcards):
     ).model_dump()
 
 
+def rounds_to_come(wildcards):
+    """How many rounds of the chain wait for this one: long chains go first, or the last of them would run alone."""
+    return SETTINGS.population(wildcards.population).rounds - int(wildcards.round)
+
+
 def training_minutes(wildcards, attempt):
     """Time limit of a round: what all its attempts may take at 20 iterations per second and network, and some more."""
     training = SETTINGS.recipe(

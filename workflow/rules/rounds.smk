@@ -12,6 +12,7 @@ rule train_round:
         "results/logs/train_round/{task}/{population}/seeds-{seeds}/round-{round}.log",
     benchmark:
         "results/benchmarks/train_round/{task}/{population}/seeds-{seeds}/round-{round}.tsv"
+    priority: rounds_to_come
     conda:
         "../../envs/insd.yaml"
     threads: 1
