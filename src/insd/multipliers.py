@@ -46,12 +46,14 @@ class Constrained(Schedule):
         log mu_i += rate * clip((S_i - bound) / bound, -1, 1)   if L <= loss_bound,
         log mu_i -= rate                                        otherwise,
 
-    within [`LEAST`, `multiplier_max`]. What the loss is weighed with is mu_i times a share that falls from 1 at
-    L = loss_bound to 0 at twice that: a network that loses the task is given back to it at once, before it is lost
-    for good (a soft form of the switching subgradient method, Polyak 1967). Gradient descent on the weights against ascent on the multipliers is the basic
+    within [`LEAST`, `multiplier_max`]. Gradient descent on the weights against ascent on the multipliers is the basic
     differential multiplier method (Platt & Barr 1987); steps in the logarithm, and a multiplier that moves only by
     whether a constraint is met, are those of GECO (Rezende & Viola 2018). That the task's bound comes first is ours:
     no earlier round is traded against another, and none against the task.
+
+    The loss is weighed with mu_i times a share that falls from 1 at L = loss_bound to 0 at twice that: a network that
+    loses the task is given back to it at once, before it is lost for good (a soft form of the switching subgradient
+    method, Polyak 1967).
     """
 
     LEAST = 0.03
