@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from insd.errors import InsdError
 from insd.tasks import TASKS, Task
@@ -119,6 +119,8 @@ class Population(Layer):
     """Number of independent repeats; seeds are 0, 1, ... For a deflated population, one chain each."""
     rounds: Count = 1
     """Rounds of each seed: round 0 is the reference, round k is deflated against rounds 0 to k - 1."""
+    reference: PopulationName | None = None
+    """Population whose round 0, seed by seed, is the reference; without it, round 0 is trained by this population."""
     alternatives: Layer = Layer()
     """What differs for rounds 1, 2, ..., laid over the population's other settings."""
 
@@ -139,6 +141,10 @@ class Trials(Section):
     """Trials of the regime `test` and of each harder regime."""
 
 
+def _without_null(entries: Any) -> Any:
+    return {key: entry for key, entry in entries.items() if entry is not None} if isinstance(entries, dict) else entries
+
+
 class Settings(Section):
     """The whole config."""
 
@@ -150,8 +156,8 @@ class Settings(Section):
     """How many seeds one job trains side by side along the network axis."""
     defaults: Layer = Layer()
     """Settings of the networks of all populations."""
-    populations: Annotated[dict[PopulationName, Population], Field(min_length=1)]
-    """The populations, by name."""
+    populations: Annotated[dict[PopulationName, Population], Field(min_length=1), BeforeValidator(_without_null)]
+    """The populations, by name; null leaves out one that another file defines."""
 
     def task(self, name: str) -> Task:
         """The task of that name with its parameters; SettingsError if the config has no such task."""
@@ -170,6 +176,10 @@ class Settings(Section):
     def recipe(self, task: str, population: str, round_number: int) -> Recipe:
         """The resolved recipe of a round: defaults, population and, from round 1 on, its `alternatives`, in layers."""
         entry = self.population(population)
+        if round_number == 0 and entry.reference:
+            raise SettingsError(
+                f"population '{population}' has no round 0: its reference is that of '{entry.reference}'"
+            )
         layers: list[Layer] = [self.defaults, entry] + ([entry.alternatives] if round_number > 0 else [])
         resolved: dict[str, dict[str, Any]] = {section: {} for section in Recipe.model_fields}
         for layer in layers:
@@ -177,6 +187,15 @@ class Settings(Section):
                 for section, values in resolved.items():
                     values.update(getattr(part, section).model_dump(exclude_unset=True))
         return Recipe.model_validate(resolved)
+
+    def reference(self, population: str) -> str:
+        """The population that round 0 of a population's seeds belongs to."""
+        return self.population(population).reference or population
+
+    def trained_rounds(self, population: str) -> range:
+        """The rounds that a population trains itself."""
+        entry = self.population(population)
+        return range(1 if entry.reference else 0, entry.rounds)
 
     def seed_blocks(self, population: str) -> list[str]:
         """The seeds of a population by job, each `first` or `first-last`."""
@@ -226,14 +245,32 @@ def _problems(settings: Settings) -> Iterator[str]:
         for name in layer.by_task:
             if name not in settings.tasks:
                 yield f"{path}.by_task.{name}: the config has no such task; its tasks are: {', '.join(settings.tasks)}"
+    yield from _reference_problems(settings)
     for task_name, task in tasks.items():
         # One trial is enough to learn how many outputs the readout has.
         outputs = task.sample("train", 1, 0).sizes["output"]
-        for name, population in settings.populations.items():
-            for round_number in range(min(population.rounds, 2)):
+        for name in settings.populations:
+            for round_number in settings.trained_rounds(name)[:2]:
                 recipe = settings.recipe(task_name, name, round_number)
                 where = f"populations.{name}, task {task_name}, round {round_number}"
                 yield from (f"{where}: {problem}" for problem in _recipe_problems(settings, recipe, task, outputs))
+
+
+def _reference_problems(settings: Settings) -> Iterator[str]:
+    own = [name for name, population in settings.populations.items() if not population.reference]
+    for name, population in settings.populations.items():
+        reference, path = population.reference, f"populations.{name}"
+        if reference is None:
+            continue
+        if population.rounds < 2:
+            yield f"{path}.rounds = {population.rounds}: with the reference of another population at least 2"
+        if reference not in own:
+            yield f"{path}.reference = {reference!r}: choose a population that has a round 0: {', '.join(own)}"
+        elif not set(settings.seed_blocks(name)) <= set(settings.seed_blocks(reference)):
+            yield (
+                f"{path}.seeds = {population.seeds}: '{reference}' has {settings.population(reference).seeds} seeds, "
+                f"and seeds_per_job = {settings.seeds_per_job} must part both alike"
+            )
 
 
 def _recipe_problems(settings: Settings, recipe: Recipe, task: Task, outputs: int) -> Iterator[str]:

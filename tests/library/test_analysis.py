@@ -16,6 +16,7 @@ from insd.analysis.table import network_table, round_rows
 from insd.datasets import DatasetError, write
 
 TRIALS, TIMES, UNITS = 40, 20, 8
+DEFLATION = {"schedule": "constant", "multiplier": 0.5, "ridge": 1e-3}
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_participation_ratio(random):
 def files_of_a_round(folder, random, population="p", seed=0, round_number=0, **changes):
     settings = {
         "task": {"name": "flip_flop", "parameters": {}},
-        "recipe": {"network": {"gain": 1.5}, "training": {"iterations": 7}},
+        "recipe": {"network": {"gain": 1.5}, "training": {"iterations": 7}, "deflation": DEFLATION},
     }
     weights = {
         "recurrent_weights": (("seed", "unit", "unit_from"), random.standard_normal((1, UNITS, UNITS))),
@@ -135,7 +136,7 @@ def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
     for k in range(3):
         paths = files_of_a_round(tmp_path, random, "insd", 4, k)
         rounds += list(read_rounds([paths[0]], [paths[1]], [("insd", "4", k)]))
-        rows += round_rows("flip_flop", rounds[-1])
+        rows += round_rows("flip_flop", "insd", rounds[-1])
     labels = [f"insd/4/{k}" for k in range(3)]
     r2 = np.arange(18.0).reshape(2, 3, 3) / 18
     predictivity = xr.Dataset(
@@ -147,6 +148,7 @@ def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
     assert table["gain"].tolist() == [1.5] * 3
     assert table["iterations"].tolist() == [7] * 3
     assert table["restarts"].tolist() == [1] * 3
+    assert table["multiplier"].tolist()[1:] == [0.5] * 2 and np.isnan(table["multiplier"][0])
     pd.testing.assert_series_equal(
         table["r2_null_to_reference"], pd.Series([np.nan, r2[1, 1, 0], r2[1, 2, 0]]), check_names=False
     )

@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,19 @@ def test_recipes_resolve_in_layers():
     assert settings.recipe("memory_pro", "insd", 1).deflation == default.deflation
 
 
+def test_null_leaves_out_a_population():
+    assert list(load(changed("populations/standard", None)).populations) == ["insd"]
+
+
+def test_a_population_may_take_its_reference_from_another():
+    settings = load(changed("populations/new", {"seeds": 2, "rounds": 2, "reference": "insd"}))
+    assert settings.reference("new") == settings.reference("insd") == "insd"
+    assert list(settings.trained_rounds("new")) == [1]
+    assert list(settings.trained_rounds("insd")) == [0, 1, 2]
+    with pytest.raises(SettingsError, match="population 'new' has no round 0: its reference is that of 'insd'"):
+        settings.recipe("flip_flop", "new", 0)
+
+
 def test_seed_blocks():
     assert load(GOOD).seed_blocks("standard") == ["0", "1", "2", "3", "4"]
     assert load(changed("seeds_per_job", 2)).seed_blocks("standard") == ["0-1", "2-3", "4"]
@@ -84,6 +98,17 @@ def test_task_parameters_reach_the_task():
             {},
             "defaults.by_task.flipflop: the config has no such task; its tasks are: flip",
         ),
+        (
+            "populations/insd/reference",
+            "std",
+            "populations.insd.reference = 'std': choose a population that has a round 0",
+        ),
+        (
+            "populations/x",
+            {"seeds": 9, "rounds": 2, "reference": "insd"},
+            "populations.x.seeds = 9: 'insd' has 3 seeds",
+        ),
+        ("populations/x", {"seeds": 1, "reference": "insd"}, "populations.x.rounds = 1: with the reference of another"),
         ("tasks/flipflop", {}, "tasks.flipflop: there is no such task; choose from: context_integration, flip_flop"),
         ("tasks/flip_flop/parameters", {"noise": 1.0}, "tasks.flip_flop.parameters.noise: unknown key; known here: dt"),
         ("tasks/flip_flop/parameters", {"duration": "x"}, "flip_flop.parameters.duration = 'x': input should be a val"),
@@ -142,13 +167,17 @@ def deep_merge(base, overlay):
     return base
 
 
-@pytest.mark.parametrize("overlay", [None, "demo", "smoke"])
+@pytest.mark.parametrize("overlay", [None, "demo", "smoke", "sweep"])
 def test_the_configs_that_are_shipped_load(overlay):
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     if overlay:
         deep_merge(config, yaml.safe_load((ROOT / f"config/{overlay}.yaml").read_text()))
     settings = load(config)
     assert list(settings.tasks) == ["context_integration", "flip_flop", "memory_pro"]
+    if overlay == "sweep":
+        # What the sweep repeats of the alternatives of `insd` must stay the same.
+        for task, population in product(settings.tasks, settings.populations):
+            assert settings.recipe(task, population, 1).training == settings.recipe(task, "insd", 1).training
     if overlay is None:
         standards = [name for name in settings.populations if name.startswith("standard")]
         gains = [settings.recipe("flip_flop", name, 0).network.gain for name in standards]

@@ -26,8 +26,9 @@ def test_the_papers_grid(checkout):
         "network_table": 1,
         "summary": 1,
         "figure_deflation": 3,
+        "figure_front": 1,
         "all": 1,
-        "total": 15 + 180 + 11 + 1,
+        "total": 15 + 180 + 12 + 1,
     }
 
 
@@ -39,7 +40,18 @@ def test_the_papers_grid(checkout):
             "analysis",
             {"sample_trials", "train_round", "predictivity", "performance", "network_table", "summary", "analysis"},
         ),
-        ("figures", {"sample_trials", "train_round", "predictivity", "network_table", "figure_deflation", "figures"}),
+        (
+            "figures",
+            {
+                "sample_trials",
+                "train_round",
+                "predictivity",
+                "network_table",
+                "figure_deflation",
+                "figure_front",
+                "figures",
+            },
+        ),
     ],
 )
 def test_named_targets(checkout, target, rules):
@@ -58,6 +70,14 @@ def test_a_round_reads_the_activity_of_all_earlier_rounds_of_its_seeds(checkout)
     assert earlier[0] == []
     assert earlier[1] == [f"{folder}/round-0/activity.nc"]
     assert earlier[2] == [f"{folder}/round-0/activity.nc", f"{folder}/round-1/activity.nc"]
+
+
+def test_a_sweep_shares_the_references_of_one_population(checkout):
+    output = snakemake(checkout, "-n", "--configfile", "config/sweep.yaml").stdout
+    # 2 seeds of a reference and 9 alternatives to it, for 3 tasks.
+    assert job_counts(output)["train_round"] == 3 * 2 * (1 + 9)
+    job = re.search(r"input: (.*)\n    output: results/flip_flop/lambda-0.5/seeds-1/round-1", output).group(1)
+    assert re.findall(r"results/\S+activity.nc", job) == ["results/flip_flop/insd/seeds-1/round-0/activity.nc"]
 
 
 def test_lint_and_rulegraph(checkout):

@@ -77,6 +77,7 @@ rule network_table:
         runtime=15,
     params:
         tasks=list(SETTINGS.tasks),
+        references={name: SETTINGS.reference(name) for name in SETTINGS.populations},
         rounds=round_blocks(),
         code=code_fingerprint("insd.analysis.table"),
     script:

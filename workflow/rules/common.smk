@@ -32,9 +32,9 @@ def round_blocks():
     """Population, seeds and round of every training job of a task, in the order of the grid."""
     return [
         (population, seeds, round_number)
-        for population, entry in SETTINGS.populations.items()
+        for population in SETTINGS.populations
         for seeds in SETTINGS.seed_blocks(population)
-        for round_number in range(entry.rounds)
+        for round_number in SETTINGS.trained_rounds(population)
     ]
 
 
@@ -50,9 +50,14 @@ def round_files(name, task):
 
 def earlier_activity(wildcards):
     """The activity of all earlier rounds of the same seeds; nothing for round 0."""
+    populations = [wildcards.population] * int(wildcards.round)
+    if populations:
+        populations[0] = SETTINGS.reference(wildcards.population)
     return [
-        f"{ROUND}/activity.nc".format(**{**wildcards, "round": k})
-        for k in range(int(wildcards.round))
+        f"{ROUND}/activity.nc".format(
+            **{**wildcards, "population": population, "round": k}
+        )
+        for k, population in enumerate(populations)
     ]
 
 
@@ -137,8 +142,5 @@ def all_analyses():
 
 def all_figures():
     """All figures in all formats."""
-    return expand(
-        "results/figures/deflation_{task}.{format}",
-        task=SETTINGS.tasks,
-        format=["svg", "pdf"],
-    )
+    names = [f"deflation_{task}" for task in SETTINGS.tasks] + ["front"]
+    return expand("results/figures/{name}.{format}", name=names, format=["svg", "pdf"])

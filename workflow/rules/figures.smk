@@ -22,3 +22,26 @@ rule figure_deflation:
         code=code_fingerprint("insd.plotting.deflation"),
     script:
         "../scripts/figure_deflation.py"
+
+
+rule figure_front:
+    """Task score and loss against predictivity towards the reference, over all deflated networks."""
+    input:
+        table=TABLE,
+    output:
+        svg="results/figures/front.svg",
+        pdf="results/figures/front.pdf",
+    log:
+        "results/logs/figure_front/all.log",
+    benchmark:
+        "results/benchmarks/figure_front/all.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=10,
+    params:
+        code=code_fingerprint("insd.plotting.front"),
+    script:
+        "../scripts/figure_front.py"

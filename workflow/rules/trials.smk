@@ -6,6 +6,8 @@ rule sample_trials:
         "results/logs/sample_trials/{task}/{regime}.log",
     benchmark:
         "results/benchmarks/sample_trials/{task}/{regime}.tsv"
+    # Before any round: long chains cannot start without them.
+    priority: 1000
     conda:
         "../../envs/insd.yaml"
     threads: 1

@@ -22,11 +22,14 @@ INTRODUCTION = """\
 |---|---|
 | `config.yaml` | the paper's: three tasks, standard networks of four gains with 10 seeds each, 5 chains of 3 rounds |
 | `demo.yaml` | laid over it: the same networks and training, one chain and two seeds per gain |
+| `sweep.yaml` | laid over it: constant multipliers and ridges beside the constrained schedule, on the same references |
 | `smoke.yaml` | laid over it: tiny networks that run every rule in two minutes |
 
-A file given by `--configfile` is laid over `config.yaml`, key by key. Unknown keys are refused, and so are values of
-another type. The settings of a network are found in layers, each laid over those before: the defaults below; `defaults`
-and its `by_task`; the population and its `by_task`; for rounds 1, 2, ... its `alternatives` and their `by_task`.
+A file given by `--configfile` is laid over `config.yaml`, key by key; `null` leaves out a population. Unknown keys are
+refused, and so are values of another type.
+
+The settings of a network are found in layers, each laid over those before: the defaults below; `defaults` and its
+`by_task`; the population and its `by_task`; for rounds 1, 2, ... its `alternatives` and their `by_task`.
 
 Only jobs that use a changed key run again.
 """

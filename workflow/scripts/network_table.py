@@ -13,6 +13,6 @@ with job(snakemake.log[0]):
     for number, task in enumerate(tasks):
         part = slice(number * len(blocks), (number + 1) * len(blocks))
         for current in read_rounds(snakemake.input.networks[part], snakemake.input.activities[part], blocks, variables):
-            rows += round_rows(task, current)
+            rows += round_rows(task, snakemake.params.references[current.population], current)
         predictivity[task] = datasets.read(snakemake.input.predictivity[number], "predictivity")
     network_table(rows, predictivity).to_csv(snakemake.output.table, index=False, float_format="%.6g")

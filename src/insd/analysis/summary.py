@@ -20,37 +20,50 @@ def summary(table: pd.DataFrame, predictivity: Mapping[str, xr.Dataset]) -> pd.D
 
 
 def _of_task(table: pd.DataFrame, predictivity: xr.Dataset) -> dict[str, str]:
-    chains = set(table.loc[table["round"] > 0, "population"])
+    chains = list(dict.fromkeys(table.loc[table["round"] > 0, "population"]))
     trained = table["iterations"] > 0
     standards = table[trained & ~table["population"].isin(chains)]
-    untrained = table[~trained]
-    alternatives = table[table["round"] > 0]
     null = predictivity.sel(space="null")
     rows = {
         "standard networks solved": _count(standards),
         "null-space r² between standards": _spread(_between(standards, null["r2"])),
         "... with trials shuffled": _spread(_between(standards, null["r2_shuffled"])),
-        "... between untrained networks (floor)": _spread(_between(untrained, null["r2"])),
-        "references of chains solved": _count(table[table["population"].isin(chains) & (table["round"] == 0)]),
+        "... between untrained networks (floor)": _spread(_between(table[~trained], null["r2"])),
+        **_networks("standards", standards),
+    }
+    for population in chains:
+        prefix = f"{population}: " if len(chains) > 1 else ""
+        rows |= {prefix + name: value for name, value in _of_chain(table[table["population"] == population]).items()}
+    return rows
+
+
+def _of_chain(table: pd.DataFrame) -> dict[str, str]:
+    """The statements on one deflated population."""
+    alternatives = table[table["round"] > 0]
+    solved = alternatives[alternatives["solved"]]
+    rows = {
+        "references solved": _count(table[table["round"] == 0]),
         "alternatives solved": _count(alternatives),
         "null-space r², alternative → reference": _spread(alternatives["r2_null_to_reference"]),
     }
     for number, part in alternatives.groupby("round"):
         rows[f"... of round {number} alone"] = _spread(part["r2_null_to_reference"])
-    solved = alternatives[alternatives["solved"]]
-    rows |= {
+    return rows | {
         "... with trials of the reference shuffled": _spread(alternatives["r2_null_shuffled_to_reference"]),
         "largest null-space r², solved alternative → any earlier": _spread(solved["r2_null_max_to_earlier"]),
+        **_networks("alternatives", alternatives),
     }
-    for name, part in (("standards", standards), ("alternatives", alternatives)):
-        rows |= {
-            f"test loss, {name}": _spread(part["test_loss"]),
-            f"score, {name}": _spread(part["score"]),
-            f"share of variance in the null space, {name}": _spread(part["null_variance_share"]),
-            f"mean squared rate, {name}": _spread(part["mean_squared_rate"]),
-            f"restarts, {name}": str(int(part["restarts"].sum())),
-        }
-    return rows
+
+
+def _networks(name: str, rows: pd.DataFrame) -> dict[str, str]:
+    """What is said of every group of networks."""
+    return {
+        f"test loss, {name}": _spread(rows["test_loss"]),
+        f"score, {name}": _spread(rows["score"]),
+        f"share of variance in the null space, {name}": _spread(rows["null_variance_share"]),
+        f"mean squared rate, {name}": _spread(rows["mean_squared_rate"]),
+        f"restarts, {name}": str(int(rows["restarts"].sum())),
+    }
 
 
 def page(statements: pd.DataFrame, config: str, date: str, made_with: str) -> str:

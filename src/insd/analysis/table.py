@@ -11,14 +11,17 @@ from insd.analysis.rounds import Round, network_label
 from insd.predictivity import null_projector_array
 
 
-def round_rows(task: str, current: Round) -> list[dict[str, object]]:
+def round_rows(task: str, reference: str, current: Round) -> list[dict[str, object]]:
     """What the files of one round say of its networks, one row per seed.
 
-    `iterations` is the most that training was allowed; `null_variance_share` is the variance of the rates in the null
-    space of the readout over all their variance, `participation_ratio` that of the null-space rates, and
-    `mean_squared_rate` the mean over test trials, times and units.
+    `reference` is the population that round 0 of their chain belongs to, `iterations` the most that training was
+    allowed; `schedule`, `multiplier` and `ridge` are those of the deflation, empty in round 0. `null_variance_share`
+    is the variance of the rates in the null space of the readout over all their variance, `participation_ratio` that
+    of the null-space rates, and `mean_squared_rate` the mean over test trials, times and units.
     """
     network, activity, recipe = current.network, current.activity, current.settings["recipe"]
+    deflation = recipe["deflation"] if current.round_number else {}
+    deflated = {name: deflation.get(name) for name in ("schedule", "multiplier", "ridge")}
     rows: list[dict[str, object]] = []
     for seed in activity["seed"].values:
         rates = activity["rates"].sel(seed=seed).values
@@ -27,10 +30,12 @@ def round_rows(task: str, current: Round) -> list[dict[str, object]]:
             {
                 "task": task,
                 "population": current.population,
+                "reference": reference,
                 "gain": recipe["network"]["gain"],
                 "seed": int(seed),
                 "round": current.round_number,
                 "iterations": recipe["training"]["iterations"],
+                **deflated,
                 "test_loss": float(activity["test_loss"].sel(seed=seed)),
                 "score": float(activity["score"].sel(seed=seed)),
                 "solved": bool(activity["solved"].sel(seed=seed)),
@@ -53,7 +58,8 @@ def network_table(rows: Iterable[Mapping[str, object]], predictivity: Mapping[st
     for name in ("r2_null_to_reference", "r2_null_max_to_earlier", "r2_null_shuffled_to_reference"):
         table[name] = np.nan
     for index, row in table[table["round"] > 0].iterrows():
-        labels = [network_label(row["population"], row["seed"], k) for k in range(row["round"] + 1)]
+        labels = [network_label(row["population"], row["seed"], k) for k in range(1, row["round"] + 1)]
+        labels.insert(0, network_label(row["reference"], row["seed"], 0))
         null = predictivity[row["task"]].sel(space="null", predictor=labels[-1], target=labels[:-1])
         table.loc[index, "r2_null_to_reference"] = float(null["r2"][0])
         table.loc[index, "r2_null_max_to_earlier"] = float(null["r2"].max())

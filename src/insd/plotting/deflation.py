@@ -19,7 +19,8 @@ def deflation_figure(
 
     a, b: r2 from each network (row) to each other (column) in full and null space. c: null-space r2 between standards,
     between untrained networks, and of each alternative towards its reference, with the shuffled baseline; hollow
-    where the predictor is not solved. d: held-out task loss. e: S towards each earlier round, held out, noise-free.
+    where the predictor is not solved. d: held-out task loss, in the colours of a. e: S towards each earlier round, on
+    held-out trials, noise-free.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def _null_r2(axes: Axes, grouped: list[tuple[str, str, pd.DataFrame]], predictiv
     for name, colour, rows in grouped:
         solved_flags = rows["solved"].tolist()
         if rows["round"].iloc[0] > 0:
-            references = _labels(rows.assign(round=0))
+            references = _labels(rows.assign(population=rows["reference"], round=0))
             pairs[name] = list(zip(_labels(rows), references, [colour] * len(rows), solved_flags, strict=True))
         elif rows["population"].iloc[0] not in chains:
             kind = "standards" if is_standard(rows) else name
@@ -100,11 +101,11 @@ def _null_r2(axes: Axes, grouped: list[tuple[str, str, pd.DataFrame]], predictiv
             face = colour if solved else "none"
             axes.plot(place, one["r2"], "o", markersize=size, color=colour, markerfacecolor=face, markeredgewidth=0.5)
             axes.plot(place, one["r2_shuffled"], ".", markersize=size / 2, color=SHUFFLED)
-    axes.plot([], [], ".", markersize=2, color=SHUFFLED, label="trials shuffled")
+    axes.plot([], [], ".", markersize=4, color=SHUFFLED, label="trials shuffled")
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_ylim(-0.03, 1.03)
     axes.set_ylabel("null-space r² (pairs; alternatives:\nto their reference)")
-    axes.legend(loc="best")
+    _room_for_legend(axes)
+    axes.legend(loc="upper right", handletextpad=0.2, borderaxespad=0)
 
 
 def _losses(
@@ -112,14 +113,13 @@ def _losses(
     grouped: list[tuple[str, str, pd.DataFrame]],
     histories: Mapping[tuple[str, int], list[xr.Dataset]],
 ) -> None:
-    for name, colour, rows in grouped:
+    for _, colour, rows in grouped:
         files = histories[rows["population"].iloc[0], int(rows["round"].iloc[0])]
-        for number, curve in enumerate(_curves(files, "held_out_loss")):
-            axes.plot(curve["iteration"], curve, color=colour, linewidth=0.6, label=name if number == 0 else None)
+        for curve in _curves(files, "held_out_loss"):
+            axes.plot(curve["iteration"], curve, color=colour, linewidth=0.6)
     axes.set_yscale("log")
     axes.set_xlabel("iteration")
     axes.set_ylabel("held-out task loss (share of variance)")
-    axes.legend(loc="upper right", labelspacing=0.2, handlelength=1)
 
 
 def _penalties(axes: Axes, histories: Mapping[tuple[str, int], list[xr.Dataset]]) -> None:
@@ -138,13 +138,19 @@ def _penalties(axes: Axes, histories: Mapping[tuple[str, int], list[xr.Dataset]]
                     label=None if name in labelled else name,
                 )
                 labelled.add(name)
-    axes.set_ylim(0, 1.03)
     axes.set_xlabel("iteration")
     axes.set_ylabel("held-out penalty S")
+    _room_for_legend(axes)
     if labelled:
-        axes.legend(loc="best", labelspacing=0.2, handlelength=2)
+        axes.legend(loc="upper right", labelspacing=0.2, handlelength=2, borderaxespad=0)
     else:
         axes.text(0.5, 0.5, "no deflated population", ha="center", transform=axes.transAxes)
+
+
+def _room_for_legend(axes: Axes) -> None:
+    """An axis from 0 to 1 with a free band above."""
+    axes.set_ylim(-0.03, 1.4)
+    axes.set_yticks(np.linspace(0, 1, 6))
 
 
 def _curves(files: list[xr.Dataset], name: str) -> list[xr.DataArray]:

@@ -75,7 +75,8 @@ def is_standard(rows: pd.DataFrame) -> bool:
 def groups(table: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     """The networks of a table as figures group them: (name, colour, rows) by population, deflated ones by round.
 
-    Standards are greys, darker for larger gains; untrained populations are pink.
+    The name of a deflated population is left out where there is only one. Standards are greys, darker for larger
+    gains; untrained populations are pink.
     """
     chains = set(table.loc[table["round"] > 0, "population"])
     gains = sorted(set(table.loc[~table["population"].isin(chains), "gain"]))
@@ -84,8 +85,10 @@ def groups(table: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     for population in dict.fromkeys(table["population"]):
         rows = table[table["population"] == population]
         if population in chains:
+            prefix = f"{population} " if len(chains) > 1 else ""
             for number, part in rows.groupby("round"):
-                found.append((round_name(int(str(number))), ROUND_HUES[int(str(number)) % len(ROUND_HUES)], part))
+                colour = ROUND_HUES[int(str(number)) % len(ROUND_HUES)]
+                found.append((prefix + round_name(int(str(number))), colour, part))
         elif (rows["iterations"] == 0).all():
             found.append((population, UNTRAINED, rows))
         else:
