@@ -145,12 +145,18 @@ def principal_components(
     return scores.reshape(*activity.shape[:-1], count).astype(activity.dtype), float(shares[count - 1])
 
 
-def whiten(activity: Float[np.ndarray, "sample unit"]) -> Float[np.ndarray, "sample rank"]:
-    """Orthonormal basis of the centred activity's column space, without directions below `RANK`."""
-    centred = activity - activity.mean(0)
+def orthonormal_basis(
+    activity: Float[np.ndarray, "sample unit"],
+) -> tuple[Float[np.ndarray, "sample rank"], Float[np.ndarray, "rank"]]:
+    """Orthonormal basis of the centred activity's column space, and the sum of squares along each of its directions.
+
+    Without directions of a relative variance below `RANK`; activity that does not vary has rank 0. In float64.
+    """
+    centred = activity.astype(np.float64)
+    centred = centred - centred.mean(0)
     variances, directions = np.linalg.eigh(centred.T @ centred)
-    kept = variances > RANK * variances[-1]
-    return centred @ (directions[:, kept] / np.sqrt(variances[kept]))
+    kept = variances > max(RANK * variances[-1], np.finfo(np.float64).tiny)
+    return centred @ (directions[:, kept] / np.sqrt(variances[kept])), variances[kept]
 
 
 def linear_predictivity(
@@ -167,4 +173,4 @@ def linear_predictivity(
     total = float(np.square(centred).sum())
     if total == 0:
         return float("nan")
-    return float(np.square(whiten(predictor).T @ centred).sum()) / total
+    return float(np.square(orthonormal_basis(predictor)[0].T @ centred).sum()) / total

@@ -304,11 +304,14 @@ class _Progress:
 
     def __init__(self, iterations: int, bar: bool):
         self.iterations = iterations
-        self.bar = tqdm(range(1, iterations + 1), disable=not bar, unit="it")
+        self.bar = tqdm(total=iterations, disable=not bar, unit="it")
         self.started = self.last_line = time.monotonic()
 
     def __iter__(self) -> Iterator[int]:
-        yield from self.bar
+        with self.bar:
+            for iteration in range(1, self.iterations + 1):
+                self.bar.update()
+                yield iteration
 
     def report(self, iteration: int, row: dict[str, np.ndarray], done: bool) -> None:
         """Say how far training is, from the latest evaluation (means over the networks)."""

@@ -172,6 +172,13 @@ def test_progress_goes_to_the_log(caplog):
     assert "it/s" in caplog.text
 
 
+def test_a_progress_bar_is_shown_where_it_is_wanted(capsys):
+    train_round(TASK, BANK, recipe(50), [name(0)])
+    assert capsys.readouterr().err == ""
+    train_round(TASK, BANK, recipe(50), [name(0)], progress_bar=True)
+    assert "50/50" in capsys.readouterr().err
+
+
 def test_earlier_activity_of_another_bank_or_seeds_is_refused(reference):
     activity = reference[2]
     foreign = trials("train", 256, seed=9)

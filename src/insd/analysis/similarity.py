@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from insd.predictivity import RANK, null_projector_array
+from insd.predictivity import null_projector_array, orthonormal_basis
 
 SPACES = ("full", "null")
 
@@ -26,16 +26,9 @@ class Basis:
 
 
 def activity_basis(rates: Float[np.ndarray, "trial time unit"]) -> Basis:
-    """Basis of the activity without directions of a relative variance below `insd.predictivity.RANK`.
-
-    In single precision, which resolves relative variances down to 1e-14. A network that does not vary has rank 0.
-    """
-    flat = rates.reshape(-1, rates.shape[-1]).astype(np.float64)
-    flat = flat - flat.mean(0)
-    variances, directions = np.linalg.eigh(flat.T @ flat)
-    kept = variances > max(RANK * variances[-1], np.finfo(np.float64).tiny)
-    scores = flat @ (directions[:, kept] / np.sqrt(variances[kept]))
-    return Basis(scores.astype(np.float32).reshape(*rates.shape[:-1], -1), variances[kept])
+    """Basis of the activity as `insd.predictivity.orthonormal_basis` gives it, stored in single precision."""
+    directions, variances = orthonormal_basis(rates.reshape(-1, rates.shape[-1]))
+    return Basis(directions.astype(np.float32).reshape(*rates.shape[:-1], -1), variances)
 
 
 def network_bases(
