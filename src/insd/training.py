@@ -189,7 +189,7 @@ class _Attempt:
         step_sizes = torch.optim.lr_scheduler.OneCycleLR(
             optimiser, settings.step_size, max(settings.iterations, 1), pct_start=0.1, cycle_momentum=False
         )
-        rows = [self._evaluate(0)]
+        rows = [self._evaluate(0) | self._before_training()]
         final = self.networks.weights()
         last_row = np.full(len(self.names), 0 if settings.iterations == 0 else -1)
         in_a_row = np.zeros(len(self.names), dtype=int)
@@ -264,6 +264,14 @@ class _Attempt:
             row["held_out_penalty"] = self._penalty(rates, self.held_out).numpy()
         return row
 
+    def _before_training(self) -> dict[str, np.ndarray]:
+        """What is averaged over iterations in later rows of the history, and is empty in the first."""
+        count = len(self.names)
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("task_loss", "gradient_norm", "step_size"), (count,))
+        if self.earlier is not None:
+            shapes |= dict.fromkeys(("penalty", "multiplier"), (count, self.earlier.membership.shape[1]))
+        return {name: np.full(shape, math.nan) for name, shape in shapes.items()}
+
     def _good_enough(self, row: dict[str, np.ndarray]) -> np.ndarray:
         """Which networks meet every bound: the task's criterion, its loss, and S towards each earlier round."""
         good = np.array([self.task.solved(score) for score in row["held_out_score"]])
@@ -331,17 +339,11 @@ class _Progress:
 
 
 def _history(rows: list[dict[str, np.ndarray]], last_row: np.ndarray) -> xr.Dataset:
-    """The evaluations of an attempt as a dataset, empty after each network's last one.
-
-    What is averaged over the iterations since the evaluation before is empty in the first row.
-    """
+    """The evaluations of an attempt as a dataset, empty after each network's last one."""
     history = xr.Dataset(coords={"iteration": [int(row["iteration"]) for row in rows], "seed": range(len(last_row))})
     alive = xr.DataArray(np.arange(len(rows)) <= last_row[:, None], dims=("seed", "iteration"))
-    for name in ("task_loss", "gradient_norm", "step_size", "penalty", "multiplier", *rows[0]):
-        shape = next((row[name].shape for row in rows if name in row), rows[0]["held_out_loss"].shape)
-        if name == "iteration" or (name in ("penalty", "multiplier") and len(shape) < 2):
-            continue
-        values = np.stack([row.get(name, np.full(shape, math.nan)) for row in rows], axis=1)
+    for name in (name for name in rows[0] if name != "iteration"):
+        values = np.stack([row[name] for row in rows], axis=1)
         history[name] = (("seed", "iteration", "earlier")[: values.ndim], values.astype(np.float32))
     return history.where(alive).transpose("seed", "iteration", ...)
 
