@@ -27,7 +27,7 @@ def deflation_figure(
     table : the rows of `networks.csv` of this task.
     histories : by (population, round), the history files of its seeds.
     """
-    figure = new_figure(TWO_COLUMNS, 150)
+    figure = new_figure(TWO_COLUMNS, 150.0)
     grid = figure.add_gridspec(2, 6, height_ratios=[1.15, 1])
     matrices = [figure.add_subplot(grid[0, :3]), figure.add_subplot(grid[0, 3:])]
     curves = [figure.add_subplot(grid[1, 2 * column : 2 * column + 2]) for column in range(3)]

@@ -22,7 +22,7 @@ def front_figure(table: pd.DataFrame) -> Figure:
     """
     alternatives = table[table["round"] > 0]
     tasks = list(dict.fromkeys(alternatives["task"]))
-    figure = new_figure(TWO_COLUMNS, 110)
+    figure = new_figure(TWO_COLUMNS, 110.0)
     axes = np.asarray(figure.subplots(2, max(len(tasks), 1), sharex=True, squeeze=False))
     if not tasks:
         axes[0, 0].text(0.5, 0.5, "no deflated population", ha="center", transform=axes[0, 0].transAxes)
