@@ -1,8 +1,14 @@
 # make paper	set up, and reproduce the paper's grid
 # make demo	set up, and run the small grid of config/demo.yaml
+# make report	write report.html: all figures and tables of the paper's grid, with captions, in one page
+# make archive	write results/archive.tar: what all figures of the paper's grid can be made again from
 # make test	set up, and run the tests
+# make test-slurm	set up, and run the workflow on a SLURM of four nodes on this machine (as root on Debian; else skipped)
 # make lint	set up, and check format, lint, types and the workflow
-# make results	copy the table of the paper's grid into the documentation
+# make docs	set up, and build the documentation in site/; a warning fails
+# make results	copy the tables of the paper's grid into the documentation
+# make resources	memory and run time of each rule in the results that are there
+# make benchmark	write docs/benchmarks.md: speed beside the usual tools, of the grid, and how cost grows (half an hour, on a quiet machine)
 # make schema	write the config's schema and table of keys anew, after a change in src/insd/settings.py
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,15 +17,24 @@ CORES ?= all
 SNAKEFMT := snakefmt==2.1.0
 WORKFLOW := Snakefile workflow/rules
 
-.PHONY: paper demo test lint schema results
+.PHONY: paper demo report archive docs test test-slurm lint schema results resources benchmark
 paper: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --configfile config/demo.yaml
 
-test: .venv/installed
+report: paper
+	$(BIN)/snakemake --report report.html
+
+archive: paper
+	$(BIN)/snakemake archive --cores $(CORES)
+
+test: .venv/oracles
 	$(BIN)/python -m pytest
+
+test-slurm: .venv/installed
+	tests/slurm/run.sh
 
 lint: .venv/installed .venv-format/installed
 	$(BIN)/ruff format --check
@@ -28,8 +43,22 @@ lint: .venv/installed .venv-format/installed
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
+docs: .venv/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs site
+
 results: paper
 	cp results/tables/summary.md docs/results.md
+	cp results/tables/claims.md docs/claims.md
+
+resources: .venv/installed
+	$(BIN)/python -m insd.resources results/benchmarks
+
+benchmark: paper .venv/benchmarks
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/analyses.py results
+	$(BIN)/python benchmarks/grid.py results
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/gpu.py
 
 schema: .venv/installed
 	$(BIN)/python workflow/schemas/generate.py
@@ -39,7 +68,19 @@ schema: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	    { echo "Python 3.11 to 3.13 is needed; name one by: make PYTHON=python3.12 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --constraint envs/constraints.txt --editable '.[workflow,test]'
+	$(BIN)/python -m pip install --constraint envs/constraints.txt --editable '.[workflow,slurm,test]'
+	touch $@
+
+.venv/oracles: .venv/installed
+	$(BIN)/python -m pip install --constraint envs/constraints.txt --editable '.[oracles]'
+	touch $@
+
+.venv/benchmarks: .venv/oracles
+	$(BIN)/python -m pip install --constraint envs/constraints.txt --editable '.[benchmarks]'
+	touch $@
+
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install --constraint envs/constraints.txt --editable '.[docs]'
 	touch $@
 
 .venv-format/installed: Makefile

@@ -11,6 +11,10 @@ min_version("9.0")
 configfile: "config/config.yaml"
 
 
+# What the report (snakemake --report report.html) begins with
+report: "workflow/report/workflow.rst"
+
+
 # Helper functions, and the checks of the config
 include: "workflow/rules/common.smk"
 # Stages
@@ -18,6 +22,8 @@ include: "workflow/rules/trials.smk"
 include: "workflow/rules/rounds.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/explorer.smk"
+include: "workflow/rules/archive.smk"
 
 
 # Targets. `all` names every file, so that one that was deleted is made again even if what was made of it is there.
@@ -27,9 +33,9 @@ rule all:
         all_trials(),
         all_rounds(),
         all_analyses(),
-        TABLE,
-        SUMMARY,
+        all_tables(),
         all_figures(),
+        all_explorers(),
 
 
 rule rounds:
@@ -40,8 +46,7 @@ rule rounds:
 rule analysis:
     input:
         all_analyses(),
-        TABLE,
-        SUMMARY,
+        all_tables(),
 
 
 rule figures:

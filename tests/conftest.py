@@ -1,5 +1,7 @@
 """What all tests share: array shapes in signatures are checked at run time, and threads are few."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +11,10 @@ import pytest
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parents[1]
+SMOKE_RUN = ("--cores", "2", "--configfile", "config/smoke.yaml")
 sys.path.insert(0, str(ROOT / "src"))
+# Fixtures of a tiny grid.
+pytest_plugins = ["micro_grid"]
 install_import_hook("insd", "beartype.beartype")
 
 
@@ -23,21 +28,53 @@ def one_thread():
 
 def copy_checkout(target: Path) -> Path:
     """The files of the workflow in a folder of their own, so that nothing is written into the checkout."""
-    for name in ("workflow", "config", "src", "envs"):
+    for name in ("workflow", "config", "src", "envs", "slurm"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copy(ROOT / "Snakefile", target)
     return target
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The environment in which scripts import the library of a copied workflow or this one, not the installed one."""
+    library = folder / "src" if (folder / "src").exists() else ROOT / "src"
+    return os.environ | {"PYTHONPATH": str(library)}
 
 
 def snakemake(folder: Path, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess:
     """Run Snakemake in a folder; output and errors come back as one text."""
     command = [sys.executable, "-m", "snakemake", *arguments]
     return subprocess.run(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False
+        command,
+        cwd=folder,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
+
+
+def job_counts(output):
+    """The table of job counts that a dry-run prints."""
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
 
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory) -> Path:
     """A copy of the workflow in which no results are made."""
     return copy_checkout(tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """A copy of the workflow in which the smoke grid was run; tests that change its results mend them."""
+    folder, kept = tmp_path_factory.mktemp("smoke"), os.environ.get("SMOKE_GRID")
+    if kept and Path(kept).exists():
+        return Path(shutil.copytree(kept, folder, dirs_exist_ok=True))
+    result = snakemake(copy_checkout(folder), *SMOKE_RUN, timeout=1800)
+    assert result.returncode == 0, result.stdout[-5000:]
+    if kept:
+        # For the tests of another call of pytest.
+        shutil.copytree(folder, kept)
+    return folder

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,8 +10,8 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from insd.datasets import WEIGHTS, DatasetError
-from insd.networks import RateRNN
+from insd.datasets import DatasetError, read
+from insd.networks import load_networks
 from insd.predictivity import null_projector_array, principal_components
 from insd.settings import Deflation
 from insd.tasks import Task
@@ -22,8 +23,7 @@ CHUNK = 512
 
 def simulate_trials(network: xr.Dataset, trials: xr.Dataset) -> tuple[Tensor, Tensor]:
     """Noise-free rates (seed, trial, time, unit) and outputs (seed, trial, time, output) of a `network.nc`."""
-    weights = {name: torch.from_numpy(network[name].values) for name in WEIGHTS}
-    networks = RateRNN(weights, trials.attrs["dt"] / network.attrs["tau"], recurrent_noise=0.0)
+    networks = load_networks([network], trials.attrs["dt"])
     inputs = Bank.from_trials(trials).inputs.expand(network.sizes["seed"], -1, -1, -1)
     rates, outputs = [], []
     with torch.no_grad():
@@ -87,6 +87,12 @@ def record_activity(
     )
 
 
+def read_earlier(path: str) -> xr.Dataset:
+    """The null-space activity of an earlier round, or of the recording in its place, by the name of its file."""
+    contract = "recording" if Path(path).name == "recording.nc" else "activity"
+    return read(path, contract, ["null_activity"])
+
+
 def join_earlier(activities: Sequence[xr.Dataset], bank: xr.Dataset, files: Sequence[str]) -> Earlier:
     """The null-space activity of all earlier rounds, in order, ready for training on that bank.
 
@@ -102,10 +108,13 @@ def join_earlier(activities: Sequence[xr.Dataset], bank: xr.Dataset, files: Sequ
         for name in ("seed", "bank_time"):
             if not np.array_equal(activity[name].values, first[name].values):
                 raise DatasetError(f"{file}: its '{name}' differs from that of {files[0]}; run its round again")
-    components = [torch.from_numpy(a["null_activity"].values).permute(0, 2, 1, 3) for a in activities]
+    components = [torch.from_numpy(activity["null_activity"].values) for activity in activities]
     membership = torch.block_diag(*[torch.ones(part.shape[-1], 1) for part in components])
     steps = np.searchsorted(bank["time"].values, first["bank_time"].values - bank.attrs["dt"] / 2)
-    return Earlier(torch.cat(components, -1).contiguous(), membership, torch.from_numpy(steps))
+    stride = int(steps[1]) if len(steps) > 1 else len(bank["time"])
+    if not np.array_equal(bank["time"].values[::stride], first["bank_time"].values):
+        raise DatasetError(f"{files[0]}: its 'bank_time' is no regular selection of the bank's; run its round again")
+    return Earlier(torch.cat(components, -1), membership, stride)
 
 
 def participation_ratio(rates: np.ndarray) -> float:

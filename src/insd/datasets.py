@@ -4,8 +4,8 @@ This is the one place that knows the NetCDF engine. Files are written beside the
 that a file that exists is complete; readers load everything and close.
 """
 
-import os
-from collections.abc import Collection, Hashable, Mapping
+import shutil
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,11 +14,14 @@ import numpy as np
 import xarray as xr
 
 from insd.errors import InsdError
+from insd.files import written_whole
 
 ENGINE: Literal["netcdf4"] = "netcdf4"
+"""By which xarray reads and writes."""
 DECIMALS = 4
 """Rates lie in [-1, 1]: rounding adds a share of about 1e-8 to their variance, and halves the files."""
 AGAIN = "delete the file and run the job that makes it again"
+"""The advice in messages on broken files."""
 
 
 class DatasetError(InsdError):
@@ -45,7 +48,41 @@ WEIGHTS = {
     "output_bias": ("seed", "output"),
     "initial_state": ("seed", "unit"),
 }
-"""The weights of a network by name, with their dimensions."""
+"""The weights of a rate network by name, with their dimensions."""
+
+READOUT = {name: WEIGHTS[name] for name in ("output_weights", "output_bias", "initial_state")}
+"""What networks of every architecture have."""
+
+ARCHITECTURE_WEIGHTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "rate": WEIGHTS,
+    # The recurrent weights are stored beside their factors, so that low-rank networks can be read as rate networks.
+    "low_rank": {
+        **WEIGHTS,
+        "left_vectors": ("seed", "unit", "rank"),
+        "right_vectors": ("seed", "unit", "rank"),
+    },
+    "gru": {
+        "recurrent_weights": ("seed", "gate", "unit", "unit_from"),
+        "input_weights": ("seed", "gate", "unit", "input"),
+        "bias": ("seed", "gate", "unit"),
+        "candidate_bias": ("seed", "unit"),
+        **READOUT,
+    },
+}
+"""The weights of the networks of each architecture by name, with their dimensions."""
+
+PERTURBATIONS: dict[str, tuple[str, ...]] = {
+    "unperturbed": (),
+    "noise": ("noise_level",),
+    "jitter": ("jitter_level", "draw"),
+    "silence": ("silenced_share", "draw"),
+    "kick": ("kick_level",),
+    "half_step": (),
+}
+"""The perturbations of trained networks, with the dimensions of a network's loss and score under each."""
+
+NETWORK_ATTRIBUTES = ("dt", "tau", "nonlinearity", "settings")
+"""Attributes of every network file."""
 
 CONTRACTS = {
     "trials": Contract(
@@ -56,13 +93,8 @@ CONTRACTS = {
         },
         attributes=("dt", "fingerprint"),
     ),
-    "network": Contract(
-        {
-            **WEIGHTS,
-            "restarts": ("seed",),
-        },
-        attributes=("dt", "tau", "nonlinearity", "settings"),
-    ),
+    # Those of architectures other than `rate` are in `NETWORK_CONTRACTS`.
+    "network": Contract({**WEIGHTS, "restarts": ("seed",)}, attributes=NETWORK_ATTRIBUTES),
     "activity": Contract(
         {
             "rates": ("seed", "trial", "time", "unit"),
@@ -74,6 +106,11 @@ CONTRACTS = {
         },
         attributes=("bank_fingerprint", "test_fingerprint"),
         rounded=("rates", "outputs", "null_activity"),
+    ),
+    "recording": Contract(
+        {"null_activity": ("seed", "bank_trial", "bank_time", "component")},
+        attributes=("bank_fingerprint",),
+        rounded=("null_activity",),
     ),
     "history": Contract(
         {
@@ -99,8 +136,131 @@ CONTRACTS = {
         # A network whose activity does not vary has nothing to predict.
         may_be_nan=frozenset({"r2", "r2_shuffled"}),
     ),
-    "performance": Contract({"loss": ("network", "regime"), "score": ("network", "regime")}),
+    "recordings": Contract(
+        {"r2": ("space", "network", "recording"), "r2_shuffled": ("space", "network", "recording")},
+        # Held-out trials of a recording may not vary.
+        may_be_nan=frozenset({"r2", "r2_shuffled"}),
+    ),
+    # A network whose activity does not vary is like none.
+    "similarity": Contract({"value": ("measure", "network", "network_to")}, may_be_nan=frozenset({"value"})),
+    # Changes of fewer levels than the others end in values that are not numbers.
+    "responses": Contract(
+        {"value": ("change", "measure", "level"), "amount": ("change", "level")},
+        may_be_nan=frozenset({"value", "amount"}),
+    ),
+    "dsa": Contract(
+        {
+            "distance": ("network", "network_to"),
+            "spectral_distance": ("network", "network_to"),
+            "gradient_norm": ("network", "network_to"),
+            "agreement": ("network", "network_to"),
+            "embedding": ("network", "axis"),
+            "spectral_embedding": ("network", "axis"),
+            "stress": (),
+            "spectral_stress": (),
+            "eigenvalues_real": ("network", "mode"),
+            "eigenvalues_imag": ("network", "mode"),
+            "prediction_error": ("network",),
+        },
+        # A network whose activity does not vary has no operator.
+        may_be_nan=frozenset(
+            {"distance", "spectral_distance", "gradient_norm", "agreement", "embedding", "spectral_embedding"}
+            | {"stress", "spectral_stress", "eigenvalues_real", "eigenvalues_imag", "prediction_error"}
+        ),
+    ),
+    "fixed_points": Contract(
+        {
+            "state": ("point", "unit"),
+            "network": ("point",),
+            "condition": ("point",),
+            "kind": ("point",),
+            "speed": ("point",),
+            "stable": ("point",),
+            "stable_flow": ("point",),
+            "returns": ("point",),
+            "eigenvalues_real": ("point", "unit"),
+            "eigenvalues_imag": ("point", "unit"),
+            "right_eigenvector_real": ("point", "unit"),
+            "right_eigenvector_imag": ("point", "unit"),
+            "left_eigenvector_real": ("point", "unit"),
+            "left_eigenvector_imag": ("point", "unit"),
+            "input_selection": ("point", "input"),
+            "cycle_state": ("cycle", "unit"),
+            "cycle_network": ("cycle",),
+            "cycle_condition": ("cycle",),
+            "cycle_period": ("cycle",),
+            "cycle_step_artefact": ("cycle",),
+            "n_fixed_points": ("searched_network", "searched_condition"),
+            "n_stable_fixed_points": ("searched_network", "searched_condition"),
+            "n_slow_points": ("searched_network", "searched_condition"),
+            "n_cycles": ("searched_network", "searched_condition"),
+            "share_at_points": ("searched_network", "searched_condition"),
+            "share_at_cycles": ("searched_network", "searched_condition"),
+            "share_slow": ("searched_network", "searched_condition"),
+            "share_elsewhere": ("searched_network", "searched_condition"),
+        },
+        # Networks of fewer units than others leave the rest of their rows empty.
+        may_be_nan=frozenset(
+            {"state", "eigenvalues_real", "eigenvalues_imag", "cycle_state"}
+            | {f"{side}_eigenvector_{part}" for side in ("right", "left") for part in ("real", "imag")}
+        ),
+    ),
+    "line_attractor": Contract(
+        {
+            "direction": ("network", "condition", "unit"),
+            "selection": ("network", "condition", "unit"),
+            "straightness": ("network", "condition"),
+            "extent": ("network", "condition"),
+            "selected_evidence": ("network", "condition", "evidence"),
+            "direct_evidence": ("network", "condition", "evidence"),
+        },
+        # Fewer than three points make no line.
+        may_be_nan=frozenset(
+            {"direction", "selection", "straightness", "extent", "selected_evidence", "direct_evidence"}
+        ),
+    ),
+    "decoding": Contract(
+        {
+            "score": ("network", "variable", "time", "time_to"),
+            "score_null": ("network", "variable", "time", "time_to"),
+            "score_shuffled": ("network", "variable", "time"),
+            "chance": ("variable",),
+        },
+    ),
+    "performance": Contract(
+        {
+            "loss": ("network", "regime"),
+            "score": ("network", "regime"),
+            "grid_loss": ("network", "noise", "duration"),
+            "grid_score": ("network", "noise", "duration"),
+        }
+    ),
+    "robustness": Contract(
+        {
+            **{
+                f"{name}_{quantity}": ("network", *levels)
+                for name, levels in PERTURBATIONS.items()
+                for quantity in ("loss", "score")
+            },
+            "kick_recovery": ("network", "kick_level", "space", "time_after"),
+        },
+        # A kick of size 0 has nothing to recover from.
+        may_be_nan=frozenset({"kick_recovery"}),
+    ),
 }
+"""What each kind of file holds, by its name."""
+
+
+NETWORK_CONTRACTS = {
+    name: Contract({**weights, "restarts": ("seed",)}, attributes=NETWORK_ATTRIBUTES)
+    for name, weights in ARCHITECTURE_WEIGHTS.items()
+}
+"""What a network file holds, by the architecture that it names."""
+
+
+def architecture_of(network: xr.Dataset) -> str:
+    """The architecture of a network file; those that name none are of the only one that there was at first."""
+    return network.attrs.get("architecture", "rate")
 
 
 def validate(dataset: xr.Dataset, contract: str, where: str, only: Collection[str] | None = None) -> xr.Dataset:
@@ -109,6 +269,12 @@ def validate(dataset: xr.Dataset, contract: str, where: str, only: Collection[st
     `where` names the dataset in the message, by its file.
     """
     rules = CONTRACTS[contract]
+    if contract == "network":
+        if architecture_of(dataset) not in NETWORK_CONTRACTS:
+            raise DatasetError(
+                f"{where}: the architecture {architecture_of(dataset)!r} is none of: {', '.join(NETWORK_CONTRACTS)}"
+            )
+        rules = NETWORK_CONTRACTS[architecture_of(dataset)]
     for name, dimensions in {**rules.variables, **rules.optional}.items():
         if only is not None and name not in only:
             continue
@@ -121,7 +287,7 @@ def validate(dataset: xr.Dataset, contract: str, where: str, only: Collection[st
         variable = dataset[name]
         if variable.dims != dimensions:
             raise DatasetError(f"{where}: '{name}' has dimensions {_list(variable.dims)}, not {_list(dimensions)}")
-        if name not in rules.may_be_nan and not np.isfinite(variable.values).all():
+        if name not in rules.may_be_nan and variable.dtype.kind == "f" and not np.isfinite(variable.values).all():
             raise DatasetError(f"{where}: '{name}' holds values that are not finite; {AGAIN}")
     for name in rules.attributes:
         if name not in dataset.attrs:
@@ -130,17 +296,23 @@ def validate(dataset: xr.Dataset, contract: str, where: str, only: Collection[st
 
 
 def write(dataset: xr.Dataset, path: str | Path, contract: str) -> None:
-    """Check a dataset against its contract and write it; the file appears whole or not at all."""
+    """Check a dataset against its contract and write it; the file appears whole or not at all.
+
+    Raises DatasetError if the dataset breaks the contract, or if the file cannot be written.
+    """
     path = Path(path)
     validate(dataset, contract, str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    compressed = {"zlib": True, "complevel": 1, "least_significant_digit": DECIMALS}
     try:
-        compressed = {"zlib": True, "complevel": 1, "least_significant_digit": DECIMALS}
-        dataset.to_netcdf(beside, engine=ENGINE, encoding=dict.fromkeys(CONTRACTS[contract].rounded, compressed))
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+        with written_whole(path) as beside:
+            dataset.to_netcdf(beside, engine=ENGINE, encoding=dict.fromkeys(CONTRACTS[contract].rounded, compressed))
+    except (OSError, RuntimeError) as error:
+        # HDF5 does not say that a disk is full.
+        free = shutil.disk_usage(path.parent).free / 1e6
+        raise DatasetError(
+            f"{path}: could not be written ({error}); its disk has {free:.1f} MB free: make room or check the "
+            "permissions, and run again"
+        ) from None
 
 
 def read(path: str | Path, contract: str, only: Collection[str] | None = None) -> xr.Dataset:
@@ -157,6 +329,11 @@ def read(path: str | Path, contract: str, only: Collection[str] | None = None) -
     except (OSError, RuntimeError, ValueError) as error:
         raise DatasetError(f"{path}: truncated, empty or no NetCDF file ({error}); {AGAIN}") from None
     return validate(dataset, contract, str(path), only)
+
+
+def read_by_task(tasks: Iterable[str], paths: Iterable[str | Path], contract: str) -> dict[str, xr.Dataset]:
+    """By task, `read` of its file among those of an analysis, which are in the order of the tasks."""
+    return {task: read(path, contract) for task, path in zip(tasks, paths, strict=True)}
 
 
 def _list(names: tuple[Hashable, ...]) -> str:

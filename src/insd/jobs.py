@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from insd.errors import InsdError
 
 
@@ -26,7 +28,8 @@ def reuse_freed_memory() -> None:
 
 @contextmanager
 def job(log: str | Path) -> Iterator[None]:
-    """Send log lines to a file; end with status 1 and one message if the work fails for a reason that we know.
+    """Send log lines to a file; end with status 1 and one message if the work fails for a reason that we know, or for
+    want of memory.
 
     Errors that we do not know keep their traceback, in the log and on the terminal.
     """
@@ -37,13 +40,26 @@ def job(log: str | Path) -> Iterator[None]:
     logger.addHandler(handler)
     try:
         yield
-    except InsdError as error:
-        logger.error(error)
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        if isinstance(error, InsdError):
+            message = str(error)
+        elif _is_want_of_memory(error):
+            message = (
+                f"not enough memory ({error}): use a machine that has more, raise mem_mb of the rule on a cluster, or "
+                "lower trials.train, trials.evaluation or seeds_per_job"
+            )
+        else:
+            logger.error(traceback.format_exc())
+            raise
+        logger.error(message)
+        print(f"error: {message}", file=sys.stderr)
         raise SystemExit(1) from None
-    except Exception:
-        logger.error(traceback.format_exc())
-        raise
     finally:
         logger.removeHandler(handler)
         handler.close()
+
+
+def _is_want_of_memory(error: Exception) -> bool:
+    # On a CPU, torch has no class of its own for it.
+    on_cpu = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return on_cpu or isinstance(error, (MemoryError, torch.OutOfMemoryError))

@@ -2,11 +2,13 @@
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from insd.devices import CPU
 from insd.settings import Deflation
 
 
@@ -21,20 +23,34 @@ class Schedule(ABC):
     def update(self, task_loss: Float[Tensor, "network"], penalty: Float[Tensor, "network earlier"]) -> None:
         """Take note of the task loss and the penalties of an iteration."""
 
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """What it has learned, for a checkpoint."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what another one of the same settings has learned."""
+
 
 class Constant(Schedule):
     """The paper's constant lambda (Qian & Pehlevan 2026), reached by a linear ramp after a start on the task alone."""
 
-    def __init__(self, settings: Deflation, networks: int, earlier: int):
+    def __init__(self, settings: Deflation, networks: int, earlier: int, device: torch.device):
         self.settings = settings
-        self.shape = (networks, earlier)
+        self.weights = torch.full((networks, earlier), settings.multiplier, device=device)
 
     def multipliers(self, progress: float) -> Float[Tensor, "network earlier"]:
         since = progress - self.settings.task_only
         share = float(since >= 0) if self.settings.ramp == 0 else min(max(since / self.settings.ramp, 0.0), 1.0)
-        return torch.full(self.shape, self.settings.multiplier * share)
+        return self.weights * share
 
     def update(self, task_loss: Float[Tensor, "network"], penalty: Float[Tensor, "network earlier"]) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         pass
 
 
@@ -59,11 +75,11 @@ class Constrained(Schedule):
     LEAST = 0.03
     SMOOTHING = 0.95
 
-    def __init__(self, settings: Deflation, loss_bound: float, networks: int, earlier: int):
+    def __init__(self, settings: Deflation, loss_bound: float, networks: int, earlier: int, device: torch.device):
         self.settings = settings
         self.loss_bound = loss_bound
-        self.logarithms = torch.full((networks, earlier), math.log(settings.multiplier))
-        self.loss = torch.ones(networks)
+        self.logarithms = torch.full((networks, earlier), math.log(settings.multiplier), device=device)
+        self.loss = torch.ones(networks, device=device)
         self.started = False
 
     def multipliers(self, progress: float) -> Float[Tensor, "network earlier"]:
@@ -81,9 +97,17 @@ class Constrained(Schedule):
         least, most = math.log(self.LEAST), math.log(self.settings.multiplier_max)
         self.logarithms = (self.logarithms + rate * direction).clamp(least, most)
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"logarithms": self.logarithms, "loss": self.loss, "started": self.started}
 
-def make_schedule(settings: Deflation, loss_bound: float, networks: int, earlier: int) -> Schedule:
-    """The schedule that the settings name, for some networks with some earlier rounds."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.logarithms, self.loss, self.started = state["logarithms"], state["loss"], state["started"]
+
+
+def make_schedule(
+    settings: Deflation, loss_bound: float, networks: int, earlier: int, device: torch.device = CPU
+) -> Schedule:
+    """The schedule that the settings name, for some networks with some earlier rounds that are trained on a device."""
     if settings.schedule == "constant":
-        return Constant(settings, networks, earlier)
-    return Constrained(settings, loss_bound, networks, earlier)
+        return Constant(settings, networks, earlier, device)
+    return Constrained(settings, loss_bound, networks, earlier, device)

@@ -29,15 +29,19 @@ RANK = 1e-6
 
 
 def null_projector(output_weights: Float[Tensor, "*network output unit"]) -> Float[Tensor, "*network unit unit"]:
-    """Projector ``I - W^+ W`` on the null space of a readout (Qian & Pehlevan 2026), in float64, differentiable.
+    """Projector ``Q = I - W^+ W`` on the null space of a readout (Qian & Pehlevan 2026), in float64.
 
     The pseudo-inverse is the one of a readout of full row rank, ``W^+ = W^T (W W^T)^-1``.
     """
+    basis = _row_space(output_weights)
+    return torch.eye(basis.shape[-1], dtype=basis.dtype, device=basis.device) - basis.transpose(-1, -2) @ basis
+
+
+def _row_space(output_weights: Float[Tensor, "*network output unit"]) -> Float[Tensor, "*network output unit"]:
+    """Orthonormal rows B with the span of a readout's, so that ``Q = I - B^T B``; in float64, differentiable."""
     weights = output_weights.double()
-    units = weights.shape[-1]
-    transposed = weights.transpose(-1, -2)
-    row_space = transposed @ torch.linalg.solve(weights @ transposed, weights)
-    return torch.eye(units, dtype=weights.dtype, device=weights.device) - row_space
+    factor = torch.linalg.cholesky(weights @ weights.transpose(-1, -2))
+    return torch.linalg.solve_triangular(factor, weights, upper=False)
 
 
 def null_projector_array(output_weights: Float[np.ndarray, "output unit"]) -> Float[np.ndarray, "unit unit"]:
@@ -80,8 +84,9 @@ class _GramAndCross(torch.autograd.Function):
         rates = rates - rates.mean(-2, keepdim=True)
         earlier = earlier - earlier.mean(-2, keepdim=True)
         ctx.save_for_backward(rates, earlier)
-        transposed = rates.transpose(-1, -2)
-        return transposed @ rates, transposed @ earlier, earlier.square().sum(-2)
+        # The wide matrix last: the product the other way round takes half as long again.
+        cross = (earlier.transpose(-1, -2) @ rates).transpose(-1, -2)
+        return rates.transpose(-1, -2) @ rates, cross, earlier.square().sum(-2)
 
     @staticmethod
     @once_differentiable
@@ -120,9 +125,13 @@ def deflation_penalty(
     norms = squares.double() @ membership
     # Each component is divided by its own network's norm, so that one sum per network gives S.
     scale = norms.rsqrt() @ membership.T
-    projector = null_projector(output_weights)
-    projected = projector @ gram.double() @ projector
-    return _RidgePredictivity.apply(projected, projector @ (cross.double() * scale[:, None]), membership, ridge)
+    # Q from the left and from the right, by way of its few missing directions.
+    basis = _row_space(output_weights)
+    transposed = basis.transpose(-1, -2)
+    gram, cross = gram.double(), cross.double() * scale[:, None]
+    gram = gram - transposed @ (basis @ gram)
+    gram = gram - (gram @ transposed) @ basis
+    return _RidgePredictivity.apply(gram, cross - transposed @ (basis @ cross), membership, ridge)
 
 
 def principal_components(

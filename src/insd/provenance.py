@@ -10,14 +10,18 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 LIBRARY = Path(__file__).parent
-# Modules that move or describe numbers and make none: an edit there does not outdate results.
-WITHOUT_NUMBERS = {"insd", "insd.settings", "insd.provenance", "insd.datasets", "insd.errors"}
+"""The folder of this library."""
+WITHOUT_NUMBERS = {
+    *("insd", "insd.settings", "insd.provenance", "insd.datasets", "insd.errors"),
+    *("insd.files", "insd.checkpoints", "insd.tasks.own"),
+}
+"""Modules that move or describe numbers and make none: an edit there does not outdate results."""
 
 
 def random_seed(*names: str | int) -> int:
@@ -36,39 +40,92 @@ def array_fingerprint(dataset: xr.Dataset, variables: Iterable[str]) -> str:
 
 @cache
 def code_fingerprint(module: str) -> str:
-    """Digest of a module of this library and of all modules of it that it imports, without comments and docstrings.
+    """Digest of a module and of all modules that it imports, without comments and docstrings.
 
-    An edit changes the fingerprint only if it can change numbers: modules in `WITHOUT_NUMBERS` are left out.
+    Followed are the imports of modules that belong with it: of the same package or, for a file that is no part of an
+    installed package, from the same folder. An edit changes the fingerprint only if it can change numbers: modules in
+    `WITHOUT_NUMBERS` are left out.
     """
     digest = hashlib.sha256()
     for name in sorted(_imported(module, set())):
-        tree = ast.parse(_source(name).read_text())
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list):
-                # A docstring, or a string below a field that documents it, is an expression of a constant.
-                node.body = [  # type: ignore[attr-defined]
-                    item for item in body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
-                ]
-        digest.update(f"{name}:{ast.dump(tree)}\n".encode())
+        digest.update(f"{name}:{_content(name).code}\n".encode())
     return digest.hexdigest()[:16]
 
 
+class _Content(NamedTuple):
+    """What counts of a module: the names that it may import, and its code without comments and docstrings."""
+
+    names: tuple[str, ...]
+    code: str
+
+
+def _content(module: str) -> _Content:
+    source = _source(module)
+    return _parsed(source.read_text(), module if source.name == "__init__.py" else module.rpartition(".")[0])
+
+
+# Most rules ask for a fingerprint at every start of Snakemake, also in each job, and they share most modules: each is
+# parsed once.
+@cache
+def _parsed(text: str, package: str) -> _Content:
+    tree = ast.parse(text)
+    names: list[str] = []
+    for node in ast.walk(tree):
+        names += _names(node, package)
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            # A docstring, or a string below a field that documents it, is an expression of a constant.
+            node.body = [  # type: ignore[attr-defined]
+                item for item in body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
+            ]
+    return _Content(tuple(names), ast.dump(tree))
+
+
 def _source(module: str) -> Path:
-    path = LIBRARY.joinpath(*module.split(".")[1:])
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    """The file of a module; of a package, that of its code."""
+    if _package(module) == "insd":
+        path = LIBRARY.joinpath(*module.split(".")[1:])
+        return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return Path(module)
+    return Path(found.origin) if found and found.origin else Path(module)
 
 
 def _imported(module: str, seen: set[str]) -> set[str]:
     if module in seen or module in WITHOUT_NUMBERS:
         return seen
     seen.add(module)
-    for node in ast.walk(ast.parse(_source(module).read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("insd"):
-            for name in [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]:
-                if name and _source(name).exists():
-                    _imported(name, seen)
+    for name in _content(module).names:
+        if _belongs(name, module) and _source(name).suffix == ".py" and _source(name).exists():
+            _imported(name, seen)
     return seen
+
+
+def _names(node: ast.AST, package: str) -> list[str]:
+    """The modules that a statement in a module of that package may import, by their full names."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    origin = "." * node.level + (node.module or "")
+    base = importlib.util.resolve_name(origin, package) if node.level else origin
+    return [base, *(f"{base}.{alias.name}" for alias in node.names)]
+
+
+def _package(module: str) -> str:
+    """The outermost package of a module."""
+    return module.partition(".")[0]
+
+
+def _belongs(name: str, module: str) -> bool:
+    """Whether an edit of one module is an edit of the other's package or project."""
+    if _package(name) == _package(module):
+        return True
+    folder = _source(module).parent
+    installed = "site-packages" in folder.parts or _package(module) == "insd"
+    return not installed and _source(name).parent == folder
 
 
 def attributes(settings: Mapping[str, Any], module: str, **more: str | int | float) -> dict[str, Any]:

@@ -5,13 +5,21 @@ keys (`config/README.md`) are generated from it. Defaults are ours unless a sour
 """
 
 import json
+import math
+import re
+import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from functools import cache
+from itertools import product
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from insd.errors import InsdError
-from insd.tasks import TASKS, Task
+from insd.provenance import code_fingerprint
+from insd.tasks import TASKS, Task, TaskError, check_task, find_task
 
 
 class SettingsError(InsdError):
@@ -28,17 +36,27 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Repeats = Annotated[int, Field(ge=1, le=10_000)]
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+ClassPath = Annotated[str, Field(pattern=r"^[\w.]+:[\w./:-]+$")]
 PopulationName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+REGIME = "[a-z][a-z0-9_]*"
+MOST_STEPS = 100_000
+"""Longest duration in time steps: a day-long trial is a slip of the unit."""
 
 
 class Network(Section):
-    """The rate network and its initial weights."""
+    """The network and its initial weights."""
 
+    architecture: Literal["rate", "gru", "low_rank"] = "rate"
+    """`rate`: the paper's rate network. `low_rank`: the same with recurrent weights of rank `rank`. `gru`: gated
+    recurrent units in continuous time; with tau = dt, those of PyTorch."""
+    rank: Count | None = None
+    """Rank of the recurrent weights; needed by `low_rank`, and by no other architecture."""
     units: Annotated[int, Field(ge=2)] = 100
     """Number of units N."""
     gain: NotNegative = 1.0
-    """Initial gain g: recurrent weights start as N(0, g²/N) (Qian & Pehlevan 2026)."""
+    """Initial gain g: recurrent weights, of every gate, start with variance g²/N (Qian & Pehlevan 2026)."""
     tau: Positive = 0.1
     """Time constant in s; the Euler step is alpha = dt / tau."""
     recurrent_noise: NotNegative = 0.05
@@ -112,22 +130,34 @@ class Layer(Recipe):
     """What differs for a task, laid over the rest of this layer."""
 
 
+class Recording(Section):
+    """Activity that takes the place of round 0."""
+
+    file: str
+    """An npz or NetCDF file with `rates` (trial, time, unit) on the trials of the bank, their `fingerprint` and, if
+    there is one, the readout `output_weights` (output, unit); `{task}` in the path stands for the task."""
+
+
 class Population(Layer):
     """A named recipe by which networks are made."""
 
-    seeds: Count
+    seeds: Repeats
     """Number of independent repeats; seeds are 0, 1, ... For a deflated population, one chain each."""
-    rounds: Count = 1
+    rounds: Repeats = 1
     """Rounds of each seed: round 0 is the reference, round k is deflated against rounds 0 to k - 1."""
-    reference: PopulationName | None = None
-    """Population whose round 0, seed by seed, is the reference; without it, round 0 is trained by this population."""
+    reference: PopulationName | Recording | None = None
+    """Population whose round 0, seed by seed, is the reference, or a recording, `{file: path}`; without it, round 0 is
+    trained by this population."""
     alternatives: Layer = Layer()
     """What differs for rounds 1, 2, ..., laid over the population's other settings."""
 
 
 class TaskEntry(Section):
-    """A task of the grid."""
+    """A task of the grid: one of this library, or any other class."""
 
+    class_path: Annotated[ClassPath | None, Field(alias="class")] = None
+    """`module:Class`, a task of another module that can be imported, or `neurogym:NAME`, an environment; a task without
+    it is found by its name."""
     parameters: dict[str, Any] = {}
     """Numbers of the task that differ from its defaults (the tables of the tasks list them)."""
 
@@ -139,6 +169,93 @@ class Trials(Section):
     """Trials of the bank that networks train on, the held-out ones included."""
     evaluation: Count = 256
     """Trials of the regime `test` and of each harder regime."""
+
+
+class DynamicalSimilarity(Section):
+    """Dynamical similarity analysis; the defaults were chosen by held-out prediction error (docs/science.md)."""
+
+    delays: Count = 2
+    """Time steps that are joined into one embedded state."""
+    rank: Annotated[int, Field(ge=2)] = 30
+    """Leading directions of the embedded activity that the operators act on."""
+    starts: Count = 12
+    """Starts of the search for the best orthogonal transform of each pair."""
+    iterations: Count = 200
+    """Most iterations from each start."""
+
+
+class FixedPoints(Section):
+    """The search for fixed points, slow points and cycles; the defaults were chosen on trained networks."""
+
+    starts: Annotated[int, Field(ge=2)] = 512
+    """States along trajectories to start from; the second half of them has noise added."""
+    noise: NotNegative = 1.0
+    """Standard deviation of that noise, as a share of the standard deviation of each unit's state."""
+    slow_speed: Positive = 1e-3
+    """Largest speed q = |F|² / 2 of a slow point, with F = tau dx/dt: |F| = 0.045, or 0.45/s at tau = 0.1 s."""
+    merge_radius: Positive = 0.1
+    """Euclidean distance of states within which points count as one, that of the lowest speed."""
+    block: Positive = 20.0
+    """Autonomous runs last this long in s; those that are neither settled nor on a cycle are continued."""
+    blocks: Count = 5
+    """Most times a run goes on for so long, the first included."""
+
+
+class Decoding(Section):
+    """Decoding of the task variables from activity."""
+
+    time_stride: Count = 3
+    """Every how many time steps a decoder is trained and tested."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Folds of the cross-validation over trials."""
+
+
+Levels = Annotated[list[NotNegative], Field(min_length=1)]
+
+
+class Robustness(Section):
+    """Perturbations of trained networks; the levels were fixed before results were looked at."""
+
+    trials: Count = 128
+    """Trials of the regime `test` on which networks are perturbed; at most `trials.evaluation`."""
+    noise_levels: Levels = [0.05, 0.1, 0.2, 0.4, 0.8]
+    """Private noise of the dynamics, sigma_rec."""
+    jitter_levels: Levels = [0.05, 0.1, 0.2, 0.4, 0.8]
+    """Change of each recurrent weight over the standard deviation of the network's own."""
+    silenced_shares: Annotated[list[Share], Field(min_length=1)] = [0.02, 0.05, 0.1, 0.2, 0.4]
+    """Share of the units that are silenced."""
+    kick_levels: Levels = [0.1, 0.2, 0.5, 1.0]
+    """Norm of a step added to the state once, over the root mean square norm of the network's own state."""
+    draws: Count = 10
+    """Draws of changed weights and of silenced units."""
+
+
+class Comparisons(Section):
+    """Alternatives against standard networks."""
+
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Confidence of each bootstrap interval over networks."""
+    resamples: Count = 9999
+    """Resamples of the bootstrap."""
+
+
+class Analysis(Section):
+    """What the analyses of all networks do."""
+
+    dsa: DynamicalSimilarity = DynamicalSimilarity()
+    """Dynamical similarity."""
+    fixed_points: FixedPoints = FixedPoints()
+    """Fixed points, slow points and cycles."""
+    decoding: Decoding = Decoding()
+    """Decoding of the task variables."""
+    grid_trials: Count = 256
+    """Trials at each point of a task's grid of noise and duration."""
+    robustness: Robustness = Robustness()
+    """Perturbations of trained networks."""
+    noise_probes: Count = 16
+    """Random vectors that a network's sensitivity to private noise is estimated with."""
+    comparisons: Comparisons = Comparisons()
+    """Alternatives against standard networks."""
 
 
 def _without_null(entries: Any) -> Any:
@@ -154,6 +271,11 @@ class Settings(Section):
     """How many trials are drawn for each task."""
     seeds_per_job: Count = 1
     """How many seeds one job trains side by side along the network axis."""
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """Where jobs train: `cuda`, a GPU, to be filled by many `seeds_per_job`; `auto`, a GPU where PyTorch finds one.
+    What is trained already stays."""
+    analysis: Analysis = Analysis()
+    """Settings of the analyses."""
     defaults: Layer = Layer()
     """Settings of the networks of all populations."""
     populations: Annotated[dict[PopulationName, Population], Field(min_length=1), BeforeValidator(_without_null)]
@@ -163,7 +285,19 @@ class Settings(Section):
         """The task of that name with its parameters; SettingsError if the config has no such task."""
         if name not in self.tasks:
             raise SettingsError(f"task '{name}' is not in the config; its tasks are: {', '.join(self.tasks)}")
-        return make_task(name, self.tasks[name].parameters)
+        return make_task(name, self.task_parameters(name))
+
+    def task_parameters(self, name: str) -> dict[str, Any]:
+        """The parameters of a task as jobs get them and files keep them (see `make_task`).
+
+        Those of a class of another module also hold, by the key `class`, which no field can have, where it is found and
+        a fingerprint of its code.
+        """
+        entry = self.tasks[name]
+        if entry.class_path is None:
+            return entry.parameters
+        module = find_task(entry.class_path).__module__
+        return {"class": {"path": entry.class_path, "code": code_fingerprint(module)}, **entry.parameters}
 
     def population(self, name: str) -> Population:
         """The population of that name; SettingsError if the config has no such population."""
@@ -176,6 +310,8 @@ class Settings(Section):
     def recipe(self, task: str, population: str, round_number: int) -> Recipe:
         """The resolved recipe of a round: defaults, population and, from round 1 on, its `alternatives`, in layers."""
         entry = self.population(population)
+        if round_number == 0 and isinstance(entry.reference, Recording):
+            raise SettingsError(f"population '{population}' has no round 0: its reference is a recording")
         if round_number == 0 and entry.reference:
             raise SettingsError(
                 f"population '{population}' has no round 0: its reference is that of '{entry.reference}'"
@@ -189,8 +325,18 @@ class Settings(Section):
         return Recipe.model_validate(resolved)
 
     def reference(self, population: str) -> str:
-        """The population that round 0 of a population's seeds belongs to."""
-        return self.population(population).reference or population
+        """The population that round 0 of a population's seeds belongs to; itself where that is a recording."""
+        reference = self.population(population).reference
+        return reference if isinstance(reference, str) else population
+
+    def recordings(self, task: str) -> dict[str, str]:
+        """The files of the populations whose reference is a recording."""
+        found = {name: population.reference for name, population in self.populations.items()}
+        return {
+            name: reference.file.replace("{task}", task)
+            for name, reference in found.items()
+            if isinstance(reference, Recording)
+        }
 
     def trained_rounds(self, population: str) -> range:
         """The rounds that a population trains itself."""
@@ -217,7 +363,8 @@ def load(config: Mapping[str, Any]) -> Settings:
     """
     try:
         # By way of JSON: strict, so that text is never taken for a number, and yet lists may stand for tuples.
-        settings = Settings.model_validate_json(json.dumps(config), strict=True)
+        # What JSON has not, such as the dates that YAML reads, becomes text, which is refused wherever it stands.
+        settings = Settings.model_validate_json(json.dumps(config, default=str), strict=True)
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
     if problems := list(_problems(settings)):
@@ -229,15 +376,12 @@ def _problems(settings: Settings) -> Iterator[str]:
     """What each key alone cannot show."""
     tasks: dict[str, Task] = {}
     for name, entry in settings.tasks.items():
-        if name not in TASKS:
-            yield f"tasks.{name}: there is no such task; choose from: {', '.join(TASKS)}"
-            continue
         try:
-            tasks[name] = make_task(name, entry.parameters)
-            for regime, changes in tasks[name].regimes.items():
-                make_task(name, {**entry.parameters, "regimes": {}, **changes}, f"regimes.{regime}.")
+            tasks[name] = _checked_task(settings, name, entry)
         except SettingsError as error:
             yield str(error)
+        except TaskError as error:
+            yield f"tasks.{name}: {error}"
     layers = [("defaults", settings.defaults)]
     for name, population in settings.populations.items():
         layers += [(f"populations.{name}", population), (f"populations.{name}.alternatives", population.alternatives)]
@@ -245,15 +389,83 @@ def _problems(settings: Settings) -> Iterator[str]:
         for name in layer.by_task:
             if name not in settings.tasks:
                 yield f"{path}.by_task.{name}: the config has no such task; its tasks are: {', '.join(settings.tasks)}"
+    if settings.analysis.robustness.trials > settings.trials.evaluation:
+        yield (
+            f"analysis.robustness.trials = {settings.analysis.robustness.trials}: at most trials.evaluation = "
+            f"{settings.trials.evaluation}"
+        )
     yield from _reference_problems(settings)
     for task_name, task in tasks.items():
-        # One trial is enough to learn how many outputs the readout has.
-        outputs = task.sample("train", 1, 0).sizes["output"]
+        outputs = len(task.sample("train", 1, 0)["output"])
         for name in settings.populations:
             for round_number in settings.trained_rounds(name)[:2]:
                 recipe = settings.recipe(task_name, name, round_number)
                 where = f"populations.{name}, task {task_name}, round {round_number}"
                 yield from (f"{where}: {problem}" for problem in _recipe_problems(settings, recipe, task, outputs))
+
+
+def _checked_task(settings: Settings, name: str, entry: TaskEntry) -> Task:
+    """The task, once each of its regimes and each level of its grid makes a task, too, whose trials can be scored."""
+    if entry.class_path is None and name not in TASKS:
+        raise SettingsError(
+            f"tasks.{name}: there is no such task; choose from: {', '.join(TASKS)}, or name a class of your own: "
+            f"{name}: {{class: 'module:Class'}}"
+        )
+    parameters = settings.task_parameters(name)
+    task = make_task(name, parameters)
+    if entry.class_path is not None:
+        check_task(task)
+    plain = {key: value for key, value in parameters.items() if key not in ("regimes", "grid")}
+    _must_make_trials(task, "train", f"tasks.{name}.parameters", entry.parameters)
+    changed = [(f"regimes.{regime}", changes) for regime, changes in task.regimes.items()]
+    changed += [(f"grid.{axis}.{i}", level) for axis, levels in task.grid.items() for i, level in enumerate(levels)]
+    for path, changes in changed:
+        where = f"tasks.{name}.parameters.{path}"
+        if nested := {"regimes", "grid"} & set(changes):
+            raise SettingsError(f"{where}.{nested.pop()}: a regime or level replaces numbers of the task alone")
+        make_task(name, {**plain, "regimes": {}, **changes}, f"{path}.")
+    for regime in task.regimes:
+        where = f"tasks.{name}.parameters.regimes.{regime}"
+        if regime in ("train", "test") or not re.fullmatch(REGIME, regime):
+            raise SettingsError(f"{where}: choose a name of a-z, 0-9 and _ for this regime, not 'train' or 'test'")
+        _must_make_trials(task, regime, where, task.regimes[regime])
+    for noise, duration in product(range(len(task.grid["noise"])), range(len(task.grid["duration"]))):
+        try:
+            level = task.in_grid(noise, duration)
+        except ValueError as error:
+            raise SettingsError(f"tasks.{name}.parameters.{error}") from None
+        if noise == 0:
+            where = f"tasks.{name}.parameters.grid.duration.{duration}"
+            _must_make_trials(level, "test", where, task.grid["duration"][duration])
+    return task
+
+
+def _must_make_trials(task: Task, regime: str, where: str, given: Mapping[str, Any]) -> None:
+    """Raise SettingsError if a task makes no trials that can be scored, or endless ones; what was given, and where."""
+    changed = task.in_regime(regime)
+    for field in fields(changed):
+        value = getattr(changed, field.name)
+        largest = max(value) if isinstance(value, tuple) else value
+        if isinstance(largest, float) and largest > MOST_STEPS * changed.dt:
+            raise SettingsError(
+                f"{where}: {field.name} = {value} is more than {MOST_STEPS} times the time step dt = {changed.dt}"
+            )
+    try:
+        trials = task.sample(regime, 2, 0)
+    except (ArithmeticError, ValueError, IndexError) as error:
+        raise SettingsError(
+            f"{where} = {given}: no trials can be made with these durations and rates at dt = {changed.dt} ({error})"
+        ) from None
+    if not all(np.isfinite(trials[name]).all() for name in ("inputs", "targets")):
+        raise SettingsError(f"{where} = {given}: the trials hold values that are not finite; use less noise")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        score = task.score(trials, trials["targets"].values[None])
+    if not trials["mask"].any(("trial", "time")).all() or not np.isfinite(score).all():
+        raise SettingsError(
+            f"{where} = {given}: no time step is left in which the response is scored at dt = {changed.dt}; make the "
+            "response longer"
+        )
 
 
 def _reference_problems(settings: Settings) -> Iterator[str]:
@@ -264,6 +476,8 @@ def _reference_problems(settings: Settings) -> Iterator[str]:
             continue
         if population.rounds < 2:
             yield f"{path}.rounds = {population.rounds}: with the reference of another population at least 2"
+        if isinstance(reference, Recording):
+            continue
         if reference not in own:
             yield f"{path}.reference = {reference!r}: choose a population that has a round 0: {', '.join(own)}"
         elif not set(settings.seed_blocks(name)) <= set(settings.seed_blocks(reference)):
@@ -277,6 +491,13 @@ def _recipe_problems(settings: Settings, recipe: Recipe, task: Task, outputs: in
     network, training, deflation = recipe.network, recipe.training, recipe.deflation
     if task.dt > network.tau:
         yield f"network.tau = {network.tau} is shorter than the task's dt = {task.dt}; the Euler step needs tau >= dt"
+    if (network.rank is None) == (network.architecture == "low_rank"):
+        yield (
+            f"network.rank = {network.rank}: needed by the architecture 'low_rank' and by no other; this one is "
+            f"{network.architecture!r}"
+        )
+    elif network.rank is not None and network.rank > network.units:
+        yield f"network.rank = {network.rank}: at most network.units = {network.units}"
     if network.units <= outputs:
         yield f"network.units = {network.units}: the task's {outputs} output(s) leave no null space; use more units"
     if training.validation_trials + training.batch_size > settings.trials.train:
@@ -292,12 +513,30 @@ def _recipe_problems(settings: Settings, recipe: Recipe, task: Task, outputs: in
 
 
 def make_task(name: str, parameters: Mapping[str, Any], within: str = "") -> Task:
-    """A task from parameters as the config has them."""
+    """A task from parameters as `Settings.task_parameters` gives them: a task of this library is found by its name."""
+    if problems := list(_not_finite(parameters, f"tasks.{name}.parameters.{within}".rstrip("."))):
+        raise SettingsError(_join(problems))
+    fields = dict(parameters)
+    adapter = _task_adapter(find_task(fields.pop("class")["path"]) if "class" in fields else TASKS[name])
     try:
-        return TypeAdapter(TASKS[name]).validate_json(json.dumps(parameters), strict=True)
+        return adapter.validate_json(json.dumps(fields, default=str), strict=True)
     except ValidationError as error:
-        fields = ", ".join(TypeAdapter(TASKS[name]).json_schema()["properties"])
-        raise SettingsError(_explain(error, f"tasks.{name}.parameters.{within}", fields)) from None
+        known = ", ".join(adapter.json_schema()["properties"])
+        raise SettingsError(_explain(error, f"tasks.{name}.parameters.{within}", known)) from None
+
+
+@cache
+def _task_adapter(chosen: type[Task]) -> Any:
+    return TypeAdapter(chosen)
+
+
+def _not_finite(value: Any, path: str) -> Iterator[str]:
+    """The numbers in nested parameters that are not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{path} = {value}: input should be a finite number"
+    entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in entries:
+        yield from _not_finite(entry, f"{path}.{key}")
 
 
 def _explain(error: ValidationError, prefix: str = "", known: str = "") -> str:
@@ -331,7 +570,9 @@ def _keys(location: list[str]) -> list[str]:
             place = place.model_fields[part].annotation
         elif get_origin(place) is dict:
             place = get_args(place)[1]
-    return list(place.model_fields) if isinstance(place, type) and issubclass(place, BaseModel) else []
+    if not (isinstance(place, type) and issubclass(place, BaseModel)):
+        return []
+    return [field.alias or name for name, field in place.model_fields.items()]
 
 
 def _join(lines: list[str]) -> str:

@@ -1,7 +1,6 @@
 """Analyses of activity and the reading of rounds, against independent computations."""
 
 import json
-from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -10,10 +9,11 @@ import scipy.linalg
 import xarray as xr
 
 from insd.activity import participation_ratio
+from insd.analysis.levels import COLUMNS, levels
 from insd.analysis.rounds import Round, read_rounds
-from insd.analysis.similarity import network_bases, predictivity_matrix
 from insd.analysis.table import network_table, round_rows
 from insd.datasets import DatasetError, write
+from insd.tasks.flip_flop import FlipFlop
 
 TRIALS, TIMES, UNITS = 40, 20, 8
 DEFLATION = {"schedule": "constant", "multiplier": 0.5, "ridge": 1e-3}
@@ -22,50 +22,6 @@ DEFLATION = {"schedule": "constant", "multiplier": 0.5, "ridge": 1e-3}
 @pytest.fixture
 def random():
     return np.random.default_rng(0)
-
-
-def least_squares_r2(predictor, target):
-    predictor, target = (a.reshape(-1, a.shape[-1]) - a.reshape(-1, a.shape[-1]).mean(0) for a in (predictor, target))
-    residual = target - predictor @ scipy.linalg.lstsq(predictor, target)[0]
-    return 1 - np.square(residual).sum() / np.square(target).sum()
-
-
-def test_predictivity_matrix_equals_least_squares_for_every_pair(random):
-    shared = random.standard_normal((TRIALS, TIMES, 5))
-    rates = {
-        name: (shared @ random.standard_normal((5, UNITS)) + noise * random.standard_normal((TRIALS, TIMES, UNITS)))
-        for name, noise in (("a/0/0", 0.1), ("b/0/0", 0.5), ("c/0/0", 2.0))
-    }
-    weights = {name: random.standard_normal((2, UNITS)) for name in rates}
-    bases = {name: network_bases(rates[name].astype(np.float32), weights[name].astype(np.float32)) for name in rates}
-    result = predictivity_matrix(bases, seed=0)
-    order = np.random.default_rng(0).permutation(TRIALS)
-    null = {name: rates[name] @ scipy.linalg.null_space(weights[name]) for name in rates}
-    for predictor, target in product(rates, rates):
-        for space, activity in (("full", rates), ("null", null)):
-            one = result.sel(space=space, predictor=predictor, target=target)
-            x, y = activity[predictor], activity[target]
-            assert float(one["r2"]) == pytest.approx(least_squares_r2(x, y), abs=1e-5)
-            assert float(one["r2_shuffled"]) == pytest.approx(least_squares_r2(x, y[order]), abs=1e-5)
-
-
-def test_predictivity_of_a_silent_network(random):
-    rates = random.standard_normal((TRIALS, TIMES, UNITS))
-    weights = random.standard_normal((1, UNITS))
-    bases = {"a/0/0": network_bases(rates, weights), "b/0/0": network_bases(np.ones_like(rates), weights)}
-    result = predictivity_matrix(bases, seed=0)["r2"].sel(space="full")
-    assert np.isnan(result.sel(predictor="a/0/0", target="b/0/0"))
-    assert float(result.sel(predictor="b/0/0", target="a/0/0")) == 0
-    assert float(result.sel(predictor="a/0/0", target="a/0/0")) == pytest.approx(1, abs=1e-5)
-
-
-def test_shuffled_baseline_is_near_rank_over_samples(random):
-    bases = {
-        f"{name}/0/0": network_bases(random.standard_normal((200, 20, 10)), random.standard_normal((1, 10)))
-        for name in "ab"
-    }
-    r2 = predictivity_matrix(bases, seed=1)["r2_shuffled"].sel(space="full", predictor="a/0/0", target="b/0/0")
-    assert float(r2) == pytest.approx(10 / 4000, rel=0.4)
 
 
 def test_participation_ratio(random):
@@ -82,7 +38,7 @@ def files_of_a_round(folder, random, population="p", seed=0, round_number=0, **c
     }
     weights = {
         "recurrent_weights": (("seed", "unit", "unit_from"), random.standard_normal((1, UNITS, UNITS))),
-        "input_weights": (("seed", "unit", "input"), random.standard_normal((1, UNITS, 3))),
+        "input_weights": (("seed", "unit", "input"), random.standard_normal((1, UNITS, 2))),
         "output_weights": (("seed", "output", "unit"), random.standard_normal((1, 2, UNITS))),
         "output_bias": (("seed", "output"), np.zeros((1, 2))),
         **{name: (("seed", "unit"), np.zeros((1, UNITS))) for name in ("bias", "initial_state")},
@@ -94,7 +50,7 @@ def files_of_a_round(folder, random, population="p", seed=0, round_number=0, **c
         "nonlinearity": "tanh",
         "settings": json.dumps(settings | changes.get("settings", {})),
     }
-    network = xr.Dataset(weights, coords={"seed": [seed]}, attrs=attributes)
+    network = xr.Dataset(weights, coords={"seed": [seed]}, attrs=attributes).astype(np.float32)
     activity = xr.Dataset(
         {
             "rates": (("seed", "trial", "time", "unit"), random.standard_normal((1, TRIALS, TIMES, UNITS))),
@@ -131,19 +87,38 @@ def test_rounds_that_do_not_agree_are_refused_by_name(tmp_path, random):
             list(read_rounds([first[0], other[0]], [first[1], other[1]], blocks))
 
 
+def points_and_dsa(labels, stable, cycles):
+    """What the table and the levels read of `fixed_points.nc` and `dsa.nc`."""
+    searched = ("searched_network", "searched_condition")
+    points = xr.Dataset(
+        {
+            "n_fixed_points": (searched, np.add(stable, 1)),
+            "n_stable_fixed_points": (searched, stable),
+            "n_slow_points": (searched, np.zeros_like(stable)),
+            "n_cycles": (searched, cycles),
+            "share_elsewhere": (searched, np.full(np.shape(stable), 0.25)),
+        },
+        coords={"searched_network": labels, "searched_condition": ["one", "other"]},
+    )
+    count = np.arange(len(labels)) / 10
+    distance = (("network", "network_to"), np.abs(count[:, None] - count))
+    return points, xr.Dataset({"distance": distance}, coords={"network": labels, "network_to": labels})
+
+
 def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
-    rows, rounds = [], []
+    rows, rounds, trials = [], [], FlipFlop(channels=2, duration=0.2).sample("test", 4, 0)
     for k in range(3):
         paths = files_of_a_round(tmp_path, random, "insd", 4, k)
         rounds += list(read_rounds([paths[0]], [paths[1]], [("insd", "4", k)]))
-        rows += round_rows("flip_flop", "insd", rounds[-1])
+        rows += round_rows("flip_flop", "insd", rounds[-1], trials, noise_probes=2)
     labels = [f"insd/4/{k}" for k in range(3)]
     r2 = np.arange(18.0).reshape(2, 3, 3) / 18
     predictivity = xr.Dataset(
         {"r2": (("space", "predictor", "target"), r2), "r2_shuffled": (("space", "predictor", "target"), r2 / 2)},
         coords={"space": ["full", "null"], "predictor": labels, "target": labels},
     )
-    table = network_table(rows, {"flip_flop": predictivity})
+    points, dsa = points_and_dsa(labels, stable=[[8, 1], [0, 2], [3, 0]], cycles=[[0, 0], [1, 4], [0, 0]])
+    table = network_table(rows, {"flip_flop": predictivity}, {"flip_flop": dsa}, {"flip_flop": points}, {})
     assert isinstance(rounds[0], Round)
     assert table["gain"].tolist() == [1.5] * 3
     assert table["iterations"].tolist() == [7] * 3
@@ -160,3 +135,46 @@ def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
     share = null.var((0, 1)).sum() / rates.var((0, 1)).sum()
     assert table["null_variance_share"][0] == pytest.approx(share)
     assert table["mean_squared_rate"][0] == pytest.approx(np.square(rates).mean())
+    assert table["n_stable_fixed_points"].tolist() == [9, 2, 3]
+    assert table["n_fixed_points"].tolist() == [11, 4, 5]
+    assert table["n_cycles"].tolist() == [0, 5, 0]
+    assert table["runs_elsewhere"].tolist() == [0.25] * 3
+    np.testing.assert_allclose(table["dsa_to_reference"], [np.nan, 0.1, 0.2])
+
+
+def test_levels_say_where_activity_dynamics_and_topology_disagree():
+    names = [("standard", 0, 0), ("standard", 1, 0), ("standard", 2, 0), ("insd", 0, 0), ("insd", 0, 1), ("insd", 0, 2)]
+    table = pd.DataFrame(names, columns=["population", "seed", "round"]).assign(
+        task="flip_flop", solved=True, iterations=1, reference=lambda rows: rows["population"]
+    )
+    labels = [f"{population}/{seed}/{number}" for population, seed, number in names]
+    # Standards differ from each other by up to one stable point and .2 rad.
+    stable, cycles = [[8, 0], [7, 0], [8, 0], [8, 0], [7, 0], [0, 0]], [[0, 0], [0, 0], [0, 0], [0, 0], [0, 0], [0, 3]]
+    points, dsa = points_and_dsa(labels, stable, cycles)
+    r2 = np.full((2, 6, 6), 0.9)
+    r2[1, 4, 3] = 0.1
+    r2[1, 5, 3] = 0.7
+    predictivity = xr.Dataset(
+        {"r2": (("space", "predictor", "target"), r2)},
+        coords={"space": ["full", "null"], "predictor": labels, "target": labels},
+    )
+    found = levels(table, {"flip_flop": predictivity}, {"flip_flop": dsa}, {"flip_flop": points})
+    assert found["population"].tolist() == ["standard"] * 3 + ["insd"] * 2
+    assert set(found["compared_to"]) == {"insd/0/0"}
+    assert found["dsa_bound"].tolist() == pytest.approx([np.quantile([0.1, 0.1, 0.2], 0.95)] * 5)
+    assert found["topology"].tolist() == [0, 1, 0, 1, 8]
+    assert found["same_activity"].tolist() == [True, True, True, False, True]
+    assert found["same_dynamics"].tolist() == [False, False, True, True, False]
+    assert found["same_topology"].tolist() == [True, True, True, True, False]
+    assert found["disagreement"].tolist()[2:] == ["", "same dynamics and topology only", "same activity only"]
+    alone = levels(table.assign(solved=False), {"flip_flop": predictivity}, {"flip_flop": dsa}, {"flip_flop": points})
+    assert alone[["dsa_bound", "same_dynamics", "same_topology"]].isna().all(axis=None)
+    assert (alone["disagreement"] == "").all()
+
+
+def test_levels_of_a_grid_without_chains():
+    table = pd.DataFrame({"population": ["a"], "seed": [0], "round": [0], "task": ["flip_flop"], "iterations": [1]})
+    points, dsa = points_and_dsa(["a/0/0"], [[1, 1]], [[0, 0]])
+    none = levels(table, {"flip_flop": xr.Dataset()}, {"flip_flop": dsa}, {"flip_flop": points})
+    # A table without rows is a table: pages are made of it.
+    assert none.empty and list(none) == COLUMNS

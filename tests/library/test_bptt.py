@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from insd.bptt import simulate
+from insd.bptt import Workspace, read_out, simulate
 
 NETWORKS, TIMES, TRIALS, INPUTS, UNITS, ALPHA = 2, 6, 3, 2, 5, 0.3
 
@@ -83,3 +83,53 @@ def test_shapes_are_checked():
     arguments[1] = arguments[1][:, :, :-1]
     with pytest.raises(Exception, match="recurrent_weights"):
         simulate(*arguments, ALPHA)
+
+
+def rates_and_gradient(arguments, weights, workspace=None):
+    rates = simulate(*arguments, ALPHA, workspace)
+    gradient = torch.autograd.grad((rates * weights).sum(), arguments)
+    return [tensor.clone() for tensor in (rates.detach(), *gradient)]
+
+
+def test_a_workspace_gives_what_memory_of_its_own_gives():
+    workspace = Workspace()
+    weights = torch.randn(NETWORKS, TIMES, TRIALS, UNITS, dtype=torch.float64)
+    draws = [random_arguments() for _ in range(3)]
+    # Fewer trials in between, as at the end of a set of trials: the blocks are taken anew.
+    draws.insert(2, tuple(a.detach()[..., :2, :].requires_grad_() if a.ndim == 4 else a for a in draws[0]))
+    for arguments in draws:
+        chosen = weights[:, :, : arguments[0].shape[2]]
+        for ours, own in zip(
+            rates_and_gradient(arguments, chosen, workspace), rates_and_gradient(arguments, chosen), strict=True
+        ):
+            assert torch.equal(ours, own)
+
+
+def test_a_gradient_after_the_next_simulation_is_refused():
+    workspace = Workspace()
+    arguments = random_arguments()
+    overwritten = simulate(*arguments, ALPHA, workspace).sum()
+    simulate(*random_arguments(), ALPHA, workspace)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        overwritten.backward()
+
+
+def test_single_precision_is_exact_to_rounding():
+    # One unit, no weights, and an input of its own per trial: tanh(alpha u) itself.
+    drive = torch.linspace(-60, 60, 100_001)
+    none = torch.zeros(1, 1, 1)
+    inputs = drive[None, None, :, None]
+    rates = simulate(inputs, none, torch.ones(1, 1, 1), none[0], none[0], None, ALPHA).flatten()
+    exact = np.tanh((drive * ALPHA).double().numpy())
+    assert np.abs(rates.double().numpy() - exact).max() < 2.5e-7
+
+
+def test_the_readout_and_its_gradient():
+    def draw(*shape):
+        return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+    arguments = draw(NETWORKS, TIMES, TRIALS, UNITS), draw(NETWORKS, 2, UNITS), draw(NETWORKS, 2)
+    rates, weights, bias = arguments
+    expected = torch.einsum("ntbu,nou->ntbo", rates, weights) + bias[:, None, None]
+    torch.testing.assert_close(read_out(*arguments), expected)
+    assert torch.autograd.gradcheck(read_out, arguments)

@@ -1,15 +1,25 @@
 """Files that keep their contract, and files that are refused."""
 
+import ast
+import os
+import pickle
+
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import ROOT
 
 from insd.datasets import DatasetError, read, write
 
 
 def performance():
     return xr.Dataset(
-        {"loss": (("network", "regime"), np.ones((2, 3))), "score": (("network", "regime"), np.zeros((2, 3)))},
+        {
+            "loss": (("network", "regime"), np.ones((2, 3))),
+            "score": (("network", "regime"), np.zeros((2, 3))),
+            "grid_loss": (("network", "noise", "duration"), np.ones((2, 1, 1))),
+            "grid_score": (("network", "noise", "duration"), np.zeros((2, 1, 1))),
+        },
         coords={"network": ["a", "b"], "regime": ["test", "noisy", "long"]},
         attrs={"settings": "{}"},
     )
@@ -50,7 +60,7 @@ def test_a_writer_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(xr.Dataset, "to_netcdf", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DatasetError, match=r"file.nc: could not be written \(No space left on device\); its disk has "):
         write(performance() * 2, path, "performance")
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
@@ -63,6 +73,44 @@ def test_truncated_empty_and_foreign_files_are_refused_by_name(tmp_path, content
     path.write_bytes(path.read_bytes()[:3000] if content is None else content)
     with pytest.raises(DatasetError, match=r"file.nc: truncated, empty or no NetCDF file .*; delete the file and run"):
         read(path, "performance")
+
+
+class Hostile:
+    """Runs a command where it is unpickled."""
+
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return (os.system, (self.command,))
+
+
+@pytest.mark.parametrize("contract", ["network", "activity", "trials"])
+def test_a_hostile_file_is_refused_and_runs_nothing(tmp_path, contract):
+    path, proof = tmp_path / "file.nc", tmp_path / "proof"
+    for content in (pickle.dumps(Hostile(f"touch {proof}")), b"CDF\x01" + pickle.dumps(Hostile(f"touch {proof}"))):
+        path.write_bytes(content)
+        with pytest.raises(DatasetError, match=r"file.nc: truncated, empty or no NetCDF file"):
+            read(path, contract)
+        assert not proof.exists()
+
+
+def test_nothing_in_the_library_or_the_workflow_unpickles():
+    sources = [path.read_text() for folder in ("src", "workflow") for path in (ROOT / folder).rglob("*.py")]
+    assert (
+        0
+        < sum(text.count("torch.load(") for text in sources)
+        == sum(text.count("weights_only=True)") for text in sources)
+    )
+    assert (
+        0
+        < sum(text.count("np.load(") for text in sources)
+        == sum(text.count("allow_pickle=False)") for text in sources)
+    )
+    for text in sources:
+        names = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+        assert not names & {"pickle", "dill", "joblib", "marshal", "shelve", "eval", "exec"}
+        assert "allow_pickle=True" not in text
 
 
 def test_missing_files_are_refused_by_name(tmp_path):

@@ -1,12 +1,44 @@
-"""What figures show: groups and their names, hollow points for unsolved networks, the chosen multiplier."""
+"""What figures show: groups and their names, hollow points for unsolved networks, the values of the data."""
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+import xarray as xr
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from mpl_toolkits.mplot3d.art3d import Path3DCollection
 
+from insd.analysis.fixed_points import find_cycle, flow_of
+from insd.analysis.orbits import cycle_orbit
+from insd.analysis.rounds import Round, network_labels
+from insd.datasets import DatasetError
+from insd.plotting.collapse import collapse_figure, of_networks
+from insd.plotting.deflation import deflation_figure
 from insd.plotting.front import chosen_multiplier, front_figure
-from insd.plotting.theme import ROUND_HUES, UNTRAINED, groups, is_standard, new_figure, save
+from insd.plotting.mechanism import (
+    condition_of,
+    leading_components,
+    mechanism_figure,
+    read_shown,
+    shown_networks,
+)
+from insd.plotting.networks import networks_figure
+from insd.plotting.panels import numbers
+from insd.plotting.regimes import regimes_figure
+from insd.plotting.theme import (
+    ROUND_HUES,
+    UNTRAINED,
+    dots,
+    groups,
+    interval,
+    is_standard,
+    new_figure,
+    save,
+    short_names,
+    standards_and_alternatives,
+)
+from insd.tasks import TASKS, FlipFlop
 
 
 def network(population, round_number=0, gain=1.0, iterations=100, **more):
@@ -52,7 +84,7 @@ def test_the_chosen_multiplier_is_the_most_dissimilar_of_those_that_always_solve
 def test_the_front_has_a_point_per_alternative_and_rings_the_chosen_one():
     rows = [alternative(0.1, 0.9), alternative(0.5, 0.4), alternative(1.0, 0.1, solved=False)]
     rows += [alternative(0.5, 0.3, ridge=1e-4), alternative(0.1, 0.05, schedule="constrained")]
-    figure = front_figure(pd.DataFrame([network("p"), *rows]))
+    figure = front_figure(pd.DataFrame([network("p"), *rows]), {"flip_flop": FlipFlop()})
     panel = figure.axes[0]
     points = [line for line in panel.lines if line.get_marker() == "o" and line.get_markersize() < 3]
     assert sorted(line.get_xdata()[0] for line in points) == [0.05, 0.1, 0.3, 0.4, 0.9]
@@ -65,7 +97,7 @@ def test_the_front_has_a_point_per_alternative_and_rings_the_chosen_one():
 
 
 def test_a_grid_without_deflation_has_a_front_that_says_so():
-    assert "no deflated population" in front_figure(pd.DataFrame([network("a")])).axes[0].texts[0].get_text()
+    assert "no deflated population" in front_figure(pd.DataFrame([network("a")]), {}).axes[0].texts[0].get_text()
 
 
 @pytest.mark.parametrize("suffix", ["svg", "pdf"])
@@ -76,3 +108,606 @@ def test_the_same_figure_gives_the_same_file(tmp_path, suffix):
         figure.subplots().plot([0, 1], [0, 1])
         save(figure, [file])
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def chain(seeds=2, unsolved=()):
+    """Two standards of each of two gains, an untrained network, and chains of a reference and two alternatives."""
+    rows = [network(f"g{gain}", gain=gain, seed=seed) for gain in (0.5, 1.5) for seed in range(2)]
+    rows += [network("untrained", iterations=0, solved=False)]
+    rows += [network("insd", number, seed=seed) for number in range(3) for seed in range(seeds)]
+    table = pd.DataFrame(rows).assign(reference=lambda rows: rows["population"])
+    table["solved"] &= ~np.isin(network_labels(table), list(unsolved))
+    return table
+
+
+def hollow(axes):
+    """Heights of the hollow points of a panel."""
+    lines = [line for line in axes.lines if line.get_marker() == "o" and line.get_markerfacecolor() == "none"]
+    return sorted(float(value) for line in lines for value in line.get_ydata())
+
+
+def filled(axes):
+    """Heights of the filled points of a panel, by colour."""
+    found = {}
+    for line in axes.lines:
+        if line.get_marker() == "o" and line.get_linestyle() == "None" and line.get_markerfacecolor() != "none":
+            found.setdefault(to_hex(line.get_color()), []).extend(map(float, line.get_ydata()))
+    return found
+
+
+def titles(figure):
+    return [axes.get_title() for axes in figure.axes]
+
+
+# --- The theme
+
+
+def test_the_interval_of_a_mean():
+    values = np.random.default_rng(0).normal(3, 2, (40, 500))
+    low, high = interval(values)
+    # The half width is near that of Student's interval, and it covers about as often as it should.
+    np.testing.assert_allclose((high - low).mean() / 2, 2.02 * 2 / np.sqrt(40), rtol=0.05)
+    assert 0.92 < ((low < 3) & (high > 3)).mean() < 0.98
+
+
+def test_the_interval_of_few_networks():
+    low, high = interval(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    np.testing.assert_array_equal([low, high], [[1, 5], [3, 5]])
+    assert np.isnan(interval(np.array([[1.0, 5.0]]))).all()
+
+
+def test_points_of_networks_that_do_not_solve_the_task_are_hollow():
+    axes = new_figure(50.0, 40.0).subplots()
+    dots(axes, 0, np.array([1.0, 2.0, 4.0]), np.array([True, False, True]), "#0000ff")
+    assert hollow(axes) == [2] and filled(axes) == {"#0000ff": [1, 4]}
+    mean = [line for line in axes.lines if line.get_marker() == "None"][-1]
+    assert mean.get_ydata()[0] == pytest.approx(7 / 3)
+
+
+def test_a_point_without_a_value_leaves_the_others():
+    axes = new_figure(50.0, 40.0).subplots()
+    dots(axes, 0, np.array([np.nan, 2.0]), np.array([True, True]), "#0000ff")
+    dots(axes, 1, np.array([]), np.array([], bool), "#0000ff")
+    assert [value for value in filled(axes)["#0000ff"] if np.isfinite(value)] == [2]
+
+
+def test_short_names_of_standards_are_their_gains_unless_two_share_one():
+    assert short_names(groups(chain())) == ["g = 0.5", "g = 1.5", "untrained", "reference", "alt-1", "alt-2"]
+    twins = pd.DataFrame([network("a", gain=1.0), network("b", gain=1.0)])
+    assert short_names(groups(twins)) == ["a", "b"]
+
+
+def test_what_alternatives_are_compared_with():
+    assert [(name, len(rows)) for name, _, rows in standards_and_alternatives(chain())] == [
+        ("standards", 4),
+        ("alt-1", 2),
+        ("alt-2", 2),
+    ]
+    deflated = chain()[lambda rows: rows["population"] == "insd"]
+    assert [name for name, _, _ in standards_and_alternatives(deflated)] == ["reference", "alt-1", "alt-2"]
+    alone = chain()[lambda rows: rows["population"] != "insd"]
+    assert [name for name, _, _ in standards_and_alternatives(alone)] == ["standards"]
+
+
+# --- Figure 1
+
+
+def predictivity_of(table):
+    """r2 of every pair a number of its own: the predictor's index in the table, and a hundredth of the target's."""
+    names = network_labels(table)
+    values = np.arange(len(names))[:, None] / 100 + np.arange(len(names)) / 10000
+    r2 = np.stack([values, values / 2])
+    return xr.Dataset(
+        {"r2": (("space", "predictor", "target"), r2), "r2_shuffled": (("space", "predictor", "target"), r2 / 10)},
+        {"space": ["full", "null"], "predictor": names, "target": names},
+    )
+
+
+def responses_of(measures=("predictivity_new_to_reference", "procrustes")):
+    shape = (2, len(measures), 3)
+    value = np.broadcast_to(np.array([0.0, 0.5, 1.0]), shape).copy()
+    return xr.Dataset(
+        {
+            "value": (("change", "measure", "level"), value),
+            "amount": (("change", "level"), [[0.0, 0.1, 1.0], [0.1, 1.0, np.nan]]),
+        },
+        {"change": ["added dimensions", "scale"], "measure": list(measures)},
+    )
+
+
+def test_each_network_is_at_its_mean_r2_to_the_others_of_its_group():
+    table = chain()
+    names = network_labels(table)
+    found = {group.name: group for group in of_networks(table, predictivity_of(table).sel(space="full"))}
+    assert list(found) == [
+        *("g = 0.5", "g = 1.5", "across g", "untrained", "reference"),
+        *("alt-1 → ref.", "alt-2 → ref.", "alt-2 → alt-1"),
+    ]
+
+    def r2(predictor, *targets):
+        return names.index(predictor) / 100 + np.mean([names.index(target) for target in targets]) / 10000
+
+    np.testing.assert_allclose(found["g = 1.5"].r2, [r2("g1.5/0/0", "g1.5/1/0"), r2("g1.5/1/0", "g1.5/0/0")])
+    np.testing.assert_allclose(found["across g"].r2[0], r2("g0.5/0/0", "g1.5/0/0", "g1.5/1/0"))
+    np.testing.assert_allclose(found["across g"].r2[2], r2("g1.5/0/0", "g0.5/0/0", "g0.5/1/0"))
+    # Alternatives towards the earlier networks of their own chain.
+    np.testing.assert_allclose(found["alt-1 → ref."].r2, [r2(f"insd/{s}/1", f"insd/{s}/0") for s in (0, 1)])
+    np.testing.assert_allclose(found["alt-2 → alt-1"].r2, [r2(f"insd/{s}/2", f"insd/{s}/1") for s in (0, 1)])
+    np.testing.assert_allclose(found["alt-2 → alt-1"].shuffled, found["alt-2 → alt-1"].r2 / 10)
+    assert len(found["untrained"].r2) == 0
+
+
+def test_the_collapse_shows_unsolved_networks_hollow_and_distances_as_similarities():
+    table = chain(unsolved=["insd/1/1"])
+    figure = collapse_figure(table, {"flip_flop": predictivity_of(table)}, {"flip_flop": responses_of()})
+    names = network_labels(table)
+    expected = names.index("insd/1/1") / 100 + names.index("insd/1/0") / 10000
+    assert hollow(figure.axes[0]) == pytest.approx([expected])
+    assert hollow(figure.axes[1]) == pytest.approx([expected / 2])
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[2].lines}
+    np.testing.assert_allclose(lines["r² copy → network"], [0, 0.5, 1])
+    np.testing.assert_allclose(lines["1 − 2θ/π (Procrustes)"], [1, 1 - 1 / np.pi, 1 - 2 / np.pi])
+    # The second change has fewer levels.
+    assert [len(line.get_ydata()) for line in figure.axes[3].lines] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        pytest.param(lambda rows: rows["population"] != "insd", id="no alternatives"),
+        pytest.param(lambda rows: rows["population"] == "insd", id="no standards"),
+        pytest.param(lambda rows: rows["seed"] == 0, id="single seeds"),
+        pytest.param(lambda rows: rows["population"] == "untrained", id="one untrained network"),
+    ],
+)
+def test_figures_of_parts_of_a_grid(tmp_path, keep):
+    table = chain()[keep].reset_index(drop=True)
+    data = mechanism_data(table)
+    shown = shown_networks(table)
+    save(
+        mechanism_figure(FlipFlop(), data["trials"], table, shown, data["rounds"], **data["analyses"]),
+        [tmp_path / "a.pdf"],
+    )
+    predictivity = {"flip_flop": predictivity_of(table)}
+    save(collapse_figure(table, predictivity, {"flip_flop": responses_of()}), [tmp_path / "b.pdf"])
+    save(regimes_figure(table, *scores_of(table), pd.DataFrame(columns=COMPARED)), [tmp_path / "c.pdf"])
+    save(networks_figure(numbers_of(table), {"flip_flop": "sign accuracy"}), [tmp_path / "d.pdf"])
+    histories = {(row["population"], row["round"]): [history_of(row["round"])] for row in table.to_dict("records")}
+    save(deflation_figure(numbers_of(table), predictivity["flip_flop"], histories), [tmp_path / "e.pdf"])
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+# --- Figures 2 to 4
+
+UNITS, TIMES = 5, 40
+
+
+def mechanism_data(table):
+    """Files of random networks, each with a stable, an unstable and a slow point."""
+    random = np.random.default_rng(0)
+    trials = FlipFlop(duration=TIMES * 0.02).sample("test", 12, 0)
+    names = network_labels(table)
+    rates = {name: np.tanh(random.standard_normal((12, TIMES, UNITS))) for name in names}
+    weights = {
+        "recurrent_weights": (("unit", "unit_from"), np.zeros((UNITS, UNITS))),
+        "input_weights": (("unit", "input"), np.zeros((UNITS, 3))),
+        "bias": (("unit",), np.zeros(UNITS)),
+    }
+    round_of = {
+        name: Round("p", 0, xr.Dataset(weights, attrs={"dt": 0.02, "tau": 0.1}), activity_of(rates[name]))
+        for name in names
+    }
+    count = 3 * len(names)
+    points = xr.Dataset(
+        {
+            "state": (("point", "unit"), random.standard_normal((count, UNITS))),
+            "stable": ("point", [True, False, False] * len(names)),
+            "eigenvalues_real": (("point", "unit"), -np.arange(count * UNITS).reshape(count, UNITS) / 100),
+            "eigenvalues_imag": (("point", "unit"), np.full((count, UNITS), 2 * np.pi)),
+            "cycle_state": (("cycle", "unit"), np.zeros((0, UNITS))),
+            "cycle_period": ("cycle", np.zeros(0)),
+            "cycle_step_artefact": ("cycle", np.zeros(0, bool)),
+        },
+        {
+            "network": ("point", np.repeat(names, 3)),
+            "condition": ("point", ["hold"] * count),
+            "kind": ("point", ["fixed", "fixed", "slow"] * len(names)),
+            "cycle_network": ("cycle", np.zeros(0, str)),
+            "cycle_condition": ("cycle", np.zeros(0, str)),
+            "searched_condition": ["hold"],
+        },
+    )
+    times = trials["time"].values[::5]
+    variables = ["bit_1", "bit_2", "bit_3"]
+    shape = (len(names), 3, len(times), len(times))
+    scores = random.uniform(0.4, 1, shape)
+    dimensions = ("network", "variable", "time", "time_to")
+    decoding = xr.Dataset(
+        {
+            "score": (dimensions, scores),
+            "score_null": (dimensions, scores / 2),
+            "score_shuffled": (dimensions[:3], np.full(shape[:3], 0.5)),
+            "chance": ("variable", [0.5] * 3),
+        },
+        {
+            "network": names,
+            "variable": variables,
+            "kind": ("variable", ["sign"] * 3),
+            "score_name": ("variable", ["balanced accuracy"] * 3),
+            "time": times,
+            "time_to": times,
+        },
+    )
+    dynamics = xr.Dataset(
+        {"embedding": (("network", "axis"), random.standard_normal((len(names), 2))), "stress": 0.1},
+        {"network": names},
+    )
+    analyses = {
+        "points": points,
+        "predictivity": predictivity_of(table),
+        "dynamics": dynamics,
+        "decoding": decoding,
+    }
+    return {"trials": trials, "rounds": round_of, "analyses": analyses}
+
+
+def activity_of(rates):
+    return xr.Dataset({"rates": (("trial", "time", "unit"), rates)})
+
+
+def test_the_chain_that_is_shown_is_the_first_whose_networks_are_all_solved():
+    shown = shown_networks(chain(seeds=3, unsolved=["insd/0/1"]))
+    assert [one.label for one in shown] == ["insd/1/0", "insd/1/1", "insd/1/2"]
+    assert [one.name for one in shown] == ["reference", "alt-1", "alt-2"]
+    assert [one.colour for one in shown] == ROUND_HUES[:3]
+    # What the lines of decoding are means over: the solved networks of each round.
+    assert shown[1].group == ["insd/1/1", "insd/2/1"] and len(shown[0].group) == 3
+    shown = shown_networks(chain(unsolved=["insd/0/1", "insd/1/2"]))
+    assert [(one.label, one.solved) for one in shown] == [("insd/0/0", True), ("insd/0/1", False), ("insd/0/2", True)]
+
+
+def test_a_chain_may_have_its_reference_in_another_population():
+    rows = [network("a", seed=seed) for seed in range(2)] + [network("b", 1, seed=seed) for seed in range(2)]
+    table = pd.DataFrame(rows).assign(reference="a", solved=[True, True, False, True])
+    assert [one.label for one in shown_networks(table)] == ["a/1/0", "b/1/1"]
+
+
+def test_without_deflation_the_first_solved_network_of_each_population_is_shown():
+    alone = chain(unsolved=["g0.5/0/0"])[lambda rows: rows["population"] != "insd"]
+    assert [one.label for one in shown_networks(alone)] == ["g0.5/1/0", "g1.5/0/0"]
+
+
+def test_a_network_that_no_file_holds_is_named():
+    shown = shown_networks(chain())
+    with pytest.raises(DatasetError, match="insd/0/0: is in the table of networks, but in none of"):
+        read_shown(shown, ["a.nc"], ["b.nc"], [("insd", "5-6", 0)])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_conditions_that_colour_trajectories(name):
+    task = TASKS[name]()
+    trials = task.sample("test", 30, 0)
+    condition = condition_of(task.variables(trials), trials)
+    assert condition.values.shape == (30, trials.sizes["time"])
+    if name == "memory_pro":
+        np.testing.assert_array_equal(condition.values[:, 0], trials["angle"])
+        np.testing.assert_allclose(condition.colour(-np.pi), condition.colour(np.pi))
+        return
+    signs = [v.values > 0 for v in task.variables(trials).values() if v.kind == "sign"]
+    assert len(condition.names) == 2 ** len(signs) == len({condition.colour(n) for n in range(len(condition.names))})
+    for trial, time in ((0, 0), (7, -1), (29, 40)):
+        named = condition.names[int(condition.values[trial, time])]
+        assert named == " ".join("+" if sign[trial, time] else "−" for sign in signs)
+
+
+def test_leading_components():
+    random = np.random.default_rng(0)
+    scales = np.array([0.1, 3.0, 1.0, 0.5, 0.01])
+    rates = random.standard_normal((200, 50, 5)) * scales + 7
+    mean, axes, shares = leading_components(rates)
+    np.testing.assert_allclose(mean, 7, atol=0.1)
+    np.testing.assert_allclose(np.abs(axes), np.eye(5)[:, [1, 2, 3]], atol=0.05)
+    assert (axes[[1, 2, 3], [0, 1, 2]] > 0).all()
+    np.testing.assert_allclose(shares, scales[[1, 2, 3]] ** 2 / np.square(scales).sum(), rtol=0.05)
+
+
+def drawn(data, table, shown):
+    return mechanism_figure(FlipFlop(), data["trials"], table, shown, data["rounds"], **data["analyses"])
+
+
+def in_space(axes):
+    """Positions of the stable, the unstable and the slow points of a panel in three dimensions, as they are drawn."""
+    found = {}
+    for collection in axes.collections:
+        if isinstance(collection, Path3DCollection):
+            places = np.stack(collection._offsets3d, axis=1)
+            face = to_hex(collection.get_facecolor()[0]) if len(collection.get_facecolor()) else "none"
+            found.setdefault({"#000000": "stable", "#ffffff": "unstable"}.get(face, "slow"), []).extend(places)
+    return {kind: np.array(places) for kind, places in found.items()}
+
+
+def test_points_are_drawn_where_they_are_and_by_stability():
+    table = chain()
+    data = mechanism_data(table)
+    shown = shown_networks(table)
+    figure = drawn(data, table, shown)
+    panels = [axes for axes in figure.axes if axes.name == "3d"]
+    assert len(panels) == 3
+    mean, directions, _ = leading_components(data["rounds"][shown[1].label].activity["rates"].values)
+    points = data["analyses"]["points"]
+    own = points["state"].values[points["network"].values == shown[1].label]
+    expected = (np.tanh(own) - mean) @ directions
+    found = in_space(panels[1])
+    for row, kind in enumerate(("stable", "unstable", "slow")):
+        np.testing.assert_allclose(found[kind], expected[[row]], atol=1e-6)
+    assert not any(np.allclose(in_space(panels[0])["stable"], found["stable"]) for _ in range(1))
+
+
+def test_spectra_show_decay_and_frequency_of_fixed_points():
+    table = chain()
+    data = mechanism_data(table)
+    shown = shown_networks(table)
+    (axes,) = [axes for axes in drawn(data, table, shown).axes if axes.get_ylabel() == "frequency (Hz)"]
+    points = data["analyses"]["points"]
+    own = points.isel(point=points["network"].values == shown[0].label)
+    every = [line for line in axes.lines if line.get_marker() == "."]
+    np.testing.assert_allclose(every[0].get_xdata(), -own["eigenvalues_real"].values[:2].ravel())
+    np.testing.assert_allclose(every[0].get_ydata(), 1)
+    leading = {line.get_markerfacecolor(): line.get_xdata() for line in axes.lines if line.get_marker() == "o"}
+    np.testing.assert_allclose(leading[ROUND_HUES[0]], -own["eigenvalues_real"].values[:1, 0])
+    np.testing.assert_allclose(leading["white"], -own["eigenvalues_real"].values[1:2, 0])
+
+
+def test_maps_and_curves_show_the_scores_of_decoding():
+    table = chain(unsolved=["insd/1/2"])
+    data = mechanism_data(table)
+    shown = shown_networks(table)
+    figure = drawn(data, table, shown)
+    score = data["analyses"]["decoding"]["score"]
+    by_title = {axes.get_title(): axes for axes in figure.axes}
+    for one in shown:
+        first = score.sel(network=one.label, variable="bit_1").values
+        for space, factor in (("full", 1.0), ("null", 0.5)):
+            image = by_title[f"{one.name}, {space}"].images[0]
+            np.testing.assert_allclose(image.get_array(), factor * first)
+            assert image.get_clim() == (0.5, 1)
+    curves = by_title["alt-2 (n = 1)"].lines
+    same = score.sel(network="insd/0/2", variable="bit_1").values.diagonal()
+    np.testing.assert_allclose(curves[0].get_ydata(), same)
+    both = score.sel(network=["insd/0/1", "insd/1/1"], variable="bit_1").mean("network").values.diagonal()
+    np.testing.assert_allclose(by_title["alt-1 (n = 2)"].lines[0].get_ydata(), both)
+
+
+def test_the_scaling_has_every_network_hollow_where_it_is_not_solved_and_rings_at_those_shown():
+    table = chain(unsolved=["g0.5/1/0"])
+    data = mechanism_data(table)
+    (axes,) = [axes for axes in drawn(data, table, shown_networks(table)).axes if "DSA" in axes.get_title()]
+    embedding = data["analyses"]["dynamics"]["embedding"]
+    points = [line for line in axes.lines if line.get_markersize() < 3]
+    assert len(points) == len(table)
+    unfilled = [line.get_ydata()[0] for line in points if line.get_markerfacecolor() == "none"]
+    expected = embedding.sel(network=["g0.5/1/0", "untrained/0/0"]).values[:, 1]
+    np.testing.assert_allclose(unfilled, expected)
+    rings = [line.get_ydata()[0] for line in axes.lines if line.get_markersize() == 6]
+    np.testing.assert_allclose(rings, embedding.sel(network=["insd/0/0", "insd/0/1", "insd/0/2"]).values[:, 1])
+
+
+def oscillator():
+    """Two units that turn: a limit cycle, of a network with a file of its own."""
+    weights = 1.5 * np.array([[1.0, -1.0], [1.0, 1.0]])
+    return xr.Dataset(
+        {
+            "recurrent_weights": (("unit", "unit_from"), weights),
+            "input_weights": (("unit", "input"), np.zeros((2, 3))),
+            "bias": (("unit",), np.zeros(2)),
+        },
+        attrs={"dt": 0.02, "tau": 0.1},
+    )
+
+
+def test_the_orbit_of_a_cycle_goes_round_once():
+    oscillating = oscillator()
+    flow = flow_of(oscillating, np.zeros(3), 0.02)
+    settled, run = flow.run(torch.tensor([[1.0, 0.0]], dtype=torch.float64), 2000, recorded=1000)
+    period, curve = find_cycle(run[:, 0].numpy())
+    orbit = cycle_orbit(oscillating, np.zeros(3), settled[0].numpy(), period * 0.02)
+    step = np.linalg.norm(np.diff(orbit, axis=0), axis=1).max()
+    assert len(orbit) == int(np.ceil(period)) + 1
+    np.testing.assert_allclose(orbit[0], settled[0])
+    assert np.linalg.norm(orbit[-1] - orbit[0]) < 1.01 * step
+    turned = np.unwrap(np.arctan2(orbit[:, 1], orbit[:, 0]))
+    assert abs(abs(turned[-1] - turned[0]) - 2 * np.pi) < 2 * np.pi / period
+    assert np.linalg.norm(orbit[:, None] - curve[None], axis=2).min(1).max() < step
+
+
+def test_cycles_are_drawn_but_not_the_artefacts_of_the_step():
+    table = pd.DataFrame([network("a")])
+    data = mechanism_data(table)
+    random = np.random.default_rng(0)
+    data["rounds"]["a/0/0"] = Round("a", 0, oscillator(), activity_of(np.tanh(random.standard_normal((12, TIMES, 2)))))
+    points = data["analyses"]["points"].isel(unit=slice(2), cycle=[])
+    points = points.drop_vars(
+        ["cycle_state", "cycle_period", "cycle_step_artefact", "cycle_network", "cycle_condition"]
+    )
+    data["analyses"]["points"] = points.assign(
+        cycle_state=(("cycle", "unit"), [[0.9, 0.0], [0.1, 0.1]]),
+        cycle_period=("cycle", [0.4, 0.04]),
+        cycle_step_artefact=("cycle", [False, True]),
+    ).assign_coords(cycle_network=("cycle", ["a/0/0"] * 2), cycle_condition=("cycle", ["hold"] * 2))
+    figure = drawn(data, table, shown_networks(table))
+    (panel,) = [axes for axes in figure.axes if axes.name == "3d"]
+    (line,) = panel.lines
+    assert len(line.get_data_3d()[0]) == 21
+
+
+# --- Figure 5
+
+COMPARED = ["task", "population", "round", "measure", "quantity", "level", "duration", "verdict"]
+ABOUT = {"long_name": "sign accuracy", "criterion": 0.95, "chance": 0.5, "higher_is_better": 1}
+
+
+def scores_of(table):
+    """Scores of every network in every condition, each a number of its own."""
+    names = network_labels(table)
+    base = 0.5 + 0.01 * np.arange(len(names))
+
+    def scores(*shape):
+        return base.reshape(-1, *[1] * len(shape)) + 0.001 * np.arange(int(np.prod(shape))).reshape(shape)
+
+    performance = xr.Dataset(
+        {
+            "score": (("network", "regime"), scores(2), ABOUT),
+            "grid_score": (("network", "noise", "duration"), scores(3, 2), ABOUT),
+        },
+        {
+            "network": names,
+            "regime": ["test", "noisy_long"],
+            "noise": [f"input_noise = {level}" for level in (0.1, 0.2, 0.4)],
+            "duration": [f"duration = {length}, pulse_rate = 1" for length in (1.8, 3.6)],
+        },
+    )
+    robustness = xr.Dataset(
+        {
+            "unperturbed_score": ("network", base),
+            "half_step_score": ("network", base),
+            "noise_score": (("network", "noise_level"), scores(2)),
+            "jitter_score": (("network", "jitter_level", "draw"), scores(2, 2)),
+            "silence_score": (("network", "silenced_share", "draw"), scores(2, 2)),
+            "kick_score": (("network", "kick_level"), scores(2)),
+        },
+        {
+            "network": names,
+            **{name: [0.1, 0.2] for name in ("noise_level", "jitter_level", "silenced_share", "kick_level")},
+        },
+    )
+    return {"flip_flop": performance}, {"flip_flop": robustness}
+
+
+def test_regimes_show_means_over_the_solved_networks_and_the_verdicts():
+    table = chain(unsolved=["insd/1/1"])
+    performance, robustness = scores_of(table)
+    rows = [
+        ("flip_flop", "insd", 2, "grid", "score", "input_noise = 0.2", "duration = 3.6, pulse_rate = 1", "better"),
+        ("flip_flop", "insd", 1, "private noise", "score", "0.1", np.nan, "worse"),
+        ("flip_flop", "insd", 1, "private noise", "loss", "0.2", np.nan, "worse"),
+        ("flip_flop", "insd", 2, "private noise", "score", "0.2", np.nan, "equal"),
+        ("flip_flop", "insd", 2, "half the time step", "score", np.nan, np.nan, "better"),
+    ]
+    figure = regimes_figure(table, performance, robustness, pd.DataFrame(rows, columns=COMPARED))
+    panels = np.reshape(figure.axes, (2, 5))
+    # One alternative is not solved: a point in each regime, and in no mean.
+    scores = performance["flip_flop"]["score"].sel(network="insd/1/1").values
+    assert hollow(panels[0, 0]) == pytest.approx(sorted(scores))
+    grid = performance["flip_flop"]["grid_score"]
+    lines = [line for line in panels[0, 2].lines if line.get_marker() == "o"]
+    for line, group in zip(
+        lines,
+        (["g0.5/0/0", "g0.5/1/0", "g1.5/0/0", "g1.5/1/0"], ["insd/0/1"], ["insd/0/2", "insd/1/2"]),
+        strict=True,
+    ):
+        np.testing.assert_allclose(line.get_ydata(), grid.sel(network=group).isel(duration=1).mean("network"))
+
+    def marks(axes):
+        return [
+            (line.get_marker(), to_hex(line.get_color()), round(float(line.get_xdata()[0]), 1))
+            for line in axes.lines
+            if line.get_marker() in ("^", "v")
+        ]
+
+    assert marks(panels[0, 2]) == [("^", ROUND_HUES[2], 1.0)]
+    # Without perturbation first, then the levels.
+    assert marks(panels[1, 1]) == [("v", ROUND_HUES[1], 1.0)]
+    assert [tick.get_text() for tick in panels[1, 1].get_xticklabels()] == ["0", ".1", ".2"]
+    assert [(shape, colour) for shape, colour, _ in marks(panels[1, 0])] == [("^", ROUND_HUES[2])]
+    assert not marks(panels[0, 0]) and not marks(panels[0, 1])
+
+
+def test_up_is_better_where_lower_scores_are():
+    table = chain()
+    performance, robustness = scores_of(table)
+    performance["flip_flop"]["score"].attrs |= {"higher_is_better": 0, "chance": 90.0, "criterion": 10.0}
+    figure = regimes_figure(table, performance, robustness, pd.DataFrame(columns=COMPARED))
+    bottom, top = figure.axes[0].get_ylim()
+    assert bottom > 90 and top < 0
+
+
+def test_levels_of_a_grid_are_shown_by_their_numbers_where_they_replace_one_field():
+    assert numbers(["input_noise = 0.1", "input_noise = 0.4"]) == ("input noise", ["0.1", "0.4"])
+    assert numbers(["delay = 0.2 to 0.8"]) == ("delay", ["0.2 to 0.8"])
+    for levels in (["unchanged", "a = 1"], ["a = 1", "b = 1"], ["a = 1, b = 2"]):
+        assert numbers(levels) == ("", levels)
+
+
+# --- The supplement
+
+
+def numbers_of(table):
+    columns = ["score", "test_loss", "restarts", "participation_ratio", "mean_squared_rate", "dominant_frequency"]
+    columns += ["n_stable_fixed_points", "n_cycles", "r2_null_to_reference", "dsa_to_reference"]
+    columns += ["r2_null_shuffled_to_reference"]
+    values = {name: 1.0 + number + np.arange(len(table)) / 100 for number, name in enumerate(columns)}
+    later = table["round"] > 0
+    values |= {name: np.where(later, values[name], np.nan) for name in columns[-3:]}
+    return table.assign(**values)
+
+
+def test_all_networks_in_numbers():
+    table = numbers_of(chain(unsolved=["insd/0/2"]))
+    figure = networks_figure(table, {"flip_flop": "sign accuracy"})
+    assert isinstance(figure, Figure) and len(figure.axes) == 10
+    assert "sign accuracy" in figure.axes[0].get_title()
+    unsolved = table[~table["solved"]]
+    assert hollow(figure.axes[1]) == pytest.approx(sorted(unsolved["test_loss"]))
+    last = filled(figure.axes[-1])
+    first = table.query("round == 1")["dsa_to_reference"]
+    np.testing.assert_allclose(last[to_hex(ROUND_HUES[1])], first)
+    # References have no distance to themselves.
+    assert not np.isfinite(last.get(to_hex(ROUND_HUES[0]), [])).any()
+
+
+def history_of(number, iterations=4):
+    course = np.linspace(1, 0.1, iterations).reshape(1, 1, -1)
+    by_earlier = np.repeat(course[..., None], max(number, 1), axis=-1) * np.arange(1, max(number, 1) + 1)
+    variables = {"held_out_loss": (("attempt", "seed", "iteration"), course)}
+    if number:
+        dimensions = ("attempt", "seed", "iteration", "earlier")
+        variables |= {"held_out_penalty": (dimensions, by_earlier), "multiplier": (dimensions, 2 * by_earlier)}
+    return xr.Dataset(variables, {"iteration": np.arange(iterations)})
+
+
+def test_learning_curves_show_penalty_and_multiplier_of_each_earlier_round():
+    table = chain(seeds=1)
+    histories = {(row["population"], row["round"]): [history_of(row["round"])] for row in table.to_dict("records")}
+    figure = deflation_figure(numbers_of(table), predictivity_of(table), histories)
+    panels = {axes.get_ylabel(): axes for axes in figure.axes}
+    for label, factor in (("held-out penalty S", 1), ("multiplier of S", 2)):
+        lines = {line.get_label(): line.get_ydata() for line in panels[label].lines}
+        assert list(lines) == ["alt-1 → reference", "alt-2 → reference", "alt-2 → alt-1"]
+        np.testing.assert_allclose(lines["alt-2 → alt-1"], factor * 2 * np.linspace(1, 0.1, 4))
+
+
+def test_r2_of_alternatives_is_that_of_the_table_and_of_others_that_of_all_pairs():
+    table = numbers_of(chain(unsolved=["insd/1/1"]))
+    histories = {(row["population"], row["round"]): [history_of(row["round"])] for row in table.to_dict("records")}
+    figure = deflation_figure(table, predictivity_of(table), histories)
+    panel = next(axes for axes in figure.axes if axes.get_ylabel().startswith("null-space r²"))
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["standards", "alt-1", "alt-2"]
+    expected = table.query("round == 1").set_index("seed")["r2_null_to_reference"]
+    np.testing.assert_allclose(filled(panel)[to_hex(ROUND_HUES[1])], expected[0])
+    assert hollow(panel) == [expected[1]]
+    pairs = predictivity_of(table)["r2"].sel(space="null").values[:4, :4]
+    greys = [value for colour, values in filled(panel).items() if colour not in ROUND_HUES for value in values]
+    np.testing.assert_allclose(sorted(greys), sorted(pairs[~np.eye(4, dtype=bool)]))
+
+
+def test_a_chain_that_begins_with_a_recording_is_shown_without_it():
+    # Round 0 is no network: it is in the table as a name alone, and in no matrix.
+    table = numbers_of(chain())[lambda rows: (rows["population"] != "insd") | (rows["round"] > 0)]
+    predictivity = predictivity_of(table)
+    names = [group.name for group in of_networks(table, predictivity.sel(space="null"))]
+    assert "alt-2 → alt-1" in names and not any(name.endswith("→ ref.") for name in names)
+    assert [one.name for one in shown_networks(table)] == ["alt-1", "alt-2"]
+    histories = {(row["population"], row["round"]): [history_of(row["round"])] for row in table.to_dict("records")}
+    figure = deflation_figure(table, predictivity, histories)
+    panel = next(axes for axes in figure.axes if axes.get_ylabel().startswith("null-space r²"))
+    np.testing.assert_allclose(filled(panel)[to_hex(ROUND_HUES[2])], table.query("round == 2")["r2_null_to_reference"])

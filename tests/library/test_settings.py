@@ -1,6 +1,8 @@
 """Configs that work and configs that are refused, with the text of the refusal."""
 
 import copy
+import datetime
+import math
 import sys
 from itertools import product
 from pathlib import Path
@@ -79,9 +81,13 @@ def test_task_parameters_reach_the_task():
 @pytest.mark.parametrize(
     "path, value, message",
     [
-        ("sees", 1, "sees: unknown key; known here: tasks, trials, seeds_per_job, defaults, populations"),
+        (
+            "sees",
+            1,
+            "sees: unknown key; known here: tasks, trials, seeds_per_job, device, analysis, defaults, populations",
+        ),
         ("populations/insd/round", 2, "populations.insd.round: unknown key; known here: network, training"),
-        ("populations/insd/network/unit", 2, "populations.insd.network.unit: unknown key; known here: units, gain"),
+        ("populations/insd/network/unit", 2, "populations.insd.network.unit: unknown key; known here: architecture"),
         ("populations/insd/rounds", 0, "populations.insd.rounds = 0: input should be greater than or equal to 1"),
         ("populations/insd/rounds", 1.5, "populations.insd.rounds = 1.5: input should be a valid integer"),
         ("populations/insd/seeds", None, "populations.insd.seeds = None: input should be a valid integer"),
@@ -135,6 +141,114 @@ def test_task_parameters_reach_the_task():
             "training.validation_trials = 256 and training.batch_size = 64 need more than trials.trai",
         ),
         ("defaults/deflation/task_only", 0.6, "deflation.task_only = 0.6 and deflation.ramp = 0.6 are shares"),
+        # Types
+        ("seeds_per_job", datetime.date(2026, 1, 1), "seeds_per_job = '2026-01-01': input should be a valid integer"),
+        ("seeds_per_job", [1], "seeds_per_job = [1]: input should be a valid integer"),
+        ("tasks", ["flip_flop"], "tasks = ['flip_flop']: input should be an object"),
+        ("defaults/network", 3, "defaults.network = 3: input should be an object"),
+        (
+            "analysis/robustness/noise_levels",
+            0.1,
+            "analysis.robustness.noise_levels = 0.1: input should be a valid",
+        ),
+        # Ranges
+        ("seeds_per_job", 0, "seeds_per_job = 0: input should be greater than or equal to 1"),
+        ("trials/train", -5, "trials.train = -5: input should be greater than or equal to 1"),
+        (
+            "populations/insd/seeds",
+            10**9,
+            "populations.insd.seeds = 1000000000: input should be less than or eq",
+        ),
+        ("defaults/network/units", 1, "defaults.network.units = 1: input should be greater than or equal to 2"),
+        (
+            "defaults/network/recurrent_noise",
+            -0.1,
+            "defaults.network.recurrent_noise = -0.1: input should be greater",
+        ),
+        ("defaults/network/tau", 0, "defaults.network.tau = 0: input should be greater than 0"),
+        ("defaults/training/step_size", math.inf, "defaults.training.step_size = inf: input should be a finite number"),
+        (
+            "defaults/training/restarts",
+            -1,
+            "defaults.training.restarts = -1: input should be greater than or",
+        ),
+        (
+            "defaults/training/evaluate_every",
+            0,
+            "training.evaluate_every = 0: input should be greater than or",
+        ),
+        ("defaults/deflation/variance_kept", 0, "deflation.variance_kept = 0: input should be greater than 0"),
+        (
+            "defaults/deflation/variance_kept",
+            1.1,
+            "deflation.variance_kept = 1.1: input should be less than or",
+        ),
+        ("analysis/dsa/rank", 1, "analysis.dsa.rank = 1: input should be greater than or equal to 2"),
+        ("analysis/decoding/folds", 1, "analysis.decoding.folds = 1: input should be greater than or equal to 2"),
+        ("analysis/comparisons/confidence", 1.0, "analysis.comparisons.confidence = 1.0: input should be less than 1"),
+        ("analysis/robustness/silenced_shares", [2], "analysis.robustness.silenced_shares.0 = 2: input should be less"),
+        (
+            "analysis/robustness/kick_levels",
+            [],
+            "analysis.robustness.kick_levels = []: list should have at least",
+        ),
+        # Unknown keys at every level
+        ("trials/test", 5, "trials.test: unknown key; known here: train, evaluation"),
+        ("analysis/dsa/delay", 2, "analysis.dsa.delay: unknown key; known here: delays, rank, starts, iterations"),
+        ("tasks/flip_flop/noise", 1, "tasks.flip_flop.noise: unknown key; known here: class, parameters"),
+        (
+            "populations/insd/alternatives/rounds",
+            2,
+            "populations.insd.alternatives.rounds: unknown key; known here: network, training, deflation, by_task",
+        ),
+        (
+            "defaults/by_task/memory_pro/trainning",
+            {},
+            "defaults.by_task.memory_pro.trainning: unknown key; known here: network, training, deflation",
+        ),
+        # Impossible times and rates
+        (
+            "tasks/flip_flop/parameters",
+            {"duration": 0.0},
+            "tasks.flip_flop.parameters = {'duration': 0.0}: no trials can be made with these durations and rates",
+        ),
+        (
+            "tasks/flip_flop/parameters",
+            {"duration": 1e9},
+            "tasks.flip_flop.parameters: duration = 1000000000.0 is more than 100000 times the time step dt = 0.02",
+        ),
+        ("tasks/flip_flop/parameters", {"dt": 0.0}, "flip_flop.parameters.dt = 0.0: the time step must be positive"),
+        ("tasks/flip_flop/parameters", {"dt": math.nan}, "flip_flop.parameters.dt = nan: input should be a finite num"),
+        ("tasks/flip_flop/parameters", {"pulse_rate": 0.0}, "parameters = {'pulse_rate': 0.0}: no trials can be made"),
+        ("tasks/flip_flop/parameters", {"input_noise": -1.0}, "parameters.input_noise = -1.0: must not be negative"),
+        (
+            "tasks/memory_pro/parameters",
+            {"grace": 9.0},
+            "{'grace': 9.0}: no time step is left in which the response",
+        ),
+        ("tasks/memory_pro/parameters", {"delay": [1]}, "tasks.memory_pro.parameters.delay.1: this key is required"),
+        # Regimes and grids
+        (
+            "tasks/memory_pro/parameters",
+            {"regimes": {"train": {"delay": [1, 2]}}},
+            "tasks.memory_pro.parameters.regimes.train: choose a name of a-z, 0-9 and _ for this regime, not 'train'",
+        ),
+        (
+            "tasks/memory_pro/parameters",
+            {"regimes": {"A b": {}}},
+            "parameters.regimes.A b: choose a name of a-z, 0-9",
+        ),
+        (
+            "tasks/memory_pro/parameters",
+            {"regimes": {"x": {"regimes": {}}}},
+            "tasks.memory_pro.parameters.regimes.x.regimes: a regime or level replaces numbers of the task alone",
+        ),
+        (
+            "tasks/memory_pro/parameters",
+            {"grid": {"noise": [{"delay": [1, 2]}], "duration": [{"delay": [2, 3]}]}},
+            "tasks.memory_pro.parameters.grid.noise.0, grid.duration.0: both axes replace delay",
+        ),
+        ("analysis/robustness/trials", 999, "analysis.robustness.trials = 999: at most trials.evaluation = 256"),
     ],
 )
 def test_bad_configs_are_refused_with_key_value_and_choices(path, value, message):

@@ -5,20 +5,13 @@ import json
 import pandas as pd
 import pytest
 import xarray as xr
-from conftest import copy_checkout, snakemake
+from conftest import SMOKE_RUN as RUN
+from conftest import snakemake
 
 from insd.datasets import read
 
-RUN = ("--cores", "2", "--configfile", "config/smoke.yaml")
+ANALYSES = ("predictivity", "similarity", "responses", "dsa", "fixed_points", "decoding", "performance", "robustness")
 TASKS = ("context_integration", "flip_flop", "memory_pro")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = copy_checkout(tmp_path_factory.mktemp("smoke"))
-    result = snakemake(folder, *RUN)
-    assert result.returncode == 0, result.stdout[-5000:]
-    return folder
 
 
 def round_file(folder, name, task="flip_flop", population="insd", seeds="0-1", number=2):
@@ -30,13 +23,17 @@ def test_everything_is_made_and_keeps_its_contract(finished):
     for task in TASKS:
         for regime in ("train", "test", "noisy", "long", "noisy_long"):
             read(results / f"{task}/trials/{regime}.nc", "trials")
-        for name in ("predictivity", "performance"):
+        for name in ANALYSES:
             read(results / f"{task}/analysis/{name}.nc", name)
         for number in range(3):
             for name in ("network", "activity", "history"):
                 read(round_file(finished, name, task, number=number), name)
+    by_task = [f"{name}_{task}" for name in ("mechanism", "deflation") for task in TASKS]
+    for name in ("collapse", "regimes", "networks", "front", *by_task):
         for suffix, start in (("svg", b"<?xml"), ("pdf", b"%PDF")):
-            assert (results / f"figures/deflation_{task}.{suffix}").read_bytes().startswith(start)
+            assert (results / f"figures/{name}.{suffix}").read_bytes().startswith(start)
+    read(results / "context_integration/analysis/line_attractor.nc", "line_attractor")
+    assert len(pd.read_csv(results / "tables/levels.csv")) == 3 * (5 + 2 * 2)
     assert not list(results.rglob("*.part"))
 
 

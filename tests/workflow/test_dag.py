@@ -5,14 +5,13 @@ import tomllib
 
 import pytest
 import yaml
-from conftest import ROOT, snakemake
+from conftest import ROOT, job_counts, snakemake
 
+BY_TASK = ("similarity", "measure_responses", "dsa", "fixed_points", "decoding", "performance", "robustness")
+"""Analyses that are one job for each task."""
+FIGURES = ("figure_collapse", "figure_regimes", "figure_networks", "figure_front")
+"""Figures of all tasks in one."""
 SMOKE = ("--configfile", "config/smoke.yaml")
-
-
-def job_counts(output):
-    """The table of job counts that a dry-run prints."""
-    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
 
 
 def test_the_papers_grid(checkout):
@@ -21,14 +20,20 @@ def test_the_papers_grid(checkout):
     assert job_counts(snakemake(checkout, "-n").stdout) == {
         "sample_trials": 3 * 5,
         "train_round": 3 * (4 * 10 + 5 + 5 * 3),
-        "predictivity": 3,
-        "performance": 3,
+        **dict.fromkeys(BY_TASK, 3),
+        # Context integration alone integrates evidence.
+        "line_attractor": 1,
         "network_table": 1,
+        "levels": 1,
+        "comparisons": 1,
         "summary": 1,
-        "figure_deflation": 3,
-        "figure_front": 1,
+        "claims": 1,
+        "table_page": 5,
+        "explorer": 3,
+        **dict.fromkeys(("figure_mechanism", "figure_deflation"), 3),
+        **dict.fromkeys(FIGURES, 1),
         "all": 1,
-        "total": 15 + 180 + 12 + 1,
+        "total": 15 + 180 + 3 * len(BY_TASK) + 1 + 5 + 5 + 3 + (3 + 3 + len(FIGURES)) + 1,
     }
 
 
@@ -38,18 +43,17 @@ def test_the_papers_grid(checkout):
         ("rounds", {"sample_trials", "train_round", "rounds"}),
         (
             "analysis",
-            {"sample_trials", "train_round", "predictivity", "performance", "network_table", "summary", "analysis"},
+            {
+                *("sample_trials", "train_round", *BY_TASK, "line_attractor"),
+                *("network_table", "levels", "comparisons", "summary", "claims", "table_page"),
+                "analysis",
+            },
         ),
         (
             "figures",
             {
-                "sample_trials",
-                "train_round",
-                "predictivity",
-                "network_table",
-                "figure_deflation",
-                "figure_front",
-                "figures",
+                *("sample_trials", "train_round", *BY_TASK, "network_table", "comparisons"),
+                *("figure_mechanism", "figure_deflation", *FIGURES, "figures"),
             },
         ),
     ],
@@ -102,3 +106,28 @@ def test_the_conda_environment_has_the_versions_that_are_tested():
         name: pins[name] for name in (re.split("[<>=]", line)[0] for line in needed)
     }
     assert pins["torch"] == "2.13.0"
+
+
+def test_the_profile_of_slurm(checkout):
+    """It is read, and every rule has resources of its own, where SLURM is not installed, too."""
+    result = snakemake(checkout, "--profile", "slurm", "-n", *SMOKE)
+    assert result.returncode == 0, result.stdout[-2000:]
+    assert job_counts(result.stdout)["train_round"] == 3 * (4 + 1 + 3)
+    jobs = re.split(r"^rule ", result.stdout, flags=re.MULTILINE)[1:]
+    assert all(re.search(r"mem_mb=\d+.* runtime=\d+", job) for job in jobs)
+
+
+def test_every_entry_of_the_profile_has_its_reason():
+    lines = (ROOT / "slurm/config.yaml").read_text().splitlines()
+    entries = [number for number, line in enumerate(lines) if line and line[0] not in "# "]
+    assert len(entries) > 8
+    assert [lines[number] for number in entries if not lines[number - 1].startswith("# ")] == []
+    # Files beside it would be taken for values of its keys.
+    assert [path.name for path in (ROOT / "slurm").iterdir()] == ["config.yaml"]
+
+
+def test_rounds_ask_for_a_gpu_where_the_config_does(checkout):
+    round_0 = "results/flip_flop/insd/seeds-0-1/round-0/network.nc"
+    for device, count in (("cpu", 0), ("auto", 0), ("cuda", 1)):
+        plan = snakemake(checkout, "-n", round_0, *SMOKE, "--config", f"device={device}").stdout
+        assert re.findall(r"gpu=(\d)", plan) == [str(count)], plan

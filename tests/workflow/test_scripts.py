@@ -24,8 +24,12 @@ class Named(SimpleNamespace):
         return getattr(self, name)
 
 
+CONFIG = {"tasks": {"memory_pro": {}}, "populations": {"insd": {"seeds": 1}}}
+
+
 def run(script, folder, **parts):
-    namespace = SimpleNamespace(threads=1, log=[str(folder / "job.log")], **{k: Named(**v) for k, v in parts.items()})
+    named = {name: Named(**part) for name, part in parts.items()}
+    namespace = SimpleNamespace(threads=1, log=[str(folder / "job.log")], config=CONFIG, **named)
     runpy.run_path(str(ROOT / f"workflow/scripts/{script}.py"), {"snakemake": namespace})
 
 

@@ -1,4 +1,5 @@
 # The config as settings, and every function that the rules use.
+import hashlib
 import sys
 from pathlib import Path
 
@@ -6,8 +7,11 @@ from snakemake.exceptions import WorkflowError
 
 # Forwarded to scripts, also in remote jobs, so that the library needs no installation.
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+# A task of the user's own may be a module in the working directory.
+sys.path.append(str(Path.cwd()))
 
 from insd.provenance import code_fingerprint
+from insd.report import LiveNumbers
 from insd.settings import SettingsError, load, seeds_of
 
 try:
@@ -16,7 +20,14 @@ except SettingsError as error:
     raise WorkflowError(str(error))
 
 TABLE = "results/tables/networks.csv"
+LEVELS = "results/tables/levels.csv"
+COMPARISONS = "results/tables/comparisons.csv"
 SUMMARY = "results/tables/summary.md"
+STATEMENTS = "results/tables/summary.csv"
+CLAIMS = "results/tables/claims.csv"
+CLAIMS_PAGE = "results/tables/claims.md"
+# What captions of the report quote.
+NUMBERS = LiveNumbers(STATEMENTS, CLAIMS)
 ROUND = "results/{task}/{population}/seeds-{seeds}/round-{round}"
 
 
@@ -26,6 +37,7 @@ wildcard_constraints:
     seeds=r"\d+(-\d+)?",
     round=r"\d+",
     regime="[a-z][a-z0-9_]*",
+    table="[a-z]+",
 
 
 def round_blocks():
@@ -48,23 +60,111 @@ def round_files(name, task):
     ]
 
 
+def reference_activity(task):
+    """The activity of one reference: round 0 of the first seeds of the last population that has alternatives or,
+    where none has, of the last population.
+    """
+    names = list(SETTINGS.populations)
+    chains = [name for name in names if SETTINGS.population(name).rounds > 1] or names
+    population = SETTINGS.reference(chains[-1])
+    seeds = SETTINGS.seed_blocks(population)[0]
+    # A chain that begins with a recording has no network before round 1.
+    first = SETTINGS.trained_rounds(population)[0]
+    return f"{ROUND}/activity.nc".format(
+        task=task, population=population, seeds=seeds, round=first
+    )
+
+
+def shown_blocks():
+    """Population, seeds and round of the jobs whose networks figures show side by side: those of the last population
+    that has alternatives and of its references or, where none has, all.
+    """
+    chains = [
+        name for name in SETTINGS.populations if SETTINGS.population(name).rounds > 1
+    ]
+    if not chains:
+        return round_blocks()
+    reference = SETTINGS.reference(chains[-1])
+    return [
+        block
+        for block in round_blocks()
+        if block[0] == chains[-1] or (block[0] == reference and block[2] == 0)
+    ]
+
+
+def shown_files(name, task):
+    """One file of each of the rounds in `shown_blocks`, in their order."""
+    files = dict(zip(round_blocks(), round_files(name, task)))
+    return [files[block] for block in shown_blocks()]
+
+
 def earlier_activity(wildcards):
-    """The activity of all earlier rounds of the same seeds; nothing for round 0."""
+    """The activity of all earlier rounds of the same seeds, or the recording in place of round 0; nothing for round 0."""
     populations = [wildcards.population] * int(wildcards.round)
     if populations:
         populations[0] = SETTINGS.reference(wildcards.population)
-    return [
+    files = [
         f"{ROUND}/activity.nc".format(
             **{**wildcards, "population": population, "round": k}
         )
         for k, population in enumerate(populations)
+    ]
+    if files and wildcards.population in SETTINGS.recordings(wildcards.task):
+        files[0] = "results/{task}/{population}/seeds-{seeds}/recording.nc".format(
+            **wildcards
+        )
+    return files
+
+
+def recording_file(wildcards):
+    """The recording that takes the place of a population's round 0."""
+    return existing_recordings(wildcards.task)[wildcards.population]
+
+
+def existing_recordings(task):
+    """The recordings that chains of a task begin with, by population.
+
+    Asked for only by jobs that read them, since recordings are made of a task's trials, which come first.
+    """
+    recordings = SETTINGS.recordings(task)
+    for population, path in recordings.items():
+        if not Path(path).is_file():
+            raise WorkflowError(
+                f"populations.{population}.reference.file = {path!r}: there is no such file in {Path.cwd()}; "
+                f"make it of the trials in results/{task}/trials/train.nc"
+            )
+    return recordings
+
+
+def recording_deflation(wildcards):
+    """How a recording is kept: by the settings of the rounds that read it."""
+    return SETTINGS.recipe(
+        wildcards.task, wildcards.population, 1
+    ).deflation.model_dump()
+
+
+def held_out_trials(task):
+    """Trials of the bank that no network of a task was trained on."""
+    return min(
+        SETTINGS.recipe(task, population, round_number).training.validation_trials
+        for population in SETTINGS.populations
+        for round_number in SETTINGS.trained_rounds(population)
+    )
+
+
+def recording_analyses():
+    """How well networks predict recordings, for every task; nothing where the config has no recording."""
+    return [
+        f"results/{task}/analysis/recordings.nc"
+        for task in SETTINGS.tasks
+        if SETTINGS.recordings(task)
     ]
 
 
 def task_parameters(wildcards):
     """The parameters of a task, checked to be in the config."""
     SETTINGS.task(wildcards.task)
-    return SETTINGS.tasks[wildcards.task].parameters
+    return SETTINGS.task_parameters(wildcards.task)
 
 
 def evaluation_regimes(task):
@@ -133,14 +233,60 @@ def all_rounds():
 
 def all_analyses():
     """The analyses of all tasks."""
-    return expand(
-        "results/{task}/analysis/{name}.nc",
-        task=SETTINGS.tasks,
-        name=["predictivity", "performance"],
-    )
+    names = [
+        "predictivity",
+        "similarity",
+        "responses",
+        "dsa",
+        "fixed_points",
+        "decoding",
+        "performance",
+        "robustness",
+    ]
+    integrators = [
+        task for task in SETTINGS.tasks if SETTINGS.task(task).evidence_inputs
+    ]
+    return [
+        *expand("results/{task}/analysis/{name}.nc", task=SETTINGS.tasks, name=names),
+        *expand("results/{task}/analysis/line_attractor.nc", task=integrators),
+        *recording_analyses(),
+    ]
+
+
+def all_tables():
+    """The tables, and the pages made of them."""
+    names = ["networks", "levels", "comparisons", "summary", "claims"]
+    return [
+        *expand("results/tables/{name}.{format}", name=names, format=["csv", "html"]),
+        SUMMARY,
+        CLAIMS_PAGE,
+    ]
+
+
+def all_explorers():
+    """The pages on which networks are explored."""
+    return expand("results/explorer/{task}.html", task=SETTINGS.tasks)
+
+
+def template_fingerprint(name):
+    """Digest of a template of the library: an edit makes its pages anew."""
+    path = Path(workflow.basedir) / "src" / "insd" / "templates" / name
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def task_name(wildcards):
+    """A task's name as people read it: the category of its figures in the report."""
+    return wildcards.task.replace("_", " ")
 
 
 def all_figures():
     """All figures in all formats."""
-    names = [f"deflation_{task}" for task in SETTINGS.tasks] + ["front"]
+    names = [
+        *("collapse", "regimes", "networks", "front"),
+        *(
+            f"{name}_{task}"
+            for name in ("mechanism", "deflation")
+            for task in SETTINGS.tasks
+        ),
+    ]
     return expand("results/figures/{name}.{format}", name=names, format=["svg", "pdf"])

@@ -5,7 +5,12 @@ rule figure_deflation:
         table=TABLE,
         histories=lambda wildcards: round_files("history.nc", wildcards.task),
     output:
-        svg="results/figures/deflation_{task}.svg",
+        svg=report(
+            "results/figures/deflation_{task}.svg",
+            category=task_name,
+            labels={"figure": "predictivity and training", "kind": "figure"},
+            caption="../report/figure_deflation.rst",
+        ),
         pdf="results/figures/deflation_{task}.pdf",
     log:
         "results/logs/figure_deflation/{task}.log",
@@ -19,6 +24,7 @@ rule figure_deflation:
         runtime=10,
     params:
         rounds=round_blocks(),
+        numbers=NUMBERS,
         code=code_fingerprint("insd.plotting.deflation"),
     script:
         "../scripts/figure_deflation.py"
@@ -29,7 +35,12 @@ rule figure_front:
     input:
         table=TABLE,
     output:
-        svg="results/figures/front.svg",
+        svg=report(
+            "results/figures/front.svg",
+            category="all tasks",
+            labels={"figure": "score and predictivity", "kind": "figure"},
+            caption="../report/figure_front.rst",
+        ),
         pdf="results/figures/front.pdf",
     log:
         "results/logs/figure_front/all.log",
@@ -42,6 +53,145 @@ rule figure_front:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=10,
     params:
+        numbers=NUMBERS,
+        tasks={task: SETTINGS.task_parameters(task) for task in SETTINGS.tasks},
         code=code_fingerprint("insd.plotting.front"),
     script:
         "../scripts/figure_front.py"
+
+
+rule figure_collapse:
+    """Figure 1: predictivity among standard networks, and how measures respond to irrelevant dimensions."""
+    input:
+        table=TABLE,
+        predictivity=expand(
+            "results/{task}/analysis/predictivity.nc", task=SETTINGS.tasks
+        ),
+        responses=expand("results/{task}/analysis/responses.nc", task=SETTINGS.tasks),
+    output:
+        svg=report(
+            "results/figures/collapse.svg",
+            category="all tasks",
+            labels={"figure": "collapse (figure 1)", "kind": "figure"},
+            caption="../report/figure_collapse.rst",
+        ),
+        pdf="results/figures/collapse.pdf",
+    log:
+        "results/logs/figure_collapse/all.log",
+    benchmark:
+        "results/benchmarks/figure_collapse/all.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=10,
+    params:
+        tasks=list(SETTINGS.tasks),
+        numbers=NUMBERS,
+        code=code_fingerprint("insd.plotting.collapse"),
+    script:
+        "../scripts/figure_collapse.py"
+
+
+rule figure_mechanism:
+    """Figures 2 to 4, one per task: how the reference and its alternatives solve it, side by side."""
+    input:
+        table=TABLE,
+        trials="results/{task}/trials/test.nc",
+        networks=lambda wildcards: shown_files("network.nc", wildcards.task),
+        activities=lambda wildcards: shown_files("activity.nc", wildcards.task),
+        points="results/{task}/analysis/fixed_points.nc",
+        predictivity="results/{task}/analysis/predictivity.nc",
+        dsa="results/{task}/analysis/dsa.nc",
+        decoding="results/{task}/analysis/decoding.nc",
+    output:
+        svg=report(
+            "results/figures/mechanism_{task}.svg",
+            category=task_name,
+            labels={"figure": "mechanism (figures 2 to 4)", "kind": "figure"},
+            caption="../report/figure_mechanism.rst",
+        ),
+        pdf="results/figures/mechanism_{task}.pdf",
+    log:
+        "results/logs/figure_mechanism/{task}.log",
+    benchmark:
+        "results/benchmarks/figure_mechanism/{task}.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=10,
+    params:
+        parameters=task_parameters,
+        rounds=shown_blocks(),
+        numbers=NUMBERS,
+        code=code_fingerprint("insd.plotting.mechanism"),
+    script:
+        "../scripts/figure_mechanism.py"
+
+
+rule figure_regimes:
+    """Figure 5: performance in harder regimes and under perturbations, with intervals over networks."""
+    input:
+        table=TABLE,
+        performance=expand(
+            "results/{task}/analysis/performance.nc", task=SETTINGS.tasks
+        ),
+        robustness=expand("results/{task}/analysis/robustness.nc", task=SETTINGS.tasks),
+        comparisons=COMPARISONS,
+    output:
+        svg=report(
+            "results/figures/regimes.svg",
+            category="all tasks",
+            labels={"figure": "regimes (figure 5)", "kind": "figure"},
+            caption="../report/figure_regimes.rst",
+        ),
+        pdf="results/figures/regimes.pdf",
+    log:
+        "results/logs/figure_regimes/all.log",
+    benchmark:
+        "results/benchmarks/figure_regimes/all.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=10,
+    params:
+        tasks=list(SETTINGS.tasks),
+        numbers=NUMBERS,
+        code=code_fingerprint("insd.plotting.regimes"),
+    script:
+        "../scripts/figure_regimes.py"
+
+
+rule figure_networks:
+    """All networks in numbers: score, restarts, dimensions, frequencies, fixed points, similarity to the reference."""
+    input:
+        table=TABLE,
+    output:
+        svg=report(
+            "results/figures/networks.svg",
+            category="all tasks",
+            labels={"figure": "all networks", "kind": "figure"},
+            caption="../report/figure_networks.rst",
+        ),
+        pdf="results/figures/networks.pdf",
+    log:
+        "results/logs/figure_networks/all.log",
+    benchmark:
+        "results/benchmarks/figure_networks/all.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=10,
+    params:
+        score_names={task: SETTINGS.task(task).score_name for task in SETTINGS.tasks},
+        numbers=NUMBERS,
+        code=code_fingerprint("insd.plotting.networks"),
+    script:
+        "../scripts/figure_networks.py"

@@ -19,9 +19,35 @@ rule train_round:
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=training_minutes,
+        # Nothing is asked for with `auto`: such a job uses what the machine has.
+        gpu=1 if SETTINGS.device == "cuda" else 0,
     params:
         parameters=task_parameters,
         recipe=recipe,
         code=code_fingerprint("insd.activity"),
     script:
         "../scripts/train_round.py"
+
+
+rule import_recording:
+    """Make recorded activity ready to be deflated against, in the place of round 0."""
+    input:
+        recording=recording_file,
+        bank="results/{task}/trials/train.nc",
+    output:
+        reference="results/{task}/{population}/seeds-{seeds}/recording.nc",
+    log:
+        "results/logs/import_recording/{task}/{population}/seeds-{seeds}.log",
+    benchmark:
+        "results/benchmarks/import_recording/{task}/{population}/seeds-{seeds}.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=10,
+    params:
+        deflation=recording_deflation,
+        code=code_fingerprint("insd.recordings"),
+    script:
+        "../scripts/import_recording.py"

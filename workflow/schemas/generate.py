@@ -23,6 +23,7 @@ INTRODUCTION = """\
 | `config.yaml` | the paper's: three tasks, standard networks of four gains with 10 seeds each, 5 chains of 3 rounds |
 | `demo.yaml` | laid over it: the same networks and training, one chain and two seeds per gain |
 | `sweep.yaml` | laid over it: constant multipliers and ridges beside the constrained schedule, on the same references |
+| `constant.yaml` | laid over it: the paper's constant multiplier, one lambda per task, on the same references |
 | `smoke.yaml` | laid over it: tiny networks that run every rule in two minutes |
 
 A file given by `--configfile` is laid over `config.yaml`, key by key; `null` leaves out a population. Unknown keys are
@@ -45,8 +46,34 @@ def readme() -> str:
     """The tables of all keys: sections first, then the parameters of each task."""
     definitions: dict[str, Any] = Settings.model_json_schema()
     sections = {"Settings": definitions, **definitions["$defs"]}
-    order = ["Settings", "TaskEntry", "Trials", "Population", "Layer", "Recipe", "Network", "Training", "Deflation"]
-    titles = {"Settings": "The whole file", "Recipe": "Sections of a recipe", "TaskEntry": "Task", "Layer": "Layer"}
+    order = [
+        "Settings",
+        "Analysis",
+        "TaskEntry",
+        "Trials",
+        "Population",
+        "Recording",
+        "Layer",
+        "Recipe",
+        "Network",
+        "Training",
+        "Deflation",
+    ]
+    order += ["DynamicalSimilarity", "FixedPoints", "Decoding", "Robustness", "Comparisons"]
+    titles = {
+        "Settings": "The whole file",
+        "Recipe": "Sections of a recipe",
+        "TaskEntry": "Task",
+        "Layer": "Layer",
+        "Recording": "A recording as the reference",
+    }
+    titles |= {
+        "DynamicalSimilarity": "`analysis.dsa`",
+        "FixedPoints": "`analysis.fixed_points`",
+        "Decoding": "`analysis.decoding`",
+        "Robustness": "`analysis.robustness`",
+        "Comparisons": "`analysis.comparisons`",
+    }
     parts = [INTRODUCTION]
     for name in order:
         parts.append(_table(titles.get(name, name), sections[name]))

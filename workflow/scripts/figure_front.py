@@ -5,6 +5,8 @@ import pandas as pd
 from insd.jobs import job
 from insd.plotting.front import front_figure
 from insd.plotting.theme import save
+from insd.settings import make_task
 
 with job(snakemake.log[0]):
-    save(front_figure(pd.read_csv(snakemake.input.table)), [snakemake.output.svg, snakemake.output.pdf])
+    tasks = {name: make_task(name, parameters) for name, parameters in snakemake.params.tasks.items()}
+    save(front_figure(pd.read_csv(snakemake.input.table), tasks), [snakemake.output.svg, snakemake.output.pdf])

@@ -1,18 +1,33 @@
 """The table of all networks of all tasks."""
 
+import torch
+
 from insd import datasets
 from insd.analysis.rounds import read_rounds
 from insd.analysis.table import network_table, round_rows
-from insd.jobs import job
+from insd.jobs import job, reuse_freed_memory
 
+torch.set_num_threads(snakemake.threads)
+reuse_freed_memory()
 tasks, blocks = snakemake.params.tasks, snakemake.params.rounds
 
 with job(snakemake.log[0]):
     variables = ["rates", "test_loss", "score", "solved"]
-    rows, predictivity = [], {}
+    rows = []
     for number, task in enumerate(tasks):
+        trials = datasets.read(snakemake.input.trials[number], "trials")
         part = slice(number * len(blocks), (number + 1) * len(blocks))
         for current in read_rounds(snakemake.input.networks[part], snakemake.input.activities[part], blocks, variables):
-            rows += round_rows(task, snakemake.params.references[current.population], current)
-        predictivity[task] = datasets.read(snakemake.input.predictivity[number], "predictivity")
-    network_table(rows, predictivity).to_csv(snakemake.output.table, index=False, float_format="%.6g")
+            reference = snakemake.params.references[current.population]
+            rows += round_rows(task, reference, current, trials, snakemake.params.noise_probes)
+    by_task = {
+        name: datasets.read_by_task(tasks, snakemake.input[name], contract)
+        for name, contract in (("predictivity", "predictivity"), ("dsa", "dsa"), ("points", "fixed_points"))
+    }
+    # Tasks without recordings have no such file; where one task has recordings, all do.
+    recordings = {
+        task: datasets.read(path, "recordings") for task, path in zip(tasks, snakemake.input.recordings, strict=False)
+    }
+    network_table(rows, **by_task, recordings=recordings).to_csv(
+        snakemake.output.table, index=False, float_format="%.6g"
+    )

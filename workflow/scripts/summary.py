@@ -1,4 +1,4 @@
-"""What the grid shows, as a page of Markdown."""
+"""What the grid shows, as a table and as a page of Markdown."""
 
 import datetime
 import os
@@ -14,8 +14,7 @@ from insd.jobs import job
 from insd.provenance import attributes
 
 with job(snakemake.log[0]):
-    files = zip(snakemake.params.tasks, snakemake.input.predictivity, strict=True)
-    predictivity = {task: datasets.read(path, "predictivity") for task, path in files}
+    predictivity = datasets.read_by_task(snakemake.params.tasks, snakemake.input.predictivity, "predictivity")
     statements = summary(pd.read_csv(snakemake.input.table), predictivity)
     made = attributes({}, "insd.analysis.summary")
     versions = [f"{name} {made[f'{name}_version']}" for name in ("insd", "torch", "numpy", "python")]
@@ -23,3 +22,4 @@ with job(snakemake.log[0]):
     config = yaml.safe_dump(snakemake.params.config, sort_keys=False, allow_unicode=True)
     text = page(statements, config, datetime.date.today().isoformat(), made_with)
     Path(snakemake.output.page).write_text(text)
+    statements.to_csv(snakemake.output.statements, index_label="statement")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 import xarray as xr
 
 from insd.datasets import DatasetError, read
@@ -12,6 +13,17 @@ from insd.datasets import DatasetError, read
 def network_label(population: str, seed: int, round_number: int) -> str:
     """The name of a network among those of its task."""
     return f"{population}/{seed}/{round_number}"
+
+
+def network_labels(rows: pd.DataFrame) -> list[str]:
+    """The labels of the networks in some rows of `networks.csv`."""
+    columns = (rows["population"], rows["seed"], rows["round"])
+    return [network_label(str(p), int(seed), int(number)) for p, seed, number in zip(*columns, strict=True)]
+
+
+def round_name(round_number: int) -> str:
+    """What figures and tables call a round of a deflated population."""
+    return "reference" if round_number == 0 else f"alt-{round_number}"
 
 
 @dataclass(frozen=True)

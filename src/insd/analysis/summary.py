@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from insd.analysis.rounds import network_label
+from insd.analysis.rounds import network_labels, round_name
 
 
 def summary(table: pd.DataFrame, predictivity: Mapping[str, xr.Dataset]) -> pd.DataFrame:
@@ -14,7 +14,8 @@ def summary(table: pd.DataFrame, predictivity: Mapping[str, xr.Dataset]) -> pd.D
 
     Standards are trained networks of populations without deflation, alternatives those of rounds from 1 on. Medians of
     r2 towards the reference are over alternatives of all rounds, solved or not; those of the largest r2 towards any
-    earlier network over the solved ones. Pairs are ordered: from each network to each other one.
+    earlier network, and what is said of the dynamics round by round, over the solved ones. Pairs are ordered: from each
+    network to each other one.
     """
     return pd.DataFrame({task: _of_task(rows, predictivity[str(task)]) for task, rows in table.groupby("task")})
 
@@ -30,6 +31,7 @@ def _of_task(table: pd.DataFrame, predictivity: xr.Dataset) -> dict[str, str]:
         "... with trials shuffled": _spread(_between(standards, null["r2_shuffled"])),
         "... between untrained networks (floor)": _spread(_between(table[~trained], null["r2"])),
         **_networks("standards", standards),
+        **_dynamics("standards", standards),
     }
     for population in chains:
         prefix = f"{population}: " if len(chains) > 1 else ""
@@ -52,6 +54,11 @@ def _of_chain(table: pd.DataFrame) -> dict[str, str]:
         "... with trials of the reference shuffled": _spread(alternatives["r2_null_shuffled_to_reference"]),
         "largest null-space r², solved alternative → any earlier": _spread(solved["r2_null_max_to_earlier"]),
         **_networks("alternatives", alternatives),
+        **{
+            name: value
+            for number, part in table.groupby("round")
+            for name, value in _dynamics(round_name(int(str(number))), part[part["solved"]]).items()
+        },
     }
 
 
@@ -63,6 +70,17 @@ def _networks(name: str, rows: pd.DataFrame) -> dict[str, str]:
         f"share of variance in the null space, {name}": _spread(rows["null_variance_share"]),
         f"mean squared rate, {name}": _spread(rows["mean_squared_rate"]),
         f"restarts, {name}": str(int(rows["restarts"].sum())),
+    }
+
+
+def _dynamics(name: str, rows: pd.DataFrame) -> dict[str, str]:
+    """What is said of the dynamics of every group of networks: points and cycles over all static inputs of the task."""
+    return {
+        f"stable fixed points, {name}": _spread(rows["n_stable_fixed_points"]),
+        f"unstable fixed points, {name}": _spread(rows["n_fixed_points"] - rows["n_stable_fixed_points"]),
+        f"cycles, {name}": _spread(rows["n_cycles"]),
+        f"share of long runs that end at none of them, {name}": _spread(rows["runs_elsewhere"]),
+        f"dominant frequency in the null space (Hz), {name}": _spread(rows["dominant_frequency"]),
     }
 
 
@@ -99,8 +117,7 @@ without noise in the dynamics; r² is without ridge. Definitions: [science.md](s
 
 def _between(rows: pd.DataFrame, r2: xr.DataArray) -> np.ndarray:
     """Values of all ordered pairs of different networks."""
-    columns = (rows["population"], rows["seed"], rows["round"])
-    labels = [network_label(p, int(seed), int(number)) for p, seed, number in zip(*columns, strict=True)]
+    labels = network_labels(rows)
     values = r2.sel(predictor=labels, target=labels).values
     return values[~np.eye(len(labels), dtype=bool)]
 

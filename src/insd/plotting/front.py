@@ -1,24 +1,28 @@
 """The trade between solving the task and being unlike the reference, over all deflated networks."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from insd.plotting.theme import ROUND_HUES, TWO_COLUMNS, letter, new_figure
-from insd.tasks import TASKS
+from insd.tasks import Task
 
 CONSTRAINED, CONSTANT, CHOSEN = ROUND_HUES[1], "0.35", ROUND_HUES[3]
+"""Colours of the alternatives of each schedule, and of the multiplier that was chosen."""
 
 
-def front_figure(table: pd.DataFrame) -> Figure:
+def front_figure(table: pd.DataFrame, made_tasks: Mapping[str, Task]) -> Figure:
     """Score (top) and test loss (bottom) against null-space r2 to the reference, a column per task.
 
     Every alternative is a point, hollow if it is not solved. Medians of the populations with a constant lambda are
     joined in its order and labelled with it; a ring marks the one that is chosen: the lowest median r2 with all its
     alternatives solved. The dashed line is the criterion of the task.
 
-    `table` is `networks.csv`. Populations with another ridge than most are labelled with it and not joined.
+    `table` is `networks.csv`, `made_tasks` has its tasks by name. Populations with another ridge than most are labelled
+    with it and not joined.
     """
     alternatives = table[table["round"] > 0]
     tasks = list(dict.fromkeys(alternatives["task"]))
@@ -28,10 +32,10 @@ def front_figure(table: pd.DataFrame) -> Figure:
         axes[0, 0].text(0.5, 0.5, "no deflated population", ha="center", transform=axes[0, 0].transAxes)
     for column, task in enumerate(tasks):
         rows = alternatives[alternatives["task"] == task]
-        for row, (name, text) in enumerate((("score", TASKS[task].score_name), ("test_loss", "test loss"))):
+        for row, (name, text) in enumerate((("score", made_tasks[task].score_name), ("test_loss", "test loss"))):
             _panel(axes[row, column], rows, name)
             axes[row, column].set_ylabel(text)
-        axes[0, column].axhline(TASKS[task].criterion, color="0.6", linestyle="--", linewidth=0.6)
+        axes[0, column].axhline(made_tasks[task].criterion, color="0.6", linestyle="--", linewidth=0.6)
         axes[0, column].set_title(task.replace("_", " "))
         axes[1, column].set_yscale("log")
         axes[1, column].set_xlabel("null-space r² to the reference")

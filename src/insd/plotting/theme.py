@@ -1,6 +1,6 @@
 """One look for all figures: sizes in mm, small sans text, greys for standards by gain, one hue per round."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,33 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from insd.analysis.comparisons import expanded_tail
+from insd.analysis.rounds import round_name
 
 ONE_COLUMN, TWO_COLUMNS = 88.0, 180.0
 """Widths in mm."""
 ROUND_HUES = sns.color_palette("colorblind").as_hex()
 """Colour-blind-safe hues: round k takes the k-th, the reference the first."""
 UNTRAINED = sns.color_palette("colorblind").as_hex()[4]
+"""Colour of untrained networks."""
 SHUFFLED = "#c44e52"
+"""Colour of the trial-shuffled baseline."""
+CONDITION_HUES = ("#332288", "#88ccee", "#882255", "#cc6677", "#117733", "#44aa99", "#999933", "#ddcc77")
+"""Colours of the conditions of trials, dark and light in turn (of the colour-blind-safe scheme "muted" by Paul Tol)."""
+ANGLES: Colormap = LinearSegmentedColormap.from_list("angles", ["#332288", "#44aa99", "#ddcc77", "#cc6677", "#332288"])
+"""A cyclic map of the same hues, no part of which vanishes on white."""
+STANDARDS = "0.35"
+"""The grey of standards of all gains together."""
+CONFIDENCE = 0.95
+"""Of every interval that figures show."""
+RESAMPLES = 2000
+"""Resamples of the bootstrap behind intervals."""
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 7,
@@ -41,6 +59,7 @@ STYLE: Any = {
     # The same figure gives the same file.
     "svg.hashsalt": "insd",
 }
+"""Settings of matplotlib for all figures."""
 
 
 def new_figure(width_mm: float, height_mm: float) -> Figure:
@@ -62,9 +81,87 @@ def save(figure: Figure, paths: Sequence[str | Path]) -> None:
     plt.close(figure)
 
 
-def round_name(round_number: int) -> str:
-    """What figures call a round of a deflated population."""
-    return "reference" if round_number == 0 else f"alt-{round_number}"
+def interval(
+    values: Float[np.ndarray, "network *condition"],
+) -> tuple[Float[np.ndarray, "*condition"], Float[np.ndarray, "*condition"]]:
+    """Bootstrap interval of the mean over networks in each condition, of the confidence that figures show.
+
+    Between quantiles of resampled means, widened for few networks as in `insd.analysis.comparisons`: of two networks it
+    is their range, and it never leaves the range of the values. Not a number for fewer than two networks.
+    """
+    count = len(values)
+    if count < 2:
+        nothing = np.full(values.shape[1:], np.nan)
+        return nothing, nothing
+    chosen = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+    times_chosen = np.stack([(chosen == network).sum(1) for network in range(count)], axis=1)
+    means = np.tensordot(times_chosen / count, values, axes=1)
+    tail = expanded_tail(count, CONFIDENCE)
+    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+    return np.asarray(low), np.asarray(high)
+
+
+def dots(
+    axes: Axes,
+    position: float | int,
+    values: Float[np.ndarray, "network"],
+    solved: Bool[np.ndarray, "network"],
+    colour: str,
+    size: float = 2.5,
+    width: float = 0.6,
+) -> None:
+    """One point per network side by side, hollow if it is not solved; a bar at the mean of all with its interval.
+
+    All within `width` around the position. Values that are not numbers are left out.
+    """
+    places = position + np.linspace(-0.45 * width, 0.45 * width, len(values) + 2)[1:-1]
+    for chosen, face in ((solved, colour), (~solved, "none")):
+        if chosen.any():
+            style: Any = {"markersize": size, "color": colour, "markerfacecolor": face, "markeredgewidth": 0.5}
+            axes.plot(places[chosen], values[chosen], "o", **style)
+    known = values[np.isfinite(values)]
+    if len(known) > 1:
+        low, high = interval(known)
+        axes.plot([position] * 2, [low, high], "-", color="black", linewidth=0.7, zorder=3)
+        axes.plot(
+            [position - width / 2, position + width / 2],
+            [known.mean()] * 2,
+            "-",
+            color="black",
+            linewidth=1.1,
+            zorder=3,
+        )
+
+
+def band(
+    axes: Axes,
+    x: Sequence[int] | np.ndarray,
+    values: Float[np.ndarray, "network x"],
+    colour: str,
+    style: str = "-",
+) -> None:
+    """The mean over networks as a line, with its interval as a band; nothing for no networks."""
+    if not len(values):
+        return
+    low, high = interval(values)
+    axes.plot(x, values.mean(0), style, color=colour, linewidth=0.9, markersize=1.8)
+    axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+
+
+def key(label: str, **style: Any) -> Line2D:
+    """An entry of a legend, of a line or a marker that no panel need have."""
+    return Line2D([], [], label=label, **style)
+
+
+def note(axes: Axes, text: str) -> None:
+    """Say in an otherwise empty panel why it is empty."""
+    axes.text(0.5, 0.5, text, ha="center", va="center", color="0.4", transform=axes.transAxes)
+
+
+def letters(panels: Iterable[Axes]) -> None:
+    """Letter panels in turn."""
+    for axes, text in zip(panels, "abcdefghijklmnopqrstuvwxyz", strict=False):
+        letter(axes, text)
 
 
 def is_standard(rows: pd.DataFrame) -> bool:
@@ -94,3 +191,33 @@ def groups(table: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
         else:
             found.append((population, str(greys[gains.index(rows["gain"].iloc[0])]), rows))
     return found
+
+
+def short_names(grouped: Sequence[tuple[str, str, pd.DataFrame]]) -> list[str]:
+    """Names of `groups` for narrow axes: standards by their gain, unless two groups of them have the same."""
+    chains = {rows["population"].iloc[0] for _, _, rows in grouped if rows["round"].iloc[0] > 0}
+    of_standards = [
+        rows["gain"].iloc[0] if is_standard(rows) and rows["population"].iloc[0] not in chains else None
+        for _, _, rows in grouped
+    ]
+    gains = [gain for gain in of_standards if gain is not None]
+    if len(set(gains)) < len(gains):
+        return [name for name, _, _ in grouped]
+    return [name if gain is None else f"g = {gain:g}" for (name, _, _), gain in zip(grouped, of_standards, strict=True)]
+
+
+def standards_and_alternatives(table: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """What is compared: the standards of all gains together, and each round of the last deflated population.
+
+    Where there are no standards but references, these stand for them.
+    """
+    grouped = [group for group in groups(table) if (group[2]["iterations"] > 0).all()]
+    chains = [rows["population"].iloc[0] for _, _, rows in grouped if rows["round"].iloc[0] > 0]
+    alternatives = [group for group in grouped if group[2]["population"].iloc[0] in chains[-1:]]
+    alternatives = [group for group in alternatives if group[2]["round"].iloc[0] > 0]
+    standard = [rows for _, _, rows in grouped if rows["population"].iloc[0] not in chains]
+    if standard:
+        return [("standards", STANDARDS, pd.concat(standard)), *alternatives]
+    used = {(rows["reference"].iloc[0], 0) for _, _, rows in alternatives}
+    references = [group for group in grouped if (group[2]["population"].iloc[0], group[2]["round"].iloc[0]) in used]
+    return [*references, *alternatives]

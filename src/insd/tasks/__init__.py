@@ -4,11 +4,13 @@ from insd.tasks.base import Task
 from insd.tasks.context_integration import ContextIntegration
 from insd.tasks.flip_flop import FlipFlop
 from insd.tasks.memory_pro import MemoryPro
+from insd.tasks.own import TaskError, check_task, find_task
 
 TASKS: dict[str, type[Task]] = {
     "context_integration": ContextIntegration,
     "flip_flop": FlipFlop,
     "memory_pro": MemoryPro,
 }
+"""The tasks of this library by name."""
 
-__all__ = ["TASKS", "Task"]
+__all__ = ["TASKS", "Task", "TaskError", "check_task", "find_task"]

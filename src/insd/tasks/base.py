@@ -2,8 +2,8 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -14,27 +14,62 @@ RegimesField = Annotated[
     Mapping[str, Mapping[str, Any]],
     Field(description="What each harder regime replaces, by name; `train` and `test` replace nothing."),
 ]
+"""Regimes as a task's field."""
+
+GridAxis = Literal["noise", "duration"]
+"""The axes along which a task is made harder step by step."""
+GridField = Annotated[
+    Mapping[GridAxis, Sequence[Mapping[str, Any]]],
+    Field(
+        description="What each level of `noise` and of `duration` replaces, the first in distribution; networks are "
+        "scored at all pairs of levels. The defaults (ours) were fixed before any network was scored on them."
+    ),
+]
+"""The grid as a task's field."""
+
+Kind = Literal["value", "sign", "angle"]
+"""What the values of a task variable are: any numbers, -1 and 1, or angles in radians."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""All kinds of task variables."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Variable:
+    """A task variable that activity may carry, in every trial at every time."""
+
+    values: Float[np.ndarray, "trial time"]
+    kind: Kind
+
+    @classmethod
+    def constant(cls, values: Float[np.ndarray, "trial"], times: int, kind: Kind) -> "Variable":
+        """A variable that does not change within a trial."""
+        return cls(np.broadcast_to(values[:, None], (values.size, times)), kind)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task(ABC):
     """A generator of trials. Its fields are the numbers of the regime `train`; a regime replaces some of them.
 
-    Subclasses say how outputs are scored: `score_name` with its unit, the `criterion` that a solved network meets,
-    whether higher is better, and the score of a network that guesses (`chance`).
+    A subclass defines `_sample`. The rest may stay as it is: outputs are then scored by the share of the targets'
+    variance that they explain, there are no harder regimes and nothing to decode, and fixed points are those without
+    input. A subclass with a score of its own (`_score`) also says its `score_name` with its unit, the `criterion` that
+    a solved network meets, whether higher is better, and the score of a network that guesses (`chance`).
     """
 
     # Described here and not below, since only a class's own docstrings of fields reach the table of keys.
     dt: Annotated[float, Field(description="Time step in s (ours; the same in Dubreuil et al. 2022).")] = 0.02
     regimes: RegimesField = dataclasses.field(default_factory=dict)
+    grid: GridField = dataclasses.field(default_factory=lambda: {"noise": [{}], "duration": [{}]})
 
     # Read by the settings: unknown parameters are refused, and the docstrings below fields describe them.
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "use_attribute_docstrings": True}
 
-    score_name: ClassVar[str]
-    criterion: ClassVar[float]
+    score_name: ClassVar[str] = "explained variance"
+    criterion: ClassVar[float] = 0.9
     higher_is_better: ClassVar[bool] = True
-    chance: ClassVar[float]
+    chance: ClassVar[float] = 0.0
+    evidence_inputs: ClassVar[tuple[str, ...]] = ()
+    """Inputs that are integrated, if any: a solution may do so along a line attractor."""
 
     def __post_init__(self) -> None:
         if self.dt <= 0:
@@ -46,6 +81,9 @@ class Task(ABC):
                     raise ValueError(f"{field.name} = {value}: needs 0 <= shortest <= longest (seconds)")
             elif isinstance(value, float) and value < 0:
                 raise ValueError(f"{field.name} = {value}: must not be negative")
+        for axis in get_args(GridAxis):
+            if not self.grid.get(axis):
+                raise ValueError(f"grid.{axis}: needs at least one level")
 
     def in_regime(self, regime: str) -> "Task":
         """The same task with the fields of a regime replaced.
@@ -56,12 +94,32 @@ class Task(ABC):
             return dataclasses.replace(self, regimes={})
         if regime not in self.regimes:
             raise ValueError(f"no regime '{regime}'; this task has: {', '.join(self.regime_names())}")
-        changes = self.regimes[regime]
-        fields = {field.name for field in dataclasses.fields(self)} - {"regimes"}
+        return self._replaced(self.regimes[regime], f"regimes.{regime}")
+
+    def in_grid(self, noise: int, duration: int) -> "Task":
+        """The same task at a level of each axis of the grid.
+
+        Raises ValueError if a level replaces a field that the task does not have or that the other axis replaces.
+        """
+        changes = {**self.grid["noise"][noise], **self.grid["duration"][duration]}
+        where = f"grid.noise.{noise}, grid.duration.{duration}"
+        if both := set(self.grid["noise"][noise]) & set(self.grid["duration"][duration]):
+            raise ValueError(f"{where}: both axes replace {', '.join(sorted(both))}")
+        return self._replaced(changes, where)
+
+    def grid_labels(self, axis: GridAxis) -> list[str]:
+        """What each level of an axis of the grid replaces, to be read by people."""
+        return [
+            ", ".join(f"{name} = {_shown(value)}" for name, value in changes.items()) or "unchanged"
+            for changes in self.grid[axis]
+        ]
+
+    def _replaced(self, changes: Mapping[str, Any], where: str) -> "Task":
+        """The same task with some fields replaced; `where` names the changes in the message."""
+        fields = {field.name for field in dataclasses.fields(self)} - {"regimes", "grid"}
         if unknown := set(changes) - fields:
             raise ValueError(
-                f"regimes.{regime}: no field {', '.join(sorted(unknown))}; a regime may replace: "
-                f"{', '.join(sorted(fields))}"
+                f"{where}: no field {', '.join(sorted(unknown))}; what may be replaced: {', '.join(sorted(fields))}"
             )
         return dataclasses.replace(self, regimes={}, **{name: _span(value) for name, value in changes.items()})
 
@@ -91,9 +149,27 @@ class Task(ABC):
         """Score of outputs on trials that this task sampled, one number per network; unit as in `score_name`."""
         return np.asarray(self._score(trials, outputs), dtype=np.float64)
 
-    @abstractmethod
     def _score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray | np.floating:
-        """Score of outputs (..., trial, time, output), of shape (...)."""
+        """Score of outputs (..., trial, time, output), of shape (...).
+
+        Unless a task has its own: the share of the scored targets' variance that the outputs explain, at most 1, and 0
+        for the best constant output.
+        """
+        targets, mask = trials["targets"].values.astype(float), trials["mask"].values
+        mean = (targets * mask).sum((0, 1)) / mask.sum((0, 1))
+        total = (np.square(targets - mean) * mask).sum()
+        return 1 - (np.square(outputs - targets) * mask).sum((-3, -2, -1)) / total
+
+    def variables(self, trials: xr.Dataset) -> dict[str, Variable]:
+        """The task variables of trials that this task sampled, by name; none unless a task says what may be decoded."""
+        return {}
+
+    def static_inputs(self) -> dict[str, list[float]]:
+        """Constant inputs by name, in the order of the trials' inputs, under which the dynamics are autonomous.
+
+        They are those that last for long in a trial, without noise; all zero unless a task has its own.
+        """
+        return {"no_input": [0.0] * self.sample("train", 1, 0).sizes["input"]}
 
     def solved(self, score: float) -> bool:
         """Whether a score on the regime `test` meets the criterion; never for a score that is not a number."""
@@ -167,3 +243,10 @@ def response_mean(
 def _span(value: Any) -> Any:
     """A span of durations as the fields have it, where YAML gives a list."""
     return tuple(float(end) for end in value) if isinstance(value, list) else value
+
+
+def _shown(value: Any) -> str:
+    """A value of a field as labels show it: a span by its ends, or by one number where they are the same."""
+    if isinstance(value, list | tuple):
+        return " to ".join(f"{end:g}" for end in dict.fromkeys(value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

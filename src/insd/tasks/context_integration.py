@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import xarray as xr
 
-from insd.tasks.base import RegimesField, Task, response_mean
+from insd.tasks.base import GridField, RegimesField, Task, Variable, response_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +44,17 @@ class ContextIntegration(Task):
             "noisy_long": {"evidence_noise": 0.8, "stimulus": (1.6, 1.6)},
         }
     )
+    grid: GridField = field(
+        default_factory=lambda: {
+            "noise": [{"evidence_noise": sd} for sd in (0.1, 0.4, 0.8, 1.6, 3.2, 6.4)],
+            "duration": [{"stimulus": (length, length)} for length in (0.8, 1.6, 3.2, 6.4)],
+        }
+    )
 
     score_name: ClassVar[str] = "sign accuracy"
     criterion: ClassVar[float] = 0.95
     chance: ClassVar[float] = 0.5
+    evidence_inputs: ClassVar[tuple[str, ...]] = ("evidence_1", "evidence_2")
 
     def _sample(self, n_trials: int, random: np.random.Generator) -> xr.Dataset:
         time, stimulus_on, stimulus_off, go = self.draw_periods(
@@ -93,3 +100,24 @@ class ContextIntegration(Task):
         clear = np.abs(relevant) > np.quantile(np.abs(relevant), 0.2)
         decision = response_mean(trials, outputs)[..., 0]
         return (np.sign(decision) == np.sign(relevant))[..., clear].mean(-1)
+
+    def variables(self, trials: xr.Dataset) -> dict[str, Variable]:
+        """The coherences of both streams and of the relevant one, its sign, and the context (-1: the first)."""
+        times = trials.sizes["time"]
+        relevant = trials["relevant_coherence"].values
+        return {
+            "coherence_1": Variable.constant(trials["coherence_1"].values, times, "value"),
+            "coherence_2": Variable.constant(trials["coherence_2"].values, times, "value"),
+            "relevant_coherence": Variable.constant(relevant, times, "value"),
+            "decision": Variable.constant(np.sign(relevant), times, "sign"),
+            "context": Variable.constant(2.0 * trials["context"].values - 3.0, times, "sign"),
+        }
+
+    def static_inputs(self) -> dict[str, list[float]]:
+        """Both contexts without evidence, before go (hold) and after it (response)."""
+        return {
+            "context_1_hold": [0.0, 0.0, 1.0, 0.0, 1.0],
+            "context_1_response": [0.0, 0.0, 1.0, 0.0, 0.0],
+            "context_2_hold": [0.0, 0.0, 0.0, 1.0, 1.0],
+            "context_2_response": [0.0, 0.0, 0.0, 1.0, 0.0],
+        }

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import xarray as xr
 
-from insd.tasks.base import RegimesField, Task
+from insd.tasks.base import GridField, RegimesField, Task, Variable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,15 @@ class FlipFlop(Task):
             "noisy": {"input_noise": 0.4},
             "long": {"duration": 5.4, "pulse_rate": 0.6},
             "noisy_long": {"input_noise": 0.4, "duration": 5.4, "pulse_rate": 0.6},
+        }
+    )
+    grid: GridField = field(
+        default_factory=lambda: {
+            "noise": [{"input_noise": sd} for sd in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)],
+            "duration": [
+                {"duration": length, "pulse_rate": rate}
+                for length, rate in ((1.8, 3.0), (3.6, 1.2), (5.4, 0.6), (10.8, 0.3))
+            ],
         }
     )
 
@@ -90,3 +99,12 @@ class FlipFlop(Task):
         mask = trials["mask"].values
         correct = np.sign(outputs) == trials["targets"].values
         return (correct * mask).sum((-3, -2, -1)) / mask.sum()
+
+    def variables(self, trials: xr.Dataset) -> dict[str, Variable]:
+        """The bits that are held at each time: the targets."""
+        targets = trials["targets"].astype(np.float64)
+        return {str(name): Variable(targets.sel(output=name).values, "sign") for name in trials["output"].values}
+
+    def static_inputs(self) -> dict[str, list[float]]:
+        """No pulse in any channel."""
+        return {"hold": [0.0] * self.channels}

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import xarray as xr
 
-from insd.tasks.base import RegimesField, Task, response_mean
+from insd.tasks.base import GridField, RegimesField, Task, Variable, response_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,12 @@ class MemoryPro(Task):
             "noisy": {"input_noise": 0.4},
             "long": {"delay": (1.6, 2.4)},
             "noisy_long": {"input_noise": 0.4, "delay": (1.6, 2.4)},
+        }
+    )
+    grid: GridField = field(
+        default_factory=lambda: {
+            "noise": [{"input_noise": sd} for sd in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)],
+            "duration": [{"delay": span} for span in ((0.2, 0.8), (0.8, 1.2), (1.6, 2.4), (3.2, 4.8))],
         }
     )
 
@@ -77,3 +83,11 @@ class MemoryPro(Task):
         mean = response_mean(trials, outputs)
         error = np.arctan2(mean[..., 2], mean[..., 1]) - trials["angle"].values
         return np.median(np.abs(np.rad2deg((error + np.pi) % (2 * np.pi) - np.pi)), axis=-1)
+
+    def variables(self, trials: xr.Dataset) -> dict[str, Variable]:
+        """The angle of the stimulus."""
+        return {"angle": Variable.constant(trials["angle"].values, trials.sizes["time"], "angle")}
+
+    def static_inputs(self) -> dict[str, list[float]]:
+        """No angle shown, before go (memory) and after it (response)."""
+        return {"memory": [1.0, 0.0, 0.0], "response": [0.0, 0.0, 0.0]}

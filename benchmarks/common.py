@@ -1,0 +1,72 @@
+"""What all benchmarks share: timing side by side, and the page that they write."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import re
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+Written by `make benchmark`, section by section. Absolute times depend on the machine and on what else it does; ratios
+are of medians of runs in turn, on the same arrays, with one thread. The floor is the matrix products alone, into memory
+that is there.
+"""
+
+
+def one_core() -> None:
+    """Keep this process, and all threads of its libraries, on one core, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def side_by_side(
+    functions: Mapping[str, Callable[[], object]], repeats: int, calls: Mapping[str, int] | int = 1
+) -> dict[str, float]:
+    """Median time in s of one call of each function; in turn, after one call that does not count.
+
+    `calls` is how many calls are timed together, which keeps the clock's grain out of short ones.
+    """
+    found: dict[str, list[float]] = {name: [] for name in functions}
+    for repeat in range(repeats + 1):
+        for name, function in functions.items():
+            count = calls if isinstance(calls, int) else calls.get(name, 1)
+            start = time.perf_counter()
+            for _ in range(count):
+                function()
+            if repeat > 0:
+                found[name].append((time.perf_counter() - start) / count)
+    return {name: statistics.median(times) for name, times in found.items()}
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
+
+
+def write_section(title: str, text: str, packages: Sequence[str] = ("torch", "numpy"), page: Path = PAGE) -> None:
+    """Put a section into the page in the place of the one with its title, or at its end; and print it."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    made = f"*{datetime.date.today().isoformat()}; {_processor()}; Python {platform.python_version()}, {versions}.*"
+    section = f"## {title}\n\n{made}\n\n{text.strip()}\n"
+    print(section)
+    old = page.read_text() if page.exists() else HEAD
+    head, *sections = re.split(r"^(?=## )", old, flags=re.MULTILINE)
+    kept = {part.splitlines()[0]: part.strip() + "\n" for part in sections} | {f"## {title}": section}
+    page.write_text("\n".join([head.strip() + "\n", *kept.values()]))
+
+
+def _processor() -> str:
+    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []

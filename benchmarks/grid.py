@@ -1,0 +1,215 @@
+"""Where the time of a finished grid went, how many cores help, and how long Snakemake plans.
+
+    python benchmarks/grid.py results
+
+Read from Snakemake's benchmark files, beside short runs of the workflow that measure what one job costs before it does
+anything.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import yaml
+from common import PAGE, table, write_section
+
+ROOT = Path(__file__).resolve().parent.parent
+SNAKEMAKE = (sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"))
+PAPER = ROOT / "config" / "config.yaml"
+PICTURE = PAGE.with_suffix("") / "grid.svg"
+TRAINING = ("train_round",)
+MOST_MB, MOST_SHARE, MOST_TRAINING = 1000, 0.10, {"standards": 150, "alternatives": 150}
+"""Bounds: memory of a round, share of start-up and scheduling, and core-minutes of training."""
+
+
+def main() -> None:
+    """Write the sections on the grid, its scaling and its planning."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="folder of a finished grid")
+    folder = parser.parse_args().results / "benchmarks"
+    files = sorted(folder.rglob("*.tsv"))
+    if not files:
+        parser.error(f"{folder} holds no benchmark files; run the workflow first")
+    jobs = read_jobs(folder, files)
+    profile(jobs)
+    cores(jobs)
+    planning()
+
+
+def read_jobs(folder: Path, files: list[Path]) -> pd.DataFrame:
+    """One row per job: its rule, path, seconds of a processor and memory in MB."""
+    rows = []
+    for file in files:
+        parts = file.relative_to(folder).with_suffix("").parts
+        # "NA" stands for what a very short job left no time to measure.
+        measured = pd.read_csv(file, sep="\t").iloc[0]
+        rows.append({"rule": parts[0], "path": parts[1:], **measured[["s", "cpu_time", "max_rss"]].astype(float)})
+    return pd.DataFrame(rows)
+
+
+def profile(jobs: pd.DataFrame) -> None:
+    """Core-minutes of each rule, and what of them is start-up."""
+    imports = _cpu_seconds([sys.executable, "-c", "import insd.activity, insd.settings"])
+    scheduling = _scheduling()
+    rules = jobs.groupby("rule").agg(
+        jobs=("s", "size"), minutes=("cpu_time", lambda seconds: seconds.sum() / 60), memory=("max_rss", "max")
+    )
+    rules = rules.sort_values("minutes", ascending=False)
+    start_up, planned = (len(jobs) * seconds / 60 for seconds in (imports, scheduling))
+    total = rules["minutes"].sum() + planned
+    share = (start_up + planned) / total
+    parts = [(rule, row["jobs"], row["minutes"], f"{row['memory']:.0f}") for rule, row in rules.iterrows()]
+    parts.append(("in all of them, start of Python and imports", len(jobs), start_up, ""))
+    parts.append(("Snakemake itself", len(jobs), planned, ""))
+    rows: list[list[object]] = [
+        [name, int(count), f"{minutes:.1f}", f"{100 * minutes / total:.0f} %", memory]
+        for name, count, minutes, memory in parts
+    ]
+    rounds = jobs[jobs["rule"].isin(TRAINING)]
+    alternative = rounds["path"].map(lambda path: path[-1] != "round-0")
+    minutes = {
+        "standards": rounds.loc[~alternative, "cpu_time"].sum() / 60,
+        "alternatives": rounds.loc[alternative, "cpu_time"].sum() / 60,
+    }
+    largest = rounds.loc[alternative, "max_rss"].max()
+    bounds: list[list[object]] = [
+        ["start-up and scheduling, below 10 %", f"{100 * share:.1f} %", _met(share < MOST_SHARE)],
+        ["memory of a deflated round, below 1 GB", f"{largest:.0f} MB", _met(largest < MOST_MB)],
+    ]
+    bounds += [
+        [f"training of the {name}, at most {most} core-minutes", f"{minutes[name]:.0f}", _met(minutes[name] <= most)]
+        for name, most in MOST_TRAINING.items()
+    ]
+    _picture(rules, start_up, planned)
+    write_section(
+        "The grid",
+        f"Minutes of a processor in {len(jobs)} jobs, {total:.0f} in all, and the largest memory of a job of each "
+        "rule. A round that was resumed from a checkpoint counts with its last part alone.\n\n"
+        + table(["rule", "jobs", "core-minutes", "share", "MB at most"], rows)
+        + "\n![Core-minutes by rule](benchmarks/grid.svg)\n\n"
+        + table(["bound", "measured", ""], bounds)
+        + f"\nA job starts Python and imports the library in {imports:.1f} s of a processor, and Snakemake takes "
+        f"{scheduling:.1f} s for it, measured on jobs that do little else.",
+        ("snakemake", "torch"),
+    )
+
+
+def cores(jobs: pd.DataFrame) -> None:
+    """The same rounds on one and on two cores, and what more cores can bring."""
+    measured = {count: _timed_rounds(count) for count in (1, 2)}
+    gain = measured[1] / measured[2]
+    rounds = jobs[jobs["rule"].isin(TRAINING)]
+    chains = rounds.groupby(rounds["path"].map(lambda path: path[:3]))["cpu_time"].sum() / 60
+    last = jobs[~jobs["rule"].isin((*TRAINING, "sample_trials"))].groupby("rule")["cpu_time"].max() / 60
+    work = jobs["cpu_time"].sum() / 60
+    least = {count: max(work / count, chains.max() + last.max()) for count in (1, 2, 4, 8, 16, 64)}
+    write_section(
+        "More cores",
+        f"Eight short rounds take {measured[1]:.0f} s on one core and {measured[2]:.0f} s on two, {gain:.2f} times as "
+        f"fast (this machine has {os.cpu_count()}).\n\nBeyond that, computed: jobs share nothing and use one thread "
+        f"each, so that time falls with cores until the longest chain of rounds ({chains.max():.0f} min, "
+        f"{'/'.join(chains.idxmax())}) and the longest analysis after it ({last.max():.0f} min, {last.idxmax()}) are "
+        "all that is left.\n\n"
+        + table(
+            ["cores", "minutes at least", "times as fast as one"],
+            [[count, f"{minutes:.0f}", f"{work / minutes:.1f}"] for count, minutes in least.items()],
+        ),
+        ("snakemake", "torch"),
+    )
+
+
+PEAK = (
+    "import resource, subprocess, sys, time; start = time.monotonic(); "
+    "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); "
+    "print(time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
+)
+"""Runs a command and prints its seconds and its largest memory in MB."""
+
+
+def planning() -> None:
+    """Time and memory of a dry-run of grids of growing size."""
+    rows: list[list[object]] = []
+    for jobs in (300, 3_000, 10_000):
+        # config.yaml has 121 jobs besides its standard networks, of which a seed has one per gain and task.
+        seeds = round((jobs - 121) / 12)
+        populations = {f"standard-g{gain}": {"seeds": seeds} for gain in ("0.01", "0.5", "1.0", "1.5")}
+        with tempfile.TemporaryDirectory() as folder:
+            config = Path(folder) / "larger.yaml"
+            config.write_text(yaml.safe_dump({"populations": populations}))
+            command = [*SNAKEMAKE, "--directory", folder, "-n", "--configfile", str(PAPER), str(config)]
+            run = subprocess.run(
+                [sys.executable, "-c", PEAK, *command], check=True, capture_output=True, text=True, cwd=ROOT
+            )
+        seconds, memory = map(float, run.stdout.split())
+        rows.append([121 + 12 * seeds, f"{seconds:.0f}", f"{1e3 * seconds / jobs:.0f}", f"{memory:.0f}"])
+    write_section(
+        "Planning",
+        "A dry-run of config.yaml with more seeds.\n\n" + table(["jobs", "s", "ms per job", "MB"], rows),
+        ("snakemake",),
+    )
+
+
+def _timed_rounds(count: int) -> float:
+    """Seconds of eight rounds of training on so many cores, without their trials."""
+    config = {
+        "populations": {"standard-g1.0": {"seeds": 8}},
+        "tasks": {"flip_flop": {}},
+        "trials": {"train": 512, "evaluation": 128},
+        "defaults": {"training": {"iterations": 2000, "restarts": 0, "patience": 10_000}},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rounds.yaml"
+        path.write_text(yaml.safe_dump(config))
+        command = [*SNAKEMAKE, "--directory", folder, "--cores", str(count), "--configfile", str(path), "--"]
+        trials = [f"results/flip_flop/trials/{regime}.nc" for regime in ("train", "test")]
+        subprocess.run([*command, *trials], check=True, capture_output=True)
+        start = time.monotonic()
+        subprocess.run([*command, "rounds"], check=True, capture_output=True)
+        return time.monotonic() - start
+
+
+def _scheduling() -> float:
+    """Seconds of a processor that Snakemake itself spends on a job, planning left out, on jobs that do little else."""
+    smoke = PAPER.with_name("smoke.yaml")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*SNAKEMAKE, "--directory", folder, "--cores", "1", "--configfile", str(PAPER), str(smoke)]
+        tasks, regimes = ("context_integration", "flip_flop", "memory_pro"), ("train", "test")
+        targets = [f"results/{task}/trials/{regime}.nc" for task in tasks for regime in regimes]
+        planned = _cpu_seconds([*command, "-n", "--", *targets])
+        whole = _cpu_seconds([*command, "--", *targets])
+        files = Path(folder).rglob("benchmarks/**/*.tsv")
+        inside = sum(float(pd.read_csv(file, sep="\t")["cpu_time"].iloc[0]) for file in files)
+        return max(whole - planned - inside, 0.0) / len(targets)
+
+
+def _cpu_seconds(command: list[str]) -> float:
+    """Seconds of a processor that a command takes."""
+    before = os.times()
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def _picture(rules: pd.DataFrame, start_up: float, planned: float) -> None:
+    minutes = pd.concat([rules["minutes"], pd.Series({"start of Python, in all": start_up, "Snakemake": planned})])
+    shown = minutes[minutes > 0.002 * minutes.sum()].iloc[::-1]
+    figure, axes = plt.subplots(figsize=(6, 0.22 * len(shown) + 0.8), layout="constrained")
+    axes.barh(shown.index, shown, color="0.5")
+    axes.set_xlabel("core-minutes")
+    axes.spines[["top", "right"]].set_visible(False)
+    PICTURE.parent.mkdir(exist_ok=True)
+    figure.savefig(PICTURE, metadata={"Date": None})
+
+
+def _met(met: bool) -> str:
+    return "met" if met else "not met"
+
+
+if __name__ == "__main__":
+    main()

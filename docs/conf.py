@@ -1,0 +1,38 @@
+"""How the documentation is built: `make docs`. The pages are Markdown; nothing is fetched when they are read.
+
+The pages in `api/` list modules; what they say of them is in the docstrings and signatures of the library.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+project = "INSD"
+author = "The INSD developers"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "docstrings"]
+myst_enable_extensions = ["colon_fence"]
+# Links to headings of other pages.
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = "INSD"
+html_copy_source = False
+
+# Names in single backticks link to what they name, if it is in the pages.
+default_role = "py:obj"
+add_module_names = False
+python_use_unqualified_type_names = True
+# One parameter a line: the shapes in signatures are to be read.
+python_maximum_signature_line_length = 60
+python_trailing_comma_in_multi_line_signatures = False
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints_format = "short"
+autodoc_default_options = {
+    "members": True,
+    "undoc-members": True,
+    "ignore-module-all": True,
+    "special-members": "__call__",
+    "show-inheritance": True,
+    "exclude-members": "logger, log, model_config",
+}

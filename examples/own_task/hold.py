@@ -1,0 +1,29 @@
+"""A task of your own in one file: hold the size of a pulse until the trial ends. Copy it and change it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from insd.tasks import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold(Task):
+    """A pulse of random size comes at the start of a trial; the output is its size, from the end of the pulse on."""
+
+    pulse: float = 0.2
+    """Length of the pulse in s."""
+    delay: float = 0.6
+    """Time after the pulse in s."""
+    noise: float = 0.05
+    """Standard deviation of the input's noise per step of 20 ms."""
+
+    def _sample(self, n_trials: int, random: np.random.Generator) -> xr.Dataset:
+        time = np.arange(self.steps(self.pulse + self.delay))
+        size = random.uniform(-1, 1, n_trials)
+        shown = (time < self.steps(self.pulse))[None, :, None]  # (trial, time, input)
+        held = np.broadcast_to(size[:, None, None], (n_trials, time.size, 1))
+        inputs = shown * held + self.step_noise(self.noise) * random.standard_normal(held.shape)
+        mask = np.broadcast_to(~shown, held.shape)
+        return self.dataset(inputs, held, mask, ["pulse"], ["size"], {"size": size})

@@ -1,0 +1,465 @@
+"""The paper's published statements, claim by claim, beside what the grid shows, with a verdict by a stated criterion.
+
+The statements are those of Qian & Pehlevan (2026), in our words. The criteria are ours. Each is one function below that
+returns what was found and its verdict, and `CLAIMS` is the list of them.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from insd.analysis.comparisons import difference_interval
+from insd.analysis.levels import QUANTILE, SAME_ACTIVITY
+from insd.analysis.rounds import network_labels, round_name
+from insd.provenance import random_seed
+
+REPRODUCED, PARTLY, NOT, NO_ANSWER = "reproduced", "partly", "not", "no answer"
+"""The verdicts."""
+SAME_CODE = 0.9
+"""Null-space r2 between standards from which on they count as collapsed (ours)."""
+MOST = 0.9
+"""Share of networks that a statement on all of them must hold for (ours)."""
+CONFIDENCE, RESAMPLES = 0.95, 9999
+"""Of the bootstrap intervals over networks, as in `comparisons.csv` by default."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a grid shows of one task and one deflated population."""
+
+    task: str
+    population: str
+    table: pd.DataFrame
+    """The rows of `networks.csv` of the trained networks of the task."""
+    predictivity: xr.Dataset
+    dsa: xr.Dataset
+    decoding: xr.Dataset
+    comparisons: pd.DataFrame
+    """The rows of `comparisons.csv` of the task and the population."""
+    untrained: pd.DataFrame
+    """The rows of `networks.csv` of networks that were not trained."""
+
+    @property
+    def standards(self) -> pd.DataFrame:
+        """Solved networks of populations without deflation."""
+        chains = self.table.loc[self.table["round"] > 0, "population"]
+        return self.table[~self.table["population"].isin(chains) & self.table["solved"]]
+
+    @property
+    def alternatives(self) -> pd.DataFrame:
+        """Networks of rounds from 1 on, solved or not."""
+        return self.table[(self.table["population"] == self.population) & (self.table["round"] > 0)]
+
+    def difference(self, values: pd.Series) -> tuple[float, float, float]:
+        """Mean over solved alternatives minus that over solved standards, and the ends of its bootstrap interval.
+
+        `values` are by the labels of networks; those that are not numbers are left out.
+        """
+        groups = [
+            values[network_labels(rows)].dropna().to_numpy(float)[None]
+            for rows in (self.alternatives[self.alternatives["solved"]], self.standards)
+        ]
+        if min(group.shape[1] for group in groups) < 2:
+            return (float("nan"),) * 3
+        seed = random_seed("claims", self.task, self.population)
+        low, high = difference_interval(groups[0], groups[1], CONFIDENCE, RESAMPLES, seed)
+        return float(groups[0].mean() - groups[1].mean()), float(low[0]), float(high[0])
+
+
+Answer = tuple[str, str]
+"""What was found, in words and numbers, and the verdict."""
+TOO_FEW: Answer = ("too few solved networks in this grid", NO_ANSWER)
+"""The answer where nothing can be said."""
+
+
+def collapse(evidence: Evidence) -> Answer:
+    """Standard networks of all seeds and gains predict each other's null-space activity."""
+    null = evidence.predictivity.sel(space="null")["r2"]
+    between = _pairs(null, network_labels(evidence.standards))
+    if not between.size:
+        return TOO_FEW
+    median, low = np.median(between), np.quantile(between, 1 - QUANTILE)
+    found = f"null-space r² {median:.3f}, 5 % quantile {low:.3f}, over {between.size} pairs"
+    floor = _pairs(null, network_labels(evidence.untrained))
+    if floor.size:
+        found += f"; untrained networks {np.median(floor):.3f}"
+    above = not floor.size or median > np.median(floor)
+    if low >= SAME_CODE and above:
+        return found, REPRODUCED
+    return found, PARTLY if median >= SAME_CODE and above else NOT
+
+
+def one_motif(evidence: Evidence) -> Answer:
+    """Standard networks have the same stable points and cycles."""
+    standards = evidence.standards
+    if len(standards) < 2:
+        return TOO_FEW
+    counts = standards.groupby(["n_stable_fixed_points", "n_cycles"]).size()
+    most = counts.reset_index(name="networks").sort_values("networks", kind="stable").iloc[-1]
+    share = most["networks"] / len(standards)
+    found = (
+        f"{most['n_stable_fixed_points']:.0f} stable fixed points and {most['n_cycles']:.0f} cycles in "
+        f"{most['networks']:.0f} of {len(standards)}"
+    )
+    return found, REPRODUCED if share >= MOST else PARTLY if share >= 0.5 else NOT
+
+
+def unlike_solutions(evidence: Evidence) -> Answer:
+    """Alternatives solve the task, and earlier solutions cannot be read out of them."""
+    alternatives = evidence.alternatives
+    solved = alternatives[alternatives["solved"]]
+    if solved.empty:
+        return f"0 of {len(alternatives)} solved", NOT if len(alternatives) else NO_ANSWER
+    highest = solved["r2_null_max_to_earlier"]
+    found = (
+        f"{len(solved)} of {len(alternatives)} solved; null-space r² to the reference "
+        f"{solved['r2_null_to_reference'].median():.3f}, largest to any earlier network {highest.max():.3f}"
+    )
+    share = len(solved) / len(alternatives)
+    if share >= MOST and highest.max() < SAME_ACTIVITY:
+        return found, REPRODUCED
+    return found, PARTLY if share >= 0.5 and highest.median() < SAME_ACTIVITY else NOT
+
+
+def oscillation(evidence: Evidence) -> Answer:
+    """Alternatives have fewer stable fixed points and oscillate more."""
+    rows = evidence.table.set_axis(network_labels(evidence.table))
+    points = evidence.difference(rows["n_stable_fixed_points"])
+    frequency = evidence.difference(rows["dominant_frequency"])
+    if np.isnan([*points, *frequency]).any():
+        return TOO_FEW
+    cycles = [group["n_cycles"].mean() for group in (_solved(evidence.alternatives), evidence.standards)]
+    found = (
+        f"stable fixed points {_interval(points, 1)}, dominant null-space frequency {_interval(frequency, 2)} Hz, both "
+        f"alternatives minus standards; cycles {cycles[0]:.1f} and {cycles[1]:.1f} in the mean"
+    )
+    holding = int(points[2] < 0) + int(frequency[1] > 0)
+    return found, (NOT, PARTLY, REPRODUCED)[holding]
+
+
+def separated_by_dsa(evidence: Evidence) -> Answer:
+    """Dynamical similarity tells alternatives from standards."""
+    distance = evidence.dsa["distance"]
+    standards, alternatives = network_labels(evidence.standards), network_labels(_solved(evidence.alternatives))
+    between = _pairs(distance, standards)
+    if between.size == 0 or len(alternatives) < 2:
+        return TOO_FEW
+    bound = np.nanquantile(between, QUANTILE)
+    to_standards = pd.Series(
+        {
+            label: np.nanmedian(
+                distance.sel(network=label, network_to=[other for other in standards if other != label])
+            )
+            for label in [*standards, *alternatives]
+        }
+    )
+    beyond = int((to_standards[alternatives] > bound).sum())
+    difference = evidence.difference(to_standards)
+    found = (
+        f"{beyond} of {len(alternatives)} farther from the standards than {100 * QUANTILE:.0f} % of pairs of these "
+        f"({bound:.2f} rad); median distance {to_standards[alternatives].median():.2f} and "
+        f"{to_standards[standards].median():.2f} rad"
+    )
+    if beyond >= MOST * len(alternatives):
+        return found, REPRODUCED
+    return found, PARTLY if difference[1] > 0 else NOT
+
+
+def rotating_code(evidence: Evidence) -> Answer:
+    """Decoders of one time fail at others more often in alternatives than in standards."""
+    difference = evidence.difference(generalisation(evidence.decoding))
+    if np.isnan(difference).any():
+        return TOO_FEW
+    means = [
+        generalisation(evidence.decoding)[network_labels(rows)].mean()
+        for rows in (_solved(evidence.alternatives), evidence.standards)
+    ]
+    found = (
+        f"share of the score that is kept at other times {means[0]:.2f}, standards {means[1]:.2f}; difference "
+        f"{_interval(difference, 2)}"
+    )
+    if difference[2] >= 0:
+        return found, NOT
+    return found, REPRODUCED if means[0] < 0.5 else PARTLY
+
+
+def not_better_in_distribution(evidence: Evidence) -> Answer:
+    """In distribution, alternatives do as well as standards or worse."""
+    rows = _scores(evidence.comparisons)
+    return _answer(rows[(rows["measure"] == "regime") & (rows["level"] == "test")], lambda verdict: verdict != "better")
+
+
+def better_when_hard(round_number: int, regime: str, longer: bool) -> Callable[[Evidence], Answer]:
+    """Alternatives of a round do better where input noise is high and, if `longer`, trials are long.
+
+    `regime` is the task's own with the same changes; points of the grid of noise and duration are those beyond the
+    first level of noise and beyond (`longer`) or at the first duration.
+    """
+
+    def answer(evidence: Evidence) -> Answer:
+        rows = _scores(evidence.comparisons)
+        rows = rows[rows["round"] == round_number]
+        named = rows[(rows["measure"] == "regime") & (rows["level"] == regime)]
+        if named.empty or named["verdict"].iloc[0] == "too few":
+            return TOO_FEW
+        grid = _harder(rows[rows["measure"] == "grid"], longer)
+        one = named.iloc[0]
+        found = f"{regime}: {_difference(one.to_dict())}, {one['verdict']}; points of the grid: {_count(grid)}"
+        better, worse = ((grid["verdict"] == word).sum() for word in ("better", "worse"))
+        if one["verdict"] == "worse":
+            return found, NOT
+        return found, (NOT, PARTLY, REPRODUCED)[int(one["verdict"] == "better") + int(better > worse)]
+
+    return answer
+
+
+def poor_everywhere(round_number: int) -> Callable[[Evidence], Answer]:
+    """Alternatives of a round do worse in every regime."""
+
+    def answer(evidence: Evidence) -> Answer:
+        rows = _scores(evidence.comparisons)
+        rows = rows[rows["round"] == round_number]
+        regimes, grid = rows[rows["measure"] == "regime"], rows[rows["measure"] == "grid"]
+        if regimes.empty or (regimes["verdict"] == "too few").all():
+            return TOO_FEW
+        found = f"regimes: {_count(regimes)}; points of the grid: {_count(grid)}"
+        if (regimes["verdict"] == "worse").all() and (grid["verdict"] != "better").all():
+            return found, REPRODUCED
+        return found, PARTLY if (regimes["verdict"] == "worse").mean() >= 0.5 else NOT
+
+    return answer
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper, and how it is judged."""
+
+    text: str
+    criterion: str
+    judge: Callable[[Evidence], Answer]
+    tasks: tuple[str, ...] | None = None
+    """The tasks that it is on; all if none are named."""
+
+
+_BETTER = (
+    "reproduced: better in the regime, and at more points of the grid than it is worse at; partly: one of the two, and "
+    "not worse in the regime. Better and worse: the interval of the difference to the standards excludes 0"
+)
+CLAIMS = (
+    Claim(
+        "Standard networks collapse on one solution: they predict each other's activity, whatever the seed and gain",
+        f"null-space r² between solved standards, above that of untrained networks. Reproduced: its 5 % quantile is at "
+        f"least {SAME_CODE:g}; partly: its median is",
+        collapse,
+    ),
+    Claim(
+        "Their dynamics are the same motif of fixed points",
+        "numbers of stable fixed points and of cycles, over all static inputs. Reproduced: the same in "
+        f"{100 * MOST:.0f} % of solved standards; partly: in half. Along a line or ring of points numbers vary with "
+        "the merging radius, and this criterion is strict",
+        one_motif,
+    ),
+    Claim(
+        "Alternatives solve the task, and earlier solutions cannot be read out of their null space",
+        f"reproduced: {100 * MOST:.0f} % solved, and r² of solved ones to every earlier network below "
+        f"{SAME_ACTIVITY:g}; partly: half solved, and the median below {SAME_ACTIVITY:g}",
+        unlike_solutions,
+    ),
+    Claim(
+        "Alternatives trade fixed points for oscillation",
+        "reproduced: fewer stable fixed points, and a higher dominant frequency in the null space, than solved "
+        "standards, both with intervals that exclude 0; partly: one of the two",
+        oscillation,
+    ),
+    Claim(
+        "Dynamical similarity analysis separates alternatives from standards",
+        f"reproduced: {100 * MOST:.0f} % of solved alternatives have a median distance to the standards beyond the "
+        f"{100 * QUANTILE:.0f} % quantile of pairs of standards; partly: farther in the mean, with an "
+        "interval that excludes 0",
+        separated_by_dsa,
+    ),
+    Claim(
+        "The code of alternatives rotates: decoders of one time fail at others",
+        "share of the null-space score that decoders keep at other times, over times at which there is something to "
+        "decode. Reproduced: less than in standards, with an interval that excludes 0, and below a half; partly: less "
+        "only",
+        rotating_code,
+    ),
+    Claim(
+        "In distribution, alternatives do as well as standards or worse",
+        "reproduced: no round is better in the regime test; partly: half of the rounds",
+        not_better_in_distribution,
+    ),
+    Claim(
+        "alt-2 does better with high noise and longer trials",
+        _BETTER,
+        better_when_hard(2, "noisy_long", longer=True),
+        ("context_integration",),
+    ),
+    Claim("alt-2 does better with high noise", _BETTER, better_when_hard(2, "noisy", longer=False), ("flip_flop",)),
+    Claim(
+        "alt-1 does better with high noise and high load",
+        _BETTER,
+        better_when_hard(1, "noisy_long", longer=True),
+        ("memory_pro",),
+    ),
+    Claim(
+        "alt-2 is poor everywhere",
+        "reproduced: worse in every regime, and better at no point of the grid; partly: worse in half of the regimes",
+        poor_everywhere(2),
+        ("memory_pro",),
+    ),
+)
+"""The statements, in the order of the paper's argument."""
+
+
+def claims(
+    table: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    predictivity: Mapping[str, xr.Dataset],
+    dsa: Mapping[str, xr.Dataset],
+    decoding: Mapping[str, xr.Dataset],
+) -> pd.DataFrame:
+    """One row per claim, task and deflated population: what was found, the verdict, and the criterion.
+
+    `table` and `comparisons` are the rows of `networks.csv` and `comparisons.csv`, the rest is by task. Only solved
+    networks count. The verdict is "reproduced", "partly", "not" or, where a grid has too few solved networks or no
+    alternatives, "no answer".
+    """
+    rows = []
+    for claim in CLAIMS:
+        for task, networks in table.groupby("task", sort=False):
+            if claim.tasks is not None and task not in claim.tasks:
+                continue
+            trained = networks[networks["iterations"] > 0]
+            for population in list(dict.fromkeys(trained.loc[trained["round"] > 0, "population"])) or [""]:
+                # A grid without alternatives has a table of comparisons without columns.
+                compared = comparisons
+                if len(comparisons):
+                    compared = comparisons[(comparisons["task"] == task) & (comparisons["population"] == population)]
+                evidence = Evidence(
+                    str(task),
+                    population,
+                    trained,
+                    predictivity[str(task)],
+                    dsa[str(task)],
+                    decoding[str(task)],
+                    compared,
+                    networks[networks["iterations"] == 0],
+                )
+                number, verdict = claim.judge(evidence)
+                rows.append(
+                    {
+                        "claim": claim.text,
+                        "task": task,
+                        "population": population,
+                        "number": number,
+                        "verdict": verdict,
+                        "criterion": claim.criterion,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def generalisation(decoding: xr.Dataset) -> pd.Series:
+    """Share of the null-space score that decoders keep at other times than their own, by network.
+
+    For each variable, times count at which its decoder has at least half of its best score above chance (trained and
+    tested at the same time). Scores at pairs of different such times, above chance and not below, over those that the
+    decoders of the times of test have, averaged over pairs and then over variables. 1: one decoder does for all times
+    (a static code); 0: none does for another (a code that rotates or moves on). Not a number where nothing can be
+    decoded at two times.
+    """
+    above = (decoding["score_null"] - decoding["chance"]).clip(min=0)
+    kept: dict[str, float] = {}
+    for label in above["network"].values:
+        shares = []
+        for scores in above.sel(network=label).transpose("variable", "time", "time_to").values:
+            own = np.diagonal(scores)
+            times = np.flatnonzero(own >= max(own.max() / 2, 1e-3))
+            if times.size < 2:
+                continue
+            others = ~np.eye(times.size, dtype=bool)
+            shares.append(np.minimum(scores[np.ix_(times, times)] / own[times], 1)[others].mean())
+        kept[str(label)] = float(np.mean(shares)) if shares else float("nan")
+    return pd.Series(kept)
+
+
+def page(table: pd.DataFrame) -> str:
+    """The claims as a page of Markdown: one table per claim, its criterion below."""
+    parts = [
+        "# The paper's statements, claim by claim\n",
+        "<!-- Generated by the rule `claims` from src/insd/analysis/claims.py. -->\n",
+        "What Qian & Pehlevan (2026) state, in our words, beside what this grid shows. Verdicts are by the criterion "
+        "under each claim, which is ours. Only solved networks count. Intervals are 95 % bootstrap intervals over "
+        "networks, to which those of one chain count as independent, without correction for their number. Differences "
+        "of scores have the sign turned where lower is better, so that alternatives do better where they are "
+        "positive.\n",
+    ]
+    several = table["population"].nunique() > 1
+    for claim, rows in table.groupby("claim", sort=False):
+        parts.append(f"## {claim}\n")
+        parts.append("| task | what was found | verdict |\n|---|---|---|")
+        for row in rows.to_dict("records"):
+            task = row["task"].replace("_", " ") + (f" ({row['population']})" if several else "")
+            parts.append(f"| {task} | {row['number']} | **{row['verdict']}** |")
+        parts.append(f"\nCriterion: {rows['criterion'].iloc[0]}.\n")
+    return "\n".join(parts)
+
+
+def _solved(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["solved"]]
+
+
+def _pairs(matrix: xr.DataArray, networks: list[str]) -> np.ndarray:
+    """Values of all ordered pairs of different networks that are numbers."""
+    first, second = matrix.dims
+    values = matrix.sel({first: networks, second: networks}).values[~np.eye(len(networks), dtype=bool)]
+    return values[np.isfinite(values)]
+
+
+def _scores(comparisons: pd.DataFrame) -> pd.DataFrame:
+    if comparisons.empty:
+        return pd.DataFrame(columns=["measure", "quantity", "level", "duration", "round", "verdict"])
+    return comparisons[comparisons["quantity"] == "score"]
+
+
+def _harder(grid: pd.DataFrame, longer: bool) -> pd.DataFrame:
+    """Points of the grid beyond the first level of noise, and beyond or at the first duration."""
+    if grid.empty:
+        return grid
+    noise, duration = grid["level"].iloc[0], grid["duration"].iloc[0]
+    same_duration = grid["duration"] == duration
+    return grid[(grid["level"] != noise) & (~same_duration if longer else same_duration)]
+
+
+def _answer(rows: pd.DataFrame, holds: Callable[[str], bool]) -> Answer:
+    """What rows of comparisons say round by round, and whether a statement on their verdicts holds in all of them."""
+    rows = rows[rows["verdict"] != "too few"]
+    if rows.empty:
+        return TOO_FEW
+    found = "; ".join(
+        f"{round_name(int(row['round']))}: {_difference(row)}, {row['verdict']}" for row in rows.to_dict("records")
+    )
+    share = np.mean([holds(verdict) for verdict in rows["verdict"]])
+    return found, REPRODUCED if share == 1 else PARTLY if share >= 0.5 else NOT
+
+
+def _count(rows: pd.DataFrame) -> str:
+    counts = rows["verdict"].value_counts()
+    found = [f"{word} at {counts[word]}" for word in ("better", "equal", "worse", "too few") if word in counts]
+    return f"{', '.join(found) or 'none'} of {len(rows)}"
+
+
+def _difference(row: Mapping[Hashable, Any]) -> str:
+    return _interval((row["difference"], row["low"], row["high"]), 3)
+
+
+def _interval(values: tuple[float, float, float], decimals: int) -> str:
+    """A difference with its interval, with signs."""
+    value, low, high = (f"{value:+.{decimals}f}".replace("-", "−") for value in values)
+    return f"{value} ({low} to {high})"

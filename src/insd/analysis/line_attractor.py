@@ -1,0 +1,97 @@
+"""Line attractors: do points lie along a line, along which evidence is integrated, and which evidence is selected?
+
+Mante et al. (2013, Nature 503:78): in each context the slow points of a trained network lie on a line. The right
+eigenvector of the slowest mode at each point is along the line, and the left one, the selection vector, says which
+inputs move the state along it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+LEAST_POINTS = 3
+"""Any two points lie on a line."""
+
+
+def line_attractor(
+    points: xr.Dataset, input_weights: Float[np.ndarray, "network unit input"], evidence_inputs: Sequence[str]
+) -> xr.Dataset:
+    """The line along which points lie, for each network and condition of a `fixed_points` dataset.
+
+    `points` names networks (`searched_network`) and conditions (`searched_condition`); `input_weights` are those of the
+    networks in that order, with the inputs of the dataset (`input`); `evidence_inputs` are the names of the inputs that
+    are integrated. Where input weights are not a number, as those of networks whose inputs are gated,
+    `selected_evidence` and `direct_evidence` are not either.
+
+    Returns
+    -------
+    By network and condition. What describes a line is not a number where there are fewer than three points, and what
+    needs a real leading mode also where no point has one; the last two need one point only.
+
+    - `n_points`: fixed and slow points; `n_real`: those whose leading eigenvalue is real.
+    - `direction` (unit): first principal axis of the points, of unit norm, with the sign that makes the sum of its
+      components positive.
+    - `straightness`: share of the points' variance along the direction; `extent`: range of the points along it.
+    - `mode_alignment`: median ``|cos|`` between the leading right eigenvectors and the direction, over points whose
+      leading mode is real.
+    - `selection` (unit): mean left eigenvector of those points, each with the sign that makes its right eigenvector
+      point along the direction.
+    - `selected_evidence` (evidence): product of the selection vector with each evidence input's weights; how far along
+      the leading mode an input pushes the state, per unit of input and time constant.
+    - `direct_evidence` (evidence): product of the direction with the weights: how far the input itself, before any
+      dynamics, pushes along the line.
+    - `leading_real`, `leading_imag`: the leading eigenvalue (1/s), median over all points.
+    - `mode_selection` (evidence): the modulus of the product of the leading left eigenvector with each evidence input's
+      weights, median over all points. It needs no line: networks may integrate in a mode that oscillates.
+    """
+    networks, conditions = points["searched_network"].values, points["searched_condition"].values
+    columns = [list(points["input"].values).index(name) for name in evidence_inputs]
+    units = points.sizes["unit"]
+    shape = len(networks), len(conditions)
+
+    def empty(*more: int) -> np.ndarray:
+        return np.full((*shape, *more), np.nan)
+
+    scalars = ("straightness", "extent", "mode_alignment", "leading_real", "leading_imag")
+    result = {name: (("network", "condition"), empty()) for name in scalars}
+    counts = {name: (("network", "condition"), np.zeros(shape, int)) for name in ("n_points", "n_real")}
+    vectors = {name: (("network", "condition", "unit"), empty(units)) for name in ("direction", "selection")}
+    evidence = {
+        name: (("network", "condition", "evidence"), empty(len(columns)))
+        for name in ("selected_evidence", "direct_evidence", "mode_selection")
+    }
+    for network, label in enumerate(networks):
+        for condition, name in enumerate(conditions):
+            here = (points["network"].values == label) & (points["condition"].values == name)
+            found = points.isel(point=here)
+            real = found["eigenvalues_imag"].values[:, 0] == 0
+            at = network, condition
+            counts["n_points"][1][at], counts["n_real"][1][at] = here.sum(), real.sum()
+            if here.any():
+                result["leading_real"][1][at] = np.median(found["eigenvalues_real"].values[:, 0])
+                result["leading_imag"][1][at] = np.median(found["eigenvalues_imag"].values[:, 0])
+                evidence["mode_selection"][1][at] = np.median(found["input_selection"].values[:, columns], axis=0)
+            if here.sum() < LEAST_POINTS:
+                continue
+
+            centred = found["state"].values - found["state"].values.mean(0)
+            spread, axes = np.linalg.svd(centred, full_matrices=False)[1:]
+            direction = axes[0] * (1.0 if axes[0].sum() >= 0 else -1.0)
+            weights = input_weights[network][:, columns]
+            vectors["direction"][1][at] = direction
+            result["straightness"][1][at] = spread[0] ** 2 / np.square(spread).sum()
+            result["extent"][1][at] = np.ptp(centred @ direction)
+            evidence["direct_evidence"][1][at] = direction @ weights
+            if real.any():
+                cosines = found["right_eigenvector_real"].values[real] @ direction
+                signs = np.where(cosines < 0, -1.0, 1.0)
+                selection = (signs[:, None] * found["left_eigenvector_real"].values[real]).mean(0)
+                vectors["selection"][1][at] = selection
+                result["mode_alignment"][1][at] = np.median(np.abs(cosines))
+                evidence["selected_evidence"][1][at] = selection @ weights
+    return xr.Dataset(
+        {**counts, **result, **vectors, **evidence},
+        coords={"network": networks, "condition": conditions, "evidence": list(evidence_inputs)},
+    )

@@ -1,0 +1,58 @@
+"""The state of a long computation, kept beside its outputs, from which it goes on after it was stopped."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from insd.files import written_whole
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoint:
+    """One file with the state of one computation, replaced every `EVERY_SECONDS`.
+
+    A state is made of tensors, numbers, text, lists and dictionaries alone, and is loaded without running any code.
+    `made_from` is a digest of everything that the computation's result depends on: a file with another one is ignored.
+    """
+
+    EVERY_SECONDS = 120.0
+
+    def __init__(self, path: Path, made_from: str):
+        self.path = path
+        self.made_from = made_from
+        self.last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether the last state was saved long enough ago."""
+        return time.monotonic() - self.last >= self.EVERY_SECONDS
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep this state instead of the last one.
+
+        A state that cannot be written, on a full disk for example, is a warning in the log: the computation goes on.
+        """
+        self.last = time.monotonic()
+        try:
+            with written_whole(self.path) as beside:
+                torch.save({"made_from": self.made_from, "state": state}, beside)
+        except (OSError, RuntimeError) as error:
+            log.warning("%s: the checkpoint could not be written (%s); training goes on without it", self.path, error)
+
+    def load(self) -> dict[str, Any] | None:
+        """The state that was saved last; None, with a line in the log, if there is none that can be used."""
+        if not self.path.exists():
+            return None
+        try:
+            content = torch.load(self.path, weights_only=True)
+        except Exception as error:  # bytes that are anything may raise anything
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            log.warning("%s: ignored, for it is no checkpoint that can be loaded safely (%s)", self.path, reason)
+            return None
+        if not isinstance(content, dict) or content.get("made_from") != self.made_from:
+            log.warning("%s: ignored, for it was made with other settings, trials, code or torch", self.path)
+            return None
+        return content["state"]

@@ -1,0 +1,321 @@
+"""The command `insd`: one network, or one chain of them, without the workflow.
+
+    insd train flip_flop chain               trials and a first network, in the folder `chain`
+    insd deflate chain                       a further one, deflated against all before
+    insd compare chain/round-0/network.nc chain/round-1/network.nc
+    insd fixed-points chain/round-1/network.nc
+    insd import checkpoint.pt network.nc --trials chain/test.nc
+
+`insd COMMAND --help` lists the options of each.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from insd.errors import InsdError
+
+# Everything else is imported by the command that needs it: `insd --help` should not take seconds.
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from insd.settings import Settings
+    from insd.tasks import Task
+
+SECTIONS = ("network", "training", "deflation", "trials", "task")
+"""What `--set` can change."""
+POPULATION = "insd"
+"""The population that a chain of the command counts as."""
+
+
+class CommandError(InsdError):
+    """A command cannot be done; the message says why."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns 0, or 1 after an error that is told in one line. Wrong usage exits with 2."""
+    chosen = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("insd").setLevel(logging.INFO)
+    # Classes of the user's own are found from where the command is typed.
+    sys.path.append(str(Path.cwd()))
+    try:
+        chosen.command(chosen)
+    except InsdError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def entry_point() -> None:
+    """What the installed command runs."""
+    sys.exit(main())
+
+
+def train(chosen: argparse.Namespace) -> None:
+    """Sample trials and train a first network."""
+    from insd import datasets
+    from insd.provenance import array_fingerprint, random_seed
+
+    name, entry = _task_entry(chosen.task)
+    settings = _settings(name, entry, {}, chosen)
+    folder = Path(chosen.folder)
+    if (folder / "round-0").exists():
+        raise CommandError(f"{folder}/round-0: is there already; choose another folder, or `insd deflate {folder}`")
+    task = settings.task(name)
+    for regime, count in (("train", settings.trials.train), ("test", settings.trials.evaluation)):
+        trials = task.sample(regime, count, random_seed("trials", name, regime))
+        trials.attrs["fingerprint"] = array_fingerprint(trials, ["inputs", "targets", "mask"])
+        datasets.write(trials, folder / f"{regime}.nc", "trials")
+    _train_round(settings, name, folder, 0, chosen.seed)
+
+
+def deflate(chosen: argparse.Namespace) -> None:
+    """Train the next network of a folder, deflated against all before."""
+    from insd import datasets
+
+    folder = Path(chosen.folder)
+    rounds = 0
+    while (folder / f"round-{rounds}").exists():
+        rounds += 1
+    if rounds == 0:
+        raise CommandError(f"{folder}: holds no round-0; begin with `insd train TASK {folder}`")
+    first = datasets.read(folder / "round-0/network.nc", "network")
+    made = json.loads(first.attrs["settings"])
+    name, parameters = made["task"]["name"], dict(made["task"]["parameters"])
+    entry = {"parameters": parameters}
+    if "class" in parameters:
+        entry["class"] = parameters.pop("class")["path"]
+    settings = _settings(name, entry, made["recipe"], chosen)
+    _train_round(settings, name, folder, rounds, int(first["seed"][0]))
+
+
+def compare(chosen: argparse.Namespace) -> None:
+    """Predictivity both ways and the measures of similarity between two networks."""
+    from insd.activity import simulate_trials
+    from insd.analysis.similarity import network_statistics, similarity
+
+    networks = [_network(path) for path in (chosen.a, chosen.b)]
+    trials = _trials(chosen, networks[0])
+    statistics = {}
+    for label, path, network in zip("AB", (chosen.a, chosen.b), networks, strict=True):
+        _must_fit(network, trials, path)
+        rates = simulate_trials(network, trials)[0][0].numpy()
+        statistics[label] = network_statistics(rates, network["output_weights"].values[0])
+    predictivity, measures = similarity(statistics, 0)
+    print(f"A = {chosen.a}\nB = {chosen.b}\non {trials.sizes['trial']} trials\n")
+    print(f"{'linear predictivity r2':30s}  {'full':>6s}  {'null':>6s}")
+    for predictor, target in ("AB", "BA"):
+        values = predictivity["r2"].sel(predictor=predictor, target=target).values
+        print(f"{f'{predictor} -> {target}':30s}  {values[0]:6.3f}  {values[1]:6.3f}")
+    between = measures["value"].sel(network="A", network_to="B")
+    for measure in dict.fromkeys(str(name).rpartition("_")[0] for name in measures["measure"].values):
+        full, null = (float(between.sel(measure=f"{measure}_{space}")) for space in ("full", "null"))
+        kind = str(measures["kind"].sel(measure=f"{measure}_full").item())
+        print(f"{f'{measure} ({kind})':30s}  {full:6.3f}  {null:6.3f}")
+
+
+def fixed_points(chosen: argparse.Namespace) -> None:
+    """Fixed points, slow points and cycles of a network under each static input of its task."""
+    import torch
+
+    from insd import datasets
+    from insd.analysis import fixed_points as search
+    from insd.analysis.rounds import Round
+    from insd.provenance import attributes
+    from insd.settings import FixedPoints
+
+    torch.set_num_threads(1)
+    network = _network(chosen.network)
+    task, trials = _task(chosen, network), _trials(chosen, network)
+    for those in (trials, task.sample("test", 1, 0)):
+        _must_fit(network, those, chosen.network)
+    settings = FixedPoints(starts=chosen.starts)
+    found = search.fixed_points(task, [Round("network", 0, network, network)], trials, settings)
+    columns = ("n_fixed_points", "n_stable_fixed_points", "n_slow_points", "n_cycles", "share_elsewhere")
+    print(f"{'static input':20s}  {'fixed':>6s}  {'stable':>6s}  {'slow':>6s}  {'cycles':>6s}  runs that end elsewhere")
+    for condition in found["searched_condition"].values:
+        row = found.sel(searched_condition=condition).isel(searched_network=0)
+        values = [row[name].item() for name in columns]
+        print(
+            f"{condition:20s}  {values[0]:6d}  {values[1]:6d}  {values[2]:6d}  {values[3]:6d}  {100 * values[4]:.0f} %"
+        )
+    if chosen.output:
+        found.attrs |= attributes(settings.model_dump(), "insd.analysis.fixed_points")
+        datasets.write(found, chosen.output, "fixed_points")
+
+
+def import_network(chosen: argparse.Namespace) -> None:
+    """Make a network file of a PyTorch checkpoint."""
+    from insd import datasets
+    from insd.imported import import_checkpoint
+    from insd.provenance import attributes
+
+    trials = datasets.read(chosen.trials, "trials")
+    network = import_checkpoint(chosen.checkpoint, trials, chosen.tau, chosen.readout)
+    made = {"checkpoint": str(chosen.checkpoint)}
+    if "settings" in trials.attrs:
+        made |= {"task": json.loads(trials.attrs["settings"])["task"]}
+    network.attrs |= attributes(made, "insd.imported")
+    datasets.write(network, chosen.output, "network")
+    print(f"{chosen.output}: {network.attrs['architecture']} network of {network.sizes['unit']} units")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="insd", description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function: Any, *positional: tuple[str, str]) -> argparse.ArgumentParser:
+        text = function.__doc__.splitlines()[0]
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(command=function)
+        for argument, meaning in positional:
+            added.add_argument(argument, help=meaning)
+        return added
+
+    task = ("task", "a task of this library by name, or `module:Class` of your own")
+    one = command("train", train, task, ("folder", "new folder for trials and networks"))
+    one.add_argument("--seed", type=int, default=0, help="of the network; other seeds are other networks (default 0)")
+    another = command("deflate", deflate, ("folder", "a folder that `insd train` made"))
+    for added in (one, another):
+        added.add_argument(
+            "--set",
+            nargs="+",
+            default=[],
+            metavar="SECTION.KEY=VALUE",
+            dest="changes",
+            help=f"settings, such as network.units=50; sections: {', '.join(SECTIONS)}; keys: see config/README.md",
+        )
+    both = command("compare", compare, ("a", "network.nc"), ("b", "network.nc"))
+    points = command("fixed-points", fixed_points, ("network", "network.nc"))
+    points.add_argument("--starts", type=int, default=512, help="states to start from (default 512)")
+    points.add_argument("--output", help="file for all that was found, such as fixed_points.nc")
+    for added in (both, points):
+        added.add_argument("--task", help="the network's task, if its file does not say it")
+        added.add_argument("--trials", help="trials to run on (default: 256 new ones of the regime `test`)")
+    checkpoint = command("import", import_network, ("checkpoint", "made by torch.save"), ("output", "network.nc"))
+    checkpoint.add_argument("--trials", required=True, help="trials that the network was trained for")
+    checkpoint.add_argument("--tau", type=float, help="time constant in s, of a dict of matrices")
+    checkpoint.add_argument("--readout", default="readout", help="name of the linear readout in the state dict")
+    return parser
+
+
+def _task_entry(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and entry in a config of a task given by its name or by `module:Class`."""
+    if ":" not in text:
+        return text, {}
+    name = "".join(character if character.isalnum() else "_" for character in text.rpartition(":")[2].lower())
+    return name, {"class": text}
+
+
+def _settings(name: str, entry: Mapping[str, Any], recipe: Mapping[str, Any], chosen: argparse.Namespace) -> "Settings":
+    """A config of one task and one chain, with the changes of the command line, checked as any other."""
+    from insd.settings import load
+
+    defaults = {section: dict(recipe.get(section, {})) for section in ("network", "training", "deflation")}
+    parameters: dict[str, Any] = dict(entry.get("parameters", {}))
+    trials: dict[str, Any] = {}
+    places = {**defaults, "task": parameters, "trials": trials}
+    for change in chosen.changes:
+        key, equals, value = change.partition("=")
+        section, _, field = key.partition(".")
+        if not equals or section not in places or not field:
+            raise CommandError(
+                f"--set {change}: needs SECTION.KEY=VALUE, with one of the sections {', '.join(SECTIONS)}"
+            )
+        try:
+            places[section][field] = json.loads(value)
+        except json.JSONDecodeError:
+            places[section][field] = value
+    return load(
+        {
+            "tasks": {name: {**entry, "parameters": parameters}},
+            "trials": trials,
+            # Needs at most as many trials as there are, and is not run.
+            "analysis": {"robustness": {"trials": 1}},
+            "defaults": defaults,
+            "populations": {POPULATION: {"seeds": 1, "rounds": 2}},
+        }
+    )
+
+
+def _train_round(settings: "Settings", name: str, folder: Path, number: int, seed: int) -> None:
+    """Train a round in a folder as the workflow's job does, and say how it went."""
+    import torch
+
+    from insd import datasets
+    from insd.activity import join_earlier, read_earlier, record_activity
+    from insd.jobs import reuse_freed_memory
+    from insd.provenance import attributes
+    from insd.training import train_round
+
+    torch.set_num_threads(1)
+    reuse_freed_memory()
+    task, recipe = settings.task(name), settings.recipe(name, POPULATION, number)
+    bank, test = (datasets.read(folder / f"{regime}.nc", "trials") for regime in ("train", "test"))
+    files = [str(folder / f"round-{earlier}/activity.nc") for earlier in range(number)]
+    earlier = join_earlier([read_earlier(file) for file in files], bank, files) if files else None
+    network, history = train_round(task, bank, recipe, [(name, POPULATION, seed, number)], earlier, progress_bar=True)
+    activity = record_activity(network, task, bank, test, recipe.deflation)
+    made = {
+        "task": {"name": name, "parameters": settings.task_parameters(name)},
+        "recipe": recipe.model_dump(),
+        "population": POPULATION,
+        "seeds": str(seed),
+        "round": number,
+    }
+    for contract, dataset in (("network", network), ("activity", activity), ("history", history)):
+        dataset.attrs |= attributes(made, "insd.activity", seed=str(seed))
+        datasets.write(dataset, folder / f"round-{number}/{contract}.nc", contract)
+    solved = "solved" if activity["solved"].item() else "not solved"
+    print(f"{folder}/round-{number}: {solved}, {task.score_name} {activity['score'].item():.3f}")
+    if files:
+        penalties = history["held_out_penalty"].isel(seed=0).stack(row=("attempt", "iteration"))
+        last = penalties.dropna("row").isel(row=-1).values
+        print("S to each earlier round:", ", ".join(f"{value:.3f}" for value in last))
+
+
+def _network(path: str) -> "xr.Dataset":
+    """The first network of a file."""
+    from insd import datasets
+
+    return datasets.read(path, "network").isel(seed=[0])
+
+
+def _task(chosen: argparse.Namespace, network: "xr.Dataset") -> "Task":
+    """The task that the command names, or that the network was trained on."""
+    from insd.settings import make_task
+
+    if chosen.task:
+        name, entry = _task_entry(chosen.task)
+        chosen.changes = []
+        return _settings(name, entry, {}, chosen).task(name)
+    made = json.loads(network.attrs["settings"]).get("task")
+    if made is None:
+        raise CommandError("the network's file does not say its task; name it by --task")
+    return make_task(made["name"], made["parameters"])
+
+
+def _trials(chosen: argparse.Namespace, network: "xr.Dataset") -> "xr.Dataset":
+    """The trials that the command names, or new ones of the network's task."""
+    from insd import datasets
+
+    if chosen.trials:
+        return datasets.read(chosen.trials, "trials")
+    return _task(chosen, network).sample("test", 256, 0)
+
+
+def _must_fit(network: "xr.Dataset", trials: "xr.Dataset", path: str) -> None:
+    for name in ("input", "output"):
+        if network.sizes[name] != trials.sizes[name]:
+            raise CommandError(
+                f"{path}: has {network.sizes[name]} {name}s and the trials {trials.sizes[name]}: they are of different "
+                "tasks"
+            )

@@ -1,0 +1,103 @@
+"""Deflation of any network: the penalty on predicting stored activity, for every `torch.nn.Module` that has rates and a
+linear readout. It needs neither the tasks nor the networks of this library.
+
+    penalty = DeflationPenalty([stored])                        # stored: rates (trial, time, unit), an array
+    rates, _ = rnn(inputs[batch])                               # (trial, time, unit)
+    loss = task_loss(readout(rates), targets[batch]) + multiplier * penalty(rates, readout, batch).sum()
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from insd.activity import simulate_trials
+from insd.errors import InsdError
+from insd.predictivity import deflation_penalty, null_projector_array, principal_components
+
+
+class DeflationError(InsdError):
+    """The penalty cannot be had of what is given; the message says why and what to do."""
+
+
+class DeflationPenalty:
+    """How well a network's null-space rates predict earlier networks or recordings: S of each, in [0, 1].
+
+    Parameters
+    ----------
+    earlier : activity (trial, time, unit) of each earlier network on the same trials, of any numbers of units: the
+        null-space rates of stored networks (`null_space_activity`), or any recording.
+    ridge : rho over the mean variance of a unit's null-space rates (see `insd.predictivity.deflation_penalty`).
+    variance_kept : share of each activity's variance that the components it is kept as hold; S is exact to the share
+        left out.
+
+    Raises DeflationError where the activities are of different numbers of trials or times, or do not vary.
+
+    Source: Qian & Pehlevan (2026).
+    """
+
+    def __init__(
+        self, earlier: Sequence[Float[np.ndarray, "trial time _"]], ridge: float = 1e-3, variance_kept: float = 0.99
+    ):
+        if not earlier:
+            raise DeflationError("there is no earlier activity: without it nothing is deflated")
+        shapes = [activity.shape[:2] for activity in earlier]
+        if len(set(shapes)) > 1:
+            raise DeflationError(
+                f"the earlier activities have (trials, times) {shapes}: record them on the same trials"
+            )
+        try:
+            kept = [principal_components(activity, variance_kept)[0] for activity in earlier]
+        except ValueError as error:
+            raise DeflationError(str(error)) from None
+        self.ridge = ridge
+        self.components = torch.from_numpy(np.concatenate(kept, axis=-1)).float()
+        self.membership = torch.block_diag(*[torch.ones(part.shape[-1], 1) for part in kept])
+
+    def __call__(
+        self,
+        rates: Float[Tensor, "trial time unit"],
+        readout: torch.nn.Module | Float[Tensor, "output unit"],
+        trials: Int[Tensor, "trial"] | None = None,
+    ) -> Float[Tensor, "earlier"]:
+        """S towards each earlier activity, differentiable in the rates and in the readout's weights.
+
+        Parameters
+        ----------
+        rates : of the network in training.
+        readout : its linear readout, or the weights of that.
+        trials : which of the stored trials the rates are on; all of them, in order, if None.
+
+        Raises DeflationError where the network has no linear readout, or its rates are on other trials.
+        """
+        weights = readout if isinstance(readout, Tensor) else getattr(readout, "weight", None)
+        if not isinstance(weights, Tensor) or weights.ndim != 2 or weights.shape[1] != rates.shape[-1]:
+            raise DeflationError(
+                f"the readout, a {type(readout).__name__}, has no weights (output, {rates.shape[-1]}): deflation needs "
+                "a linear readout of the rates, such as torch.nn.Linear(units, outputs)"
+            )
+        stored = self.components if trials is None else self.components[trials]
+        if stored.shape[:2] != rates.shape[:2]:
+            raise DeflationError(
+                f"the rates are on {tuple(rates.shape[:2])} (trials, times) and the earlier activity on "
+                f"{tuple(stored.shape[:2])}: they must be of the same trials"
+            )
+        penalty = deflation_penalty(
+            rates.flatten(0, 1)[None],
+            weights[None],
+            stored.flatten(0, 1)[None].to(rates),
+            self.membership.to(rates.device),
+            self.ridge,
+        )
+        return penalty[0]
+
+
+def null_space_activity(network: xr.Dataset, trials: xr.Dataset, seed: int = 0) -> Float[np.ndarray, "trial time unit"]:
+    """Noise-free rates of one seed of a `network.nc` on trials, in the null space of its readout."""
+    one = network.isel(seed=[list(network["seed"].values).index(seed)])
+    return simulate_trials(one, trials)[0][0].numpy() @ null_projector_array(one["output_weights"].values[0]).astype(
+        np.float32
+    )

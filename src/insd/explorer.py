@@ -1,0 +1,209 @@
+"""A page of HTML on which any two networks of a task are seen side by side, and that needs no other file.
+
+The page holds, for each network, its activity on some trials in three principal components, its fixed points, slow
+points and cycles in the same components, the eigenvalues at them, and its row of the table. Numbers are 16-bit integers
+in base64 with one scale per array: 60 networks of 100 units take 2 to 3 MB, and plotly's own bundle another 5 MB. What
+draws them is `templates/explorer.html`.
+"""
+
+import base64
+import html
+import json
+import math
+from collections.abc import Iterable
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from jaxtyping import Float
+
+from insd.analysis.orbits import cycle_orbit
+from insd.analysis.rounds import Round, network_label
+from insd.networks import rates_at
+from insd.tasks import Task
+
+SHOWN_TRIALS = 48
+"""Trials on a page."""
+SHOWN_TIMES = 100
+"""Times of a trial at most: longer trials are shown at every second one, or fewer."""
+SHOWN_POINTS = 48
+"""Points of a network at most: stable fixed points first, then the others, the slowest first."""
+SHOWN_CYCLES = 12
+"""Most cycles on a page per network and static input."""
+CYCLE_STATES = 60
+"""States of a cycle at most."""
+DIMENSIONS = 3
+"""Principal components."""
+STABLE, UNSTABLE, SLOW = range(3)
+"""The kinds of points, as pages have them."""
+DIGITS = 4
+"""Significant digits of the table's numbers."""
+
+
+def packed(values: Float[np.ndarray, "..."]) -> dict[str, Any]:
+    """An array as 16-bit integers in base64, with what one of them is worth; error at most half of that."""
+    largest = float(np.abs(values).max(initial=0.0))
+    step = largest / 32767 if largest else 1.0
+    integers = np.round(np.asarray(values, float) / step).astype("<i2")
+    return {"step": step, "shape": list(values.shape), "data": base64.b64encode(integers.tobytes()).decode()}
+
+
+def leading_components(
+    rates: Float[np.ndarray, "trial time unit"],
+) -> tuple[Float[np.ndarray, "unit"], Float[np.ndarray, "unit component"], Float[np.ndarray, "component"]]:
+    """Mean rates, the three leading principal axes of the rates, and the shares of variance along them.
+
+    Each axis has the sign that makes its largest entry positive. Networks of fewer units than three have axes of zeros.
+    """
+    flat = rates.reshape(-1, rates.shape[-1]).astype(np.float64)
+    mean = flat.mean(0)
+    variances, axes = np.linalg.eigh(np.cov((flat - mean).T).reshape(flat.shape[1], -1))
+    variances, axes = variances[::-1][:DIMENSIONS], axes[:, ::-1][:, :DIMENSIONS]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
+    missing = DIMENSIONS - axes.shape[1]
+    total = float(flat.var(0, ddof=1).sum()) or 1.0
+    return mean, np.pad(axes, ((0, 0), (0, missing))), np.pad(variances / total, (0, missing)).clip(min=0)
+
+
+def network_view(
+    label: str,
+    rates: Float[np.ndarray, "trial time unit"],
+    network: xr.Dataset,
+    points: xr.Dataset,
+    static_inputs: dict[str, list[float]],
+    dt: float,
+) -> dict[str, Any]:
+    """What the page holds of one network, but for its row of the table.
+
+    Parameters
+    ----------
+    rates : on all test trials; the first `SHOWN_TRIALS` of them are shown.
+    network : a `network.nc` of one seed (without the dimension).
+    points : a `fixed_points` dataset that has the network.
+    static_inputs : of the task, by name.
+    dt : time step in s, at which cycles are run.
+    """
+    mean, axes, shares = leading_components(rates)
+    units = rates.shape[-1]
+
+    def project(states: np.ndarray) -> np.ndarray:
+        """Components of the rates of states (..., unit)."""
+        return (rates_at(network, states[..., :units]) - mean) @ axes
+
+    conditions = list(static_inputs)
+    mine = points.isel(point=points["network"].values == label)
+    kind = np.select([mine["kind"].values == "slow", mine["stable"].values], [SLOW, STABLE], UNSTABLE)
+    order = np.lexsort((mine["speed"].values, kind))
+    mine, kind = mine.isel(point=order[:SHOWN_POINTS]), kind[order[:SHOWN_POINTS]]
+
+    cycles = []
+    chosen = np.flatnonzero(points["cycle_network"].values == label)[:SHOWN_CYCLES]
+    for cycle in chosen:
+        one = points.isel(cycle=cycle)
+        condition = str(one["cycle_condition"].item())
+        period = float(one["cycle_period"])
+        orbit = cycle_orbit(network, np.array(static_inputs[condition]), one["cycle_state"].values[:units], period)
+        stride = math.ceil(len(orbit) / CYCLE_STATES)
+        cycles.append(
+            {"condition": conditions.index(condition), "period": period, "place": packed(project(orbit[::stride]))}
+        )
+    stride = _time_stride(rates.shape[1])
+    return {
+        "label": label,
+        "shares": [round(float(share), 4) for share in shares],
+        "place": packed((rates[:SHOWN_TRIALS, ::stride].astype(np.float64) - mean) @ axes),
+        "points": {
+            "place": packed(project(mine["state"].values)),
+            "kind": kind.tolist(),
+            "condition": [conditions.index(name) for name in mine["condition"].values],
+            "speed": [float(f"{speed:.2g}") for speed in mine["speed"].values],
+            # Networks of fewer units than others fill their rows with what is no number.
+            "rate": packed(mine["eigenvalues_real"].values[:, :units]),
+            "frequency": packed(mine["eigenvalues_imag"].values[:, :units] / (2 * np.pi)),
+            "left_out": int(order.size - len(mine["point"])),
+        },
+        "cycles": cycles,
+    }
+
+
+def explorer_page(
+    name: str, task: Task, rounds: Iterable[Round], trials: xr.Dataset, points: xr.Dataset, table: pd.DataFrame
+) -> str:
+    """The page of a task.
+
+    Parameters
+    ----------
+    name : of the task.
+    rounds : networks with their rates on `trials`.
+    trials : those of the regime `test`.
+    points : the task's `fixed_points` dataset.
+    table : the rows of `networks.csv` of the task.
+    """
+    shown = trials.isel(trial=slice(SHOWN_TRIALS), time=slice(None, None, _time_stride(trials.sizes["time"])))
+    static_inputs = task.static_inputs()
+    rows = {
+        network_label(str(row["population"]), int(row["seed"]), int(row["round"])): row
+        for row in table.to_dict("records")
+    }
+    networks = []
+    for current in rounds:
+        for index, seed in enumerate(current.network["seed"].values):
+            label = network_label(current.population, int(seed), current.round_number)
+            rates = current.activity["rates"].values[index]
+            view = network_view(
+                label, rates, current.network.isel(seed=index), points, static_inputs, float(trials.attrs["dt"])
+            )
+            networks.append({**view, "row": {str(key): _shown(value) for key, value in rows[label].items()}})
+    data = {
+        "task": name.replace("_", " "),
+        "time": [round(float(time), 4) for time in shown["time"].values],
+        "colours": _colours(task, shown),
+        "conditions": list(static_inputs),
+        "networks": networks,
+        "first": _first_pair([str(network["label"]) for network in networks], table),
+    }
+    from plotly.offline import get_plotlyjs  # noqa: PLC0415 - half a second, and nothing else here needs it
+
+    # A closing tag within the data would end the script that holds them.
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+    page = files("insd").joinpath("templates/explorer.html").read_text(encoding="utf-8")
+    for mark, content in (("@TASK@", html.escape(str(data["task"]))), ("@PLOTLY@", get_plotlyjs()), ("@DATA@", text)):
+        page = page.replace(mark, content)
+    return page
+
+
+def _time_stride(times: int) -> int:
+    return math.ceil(times / SHOWN_TIMES)
+
+
+def _colours(task: Task, trials: xr.Dataset) -> list[dict[str, Any]]:
+    """What trajectories can be coloured by: the task's variables, which may change within a trial."""
+    return [
+        {
+            "name": name.replace("_", " "),
+            "kind": variable.kind,
+            "values": packed(np.asarray(variable.values, float)),
+        }
+        for name, variable in task.variables(trials).items()
+    ]
+
+
+def _first_pair(labels: list[str], table: pd.DataFrame) -> list[str]:
+    """The networks that the page begins with: a reference and its first alternative, or the first two."""
+    later = table[table["round"] > 0]
+    if later.empty:
+        return [labels[0], labels[min(1, len(labels) - 1)]]
+    row = later[later["solved"]].iloc[0] if later["solved"].any() else later.iloc[0]
+    first = network_label(row["population"], int(row["seed"]), int(row["round"]))
+    reference = network_label(row["reference"], int(row["seed"]), 0)
+    # A recording is no network that can be shown.
+    return [reference if reference in labels else next((label for label in labels if label != first), first), first]
+
+
+def _shown(value: object) -> str:
+    """A cell of the table as the page shows it; empty where there is no value."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.{DIGITS}g}"
+    return str(value)

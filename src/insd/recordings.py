@@ -1,0 +1,108 @@
+"""Recorded activity as the reference of a chain: read, checked to be of the trials at hand, made ready for training."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from insd.datasets import ENGINE, DatasetError
+from insd.predictivity import null_projector_array, principal_components
+from insd.settings import Deflation
+
+MEANING = {
+    "rates": "activity (trial, time, unit)",
+    "output_weights": "readout (output, unit)",
+    "fingerprint": "the attribute of that name of the trials that the activity is of",
+}
+"""What a recording holds, by name."""
+
+
+def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.ndarray]:
+    """The arrays `rates` (trial, time, unit) and, if it is there, `output_weights` (output, unit) of a recording.
+
+    An npz file holds them and `fingerprint`, that of the trials (`trials.attrs["fingerprint"]`); in a NetCDF file the
+    fingerprint is an attribute. Raises DatasetError, naming the file, if something is missing, of another shape, not
+    finite, or of other trials.
+    """
+    stored = _arrays(Path(path))
+    for name in ("rates", "fingerprint"):
+        if name not in stored:
+            raise DatasetError(f"{path}: lacks '{name}', {MEANING[name]}")
+    made, expected = str(stored["fingerprint"]), trials.attrs["fingerprint"]
+    if made != expected:
+        raise DatasetError(
+            f"{path}: is of other trials (fingerprint {made}) than those of the config ({expected}); record the "
+            "activity on results/<task>/trials/train.nc, or give the task the parameters that it was recorded with"
+        )
+    shape = (trials.sizes["trial"], trials.sizes["time"])
+    if stored["rates"].ndim != 3 or stored["rates"].shape[:2] != shape:
+        raise DatasetError(
+            f"{path}: 'rates' has shape {stored['rates'].shape}; needs (trial, time, unit) with {shape[0]} trials and "
+            f"{shape[1]} times"
+        )
+    units = stored["rates"].shape[2]
+    if "output_weights" in stored and (
+        stored["output_weights"].ndim != 2 or stored["output_weights"].shape[1] != units
+    ):
+        raise DatasetError(
+            f"{path}: 'output_weights' has shape {stored['output_weights'].shape}; needs (output, unit) with {units} "
+            "units"
+        )
+    found = {name: stored[name] for name in ("rates", "output_weights") if name in stored}
+    for name, values in found.items():
+        if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+            raise DatasetError(f"{path}: '{name}' holds values that are not finite numbers")
+    return {name: values.astype(np.float32) for name, values in found.items()}
+
+
+def null_rates(recording: dict[str, np.ndarray]) -> Float[np.ndarray, "trial time unit"]:
+    """The activity in the null space of its readout; without a readout, all of it."""
+    if "output_weights" not in recording:
+        return recording["rates"]
+    return (recording["rates"] @ null_projector_array(recording["output_weights"])).astype(np.float32)
+
+
+def reference_of_recording(
+    path: str | os.PathLike, bank: xr.Dataset, deflation: Deflation, seeds: list[int]
+) -> xr.Dataset:
+    """What rounds are deflated against, by the contract of `recording.nc`: the same for all seeds.
+
+    As `insd.activity.record_activity` keeps the activity of networks: leading principal components, at every
+    `time_stride`-th time.
+    """
+    kept = null_rates(read_recording(path, bank))[:, :: deflation.time_stride]
+    try:
+        components, share = principal_components(kept, deflation.variance_kept)
+    except ValueError as error:
+        raise DatasetError(f"{path}: {error}") from None
+    repeated = np.broadcast_to(components, (len(seeds), *components.shape))
+    return xr.Dataset(
+        {
+            "null_activity": (("seed", "bank_trial", "bank_time", "component"), repeated),
+            "null_variance_kept": ("seed", [share] * len(seeds)),
+        },
+        coords={
+            "seed": seeds,
+            "bank_time": ("bank_time", bank["time"].values[:: deflation.time_stride], {"units": "s"}),
+        },
+        attrs={"bank_fingerprint": bank.attrs["fingerprint"]},
+    )
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a file, and its fingerprint."""
+    if not path.exists():
+        raise DatasetError(f"{path}: there is no such file")
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as opened:
+                return dict(opened)
+        with xr.open_dataset(path, engine=ENGINE) as opened:
+            return {name: opened[name].values for name in map(str, opened.data_vars)} | (
+                {"fingerprint": np.array(opened.attrs["fingerprint"])} if "fingerprint" in opened.attrs else {}
+            )
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{path}: no npz or NetCDF file of arrays ({error})") from None

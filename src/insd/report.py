@@ -1,0 +1,121 @@
+"""What the HTML report shows beside figures: numbers for captions, and tables as pages."""
+
+import html
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from insd.errors import InsdError
+
+STYLE = """\
+body { font: 13px sans-serif; margin: 1em; color: #222; background: #fff }
+table { border-collapse: collapse }
+th, td { padding: 2px 8px; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd }
+td.text, th.text { text-align: left }
+td.long { white-space: normal; min-width: 18em }
+thead th { position: sticky; top: 0; background: #eee }
+"""
+"""The style of pages of tables."""
+LONG = 40
+"""Characters from which on the text of a cell is broken into lines."""
+
+
+class ReportError(InsdError):
+    """A caption asks for what no table has; the message names the file and what is missing."""
+
+
+@dataclass(frozen=True)
+class LiveNumbers:
+    """The numbers that captions quote, read from the tables while a report is made.
+
+    A rule whose figure has a caption carries one of these among its `params`, since a caption sees nothing else of the
+    workflow. Only its paths are given when the workflow is read: the tables need not be there then, and what they say
+    can never be older than they are.
+    """
+
+    statements: str
+    """Path of `summary.csv`: one row per statement, one column per task."""
+    claims: str
+    """Path of `claims.csv`."""
+
+    def tasks(self) -> list[str]:
+        """The tasks that there are numbers on."""
+        return list(_read(self.statements).columns[1:])
+
+    def group(self, task: str, *names: str) -> list[tuple[str, str]]:
+        """Statements of a task whose name contains one of `names`, each with those that go on with "..." below it.
+
+        As (name, value), in the order of the table, with what reStructuredText could misread escaped. Statements on
+        which a task has no value are left out. Raises ReportError if the table knows none of them or not the task.
+        """
+        table = _read(self.statements)
+        if task not in table:
+            raise ReportError(f"{self.statements}: has no task '{task}', only {', '.join(self.tasks())}")
+        rows: list[tuple[str, str]] = []
+        chosen = known = False
+        # What a task has no value for reads as not a number.
+        for name, value in zip(table.iloc[:, 0], table[task], strict=True):
+            if not name.startswith("..."):
+                chosen = any(wanted in name for wanted in names)
+            known |= chosen
+            if chosen and isinstance(value, str):
+                rows.append((escaped(name), escaped(value)))
+        if not known:
+            raise ReportError(
+                f"{self.statements}: has no statement on {' or '.join(names)}; run the rule `summary` again"
+            )
+        return rows
+
+    def verdicts(self, task: str | None = None) -> list[tuple[str, str, str]]:
+        """The paper's statements on a task, or on all of them: (task and claim, number, verdict)."""
+        table = _read(self.claims)
+        rows = table if task is None else table[table["task"] == task]
+        return [
+            (escaped(f"{row['task'].replace('_', ' ')}: {row['claim']}"), escaped(row["number"]), row["verdict"])
+            for row in rows.to_dict("records")
+        ]
+
+
+def escaped(text: str) -> str:
+    """Text in which reStructuredText sees no markup."""
+    return re.sub(r"([\\*_|`])", r"\\\1", text)
+
+
+def table_page(table: pd.DataFrame, title: str) -> str:
+    """A table as a page of HTML that needs no other file; numbers at four significant digits."""
+    kinds = ["" if pd.api.types.is_numeric_dtype(table[name]) else "text" for name in table]
+    head = "".join(f'<th class="{kind}">{html.escape(str(name))}</th>' for kind, name in zip(kinds, table, strict=True))
+    body = "\n".join(
+        "<tr>" + "".join(_cell(value, kind) for value, kind in zip(row, kinds, strict=True)) + "</tr>"
+        for row in table.itertuples(index=False)
+    )
+    return f"""\
+<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{html.escape(title)}</title><style>
+{STYLE}</style></head>
+<body><h1>{html.escape(title)}</h1>
+<table><thead><tr>{head}</tr></thead><tbody>
+{body}
+</tbody></table></body>
+</html>
+"""
+
+
+def _cell(value: object, kind: str) -> str:
+    if pd.isna(value):  # type: ignore[call-overload]
+        text = ""
+    elif isinstance(value, float):
+        text = f"{value:.4g}"
+    else:
+        text = html.escape(str(value))
+    long = " long" if len(text) > LONG else ""
+    return f'<td class="{kind}{long}">{text}</td>'
+
+
+def _read(path: str) -> pd.DataFrame:
+    if not Path(path).exists():
+        raise ReportError(f"{path}: there is no such file, and captions quote it; run the workflow before its report")
+    return pd.read_csv(path)

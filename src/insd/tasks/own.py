@@ -1,0 +1,152 @@
+"""Tasks of other modules: found by `module:Class`, and checked before any job relies on them."""
+
+import importlib
+import inspect
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import xarray as xr
+
+from insd.datasets import CONTRACTS, DatasetError, validate
+from insd.errors import InsdError
+from insd.tasks.base import KINDS, Task
+from insd.tasks.environments import TrialsError, environment_task
+
+Result = TypeVar("Result")
+"""What a method of a task returns."""
+ENVIRONMENTS = {"neurogym": "neurogym:", "gymnasium": ""}
+"""What stands in place of a module before the name of an environment, and the module that Gymnasium then imports."""
+TRIALS = 16
+"""Trials that a check samples."""
+
+
+class TaskError(InsdError):
+    """A class cannot serve as a task; the message names it, what is wrong and what to do."""
+
+
+def find_task(path: str) -> type[Task]:
+    """The class that `module:Class` names; for `neurogym:NAME` and `gymnasium:NAME`, that of the environment.
+
+    Raises TaskError if the module cannot be imported, has no such class, or the class is no task.
+    """
+    module_name, _, class_name = path.partition(":")
+    if module_name in ENVIRONMENTS:
+        try:
+            return environment_task(ENVIRONMENTS[module_name] + class_name)
+        except TrialsError as error:
+            raise TaskError(f"class = {path!r}: {error}") from None
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise TaskError(f"class = {path!r}: cannot import '{module_name}': {_told(error)}{_where(error)}") from None
+    found = getattr(module, class_name, None)
+    if not inspect.isclass(found):
+        tasks = [
+            name
+            for name, value in vars(module).items()
+            if inspect.isclass(value) and issubclass(value, Task) and value is not Task
+        ]
+        raise TaskError(
+            f"class = {path!r}: '{module_name}' has no class '{class_name}'; tasks there: {', '.join(tasks) or 'none'}"
+        )
+    if not issubclass(found, Task):
+        raise TaskError(f"class = {path!r}: is no task; derive it from insd.tasks.Task")
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise TaskError(f"class = {path!r}: lacks what every task must define: {missing}")
+    if "__dataclass_fields__" not in vars(found):
+        raise TaskError(f"class = {path!r}: needs the decorator @dataclass(frozen=True, kw_only=True)")
+    return found
+
+
+def check_task(task: Task) -> None:
+    """Sample a few trials of every regime and check them, their scores, variables and static inputs.
+
+    Raises TaskError that says which of these breaks the contract of tasks, and how.
+    """
+    for regime in task.regime_names():
+        trials, again = (_of(task, "sample", partial(task.sample, regime, TRIALS, 0), regime) for _ in range(2))
+        try:
+            _check_trials(trials, f"the trials of regime '{regime}'")
+        except DatasetError as error:
+            raise TaskError(str(error)) from None
+        if not trials.identical(again):
+            raise TaskError(
+                f"regime '{regime}': the same seed gives other trials; draw all numbers from the generator `random`"
+            )
+    _check_score(task, trials)
+    for name, variable in _of(task, "variables", partial(task.variables, trials)).items():
+        shape = (trials.sizes["trial"], trials.sizes["time"])
+        if variable.values.shape != shape or variable.kind not in KINDS:
+            raise TaskError(
+                f"variable '{name}': has values of shape {variable.values.shape} and kind {variable.kind!r}; needs "
+                f"{shape}, (trial, time), and one of: {', '.join(KINDS)}"
+            )
+    for name, values in _of(task, "static_inputs", task.static_inputs).items():
+        if len(values) != trials.sizes["input"]:
+            raise TaskError(f"static input '{name}': has {len(values)} values for {trials.sizes['input']} inputs")
+    if unknown := set(task.evidence_inputs) - set(trials["input"].values):
+        raise TaskError(
+            f"evidence_inputs: {', '.join(sorted(unknown))} are no inputs; those are: "
+            f"{', '.join(map(str, trials['input'].values))}"
+        )
+
+
+def _check_trials(trials: xr.Dataset, where: str) -> None:
+    if not isinstance(trials, xr.Dataset):
+        raise DatasetError(f"{where}: are a {type(trials).__name__}; return what `self.dataset(...)` makes")
+    # The fingerprint is added by the job that stores the trials.
+    validate(trials.assign_attrs(fingerprint=""), "trials", where)
+    if trials.sizes["trial"] != TRIALS:
+        raise DatasetError(f"{where}: {TRIALS} were asked for, {trials.sizes['trial']} came")
+    for name in CONTRACTS["trials"].variables:
+        if trials[name].dtype != np.float32:
+            raise DatasetError(f"{where}: '{name}' is of type {trials[name].dtype}, not float32")
+    for name in ("time", "input", "output"):
+        if name not in trials.coords:
+            raise DatasetError(f"{where}: lack the coordinate '{name}'; `self.dataset(...)` adds it")
+    if not np.isin(trials["mask"], (0.0, 1.0)).all():
+        raise DatasetError(f"{where}: 'mask' has other values than 0 and 1")
+    silent = [str(name) for name in trials["output"].values if not trials["mask"].sel(output=name).any()]
+    if silent:
+        raise DatasetError(f"{where}: 'mask' scores no time of the output {', '.join(silent)}")
+
+
+def _check_score(task: Task, trials: xr.Dataset) -> None:
+    outputs = np.stack([trials["targets"].values] * 2)
+    scores = np.asarray(_of(task, "_score", partial(task._score, trials, outputs)))
+    if scores.shape != (2,):
+        raise TaskError(f"score: has shape {scores.shape} for the outputs of 2 networks; return one number per network")
+    if not task.solved(float(scores[0])):
+        raise TaskError(
+            f"score: the targets themselves score {float(scores[0]):g} ({task.score_name}), which does not meet the "
+            f"criterion of {task.criterion:g}"
+        )
+
+
+def _of(task: Task, name: str, call: Callable[[], Result], regime: str = "") -> Result:
+    """What a method of the task returns; TaskError with the place in the user's file if it fails."""
+    try:
+        return call()
+    except Exception as error:
+        of = f" (regime '{regime}')" if regime else ""
+        raise TaskError(f"{type(task).__name__}.{name}{of} fails: {_told(error)}{_where(error)}") from None
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _where(error: Exception) -> str:
+    """The last place outside this library and the standard library's import system that an error came through."""
+    library = str(Path(__file__).parents[1])
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((library, "<")) and "importlib" not in frame.filename
+    ]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""

@@ -1,0 +1,131 @@
+"""The command `insd`: a chain from nothing, what it prints, and its exit codes."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ROOT
+
+from insd import datasets
+from insd.cli import main
+
+SMALL = [
+    *("trials.train=96", "trials.evaluation=16", "task.channels=1", "task.duration=0.6", "network.units=10"),
+    *("training.iterations=20", "training.batch_size=16", "training.evaluate_every=10"),
+    *("training.validation_trials=32", "training.restarts=0"),
+]
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("cli") / "chain")
+    assert main(["train", "flip_flop", folder, "--seed", "3", "--set", *SMALL]) == 0
+    assert main(["deflate", folder, "--set", "network.gain=1.5"]) == 0
+    assert main(["deflate", folder]) == 0
+    return folder
+
+
+def test_a_chain_has_the_files_of_the_workflow(chain, capsys):
+    for number in range(3):
+        for name in ("network", "activity", "history"):
+            stored = datasets.read(f"{chain}/round-{number}/{name}.nc", name)
+            assert stored["seed"].values.tolist() == [3]
+    assert stored.sizes["earlier"] == 2
+    assert datasets.read(f"{chain}/train.nc", "trials").sizes["trial"] == 96
+
+
+def test_the_next_round_says_how_it_went(chain, capsys):
+    assert main(["deflate", chain]) == 0
+    captured = capsys.readouterr()
+    assert re.search(r"round-3: (not )?solved, sign accuracy 0\.\d+", captured.out)
+    assert len(re.search(r"S to each earlier round: (.*)", captured.out).group(1).split(", ")) == 3
+    assert "20/20" in captured.err
+
+
+def test_compare(chain, capsys):
+    network = f"{chain}/round-0/network.nc"
+    assert main(["compare", network, f"{chain}/round-1/network.nc"]) == 0
+    output = capsys.readouterr().out
+    for row in ("A -> B", "B -> A", r"cka \(similarity\)", r"procrustes \(distance\)"):
+        full, null = map(float, re.search(rf"{row} +(\S+) +(\S+)", output).groups())
+        assert 0 <= full <= 2 and 0 <= null <= 2
+    assert main(["compare", network, network, "--trials", f"{chain}/test.nc"]) == 0
+    output = capsys.readouterr().out
+    assert "on 16 trials" in output
+    assert re.search(r"A -> B +1\.000 +1\.000", output)
+
+
+def test_fixed_points(chain, capsys, tmp_path):
+    file = tmp_path / "points.nc"
+    assert main(["fixed-points", f"{chain}/round-0/network.nc", "--starts", "16", "--output", str(file)]) == 0
+    counts = re.search(r"hold +(\d+) +(\d+) +(\d+) +(\d+) +\d+ %", capsys.readouterr().out).groups()
+    found = datasets.read(file, "fixed_points")
+    assert int(counts[0]) == found["n_fixed_points"].item()
+
+
+def test_an_imported_network_can_be_compared(chain, capsys, tmp_path):
+    model = torch.nn.ModuleDict({"rnn": torch.nn.RNN(1, 8), "readout": torch.nn.Linear(8, 1)})
+    torch.save(model.state_dict(), tmp_path / "m.pt")
+    network = str(tmp_path / "network.nc")
+    assert main(["import", str(tmp_path / "m.pt"), network, "--trials", f"{chain}/test.nc"]) == 0
+    assert "rate network of 8 units" in capsys.readouterr().out
+    trials = ["--trials", f"{chain}/test.nc"]
+    assert main(["compare", network, f"{chain}/round-0/network.nc", *trials]) == 0
+    assert main(["fixed-points", network, *trials]) == 1
+    assert "the network's file does not say its task; name it by --task" in capsys.readouterr().err
+    assert main(["fixed-points", network, *trials, "--task", "memory_pro", "--starts", "16"]) == 1
+    assert "has 1 inputs and the trials 3: they are of different tasks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["train", "flipflop", "x"], "tasks.flipflop: there is no such task; choose from: context_integration"),
+        (["train", "nowhere:Mine", "x"], "cannot import 'nowhere'"),
+        (
+            ["train", "flip_flop", "x", "--set", "units=5"],
+            "--set units=5: needs SECTION.KEY=VALUE, with one of the sec",
+        ),
+        (
+            ["train", "flip_flop", "x", "--set", "network.unit=5"],
+            "defaults.network.unit: unknown key; known here: arch",
+        ),
+        (["train", "flip_flop", "{chain}"], "round-0: is there already; choose another folder"),
+        (["deflate", "x"], "x: holds no round-0; begin with `insd train TASK x`"),
+        (["compare", "a.nc", "b.nc"], "a.nc: there is no such file"),
+    ],
+)
+def test_errors_are_one_line_and_exit_code_1(chain, capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main([argument.replace("{chain}", chain) for argument in arguments]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_networks_of_other_tasks_are_not_compared(chain, capsys, tmp_path):
+    other = str(tmp_path / "other")
+    assert main(["train", "memory_pro", other, "--set", *[s for s in SMALL if not s.startswith("task")]]) == 0
+    assert main(["compare", f"{chain}/round-0/network.nc", f"{other}/round-0/network.nc"]) == 1
+    assert "has 3 inputs and the trials 1: they are of different tasks" in capsys.readouterr().err
+
+
+def test_help_and_wrong_usage():
+    for arguments, code in ((["--help"], 0), (["train", "--help"], 0), ([], 2), (["train"], 2)):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == code
+
+
+def test_the_command_ends_with_the_exit_code():
+    command = "import sys; sys.argv = ['insd', 'deflate', 'nowhere']; from insd.cli import entry_point; entry_point()"
+    result = subprocess.run(
+        [sys.executable, "-c", command],
+        env={"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr == "error: nowhere: holds no round-0; begin with `insd train TASK nowhere`\n"

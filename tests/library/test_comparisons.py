@@ -1,0 +1,170 @@
+"""Comparisons of alternatives with standards: intervals against theory, signs, and who enters."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import xarray as xr
+
+from insd.analysis.comparisons import comparisons, difference_interval
+
+STANDARDS, CHAINS = 12, 4
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+def table(unsolved=()):
+    rows = [("standard", seed, 0) for seed in range(STANDARDS)]
+    rows += [("insd", seed, number) for seed in range(CHAINS) for number in (0, 1)]
+    rows += [("untrained", 0, 0)]
+    return pd.DataFrame(
+        {
+            "task": "some_task",
+            "population": population,
+            "seed": seed,
+            "round": number,
+            "iterations": 0 if population == "untrained" else 100,
+            "solved": f"{population}/{seed}/{number}" not in unsolved,
+        }
+        for population, seed, number in rows
+    )
+
+
+def files(random, higher_is_better=True, shift=0.0):
+    """Files of numbers around 0.5; `shift` is added to the scores of the alternatives, and taken from their losses."""
+    labels = [f"{row.population}/{row.seed}/{row.round}" for row in table().itertuples()]
+    alternative = np.array([label.startswith("insd") and label.endswith("/1") for label in labels])
+    about = {"higher_is_better": int(higher_is_better)}
+
+    def pair(prefix, **sizes):
+        shape = (len(labels), *sizes.values())
+        moved = shift * alternative.reshape(-1, *[1] * len(sizes))
+        values = 0.5 + 0.01 * random.standard_normal(shape)
+        losses = 0.5 + 0.01 * random.standard_normal(shape)
+        dims = ("network", *sizes)
+        return {f"{prefix}score": (dims, values + moved, about), f"{prefix}loss": (dims, losses - moved)}
+
+    performance = xr.Dataset(
+        pair("", regime=2) | pair("grid_", noise=3, duration=2),
+        {"network": labels, "regime": ["test", "noisy"], "noise": ["a", "b", "c"], "duration": ["short", "long"]},
+    )
+    robustness = xr.Dataset(
+        pair("noise_", noise_level=2)
+        | pair("jitter_", jitter_level=2, draw=3)
+        | pair("silence_", silenced_share=2, draw=3)
+        | pair("kick_", kick_level=2)
+        | pair("half_step_"),
+        {
+            "network": labels,
+            **{name: [0.1, 0.2] for name in ("noise_level", "jitter_level", "silenced_share", "kick_level")},
+        },
+    )
+    return {"some_task": performance}, {"some_task": robustness}
+
+
+def compare(random, unsolved=(), higher_is_better=True, shift=0.0, **options):
+    return comparisons(table(unsolved), *files(random, higher_is_better, shift), resamples=1999, **options)
+
+
+def test_every_condition_is_compared_once(random):
+    result = compare(random)
+    conditions = 2 + 3 * 2 + 4 * 2 + 1
+    assert len(result) == 2 * conditions
+    assert (result["n_comparisons"] == 2 * conditions).all()
+    assert not result.duplicated(["measure", "quantity", "level", "duration"]).any()
+    grid = result[(result["measure"] == "grid") & (result["quantity"] == "score")]
+    assert list(zip(grid["level"], grid["duration"], strict=True))[:3] == [
+        ("a", "short"),
+        ("a", "long"),
+        ("b", "short"),
+    ]
+    assert (result["population"] == "insd").all() and (result["round"] == 1).all()
+    # References and untrained networks are no standards.
+    assert (result["n_standards"] == STANDARDS).all() and (result["n_alternatives"] == CHAINS).all()
+
+
+def test_differences_and_effects_are_those_of_the_networks(random):
+    performance, robustness = files(random)
+    result = comparisons(table(), performance, robustness, resamples=99)
+    for measure, level, values in (
+        ("regime", "noisy", performance["some_task"]["score"].sel(regime="noisy")),
+        ("weight jitter", "0.2", robustness["some_task"]["jitter_score"].sel(jitter_level=0.2).mean("draw")),
+    ):
+        rows = result[(result["measure"] == measure) & (result["level"] == level) & (result["quantity"] == "score")]
+        (row,) = rows.itertuples()
+        alternatives = values.sel(network=[f"insd/{seed}/1" for seed in range(CHAINS)]).values
+        standards = values.sel(network=[f"standard/{seed}/0" for seed in range(STANDARDS)]).values
+        assert row.difference == pytest.approx(alternatives.mean() - standards.mean())
+        assert row.effect == pytest.approx(row.difference / standards.std(ddof=1))
+        assert row.low < row.difference < row.high
+
+
+@pytest.mark.parametrize("higher_is_better", [True, False])
+@pytest.mark.parametrize("shift", [0.1, -0.1, 0.0])
+def test_positive_means_that_alternatives_are_better(random, higher_is_better, shift):
+    result = compare(random, higher_is_better=higher_is_better, shift=shift)
+    # The losses of the shifted ones fall where their scores rise.
+    for quantity, sign in (("score", 1 if higher_is_better else -1), ("loss", 1)):
+        rows = result[result["quantity"] == quantity]
+        if shift:
+            assert set(rows["verdict"]) == {"better" if sign * shift > 0 else "worse"}
+            np.testing.assert_allclose(rows["difference"], sign * shift, atol=0.03)
+        else:
+            assert (rows["verdict"] == "equal").mean() > 0.7
+
+
+def test_only_solved_networks_enter_and_the_others_are_counted(random):
+    unsolved = ["standard/3/0", "insd/0/1", "insd/2/1", "insd/2/0"]
+    result = compare(np.random.default_rng(1), unsolved)
+    assert (result["n_standards"] == STANDARDS - 1).all() and (result["unsolved_standards"] == 1).all()
+    assert (result["n_alternatives"] == 2).all() and (result["unsolved_alternatives"] == 2).all()
+    everyone = compare(np.random.default_rng(1))
+    assert (everyone["n_alternatives"] == CHAINS).all() and (everyone["unsolved_alternatives"] == 0).all()
+    assert not np.allclose(result["difference"], everyone["difference"])
+
+
+@pytest.mark.parametrize("solved", [0, 1])
+def test_too_few_networks_have_no_interval(random, solved):
+    result = compare(random, [f"insd/{seed}/1" for seed in range(solved, CHAINS)])
+    assert (result["verdict"] == "too few").all() and result["low"].isna().all()
+    assert result["difference"].isna().all() == (solved == 0)
+    assert (result["n_comparisons"] == 0).all()
+
+
+def test_without_deflated_networks_there_is_nothing_to_compare(random):
+    assert comparisons(table()[lambda rows: rows["population"] != "insd"], *files(random)).empty
+
+
+def test_interval_equals_scipy_and_theory_on_large_normal_samples(random):
+    first, second = random.normal(1.0, 1.0, (1, 150)), random.normal(0.0, 2.0, (1, 200))
+    low, high = difference_interval(first, second, 0.95, 9999, 0)
+    plain = scipy.stats.bootstrap(
+        (first[0], second[0]),
+        lambda a, b, axis=-1: a.mean(axis) - b.mean(axis),
+        n_resamples=9999,
+        method="percentile",
+        rng=np.random.default_rng(5),
+    ).confidence_interval
+    welch = scipy.stats.ttest_ind(first[0], second[0], equal_var=False).confidence_interval(0.95)
+    for expected in (plain, welch):
+        np.testing.assert_allclose([low[0], high[0]], expected, atol=0.02)
+
+
+@pytest.mark.parametrize("sd", [0.5, 1.0, 2.0])
+def test_intervals_of_five_and_forty_networks_cover_what_they_should(random, sd):
+    datasets = 500
+    first, second = random.normal(0.3, sd, (datasets, 5)), random.normal(0.0, 1.0, (datasets, 40))
+    low, high = difference_interval(first, second, 0.95, 999, 0)
+    assert 0.92 < ((low < 0.3) & (high > 0.3)).mean() <= 0.995
+
+
+def test_intervals_do_not_depend_on_the_conditions_beside(random):
+    first, second = random.standard_normal((4, 5)), random.standard_normal((4, 9))
+    together = difference_interval(first, second, 0.95, 500, 3)
+    alone = difference_interval(first[2:3], second[2:3], 0.95, 500, 3)
+    assert [end[2] for end in together] == pytest.approx([end[0] for end in alone])
+    two = difference_interval(first[:, :2], second[:, :2], 0.95, 500, 3)
+    assert np.isfinite(two).all() and (two[0] < two[1]).all()

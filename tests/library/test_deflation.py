@@ -1,0 +1,112 @@
+"""The penalty for any PyTorch network, and the examples that use it."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+from insd import datasets
+from insd.deflation import DeflationError, DeflationPenalty, null_space_activity
+from insd.predictivity import linear_predictivity, null_projector
+from insd.provenance import array_fingerprint
+from insd.settings import Network, Recipe, Training
+from insd.tasks import FlipFlop
+from insd.training import train_round
+
+
+def rates_and_earlier():
+    torch.manual_seed(1)
+    rates = torch.randn(20, 15, 12)
+    mixing = torch.randn(12, 5)
+    earlier = [(rates @ mixing + 2 * torch.randn(20, 15, 5)).numpy(), np.random.default_rng(0).random((20, 15, 3))]
+    return rates, earlier
+
+
+def test_the_penalty_is_the_predictivity_in_the_null_space():
+    rates, earlier = rates_and_earlier()
+    readout = torch.nn.Linear(12, 2)
+    found = DeflationPenalty(earlier, ridge=1e-9, variance_kept=1.0)(rates, readout)
+    null = (rates.double() @ null_projector(readout.weight.detach())).reshape(-1, 12).numpy()
+    expected = [linear_predictivity(null, activity.reshape(300, -1)) for activity in earlier]
+    np.testing.assert_allclose(found.detach(), expected, rtol=1e-4)
+
+
+def test_a_batch_is_compared_with_its_own_trials():
+    rates, earlier = rates_and_earlier()
+    penalty, weights, chosen = DeflationPenalty(earlier[:1]), torch.randn(2, 12), torch.tensor([3, 1, 7, 12, 5])
+    alone = DeflationPenalty([earlier[0][chosen.numpy()]], variance_kept=1.0)(rates[chosen], weights)
+    torch.testing.assert_close(penalty(rates[chosen], weights, chosen), alone, atol=0.01, rtol=0)
+    assert abs(float(penalty(rates[chosen], weights, chosen.flip(0)) - alone)) > 0.05
+
+
+@pytest.mark.parametrize("make", [torch.nn.GRU, torch.nn.RNN])
+def test_gradients_reach_the_network_and_its_readout(make):
+    _, earlier = rates_and_earlier()
+    rnn, readout = make(3, 12, batch_first=True), torch.nn.Linear(12, 2)
+    inputs, penalty = torch.randn(20, 15, 3), DeflationPenalty(earlier)
+    penalty(rnn(inputs)[0], readout).sum().backward()
+    for parameter in (*rnn.parameters(), readout.weight):
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda rates, e: DeflationPenalty([]), "there is no earlier activity"),
+        (lambda rates, e: DeflationPenalty([e[0], e[0][:5]]), "record them on the same trials"),
+        (lambda rates, e: DeflationPenalty([np.ones((20, 15, 3))]), "does not vary"),
+        (
+            lambda rates, e: DeflationPenalty(e)(rates, torch.nn.Tanh()),
+            "the readout, a Tanh, has no weights (output, 12)",
+        ),
+        (lambda rates, e: DeflationPenalty(e)(rates, torch.nn.Linear(5, 1)), "has no weights (output, 12)"),
+        (
+            lambda rates, e: DeflationPenalty(e)(rates[:4], torch.ones(1, 12)),
+            "on (4, 15) (trials, times) and the earlier",
+        ),
+    ],
+)
+def test_what_cannot_be_deflated_is_refused(call, message):
+    with pytest.raises(DeflationError) as refusal:
+        call(*rates_and_earlier())
+    assert message in str(refusal.value)
+
+
+def example(name, *arguments):
+    return subprocess.run(
+        [sys.executable, str(ROOT / f"examples/{name}.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=True,
+        env={"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
+    ).stdout
+
+
+def test_the_example_of_a_gru_runs_on_stored_files(tmp_path):
+    task = FlipFlop(channels=1, duration=0.4)
+    trials = task.sample("train", 96, 0)
+    trials.attrs["fingerprint"] = array_fingerprint(trials, ["inputs"])
+    settings = Training(iterations=4, batch_size=32, evaluate_every=2, validation_trials=32, restarts=0)
+    network, _ = train_round(task, trials, Recipe(network=Network(units=10), training=settings), [("t", "p", 0, 0)])
+    datasets.write(trials, tmp_path / "trials.nc", "trials")
+    datasets.write(network.assign_attrs(settings="{}"), tmp_path / "network.nc", "network")
+    assert re.search(
+        r"task loss \d\.\d+, S to the stored network 0\.\d+",
+        example("gru", tmp_path / "trials.nc", tmp_path / "network.nc", 20),
+    )
+    null = null_space_activity(network, trials)
+    assert null.shape == (96, 20, 10)
+    assert np.abs(null @ network["output_weights"].values[0].T).max() < 1e-5
+
+
+def test_the_example_of_an_rnn_finds_another_solution():
+    output = example("torch_rnn", 300)
+    values = re.findall(r"task loss (\d\.\d+), S to the first (\d\.\d+)", output)
+    (plain_loss, plain), (other_loss, other) = [tuple(map(float, pair)) for pair in values]
+    assert plain_loss < 0.1 and other_loss < 0.1
+    assert other < 0.2 and plain > 0.8

@@ -1,0 +1,167 @@
+"""Environments of Gymnasium as tasks, on one that keeps to the interface and some that do not."""
+
+import numpy as np
+import pytest
+
+from insd.settings import SettingsError, load
+from insd.tasks import find_task
+
+gymnasium = pytest.importorskip("gymnasium")
+
+
+class Choice(gymnasium.Env):
+    """Two noisy inputs after fixation; say which was larger at the end. Trials differ in length."""
+
+    def __init__(self, dt=100, sigma=0.1):
+        self.dt, self.sigma = dt, sigma
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
+        self.action_space = gymnasium.spaces.Discrete(3)
+        self.random = np.random.RandomState(0)
+
+    def seed(self, number):
+        self.random = np.random.RandomState(number)
+
+    def new_trial(self):
+        right, steps = self.random.randint(1, 3), self.random.randint(6, 10)
+        self.ob = self.sigma * self.random.standard_normal((steps, 3)).astype(np.float32)
+        self.ob[:-2, 0] += 1
+        self.ob[:-2, right] += 1
+        self.gt = np.zeros(steps, int)
+        self.gt[-2:] = right
+        return {"right": right, "easy": self.random.rand() > 0.5, "cue": "ab"[right - 1], "path": [1, 2]}
+
+
+class Reach(Choice):
+    """The same with continuous actions."""
+
+    def __init__(self, dt=100):
+        super().__init__(dt)
+        self.action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+
+    def new_trial(self):
+        told = super().new_trial()
+        self.gt = np.repeat(self.gt[:, None], 2, 1).astype(float)
+        return told
+
+
+class Silent(Choice):
+    """Says no right action."""
+
+    def new_trial(self):
+        super().new_trial()
+        del self.gt
+
+
+class Picture(Choice):
+    """Observations of two axes."""
+
+    def __init__(self, dt=100):
+        super().__init__(dt)
+        self.observation_space = gymnasium.spaces.Box(0, 1, (4, 4), np.float32)
+
+
+class Rare(Choice):
+    """Asks for a decision in few trials."""
+
+    def new_trial(self):
+        told = super().new_trial()
+        if self.random.rand() > 0.1:
+            self.gt[:] = 0
+        return told
+
+
+class Still(Choice):
+    """Asks for nothing but the first action."""
+
+    def new_trial(self):
+        told = super().new_trial()
+        self.gt[:] = 1
+        return told
+
+
+for made in (Choice, Reach, Silent, Picture, Rare, Still):
+    gymnasium.register(f"InsdTest{made.__name__}-v0", made)
+
+
+def config(name, **options):
+    return {
+        "tasks": {"env": {"class": f"gymnasium:InsdTest{name}-v0", "parameters": {"options": options}}},
+        "trials": {"train": 64},
+        "defaults": {"training": {"batch_size": 16, "validation_trials": 16}},
+        "populations": {"p": {"seeds": 1}},
+    }
+
+
+def test_trials_of_an_environment():
+    task = load(config("Choice", sigma=0.0)).task("env")
+    trials = task.sample("test", 40, 0)
+    assert trials.sizes["trial"] == 40 and trials.sizes["input"] == trials.sizes["output"] == 3
+    for trial in range(40):
+        one = trials.isel(trial=trial)
+        steps = int(one["steps"])
+        assert one["mask"].values[:steps].all() and not one["mask"].values[steps:].any()
+        assert not one["inputs"].values[steps:].any()
+        assert one["targets"].values[: steps - 2].argmax(-1).tolist() == [0] * (steps - 2)
+        assert one["targets"].values[steps - 2 : steps].argmax(-1).tolist() == [int(one["right"])] * 2
+        np.testing.assert_array_equal(one["inputs"].values[0], np.eye(3)[0] + np.eye(3)[int(one["right"])])
+    assert trials["cue"].values.tolist() == ["ab"[right - 1] for right in trials["right"].values]
+    assert set(np.unique(trials["easy"])) == {0, 1}
+    assert "path" not in trials.coords
+
+
+def test_the_score_is_the_accuracy_of_decisions():
+    task = load(config("Choice")).task("env")
+    trials = task.sample("test", 200, 0)
+    targets = trials["targets"].values
+    swapped, fixating = targets[..., [0, 2, 1]], np.broadcast_to([1.0, 0.0, 0.0], targets.shape)
+    np.testing.assert_allclose(task.score(trials, np.stack([targets, swapped, fixating])), [1, 0, 0])
+    assert task.chance == 0.5
+    assert task.solved(0.9) and not task.solved(0.89)
+    lower = config("Choice")
+    lower["tasks"]["env"]["parameters"]["solved_from"] = 0.8
+    assert load(lower).task("env").solved(0.89)
+
+
+def test_trials_without_any_decision_are_scored_at_all_times():
+    task = load(config("Rare", sigma=0.0)).task("env")
+    trials = task.sample("test", 100, 0)
+    idle = trials.isel(trial=[t for t in range(100) if not trials["targets"].values[t, :, 1:].any()][:5])
+    right, wrong = idle["targets"].values, idle["targets"].values[..., [1, 0, 2]]
+    np.testing.assert_allclose(task.score(idle, np.stack([right, wrong])), [1, 0])
+
+
+def test_continuous_actions_are_scored_by_explained_variance():
+    task = load(config("Reach")).task("env")
+    trials = task.sample("test", 20, 0)
+    assert trials.sizes["output"] == 2
+    assert task.score_name == "explained variance"
+    assert float(task.score(trials, trials["targets"].values[None])[0]) == pytest.approx(1)
+
+
+def test_the_time_step_reaches_the_environment():
+    made = find_task("gymnasium:InsdTestChoice-v0")
+    assert made(dt=0.05).sample("train", 1, 0).attrs["dt"] == 0.05
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("gymnasium:InsdTestSilent-v0", "says no right action at each time (`gt`)"),
+        ("gymnasium:InsdTestStill-v0", "in none of 64 trials does the right action (`gt`) change"),
+        ("gymnasium:InsdTestPicture-v0", "its observations have the space"),
+        ("gymnasium:InsdTestNothing-v0", "'InsdTestNothing-v0': cannot be made: NameNotFound"),
+        ("gymnasium:nowhere:Nothing-v0", "'nowhere:Nothing-v0': "),
+    ],
+)
+def test_environments_that_do_not_fit(name, message):
+    bad = config("Choice")
+    bad["tasks"]["env"]["class"] = name
+    with pytest.raises(SettingsError) as refusal:
+        load(bad)
+    assert f"tasks.env: class = '{name}': " in str(refusal.value)
+    assert message in str(refusal.value)
+
+
+def test_options_that_the_environment_does_not_have():
+    with pytest.raises(SettingsError, match="cannot be made: TypeError"):
+        load(config("Choice", speed=3))

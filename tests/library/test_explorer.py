@@ -1,0 +1,101 @@
+import base64
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from insd.analysis.fixed_points import fixed_points
+from insd.analysis.rounds import Round
+from insd.datasets import WEIGHTS
+from insd.explorer import SHOWN_TRIALS, _first_pair, explorer_page, leading_components, packed
+from insd.networks import RateRNN
+from insd.settings import FixedPoints
+from insd.tasks.flip_flop import FlipFlop
+
+UNITS = 6
+
+
+def unpacked(array):
+    integers = np.frombuffer(base64.b64decode(array["data"]), "<i2").reshape(array["shape"])
+    return integers * array["step"]
+
+
+@pytest.mark.parametrize("values", [np.zeros((2, 3)), np.zeros((0, 3)), np.linspace(-7, 3, 12).reshape(3, 4)])
+def test_packed_arrays_keep_their_values(values):
+    found = unpacked(packed(values))
+    assert found.shape == values.shape
+    assert np.allclose(found, values, atol=np.abs(values).max(initial=0) / 65000)
+
+
+def test_leading_components_are_orthonormal_and_of_falling_variance():
+    rates = np.random.default_rng(0).standard_normal((20, 5, UNITS)) * np.arange(1, UNITS + 1)
+    mean, axes, shares = leading_components(rates)
+    assert np.allclose(axes.T @ axes, np.eye(3))
+    assert list(shares) == sorted(shares, reverse=True)
+    variances = ((rates - mean) @ axes).reshape(-1, 3).var(0)
+    assert np.allclose(shares, variances / rates.reshape(-1, UNITS).var(0).sum())
+    assert np.abs(leading_components(-rates)[1]) == pytest.approx(np.abs(axes))
+    assert leading_components(rates[..., :2])[1].shape == (2, 3)
+
+
+@pytest.fixture
+def grid():
+    """One population of two seeds with its points, on few trials."""
+    import torch  # noqa: PLC0415 - after the import hook
+
+    task = FlipFlop()
+    trials = task.sample("test", SHOWN_TRIALS + 10, seed=0)
+    generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+    weights = RateRNN.initialise(UNITS, 3, 3, 3.0, 0.2, 0.0, generators).weights()
+    network = xr.Dataset(
+        {name: (WEIGHTS[name], weights[name].numpy()) for name in WEIGHTS},
+        {"seed": [0, 1]},
+        {"tau": 0.1, "dt": 0.02},
+    )
+    rates = np.random.default_rng(1).uniform(-1, 1, (2, trials.sizes["trial"], trials.sizes["time"], UNITS))
+    activity = xr.Dataset({"rates": (("seed", "trial", "time", "unit"), rates)}, {"seed": [0, 1]})
+    rounds = [Round("standard</script>", 0, network, activity)]
+    points = fixed_points(task, rounds, trials, FixedPoints(starts=16, block=4.0, blocks=2))
+    row = {"population": "standard</script>", "reference": "x", "round": 0, "solved": True, "score": np.nan}
+    table = pd.DataFrame([{**row, "seed": seed} for seed in (0, 1)])
+    return task, rounds, trials, points, table
+
+
+def test_a_page_holds_all_networks_and_nothing_from_elsewhere(grid):
+    task, rounds, trials, points, table = grid
+    page = explorer_page("flip_flop", task, rounds, trials, points, table)
+    assert "@" not in page.split("<body>")[0].split("<script>")[0]
+    text = page.split('id="data">')[1].split("</script>")[0]
+    data = json.loads(text)
+    assert [network["label"] for network in data["networks"]] == ["standard</script>/0/0", "standard</script>/1/0"]
+    assert data["first"] == [network["label"] for network in data["networks"]]
+    for index, network in enumerate(data["networks"]):
+        rates = rounds[0].activity["rates"].values[index]
+        mean, axes, _ = leading_components(rates)
+        assert unpacked(network["place"]) == pytest.approx((rates[:SHOWN_TRIALS] - mean) @ axes, abs=1e-3)
+        mine = points["network"].values == network["label"]
+        kinds = network["points"]["kind"]
+        assert len(kinds) + network["points"]["left_out"] == mine.sum()
+        assert kinds == sorted(kinds)
+        found = unpacked(network["points"]["rate"]).max(axis=1)
+        assert sorted(found) == pytest.approx(sorted(points["eigenvalues_real"].values[mine][:, 0]), abs=1e-2)
+        assert len(network["cycles"]) == (points["cycle_network"].values == network["label"]).sum()
+        for cycle in network["cycles"]:
+            orbit = unpacked(cycle["place"])
+            # It closes: the last state is near the first, at the scale of its steps.
+            steps = np.linalg.norm(np.diff(orbit, axis=0), axis=1)
+            assert np.linalg.norm(orbit[-1] - orbit[0]) < 3 * steps.max()
+        assert network["row"]["score"] == ""
+
+
+def test_a_page_begins_with_two_networks_also_where_the_reference_is_a_recording():
+    rows = [("standard", "standard", 0), ("recorded", "recorded", 1), ("recorded", "recorded", 2)]
+    table = pd.DataFrame(
+        [{"population": name, "reference": of, "round": k, "seed": 0, "solved": True} for name, of, k in rows]
+    )
+    labels = [f"{name}/0/{k}" for name, _, k in rows]
+    assert _first_pair(labels, table) == ["standard/0/0", "recorded/0/1"]
+    assert _first_pair(["recorded/0/1"], table) == ["recorded/0/1"] * 2
+    assert _first_pair(["recorded/0/0", "recorded/0/1"], table) == ["recorded/0/0", "recorded/0/1"]

@@ -1,0 +1,119 @@
+"""Networks of PyTorch in network files: the same activity, or one message."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from insd import datasets
+from insd.activity import simulate_trials
+from insd.imported import CheckpointError, import_checkpoint
+from insd.tasks import FlipFlop
+
+TRIALS = FlipFlop(duration=0.4).sample("test", 8, 0)
+
+
+class Model(torch.nn.Module):
+    """A network as users have it."""
+
+    def __init__(self, kind=torch.nn.RNN, readout=True, **more):
+        super().__init__()
+        self.cell = kind(3, 10, batch_first=True, **more)
+        if readout:
+            self.decode = torch.nn.Linear(10, 3)
+
+    def forward(self, inputs):
+        rates = self.cell(inputs)[0]
+        return rates, self.decode(rates)
+
+
+def saved(path, content):
+    torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", [torch.nn.RNN, torch.nn.GRU])
+@pytest.mark.parametrize("more", [{}, {"bias": False}])
+def test_a_module_runs_as_it_did_in_pytorch(tmp_path, kind, more):
+    model = Model(kind, **more)
+    network = import_checkpoint(saved(tmp_path / "m.pt", model.state_dict()), TRIALS, readout="decode")
+    datasets.write(network.assign_attrs(settings="{}"), tmp_path / "network.nc", "network")
+    rates, outputs = simulate_trials(datasets.read(tmp_path / "network.nc", "network"), TRIALS)
+    expected_rates, expected_outputs = model(torch.from_numpy(TRIALS["inputs"].values))
+    np.testing.assert_allclose(rates[0], expected_rates.detach(), atol=1e-5)
+    np.testing.assert_allclose(outputs[0], expected_outputs.detach(), atol=1e-5)
+
+
+def matrices(**changes):
+    random = torch.Generator().manual_seed(0)
+    made = {
+        "recurrent_weights": torch.randn(10, 10, generator=random) / 3,
+        "input_weights": torch.randn(10, 3, generator=random),
+        "output_weights": torch.randn(3, 10, generator=random),
+    }
+    return {name: value for name, value in (made | changes).items() if value is not None}
+
+
+def test_a_dict_of_matrices_is_a_rate_network(tmp_path):
+    content = matrices(bias=torch.ones(10))
+    network = import_checkpoint(saved(tmp_path / "m.pt", content), TRIALS, tau=0.1)
+    rates = simulate_trials(network, TRIALS)[0][0].numpy()
+    state = np.zeros((8, 10))
+    for t in range(20):
+        drive = np.tanh(state) @ content["recurrent_weights"].numpy().T + 1
+        state = state + 0.2 * (drive + TRIALS["inputs"].values[:, t] @ content["input_weights"].numpy().T - state)
+        np.testing.assert_allclose(rates[:, t], np.tanh(state), atol=1e-5)
+
+
+class Evil:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("evil",)
+
+
+@pytest.mark.parametrize(
+    "content, options, message",
+    [
+        (lambda: Model(readout=False).state_dict(), {}, "has no readout 'readout.weight'; name the linear readout"),
+        (
+            lambda: Model().state_dict(),
+            {},
+            "has no readout 'readout.weight'; name the linear readout of the rates, which",
+        ),
+        (lambda: Model().state_dict(), {"readout": "decode", "tau": 0.1}, "leave out tau"),
+        (lambda: Model(num_layers=2).state_dict(), {"readout": "decode"}, "has more than one layer or direction"),
+        (
+            lambda: Model(torch.nn.LSTM).state_dict(),
+            {"readout": "decode"},
+            "neither a torch.nn.RNN nor a torch.nn.GRU (4",
+        ),
+        (matrices, {}, "a dict of matrices does not say its time constant; give tau, in s"),
+        (lambda: matrices(output_weights=None), {"tau": 0.1}, "has no readout: it lacks output_weights"),
+        (
+            lambda: matrices(input_weights=torch.ones(10, 2)),
+            {"tau": 0.1},
+            "'input_weights' has shape (10, 2); unit, input",
+        ),
+        (lambda: matrices(bias=torch.full((10,), torch.nan)), {"tau": 0.1}, "'bias' holds values that are not finite"),
+        (lambda: {"epoch": 3}, {}, "holds more than a dict of tensors"),
+        (Model, {}, "no checkpoint of tensors alone"),
+        (lambda: {"x": Evil()}, {}, "no checkpoint of tensors alone"),
+    ],
+)
+def test_what_is_no_network_is_refused(tmp_path, monkeypatch, content, options, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError) as refusal:
+        import_checkpoint(saved(tmp_path / "m.pt", content()), TRIALS, **options)
+    assert str(tmp_path / "m.pt") in str(refusal.value)
+    assert message in str(refusal.value)
+    assert not (tmp_path / "evil").exists()
+
+
+def test_files_that_are_no_checkpoints_are_refused(tmp_path):
+    (tmp_path / "m.pt").write_bytes(b"something else")
+    with pytest.raises(CheckpointError, match="no checkpoint of tensors alone"):
+        import_checkpoint(tmp_path / "m.pt", TRIALS)
+    with pytest.raises(CheckpointError, match="there is no such file"):
+        import_checkpoint(tmp_path / "missing.pt", TRIALS)

@@ -1,0 +1,146 @@
+"""Recordings as references: read, made ready, compared with, or refused with one message."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from insd import datasets
+from insd.activity import join_earlier, read_earlier, simulate_trials
+from insd.analysis.recordings import recording_predictivity
+from insd.analysis.rounds import Round
+from insd.imported import import_checkpoint
+from insd.networks import RateRNN
+from insd.predictivity import null_projector_array
+from insd.provenance import array_fingerprint
+from insd.recordings import read_recording, reference_of_recording
+from insd.settings import Deflation, SettingsError, load
+from insd.tasks import FlipFlop
+
+BANK = FlipFlop(channels=1, duration=0.4).sample("train", 30, 0)
+BANK.attrs["fingerprint"] = array_fingerprint(BANK, ["inputs", "targets", "mask"])
+GOOD = {
+    "rates": np.random.default_rng(0).standard_normal((30, 20, 6)),
+    "output_weights": np.random.default_rng(1).standard_normal((1, 6)),
+    "fingerprint": BANK.attrs["fingerprint"],
+}
+
+
+def stored(path, **changes):
+    content = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
+    if path.suffix == ".npz":
+        np.savez(path, **content)
+    else:
+        dimensions = {"rates": ("trial", "time", "unit"), "output_weights": ("output", "unit")}
+        attributes = {"fingerprint": content.pop("fingerprint")}
+        xr.Dataset({name: (dimensions[name], value) for name, value in content.items()}, attrs=attributes).to_netcdf(
+            path
+        )
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["npz", "nc"])
+def test_npz_and_netcdf_files_say_the_same(tmp_path, suffix):
+    found = read_recording(stored(tmp_path / f"recording.{suffix}"), BANK)
+    np.testing.assert_allclose(found["rates"], GOOD["rates"], rtol=1e-6)
+    np.testing.assert_allclose(found["output_weights"], GOOD["output_weights"], rtol=1e-6)
+
+
+def test_a_reference_is_the_null_space_activity_for_every_seed(tmp_path):
+    file = stored(tmp_path / "r.npz")
+    settings = Deflation(time_stride=2, variance_kept=1.0)
+    reference = reference_of_recording(file, BANK, settings, [0, 1])
+    path = tmp_path / "recording.nc"
+    datasets.write(reference, path, "recording")
+    read = read_earlier(str(path))
+    null = (GOOD["rates"] @ null_projector_array(GOOD["output_weights"]))[:, ::2].reshape(-1, 6)
+    null = null - null.mean(0)
+    for seed in (0, 1):
+        scores = read["null_activity"].sel(seed=seed).values.reshape(-1, read.sizes["component"])
+        # Principal components keep all inner products between samples.
+        np.testing.assert_allclose(scores @ scores.T, null @ null.T, atol=2e-3)
+    earlier = join_earlier([read], BANK, [str(path)])
+    assert earlier.components.shape == (2, 30, 10, read.sizes["component"])
+
+
+def test_without_a_readout_all_activity_is_the_reference(tmp_path):
+    file = stored(tmp_path / "r.npz", output_weights=None)
+    whole = reference_of_recording(file, BANK, Deflation(time_stride=1, variance_kept=1.0), [0])
+    assert whole["null_activity"].values.var() * whole.sizes["component"] == pytest.approx(
+        GOOD["rates"].reshape(-1, 6).var(0).sum(), rel=1e-3
+    )
+
+
+def test_networks_predict_a_recording_of_themselves(tmp_path):
+    weights = RateRNN.initialise(8, 1, 1, 1.0, 0.2, 0.0, [torch.Generator().manual_seed(s) for s in (0, 1)])
+    network = xr.Dataset(
+        {name: (datasets.WEIGHTS[name], values.numpy()) for name, values in weights.weights().items()},
+        coords={"seed": [0, 1]},
+        attrs={"tau": 0.1, "dt": 0.02},
+    )
+    inputs = torch.from_numpy(BANK["inputs"].values).transpose(0, 1).expand(2, -1, -1, -1)
+    rates = weights(inputs).detach().transpose(1, 2).numpy()
+    recordings = {"p": {"rates": rates[0], "output_weights": network["output_weights"].values[0]}}
+    found = recording_predictivity([Round("q", 1, network, xr.Dataset())], recordings, BANK, 10, 0)
+    datasets.validate(found, "recordings", "r")
+    np.testing.assert_allclose(found["r2"].sel(network="q/0/1"), 1, atol=1e-3)
+    assert (found["r2_shuffled"].sel(network="q/0/1") < 0.9).all()
+
+
+def test_an_imported_network_can_be_recorded(tmp_path):
+    model = torch.nn.ModuleDict({"rnn": torch.nn.GRU(1, 6), "readout": torch.nn.Linear(6, 1)})
+    torch.save(model.state_dict(), tmp_path / "m.pt")
+    network = import_checkpoint(tmp_path / "m.pt", BANK)
+    rates, _ = simulate_trials(network, BANK)
+    weights = network["output_weights"].values[0]
+    found = read_recording(stored(tmp_path / "r.npz", rates=rates[0].numpy(), output_weights=weights), BANK)
+    expected, _ = model["rnn"](torch.from_numpy(BANK["inputs"].values).transpose(0, 1))
+    np.testing.assert_allclose(found["rates"], expected.detach().transpose(0, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"fingerprint": None}, "r.npz: lacks 'fingerprint', the attribute of that name of the trials"),
+        ({"rates": None}, "r.npz: lacks 'rates', activity (trial, time, unit)"),
+        ({"fingerprint": "abc"}, "r.npz: is of other trials (fingerprint abc) than those of the config"),
+        (
+            {"rates": GOOD["rates"][:, 1:]},
+            "'rates' has shape (30, 19, 6); needs (trial, time, unit) with 30 trials and 20",
+        ),
+        ({"rates": GOOD["rates"][0]}, "'rates' has shape (20, 6); needs (trial, time, unit)"),
+        ({"rates": GOOD["rates"] * [1, 1, np.nan, 1, 1, 1]}, "'rates' holds values that are not finite numbers"),
+        ({"output_weights": np.ones((1, 5))}, "'output_weights' has shape (1, 5); needs (output, unit) with 6 units"),
+    ],
+)
+def test_recordings_that_do_not_fit_are_refused(tmp_path, changes, message):
+    with pytest.raises(datasets.DatasetError) as refusal:
+        read_recording(stored(tmp_path / "r.npz", **changes), BANK)
+    assert message in str(refusal.value)
+
+
+def test_files_that_are_no_recordings_are_refused(tmp_path):
+    for name in ("r.npz", "r.nc"):
+        (tmp_path / name).write_bytes(b"something else")
+        with pytest.raises(datasets.DatasetError, match="no npz or NetCDF file of arrays"):
+            read_recording(tmp_path / name, BANK)
+    with pytest.raises(datasets.DatasetError, match="there is no such file"):
+        read_recording(tmp_path / "missing.npz", BANK)
+    still = stored(tmp_path / "still.npz", rates=np.ones((30, 20, 6)))
+    with pytest.raises(datasets.DatasetError, match=r"still.npz: the activity does not vary"):
+        reference_of_recording(still, BANK, Deflation(), [0])
+
+
+def config(**population):
+    return {"tasks": {"flip_flop": {}}, "populations": {"p": {"seeds": 2, "rounds": 3, **population}}}
+
+
+def test_settings_of_a_recording():
+    settings = load(config(reference={"file": "data/{task}.npz"}))
+    assert settings.recordings("flip_flop") == {"p": "data/flip_flop.npz"}
+    assert list(settings.trained_rounds("p")) == [1, 2]
+    assert settings.reference("p") == "p"
+    with pytest.raises(SettingsError, match="population 'p' has no round 0: its reference is a recording"):
+        settings.recipe("flip_flop", "p", 0)
+    with pytest.raises(SettingsError, match=r"populations.p.rounds = 1: .* at least 2"):
+        load(config(reference={"file": "x"}, rounds=1))

@@ -1,0 +1,364 @@
+"""Grids, perturbations and costs against plain loops, smaller networks and explicit Jacobians."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from insd.activity import loss_and_score, simulate_trials
+from insd.analysis import performance as performance_module
+from insd.analysis import robustness as robustness_module
+from insd.analysis.costs import costs, noise_sensitivity
+from insd.analysis.performance import grid_performance, performance
+from insd.analysis.robustness import kick_steps, robustness
+from insd.analysis.rounds import Round
+from insd.networks import RateRNN
+from insd.tasks import TASKS
+from insd.tasks.context_integration import ContextIntegration
+from insd.tasks.flip_flop import FlipFlop
+from insd.tasks.memory_pro import MemoryPro
+
+TAU = 0.1
+NOTHING = {"noise_levels": [0.0], "jitter_levels": [0.0], "silenced_shares": [0.0], "kick_levels": [0.0], "draws": 2}
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+def random_networks(random, task, seeds=1, units=12, tau=TAU, scale=1.0):
+    """Networks whose weights are noise, in the contract of `network.nc`."""
+    trials = task.sample("test", 1, 0)
+    inputs, outputs = trials.sizes["input"], trials.sizes["output"]
+
+    def normal(*shape):
+        return (scale * random.standard_normal((seeds, *shape))).astype(np.float32)
+
+    return xr.Dataset(
+        {
+            "recurrent_weights": (("seed", "unit", "unit_from"), normal(units, units) / np.float32(np.sqrt(units))),
+            "input_weights": (("seed", "unit", "input"), normal(units, inputs)),
+            "output_weights": (("seed", "output", "unit"), normal(outputs, units)),
+            "bias": (("seed", "unit"), normal(units)),
+            "output_bias": (("seed", "output"), np.zeros((seeds, outputs), np.float32)),
+            "initial_state": (("seed", "unit"), normal(units)),
+        },
+        coords={"seed": np.arange(seeds)},
+        attrs={"tau": tau},
+    )
+
+
+def one_round(network, number=0):
+    return Round("p", number, network, xr.Dataset())
+
+
+# Grids
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_grids_begin_in_distribution_and_replace_what_they_say(name):
+    task = TASKS[name]()
+    assert len(task.grid["noise"]) >= 5 and len(task.grid["duration"]) >= 4
+    assert task.in_grid(0, 0) == dataclasses.replace(task, regimes={})
+    for axis in ("noise", "duration"):
+        labels = task.grid_labels(axis)
+        assert len(set(labels)) == len(labels)
+    for noise, duration in itertools.product(range(len(task.grid["noise"])), range(len(task.grid["duration"]))):
+        harder = task.in_grid(noise, duration)
+        for field, value in {**task.grid["noise"][noise], **task.grid["duration"][duration]}.items():
+            assert getattr(harder, field) == value
+
+
+def test_labels_of_grid_levels():
+    assert MemoryPro().grid_labels("duration")[1] == "delay = 0.8 to 1.2"
+    assert ContextIntegration().grid_labels("duration")[0] == "stimulus = 0.8"
+    assert FlipFlop().grid_labels("duration")[1] == "duration = 3.6, pulse_rate = 1.2"
+    assert FlipFlop(grid={"noise": [{}], "duration": [{}]}).grid_labels("noise") == ["unchanged"]
+
+
+def test_grids_that_cannot_be_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"grid\.duration: needs at least one level"):
+        FlipFlop(grid={"noise": [{}]})
+    with pytest.raises(
+        ValueError, match=r"grid\.noise\.0, grid\.duration\.0: no field delay; what may be replaced: ch"
+    ):
+        FlipFlop(grid={"noise": [{"delay": 1.0}], "duration": [{}]}).in_grid(0, 0)
+    with pytest.raises(ValueError, match="both axes replace duration"):
+        FlipFlop(grid={"noise": [{"duration": 1.0}], "duration": [{"duration": 2.0}]}).in_grid(0, 0)
+    with pytest.raises(ValueError, match="input_noise = -1"):
+        FlipFlop(grid={"noise": [{"input_noise": -1.0}], "duration": [{}]}).in_grid(0, 0)
+    from_yaml = MemoryPro(grid={"noise": [{}], "duration": [{"delay": [1, 2]}]})
+    assert from_yaml.in_grid(0, 0).delay == (1.0, 2.0)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_networks_of_noise_score_at_chance_everywhere(name, random):
+    task = TASKS[name]()
+    network = random_networks(random, task, seeds=30)
+    trials = {regime: task.sample(regime, 60, 1) for regime in task.regime_names()[1:]}
+    result = performance(task, name, [one_round(network)], trials, 30)
+    for scores in (result["score"], result["grid_score"].stack(point=["noise", "duration"])):
+        error = scores.std("network", ddof=1) / np.sqrt(scores.sizes["network"])
+        assert (np.abs(scores.mean("network") - task.chance) < 4.5 * error).all()
+        assert not any(task.solved(score) for score in scores.values.ravel())
+    assert result["grid_score"].attrs["chance"] == task.chance
+
+
+def test_grid_in_blocks_equals_one_network_at_a_time(random, monkeypatch):
+    task = FlipFlop(grid={"noise": [{}, {"input_noise": 0.5}], "duration": [{}, {"duration": 2.5}]})
+    same = random_networks(random, task, seeds=5, units=12)
+    networks = [same.isel(seed=[i]) for i in range(5)]
+    networks.insert(1, random_networks(random, task, units=7))
+    networks.insert(3, random_networks(random, task, units=12, tau=0.2))
+    # Blocks of 3 networks, chunks of 10 of the 25 trials.
+    monkeypatch.setattr(performance_module, "CHUNK", 10)
+    monkeypatch.setattr(performance_module, "STATES_AT_ONCE", 3 * 10 * 125 * 12)
+    losses, scores = grid_performance(task, "flip_flop", networks, 25)
+    assert losses.shape == scores.shape == (7, 2, 2)
+    for index, network in enumerate(networks):
+        alone = grid_performance(task, "flip_flop", [network], 25)
+        np.testing.assert_allclose(losses[index], alone[0][0], rtol=1e-5)
+        np.testing.assert_array_equal(scores[index], alone[1][0])
+
+
+def test_regimes_are_scored_as_activity_was_recorded(random):
+    task = MemoryPro(grid={"noise": [{}], "duration": [{}]})
+    networks = [random_networks(random, task, seeds=2), random_networks(random, task, seeds=1)]
+    test = task.sample("test", 40, 3)
+    result = performance(task, "memory_pro", map(one_round, networks, [0, 1]), {"test": test}, 5)
+    assert result["network"].values.tolist() == ["p/0/0", "p/1/0", "p/0/1"]
+    stored = [loss_and_score(task, simulate_trials(network, test)[1], test)[1] for network in networks]
+    np.testing.assert_array_equal(result["score"].sel(regime="test"), np.concatenate(stored))
+
+
+# Perturbations
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_perturbations_of_size_zero_change_nothing(name, random, tmp_path):
+    task = TASKS[name]()
+    trials = task.sample("test", 20, 2)
+    network = random_networks(random, task, seeds=2)
+    result = robustness(task, name, [one_round(network)], trials, **NOTHING)
+    loss, score = loss_and_score(task, simulate_trials(network, trials)[1], trials)
+    for kind in ("unperturbed", "noise", "jitter", "silence", "kick"):
+        # Networks run side by side or alone may differ in the last digit of single precision.
+        for index in range(2):
+            np.testing.assert_allclose(result[f"{kind}_score"][index], score[index], rtol=1e-5)
+            np.testing.assert_allclose(result[f"{kind}_loss"][index], loss[index], rtol=1e-5)
+    assert result["kick_recovery"].isnull().all()
+    result.to_netcdf(tmp_path / "robustness.nc", engine="netcdf4")
+
+
+def test_perturbations_have_the_size_they_say(random, monkeypatch):
+    task = FlipFlop()
+    network = random_networks(random, task, units=60)
+    recurrent = network["recurrent_weights"].values[0]
+    seen = []
+    original = robustness_module.chunked_outputs
+
+    def spy(networks, inputs, noise=None):
+        seen.append((networks.recurrent_weights.detach().numpy(), noise))
+        return original(networks, inputs, noise)
+
+    monkeypatch.setattr(robustness_module, "chunked_outputs", spy)
+    levels = NOTHING | {"noise_levels": [0.1, 0.4], "jitter_levels": [0.5], "silenced_shares": [0.25]}
+    robustness(task, "flip_flop", [one_round(network)], task.sample("test", 10, 0), **levels)
+    (noise,) = [noise for _, noise in seen if noise is not None]
+    np.testing.assert_allclose(noise.std(dim=(1, 2, 3)), np.sqrt(2 * 0.02 / TAU) * np.array([0.1, 0.4]), rtol=0.02)
+    changes = [weights - recurrent for weights, _ in seen if weights.shape[0] == 2]
+    jitter, silence = (change for change in changes if change.any())
+    np.testing.assert_allclose(jitter.std(axis=(1, 2)), 0.5 * recurrent.std(), rtol=0.05)
+    assert not np.array_equal(jitter[0], jitter[1])
+    # A quarter of the columns is gone, the rest untouched.
+    silenced = (silence != 0).all(axis=1)
+    assert silenced.sum(1).tolist() == [15, 15] and (silenced[0] != silenced[1]).any()
+    assert not silence[~np.broadcast_to(silenced[:, None], silence.shape)].any()
+
+
+def test_draws_do_not_depend_on_the_networks_beside(random):
+    task = FlipFlop()
+    network = random_networks(random, task, seeds=3)
+    trials = task.sample("test", 10, 0)
+    levels = {
+        "noise_levels": [0.1, 0.5],
+        "jitter_levels": [0.5],
+        "silenced_shares": [0.3],
+        "kick_levels": [1.0],
+        "draws": 3,
+    }
+    together = robustness(task, "flip_flop", [one_round(network)], trials, **levels)
+    last = robustness(task, "flip_flop", [one_round(network.isel(seed=[2]))], trials, **levels)
+    xr.testing.assert_identical(together.isel(network=[2]), last)
+    for kind in ("jitter", "silence"):
+        assert np.unique(together[f"{kind}_loss"]).size == 9
+
+
+def test_silencing_equals_removing_units(random):
+    task = FlipFlop()
+    trials = task.sample("test", 15, 0)
+    network = random_networks(random, task, units=3)
+    levels = NOTHING | {"silenced_shares": [2 / 3, 1.0], "draws": 20}
+    losses = robustness(task, "flip_flop", [one_round(network)], trials, **levels)["silence_loss"].values[0]
+    kept = [network.isel(unit=[i], unit_from=[i]) for i in range(3)]
+    expected = [loss_and_score(task, simulate_trials(one, trials)[1], trials)[0][0] for one in kept]
+    nearest = np.abs(losses[0][:, None] / expected - 1)
+    assert (nearest.min(1) < 1e-5).all()
+    assert set(nearest.argmin(1)) == {0, 1, 2}
+    # Without any unit the outputs are their biases, which are 0.
+    scored = trials["mask"].values == 1
+    targets = trials["targets"].values[scored]
+    variance = np.mean([trials["targets"].values[..., i][scored[..., i]].var() for i in range(3)])
+    np.testing.assert_allclose(losses[1], np.square(targets).mean() / variance, rtol=1e-3)
+
+
+def test_kicks_come_halfway_through_delay_or_trial():
+    trials = MemoryPro().sample("test", 30, 0)
+    for step, begin, end in zip(kick_steps(trials), trials["delay_time"], trials["go_time"], strict=True):
+        assert abs(step * 0.02 - (begin + end) / 2) <= 0.0101
+    assert set(kick_steps(FlipFlop().sample("test", 5, 0))) == {45}
+    trials = ContextIntegration().sample("test", 5, 0)
+    np.testing.assert_allclose(kick_steps(trials) * 0.02, trials["go_time"] / 2, atol=0.0101)
+
+
+def test_recovery_of_units_without_recurrence_is_their_leak(random):
+    task = FlipFlop()
+    network = random_networks(random, task, units=20, scale=0.5)
+    for name in ("recurrent_weights", "input_weights"):
+        network[name][:] = 0.0
+    network["initial_state"][:] = network["bias"]
+    trials = task.sample("test", 8, 0)
+    levels = NOTHING | {"kick_levels": [0.01, 0.1]}
+    result = robustness(task, "flip_flop", [one_round(network)], trials, **levels)
+    recovery = result["kick_recovery"].sel(network="p/0/0")
+    assert recovery["time_after"].values[[0, -1]].tolist() == pytest.approx([0.0, 0.88])
+    expected = (1 - 0.02 / TAU) ** np.arange(45)
+    for space in ("full", "null"):
+        np.testing.assert_allclose(recovery.sel(kick_level=0.01, space=space)[:20], expected[:20], rtol=0.02)
+
+
+def test_kicks_have_the_norm_they_say_at_one_step(random, monkeypatch):
+    task = FlipFlop()
+    network = random_networks(random, task, units=20, scale=0.5)
+    for name in ("recurrent_weights", "input_weights"):
+        network[name][:] = 0.0
+    network["initial_state"][:] = network["bias"]
+    kicks = []
+    original = RateRNN.forward
+
+    def spy(self, inputs, noise=None):
+        if noise is not None and len(noise) == 3:
+            kicks.append(noise.numpy())
+        return original(self, inputs, noise)
+
+    monkeypatch.setattr(RateRNN, "forward", spy)
+    levels = NOTHING | {"kick_levels": [0.1, 2.0]}
+    robustness(task, "flip_flop", [one_round(network)], task.sample("test", 8, 0), **levels)
+    norms = np.linalg.norm(kicks[0], axis=-1)
+    assert not norms[0].any() and not np.delete(norms, 45, axis=1).any()
+    # The state rests at the bias.
+    size = np.linalg.norm(network["bias"].values[0])
+    np.testing.assert_allclose(norms[1:, 45], np.outer([0.1, 2.0], np.full(8, size)), rtol=1e-4)
+
+
+def test_half_step_equals_a_plain_loop(random):
+    task = ContextIntegration()
+    trials = task.sample("test", 6, 0)
+    network = random_networks(random, task, units=5)
+    weights = {name: network[name].values[0].astype(float) for name in network.data_vars}
+    outputs = np.zeros(trials["targets"].shape, np.float32)
+    for trial in range(6):
+        state = weights["initial_state"].copy()
+        for t, inputs in enumerate(trials["inputs"].values[trial]):
+            for _ in range(2):
+                drive = weights["recurrent_weights"] @ np.tanh(state) + weights["input_weights"] @ inputs
+                state = state + 0.5 * 0.02 / TAU * (-state + drive + weights["bias"])
+            outputs[trial, t] = weights["output_weights"] @ np.tanh(state)
+    loss, score = loss_and_score(task, torch.from_numpy(outputs)[None], trials)
+    result = robustness(task, "context_integration", [one_round(network)], trials, **NOTHING)
+    assert float(result["half_step_loss"][0]) == pytest.approx(float(loss[0]), rel=1e-4)
+    assert float(result["half_step_score"][0]) == float(score[0])
+
+
+def test_half_step_converges():
+    """With ever finer steps of the same trials, half the step matters half as much: Euler is of first order."""
+    task = ContextIntegration(evidence_noise=0.0)
+    trials = task.sample("test", 10, 0)
+    network = random_networks(np.random.default_rng(1), task, seeds=6, units=6, scale=0.3)
+    differences = []
+    for finer in (4, 8, 16):
+        fine = trials.isel(time=np.repeat(np.arange(trials.sizes["time"]), finer))
+        fine = fine.assign_coords(time=0.02 / finer * np.arange(1, fine.sizes["time"] + 1))
+        fine.attrs["dt"] = 0.02 / finer
+        result = robustness(task, "context_integration", [one_round(network)], fine, **NOTHING)
+        differences.append(float(np.abs(result["half_step_loss"] - result["unperturbed_loss"]).mean()))
+    np.testing.assert_allclose(np.divide(differences[1:], differences[:-1]), 0.5, atol=0.1)
+
+
+# Costs
+
+
+def tiny_problem(random):
+    """A network of 4 units and 3 short trials."""
+    task = FlipFlop(duration=0.24, pulse_rate=8.0, reaction=0.06, channels=2)
+    return random_networks(random, task, units=4), task.sample("test", 3, 0)
+
+
+def outputs_with_noise(network, trials, noise):
+    """A plain loop in double precision; noise (time, trial, unit), outputs (trial, time, output)."""
+    weights = {name: torch.from_numpy(network[name].values[0]).double() for name in network.data_vars}
+    inputs = torch.from_numpy(trials["inputs"].values).double()
+    alpha = trials.attrs["dt"] / network.attrs["tau"]
+    state, outputs = weights["initial_state"].expand(inputs.shape[0], -1), []
+    for t in range(inputs.shape[1]):
+        drive = torch.tanh(state) @ weights["recurrent_weights"].T + inputs[:, t] @ weights["input_weights"].T
+        state = (1 - alpha) * state + alpha * (drive + weights["bias"]) + noise[t]
+        outputs.append(torch.tanh(state) @ weights["output_weights"].T + weights["output_bias"])
+    return torch.stack(outputs, 1)
+
+
+def explicit_sensitivity(network, trials):
+    noise = torch.zeros(trials.sizes["time"], trials.sizes["trial"], network.sizes["unit"], dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(lambda n: outputs_with_noise(network, trials, n), noise)
+    by_output = jacobian.square().sum(dim=(3, 4, 5)).numpy()
+    mask = trials["mask"].values
+    return (by_output * mask).sum() / mask.sum()
+
+
+def test_noise_sensitivity_equals_the_explicit_jacobian(random):
+    network, trials = tiny_problem(random)
+    expected = explicit_sensitivity(network, trials)
+    assert noise_sensitivity(network, trials, 600, 1) == pytest.approx(expected, rel=0.05)
+    # With one scored output in each trial there are no cross terms: a single probe is exact.
+    single = trials.copy(deep=True)
+    single["mask"][:] = 0.0
+    for trial, (time, output) in enumerate([(4, 0), (11, 1), (8, 0)]):
+        single["mask"][trial, time, output] = 1.0
+    assert noise_sensitivity(network, single, 1, 1) == pytest.approx(explicit_sensitivity(network, single), rel=1e-4)
+
+
+def test_noise_sensitivity_is_the_variance_of_the_outputs(random):
+    network, trials = tiny_problem(random)
+    sd, repeats = 1e-3, 3000
+    many = trials.isel(trial=np.repeat(np.arange(3), repeats))
+    noise = torch.from_numpy(sd * random.standard_normal((trials.sizes["time"], 3 * repeats, 4)))
+    outputs = outputs_with_noise(network, many, noise).numpy()
+    variance = outputs.reshape(3, repeats, *outputs.shape[1:]).var(axis=1)
+    mask = trials["mask"].values
+    expected = (variance * mask).sum() / mask.sum() / sd**2
+    assert explicit_sensitivity(network, trials) == pytest.approx(expected, rel=0.03)
+
+
+def test_costs(random):
+    task = FlipFlop()
+    network = random_networks(random, task, seeds=1)
+    found = costs(network, task.sample("test", 10, 0), 2, seed=0)
+    arrays = [network[name].values.astype(float) for name in network.data_vars]
+    assert found["sum_squared_weights"] == pytest.approx(sum((array**2).sum() for array in arrays))
+    recurrent = network["recurrent_weights"].values.astype(float)
+    assert found["mean_squared_recurrent_weight"] == pytest.approx((recurrent**2).mean())
+    assert found["noise_sensitivity"] > 0

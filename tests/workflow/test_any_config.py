@@ -1,0 +1,117 @@
+"""Configs drawn from the schema: each is refused with one message or makes a workflow."""
+
+import json
+import os
+
+import pytest
+import yaml
+from conftest import ROOT, copy_checkout, snakemake
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from insd.settings import Recipe, SettingsError, load, seeds_of
+from insd.tasks import TASKS
+
+SCHEMA = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+# What nobody means to write, and everybody may.
+NONSENSE = st.sampled_from(
+    [None, "", "x", "1e-3", True, -1, 0, 0.5, 1e300, float("nan"), float("inf"), [], [None], {}, {"x": 1}]
+)
+PARAMETERS = st.dictionaries(
+    st.sampled_from(["dt", "duration", "delay", "input_noise", "channels", "grace", "pulse_rate", "regimes", "grid"]),
+    st.one_of(
+        st.sampled_from([0.02, 0.1, 1.0, 5, [0.1, 0.4], [2, 1], {}, {"x": {}}, {"noise": [{}], "duration": [{}]}]),
+        NONSENSE,
+    ),
+    max_size=2,
+)
+
+
+def values(schema):
+    """Mostly values that a part of the schema allows, and sometimes nonsense."""
+    return st.integers(0, 39).flatmap(lambda draw: NONSENSE if draw == 0 else _allowed(schema))
+
+
+def _allowed(schema):
+    """Values that a part of the schema allows, small where they are counts."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return PARAMETERS_OF_A_TASK if name == "TaskEntry" else _object(SCHEMA["$defs"][name])
+    least = schema.get("minimum", schema.get("exclusiveMinimum", 0))
+    most = schema.get("maximum", schema.get("exclusiveMaximum", least + 1))
+    makers = {
+        "anyOf": lambda: st.one_of([_allowed(choice) for choice in schema["anyOf"]]),
+        "enum": lambda: st.sampled_from(schema["enum"]),
+        "object": lambda: _object(schema),
+        "array": lambda: st.lists(_allowed(schema["items"]), min_size=schema.get("minItems", 0), max_size=3),
+        "integer": lambda: st.integers(least, least + 3),
+        "number": lambda: st.floats(least, most),
+        "string": lambda: st.just("insd"),
+        "null": st.none,
+    }
+    return makers[next((kind for kind in ("anyOf", "enum") if kind in schema), schema.get("type"))]()
+
+
+def _object(schema):
+    if "properties" not in schema:
+        (entry,) = (schema.get("patternProperties") or {"any": schema["additionalProperties"]}).values()
+        is_task = "TaskEntry" in str(entry) or "Recipe" in str(entry)
+        names = st.sampled_from(sorted(TASKS)) if is_task else st.sampled_from(["insd", "standard", "A.b-c_1"])
+        return st.dictionaries(names, values(entry), min_size=schema.get("minProperties", 0), max_size=2)
+    known = {name: values(part) for name, part in schema["properties"].items()}
+    required = schema.get("required", [])
+    return st.lists(st.sampled_from(sorted(known)), max_size=2, unique=True).flatmap(
+        lambda names: st.fixed_dictionaries({name: known[name] for name in {*names, *required}})
+    )
+
+
+PARAMETERS_OF_A_TASK = st.fixed_dictionaries({}, optional={"parameters": PARAMETERS})
+CONFIGS = _object(SCHEMA)
+# The same configs in every run: INSD_SEARCH=1000 looks at that many others.
+SEARCH = int(os.environ.get("INSD_SEARCH", "0"))
+ANY = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=not SEARCH)
+
+
+@settings(ANY, max_examples=SEARCH or 300)
+@given(CONFIGS)
+def test_a_config_is_refused_with_its_keys_or_gives_all_that_the_rules_ask_of_it(config):
+    try:
+        loaded = load(config)
+    except SettingsError as refusal:
+        lines = str(refusal).splitlines()
+        assert lines[0] == "the config cannot be used:" and len(lines) > 1
+        assert all(line.startswith("  - ") for line in lines[1:])
+        return
+    for task in loaded.tasks:
+        made = loaded.task(task)
+        for regime in made.regime_names():
+            assert made.sample(regime, 2, 1).sizes["trial"] == 2
+        for population in loaded.populations:
+            for number in loaded.trained_rounds(population):
+                recipe = loaded.recipe(task, population, number)
+                assert Recipe.model_validate(recipe.model_dump()) == recipe
+            assert [seed for block in loaded.seed_blocks(population) for seed in seeds_of(block)]
+
+
+def _loads(config):
+    try:
+        load(config)
+    except SettingsError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def own_checkout(tmp_path_factory):
+    return copy_checkout(tmp_path_factory.mktemp("any-config"))
+
+
+@settings(ANY, max_examples=SEARCH or 6)
+@given(config=CONFIGS)
+def test_a_config_that_is_accepted_makes_a_workflow(own_checkout, config):
+    assume(_loads(config))
+    # Laid over config.yaml it would be another one.
+    (own_checkout / "config/config.yaml").write_text(yaml.safe_dump(config))
+    result = snakemake(own_checkout, "-n", "--quiet", "rules")
+    missing = "reference.file" in result.stdout and "there is no such file" in result.stdout
+    assert result.returncode == missing, result.stdout[-3000:]

@@ -1,0 +1,27 @@
+rule explorer:
+    """A page on which any two networks of a task are seen side by side: trajectories, fixed points, spectra."""
+    input:
+        networks=lambda wildcards: round_files("network.nc", wildcards.task),
+        activities=lambda wildcards: round_files("activity.nc", wildcards.task),
+        trials="results/{task}/trials/test.nc",
+        points="results/{task}/analysis/fixed_points.nc",
+        table=TABLE,
+    output:
+        page="results/explorer/{task}.html",
+    log:
+        "results/logs/explorer/{task}.log",
+    benchmark:
+        "results/benchmarks/explorer/{task}.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=15,
+    params:
+        parameters=task_parameters,
+        rounds=round_blocks(),
+        template=template_fingerprint("explorer.html"),
+        code=code_fingerprint("insd.explorer"),
+    script:
+        "../scripts/explorer.py"

@@ -1,0 +1,18 @@
+"""The paper's statements beside what the grid shows."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from insd import datasets
+from insd.analysis.claims import claims, page
+from insd.jobs import job
+
+with job(snakemake.log[0]):
+    by_task = {
+        name: datasets.read_by_task(snakemake.params.tasks, snakemake.input[name], name)
+        for name in ("predictivity", "dsa", "decoding")
+    }
+    table = claims(pd.read_csv(snakemake.input.table), pd.read_csv(snakemake.input.comparisons), **by_task)
+    table.to_csv(snakemake.output.claims, index=False)
+    Path(snakemake.output.page).write_text(page(table))

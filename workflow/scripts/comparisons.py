@@ -1,0 +1,15 @@
+"""Alternatives against the standard networks of their task in every regime and under every perturbation."""
+
+import pandas as pd
+
+from insd import datasets
+from insd.analysis.comparisons import comparisons
+from insd.jobs import job
+
+with job(snakemake.log[0]):
+    by_task = {
+        name: datasets.read_by_task(snakemake.params.tasks, snakemake.input[name], name)
+        for name in ("performance", "robustness")
+    }
+    table = comparisons(pd.read_csv(snakemake.input.table), **by_task, **snakemake.params.settings)
+    table.to_csv(snakemake.output.comparisons, index=False, float_format="%.6g")

@@ -1,0 +1,27 @@
+"""A page on which any two networks of a task are seen side by side."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from insd import datasets
+from insd.analysis.rounds import read_rounds
+from insd.explorer import explorer_page
+from insd.jobs import job, reuse_freed_memory
+from insd.settings import make_task
+
+reuse_freed_memory()
+name = snakemake.wildcards.task
+
+with job(snakemake.log[0]):
+    rounds = read_rounds(snakemake.input.networks, snakemake.input.activities, snakemake.params.rounds, ["rates"])
+    table = pd.read_csv(snakemake.input.table)
+    page = explorer_page(
+        name,
+        make_task(name, snakemake.params.parameters),
+        rounds,
+        datasets.read(snakemake.input.trials, "trials"),
+        datasets.read(snakemake.input.points, "fixed_points"),
+        table[table["task"] == name],
+    )
+    Path(snakemake.output.page).write_text(page, encoding="utf-8")

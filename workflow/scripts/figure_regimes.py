@@ -1,0 +1,17 @@
+"""Figure 5: performance in harder regimes and under perturbations."""
+
+import pandas as pd
+
+from insd import datasets
+from insd.jobs import job
+from insd.plotting.regimes import regimes_figure
+from insd.plotting.theme import save
+
+with job(snakemake.log[0]):
+    by_task = {
+        name: datasets.read_by_task(snakemake.params.tasks, snakemake.input[name], name)
+        for name in ("performance", "robustness")
+    }
+    table, comparisons = (pd.read_csv(path) for path in (snakemake.input.table, snakemake.input.comparisons))
+    figure = regimes_figure(table, **by_task, comparisons=comparisons)
+    save(figure, [snakemake.output.svg, snakemake.output.pdf])

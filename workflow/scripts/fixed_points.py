@@ -1,0 +1,23 @@
+"""Fixed points, slow points and cycles of all networks of a task under each of its static inputs."""
+
+import torch
+
+from insd import datasets
+from insd.analysis.fixed_points import fixed_points
+from insd.analysis.rounds import read_rounds
+from insd.jobs import job, reuse_freed_memory
+from insd.provenance import attributes, random_seed
+from insd.settings import FixedPoints, make_task
+
+torch.set_num_threads(snakemake.threads)
+reuse_freed_memory()
+settings, task_name = snakemake.params.settings, snakemake.wildcards.task
+
+with job(snakemake.log[0]):
+    task = make_task(task_name, snakemake.params.parameters)
+    trials = datasets.read(snakemake.input.trials, "trials")
+    rounds = read_rounds(snakemake.input.networks, snakemake.input.activities, snakemake.params.rounds, [])
+    seed = random_seed("fixed points", task_name)
+    result = fixed_points(task, rounds, trials, FixedPoints.model_validate(settings), seed)
+    result.attrs |= attributes(settings, "insd.analysis.fixed_points", seed=str(seed))
+    datasets.write(result, snakemake.output.points, "fixed_points")
