@@ -5,6 +5,7 @@ import torch
 from insd.errors import InsdError
 
 CPU = torch.device("cpu")
+"""The processor, where networks are trained unless the config says otherwise."""
 
 
 class DeviceError(InsdError):
