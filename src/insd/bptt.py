@@ -22,6 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from insd.loops import COMPILED, CompiledLoops
+
 Loop = Callable[[], object]
 
 
@@ -129,6 +131,11 @@ def _backward_loop(
     return loop
 
 
+def _compiled_for(array: Tensor) -> CompiledLoops | None:
+    """The compiled loops, if they can work on arrays like this one."""
+    return COMPILED if array.device.type == "cpu" and array.dtype == torch.float32 else None
+
+
 class _Simulation(torch.autograd.Function):
     @staticmethod
     def forward(ctx, inputs, recurrent_weights, input_weights, bias, initial_state, noise, alpha, workspace):
@@ -136,20 +143,23 @@ class _Simulation(torch.autograd.Function):
         units = recurrent_weights.shape[-1]
         keep = 1.0 - alpha
 
-        # The whole external drive in one product; the loop then turns it into the states, in place.
-        states = workspace.block("states", (networks, times, trials, units), inputs)
-        driving = inputs.reshape(networks, times * trials, n_inputs)
-        drive = states.view(networks, times * trials, units)
-        torch.baddbmm((alpha * bias)[:, None], driving, (alpha * input_weights).transpose(1, 2), out=drive)
-        if noise is not None:
-            states += noise
-        step = workspace.block("step", recurrent_weights.shape, inputs)
-        torch.mul(recurrent_weights, alpha, out=step)
         # The first rates are those of the initial state, so that all but the last are the presynaptic ones of a step.
         rates = workspace.block("rates", (networks, times + 1, trials, units), inputs)
         rates[:, 0] = torch.tanh(initial_state)[:, None]
-        first = workspace.block("first", (networks, 1, units), inputs).copy_(initial_state[:, None])
-        workspace.run(("forward", keep), lambda: _forward_loop(states, rates, step, first, keep))
+        compiled = _compiled_for(inputs)
+        if compiled:
+            compiled.forward(inputs, recurrent_weights, input_weights, bias, initial_state, noise, alpha, rates)
+        else:
+            # The whole external drive in one product; the loop then turns it into the states, in place.
+            states = workspace.block("states", (networks, times, trials, units), inputs)
+            driving = inputs.reshape(networks, times * trials, n_inputs)
+            drive = states.view(networks, times * trials, units)
+            torch.baddbmm((alpha * bias)[:, None], driving, (alpha * input_weights).transpose(1, 2), out=drive)
+            if noise is not None:
+                states += noise
+            step = torch.mul(recurrent_weights, alpha, out=workspace.block("step", recurrent_weights.shape, inputs))
+            first = workspace.block("first", (networks, 1, units), inputs).copy_(initial_state[:, None])
+            workspace.run(("forward", keep), lambda: _forward_loop(states, rates, step, first, keep))
 
         ctx.save_for_backward(inputs, recurrent_weights, input_weights, rates)
         ctx.alpha, ctx.workspace = alpha, workspace
@@ -162,11 +172,16 @@ class _Simulation(torch.autograd.Function):
         alpha, keep, workspace = ctx.alpha, 1.0 - ctx.alpha, ctx.workspace
         networks, times, trials, units = grad_rates.shape
 
-        step = workspace.block("step", recurrent_weights.shape, rates)
-        grad_states = workspace.block("grad_states", grad_rates.shape, rates).copy_(grad_rates)
-        slope = workspace.block("slope", (networks, trials, units), rates)
-        one = workspace.block("one", (), rates).fill_(1.0)
-        workspace.run(("backward", keep), lambda: _backward_loop(grad_states, rates, step, slope, one, keep))
+        grad_states = workspace.block("grad_states", grad_rates.shape, rates)
+        compiled = _compiled_for(rates)
+        if compiled:
+            compiled.backward(grad_rates, rates, recurrent_weights, alpha, grad_states)
+        else:
+            grad_states.copy_(grad_rates)
+            step = workspace.block("step", recurrent_weights.shape, rates)
+            slope = workspace.block("slope", (networks, trials, units), rates)
+            one = workspace.block("one", (), rates).fill_(1.0)
+            workspace.run(("backward", keep), lambda: _backward_loop(grad_states, rates, step, slope, one, keep))
 
         flat = grad_states.view(networks, times * trials, units)
         grad_inputs = grad_noise = None
@@ -179,7 +194,9 @@ class _Simulation(torch.autograd.Function):
         grad_bias = alpha * flat.sum(1)
         earliest = grad_states[:, 0]
         slopes = 1.0 - rates[:, 0].square()
-        grad_initial_state = torch.bmm(earliest, step).mul_(slopes).add_(earliest, alpha=keep).sum(1)
+        grad_initial_state = (
+            torch.bmm(earliest, alpha * recurrent_weights).mul_(slopes).add_(earliest, alpha=keep).sum(1)
+        )
         if ctx.needs_input_grad[5]:
             grad_noise = grad_states.clone()
         return grad_inputs, grad_recurrent, grad_input_weights, grad_bias, grad_initial_state, grad_noise, None, None
@@ -187,20 +204,25 @@ class _Simulation(torch.autograd.Function):
 
 class _Readout(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, rates, output_weights, output_bias):
+    def forward(ctx, rates, output_weights, output_bias, every):
         networks, times, trials, units = rates.shape
         flat = rates.reshape(networks, times * trials, units)
         ctx.save_for_backward(flat, output_weights)
+        ctx.every = every
         outputs = torch.baddbmm(output_bias[:, None], flat, output_weights.transpose(1, 2))
-        return outputs.view(networks, times, trials, -1)
+        sampled = rates[:, ::every].flatten(1, 2) if every else None
+        return outputs.view(networks, times, trials, -1), sampled
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_outputs):
+    def backward(ctx, grad_outputs, grad_sampled):
         flat, output_weights = ctx.saved_tensors
         grad = grad_outputs.flatten(1, 2)
         grad_rates = torch.bmm(grad, output_weights).view(*grad_outputs.shape[:3], -1)
-        return grad_rates, torch.bmm(grad.transpose(1, 2), flat), grad.sum(1)
+        if ctx.every:
+            part = grad_rates[:, :: ctx.every]
+            part += grad_sampled.view_as(part)
+        return grad_rates, torch.bmm(grad.transpose(1, 2), flat), grad.sum(1), None
 
 
 def read_out(
@@ -209,7 +231,17 @@ def read_out(
     output_bias: Float[Tensor, "network output"],
 ) -> Float[Tensor, "network time trial output"]:
     """Outputs ``y = W_out r + b_out``, differentiable in every argument."""
-    return _Readout.apply(rates, output_weights, output_bias)
+    return _Readout.apply(rates, output_weights, output_bias, None)[0]
+
+
+def read_out_and_sample(
+    rates: Float[Tensor, "network time trial unit"],
+    output_weights: Float[Tensor, "network output unit"],
+    output_bias: Float[Tensor, "network output"],
+    every: int,
+) -> tuple[Float[Tensor, "network time trial output"], Float[Tensor, "network sample unit"]]:
+    """Outputs, and the rates of all trials at every n-th time; as one function, whose gradients meet in one array."""
+    return _Readout.apply(rates, output_weights, output_bias, every)
 
 
 def simulate(

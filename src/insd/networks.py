@@ -14,12 +14,22 @@ from typing import ClassVar
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from insd.bptt import Workspace, read_out, simulate
 from insd.datasets import ARCHITECTURE_WEIGHTS, architecture_of
 from insd.settings import Network
+
+QUANTILES = torch.special.ndtri((torch.arange(1 << 15, dtype=torch.float64) + 0.5) / (1 << 15))
+"""Quantiles of the normal distribution in the middle of 32,768 steps of equal probability, with a variance of 1."""
+QUANTILES /= QUANTILES.square().mean().sqrt()
+
+
+def _random_indices(count: int, generator: torch.Generator) -> Int[Tensor, "count"]:
+    """Numbers from 0 to 32,767, each as likely, from four parts of one random number of 63 bits."""
+    drawn = torch.empty(-(-count // 4), dtype=torch.int64).random_(generator=generator)
+    return (drawn.view(torch.int16)[:count] & 0x7FFF).to(torch.int32)
 
 
 class RecurrentNetworks(torch.nn.Module, ABC):
@@ -57,14 +67,22 @@ class RecurrentNetworks(torch.nn.Module, ABC):
 
         With this scale the noise of a leaky unit has a stationary standard deviation near sigma_rec at any alpha. In a
         workspace, the noise is valid until the next is drawn.
+
+        On a CPU, xi is one of `QUANTILES` at random: the normal distribution in steps that are 400 times finer than its
+        width, and at the ends 4.2 wide, in half the time that exact normal numbers take.
         """
         if self.recurrent_noise == 0:
             return None
+        scale = math.sqrt(2 * self.alpha) * self.recurrent_noise
         shape = (len(generators), times, trials, self.initial_state.shape[1])
         noise = (workspace or Workspace()).block("noise", shape, self.initial_state)
         for network, generator in zip(noise, generators, strict=True):
-            network.normal_(generator=generator)
-        return noise.mul_(math.sqrt(2 * self.alpha) * self.recurrent_noise)
+            if noise.is_cuda:
+                network.normal_(generator=generator).mul_(scale)
+            else:
+                values = (scale * QUANTILES).to(noise.dtype)
+                torch.index_select(values, 0, _random_indices(network.numel(), generator), out=network.view(-1))
+        return noise
 
     @abstractmethod
     def force(

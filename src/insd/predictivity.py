@@ -10,12 +10,12 @@ With a ridge, U = X (X^T X + rho I)^-1 X^T is no projector any more and three fo
 
     S = tr(C^T A^-1 C) / |Y|^2,   A = X^T X + rho I,   C = X^T Y,
 
-because it needs one Cholesky factor and has a gradient of two matrix products in X. The ridge is relative to the
+because it needs one Cholesky factor and has a gradient of two small matrix products in X. The ridge is relative to the
 activity, rho = ridge * tr(X^T X) / units (ours), so that S does not change when X is scaled. r2 is *reported*
 without ridge: directions of X below a relative variance of `RANK` are treated as absent.
 
 Null space: X_perp = X Q with Q = I - W^+ W for the readout W = W_out of that same network. Q enters only through
-the small matrices, X_perp^T X_perp = Q X^T X Q and X_perp^T Y = Q X^T Y, and the gradient flows through W too.
+the small matrices, A = Q X^T X Q + rho I and C = Q X^T Y, and the gradient flows through W too.
 """
 
 import numpy as np
@@ -33,15 +33,17 @@ def null_projector(output_weights: Float[Tensor, "*network output unit"]) -> Flo
 
     The pseudo-inverse is the one of a readout of full row rank, ``W^+ = W^T (W W^T)^-1``.
     """
-    basis = _row_space(output_weights)
+    basis, _ = _row_space(output_weights)
     return torch.eye(basis.shape[-1], dtype=basis.dtype, device=basis.device) - basis.transpose(-1, -2) @ basis
 
 
-def _row_space(output_weights: Float[Tensor, "*network output unit"]) -> Float[Tensor, "*network output unit"]:
-    """Orthonormal rows B with the span of a readout's, so that ``Q = I - B^T B``; in float64, differentiable."""
+def _row_space(
+    output_weights: Float[Tensor, "*network output unit"],
+) -> tuple[Float[Tensor, "*network output unit"], Float[Tensor, "*network output output"]]:
+    """Orthonormal rows B with the span of a readout's, so that ``Q = I - B^T B``, and L in ``W = L B``; in float64."""
     weights = output_weights.double()
     factor = torch.linalg.cholesky(weights @ weights.transpose(-1, -2))
-    return torch.linalg.solve_triangular(factor, weights, upper=False)
+    return torch.linalg.solve_triangular(factor, weights, upper=False), factor
 
 
 def null_projector_array(output_weights: Float[np.ndarray, "output unit"]) -> Float[np.ndarray, "unit unit"]:
@@ -49,51 +51,66 @@ def null_projector_array(output_weights: Float[np.ndarray, "output unit"]) -> Fl
     return null_projector(torch.from_numpy(np.asarray(output_weights))).numpy()
 
 
-class _RidgePredictivity(torch.autograd.Function):
-    """S of each earlier network (E, K) from gram (E, N, N), cross (E, N, D) and membership (D, K)."""
+class _Penalty(torch.autograd.Function):
+    """`deflation_penalty`, with its gradient.
+
+    With B the rows of `_row_space`, L its factor, M = A^-1 C the weights of the regression of Y on X_perp, which lie in
+    the null space, and each column of M_w and Y_w the same times the gradient with respect to its network's S,
+
+        dS/dX = 2 (Y_w - X M_w) M^T + 2 c X Q,   dS/dW = -2 L^-T (B (H - G M) M_w^T + c B G Q),
+
+    where G = X^T X, H = X^T Y, and c = -(ridge / units) sum_ij M_ij M_w_ij is what the ridge, which follows the
+    activity, adds. The gradient is thus the residual of the regression times its weights: two products with as many
+    columns as there are components.
+    """
 
     @staticmethod
-    def forward(ctx, gram, cross, membership, ridge):
-        units = gram.shape[-1]
-        rho = ridge * gram.diagonal(dim1=-2, dim2=-1).mean(-1)
-        shifted = gram + rho[:, None, None] * torch.eye(units, dtype=gram.dtype, device=gram.device)
-        solved = torch.cholesky_solve(cross, torch.linalg.cholesky(shifted))
-        ctx.save_for_backward(solved, membership)
-        ctx.ridge = ridge
-        return (cross * solved).sum(-2) @ membership
+    def forward(ctx, rates, output_weights, earlier, membership, ridge):
+        rates = rates - rates.mean(-2, keepdim=True)
+        earlier = earlier - earlier.mean(-2, keepdim=True)
+        membership = membership.double()
+        norms = earlier.square().sum(-2).double() @ membership
+        # Each component is divided by its own network's norm, so that one sum per network gives S.
+        scale = norms.rsqrt() @ membership.T
+        gram = (rates.transpose(-1, -2) @ rates).double()
+        # The wide matrix last: the product the other way round takes half as long again.
+        cross = (earlier.transpose(-1, -2) @ rates).transpose(-1, -2).double() * scale[:, None]
+
+        basis, factor = _row_space(output_weights)
+        # Q from the left and from the right, by way of its few missing directions.
+        outer = basis.transpose(-1, -2)
+        shifted = gram - outer @ (basis @ gram)
+        shifted = shifted - (shifted @ outer) @ basis
+        diagonal = shifted.diagonal(dim1=-2, dim2=-1)
+        diagonal += ridge * diagonal.mean(-1, keepdim=True)
+        null_cross = cross - outer @ (basis @ cross)
+        weights = torch.cholesky_solve(null_cross, torch.linalg.cholesky(shifted))
+        ctx.save_for_backward(rates, earlier, membership, scale, gram, cross, basis, factor, weights)
+        ctx.ridge, ctx.readout_type = ridge, output_weights.dtype
+        return (null_cross * weights).sum(-2) @ membership
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        solved, membership = ctx.saved_tensors
-        weights = (grad @ membership.T)[:, None]
-        weighted = solved * weights
-        grad_gram = -weighted @ solved.transpose(-1, -2)
-        # rho depends on the trace of the Gram matrix.
-        units = grad_gram.shape[-1]
-        grad_rho = grad_gram.diagonal(dim1=-2, dim2=-1).sum(-1)
-        grad_gram.diagonal(dim1=-2, dim2=-1).add_((ctx.ridge / units) * grad_rho[:, None])
-        return grad_gram, 2 * weighted, None, None
+        rates, earlier, membership, scale, gram, cross, basis, factor, weights = ctx.saved_tensors
+        factors = (grad @ membership.T)[:, None]
+        weighted = weights * factors
+        of_ridge = -(ctx.ridge / rates.shape[-1]) * (weights * weighted).sum((-2, -1))[:, None, None]
 
+        # X M and X B^T in one product, and what is left of Y and of X Q in the other.
+        both = torch.cat([weights, basis.transpose(-1, -2)], -1).to(rates.dtype)
+        seen = rates @ both
+        components = weights.shape[-1]
+        torch.sub(earlier * scale[:, None].to(rates.dtype), seen[..., :components], out=seen[..., :components])
+        seen *= 2 * torch.cat([factors, -of_ridge.expand(-1, 1, basis.shape[-2])], -1).to(rates.dtype)
+        grad_rates = torch.baddbmm(2 * of_ridge.to(rates.dtype) * rates, seen, both.transpose(-1, -2))
 
-class _GramAndCross(torch.autograd.Function):
-    """X^T X and X^T Y of centred X and Y in one product each; the gradient in X is one product each, too."""
-
-    @staticmethod
-    def forward(ctx, rates, earlier):
-        rates = rates - rates.mean(-2, keepdim=True)
-        earlier = earlier - earlier.mean(-2, keepdim=True)
-        ctx.save_for_backward(rates, earlier)
-        # The wide matrix last: the product the other way round takes half as long again.
-        cross = (earlier.transpose(-1, -2) @ rates).transpose(-1, -2)
-        return rates.transpose(-1, -2) @ rates, cross, earlier.square().sum(-2)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_gram, grad_cross, _):
-        rates, earlier = ctx.saved_tensors
-        symmetric = grad_gram + grad_gram.transpose(-1, -2)
-        return torch.baddbmm(rates @ symmetric, earlier, grad_cross.transpose(-1, -2)), None
+        outer = basis.transpose(-1, -2)
+        seen_gram = basis @ gram
+        inner = basis @ (cross - gram @ weights) @ weighted.transpose(-1, -2)
+        inner = inner + of_ridge * (seen_gram - (seen_gram @ outer) @ basis)
+        grad_weights = torch.linalg.solve_triangular(factor.transpose(-1, -2), -2 * inner, upper=True)
+        return grad_rates, grad_weights.to(ctx.readout_type), None, None, None
 
 
 def deflation_penalty(
@@ -120,18 +137,7 @@ def deflation_penalty(
 
     Source: Qian & Pehlevan (2026), the penalty S(R_k_perp, R_i_perp); form and ridge as in this module's head.
     """
-    gram, cross, squares = _GramAndCross.apply(rates, earlier)
-    membership = membership.double()
-    norms = squares.double() @ membership
-    # Each component is divided by its own network's norm, so that one sum per network gives S.
-    scale = norms.rsqrt() @ membership.T
-    # Q from the left and from the right, by way of its few missing directions.
-    basis = _row_space(output_weights)
-    transposed = basis.transpose(-1, -2)
-    gram, cross = gram.double(), cross.double() * scale[:, None]
-    gram = gram - transposed @ (basis @ gram)
-    gram = gram - (gram @ transposed) @ basis
-    return _RidgePredictivity.apply(gram, cross - transposed @ (basis @ cross), membership, ridge)
+    return _Penalty.apply(rates, output_weights, earlier, membership, ridge)
 
 
 def principal_components(

@@ -44,11 +44,14 @@ def code_fingerprint(module: str) -> str:
 
     Followed are the imports of modules that belong with it: of the same package or, for a file that is no part of an
     installed package, from the same folder. An edit changes the fingerprint only if it can change numbers: modules in
-    `WITHOUT_NUMBERS` are left out.
+    `WITHOUT_NUMBERS` are left out. C code beside a module, of the same name, belongs to it.
     """
     digest = hashlib.sha256()
     for name in sorted(_imported(module, set())):
         digest.update(f"{name}:{_content(name).code}\n".encode())
+        compiled = _source(name).with_suffix(".c")
+        if compiled.exists():
+            digest.update(compiled.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from insd.bptt import Workspace
+from insd.bptt import Workspace, read_out_and_sample
 from insd.checkpoints import Checkpoint
 from insd.datasets import ARCHITECTURE_WEIGHTS
 from insd.devices import CPU
@@ -328,11 +328,12 @@ class _Attempt:
         inputs, targets, mask = self._trials(trials)
         noise = self.networks.draw_noise(inputs.shape[1], settings.batch_size, self.noise_streams, self.workspace)
         rates = self.networks(inputs, noise, self.workspace)
-        loss = task_loss(self.networks.readout(rates), targets, mask, self.variance)
+        outputs, sampled = self._read_out(rates)
+        loss = task_loss(outputs, targets, mask, self.variance)
         record = {"task_loss": loss.detach()}
         if self.schedule is not None:
             multipliers = self.schedule.multipliers((iteration - 1) / settings.iterations)
-            penalty = self._penalty(rates, trials)
+            penalty = self._penalty(sampled, trials)
             self.schedule.update(record["task_loss"], penalty.detach())
             record |= {"penalty": penalty.detach(), "multiplier": multipliers}
             loss = loss + (multipliers * penalty).sum(1)
@@ -353,14 +354,14 @@ class _Attempt:
         """Task loss, score and S on the held-out trials, noise-free, each (network, ...)."""
         inputs, targets, mask = self._trials(self.held_out)
         rates = self.networks(inputs)
-        outputs = self.networks.readout(rates)
+        outputs, sampled = self._read_out(rates)
         row = {
             "iteration": np.array(iteration),
             "held_out_loss": task_loss(outputs, targets, mask, self.variance).cpu().numpy(),
             "held_out_score": self.task.score(self.held_out_trials, outputs.transpose(1, 2).cpu().numpy()),
         }
         if self.schedule is not None:
-            row["held_out_penalty"] = self._penalty(rates, self.held_out).cpu().numpy()
+            row["held_out_penalty"] = self._penalty(sampled, self.held_out).cpu().numpy()
         return row
 
     def _before_training(self) -> dict[str, np.ndarray]:
@@ -379,17 +380,26 @@ class _Attempt:
             good &= (row["held_out_penalty"] <= self.recipe.deflation.bound).all(1)
         return good
 
+    def _read_out(
+        self, rates: Float[Tensor, "network time trial unit"]
+    ) -> tuple[Float[Tensor, "network time trial output"], Float[Tensor, "network sample unit"] | None]:
+        """Outputs, and the samples of the rates that the penalty is computed on, where there is one."""
+        if self.earlier is None:
+            return self.networks.readout(rates), None
+        weights = self.networks.output_weights, self.networks.output_bias
+        return read_out_and_sample(rates, *weights, self.earlier.time_stride)
+
     def _penalty(
-        self, rates: Float[Tensor, "network time trial unit"], trials: Int[Tensor, "network trial"]
+        self, sampled: Float[Tensor, "network sample unit"] | None, trials: Int[Tensor, "network trial"]
     ) -> Float[Tensor, "network earlier"]:
-        """S towards each earlier round of rates on those trials of the bank."""
-        assert self.earlier is not None
+        """S towards each earlier round of the rates sampled on those trials of the bank."""
+        assert self.earlier is not None and sampled is not None
         components = self.earlier.components
         networks, bank_trials = components.shape[:2]
         of_network = bank_trials * torch.arange(networks, device=self.device)[:, None]
         stored = minibatch(components.flatten(0, 1), of_network + trials)
         return deflation_penalty(
-            rates[:, :: self.earlier.time_stride].flatten(1, 2),
+            sampled,
             self.networks.output_weights,
             stored.flatten(1, 2),
             self.earlier.membership,

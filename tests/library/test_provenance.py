@@ -33,6 +33,7 @@ def library(tmp_path, monkeypatch):
     (tmp_path / "below.py").write_text('"""Text."""\nfrom insd import settings\ndef f():\n    return 1\n')
     (tmp_path / "settings.py").write_text("A = 1\n")
     (tmp_path / "other.py").write_text("B = 1\n")
+    (tmp_path / "below.c").write_text("int one = 1;\n")
     monkeypatch.setattr(provenance, "LIBRARY", tmp_path)
 
     def fingerprint():
@@ -51,6 +52,7 @@ def library(tmp_path, monkeypatch):
         ("settings.py", "A = 2\n", False),
         ("other.py", "B = 2\n", False),
         ("top.py", "from insd.below import f\nC = 1\n", True),
+        ("below.c", "int one = 2;\n", True),
     ],
 )
 def test_code_fingerprint_changes_with_numbers_only(library, file, content, changes):

@@ -1,0 +1,93 @@
+"""The loops over time of `insd.bptt`, compiled from `loops.c` for this processor.
+
+They are built when this package is installed, where there is a C compiler, once for each set of instructions. Where
+there is none, or the processor has neither AVX2 nor AVX-512, `COMPILED` is None and `insd.bptt` does the same by
+PyTorch, up to rounding.
+"""
+
+import ctypes
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+BUILDS = {"AVX512": "loops_avx512", "AVX2": "loops_avx2"}
+"""Names of the builds by what PyTorch says that the processor can do."""
+
+
+class CompiledLoops:
+    """One build of `loops.c`. All tensors are in single precision and on the CPU."""
+
+    def __init__(self, path: Path):
+        library = ctypes.CDLL(str(path))
+        size, array, number = ctypes.c_long, ctypes.c_void_p, ctypes.c_float
+        self._forward, self._backward, self._scratch_size = library.forward, library.backward, library.scratch_size
+        self._forward.argtypes = [size] * 4 + [array] * 5 + [number] + [array] * 2
+        self._backward.argtypes = [size] * 3 + [array] * 3 + [number] + [array] * 2
+        self._forward.restype = self._backward.restype = None
+        self._scratch_size.argtypes, self._scratch_size.restype = [size] * 2, size
+        library.lanes.restype = size
+        self.lanes: int = library.lanes()
+
+    def forward(
+        self,
+        inputs: Float[Tensor, "network time trial input"],
+        recurrent_weights: Float[Tensor, "network unit unit"],
+        input_weights: Float[Tensor, "network unit input"],
+        bias: Float[Tensor, "network unit"],
+        initial_state: Float[Tensor, "network unit"],
+        noise: Float[Tensor, "network time trial unit"] | None,
+        alpha: float,
+        rates: Float[Tensor, "network time_and_first trial unit"],
+    ) -> None:
+        """Fill the rates, which are contiguous and whose first are those of the initial state, from the second on."""
+        networks, times, trials, n_inputs = inputs.shape
+        units = rates.shape[-1]
+        inputs = inputs.contiguous()
+        noise = noise.contiguous() if noise is not None else None
+        weights = self._padded(alpha * torch.cat([recurrent_weights, input_weights], 2).transpose(1, 2))
+        bias, initial_state = self._padded(alpha * bias), self._padded(initial_state)
+        scratch = rates.new_empty(self._scratch_size(units, n_inputs))
+        for network in range(networks):
+            self._forward(
+                *(times, trials, units, n_inputs),
+                *(inputs[network].data_ptr(), noise[network].data_ptr() if noise is not None else None),
+                *(part[network].data_ptr() for part in (weights, bias, initial_state)),
+                1.0 - alpha,
+                *(scratch.data_ptr(), rates[network].data_ptr()),
+            )
+
+    def backward(
+        self,
+        grad_rates: Float[Tensor, "network time trial unit"],
+        rates: Float[Tensor, "network time_and_first trial unit"],
+        recurrent_weights: Float[Tensor, "network unit unit"],
+        alpha: float,
+        grad_states: Float[Tensor, "network time trial unit"],
+    ) -> None:
+        """Fill the gradient with respect to the states, which is contiguous."""
+        grad_rates = grad_rates.contiguous()
+        weights = self._padded(alpha * recurrent_weights)
+        scratch = rates.new_empty(self._scratch_size(rates.shape[-1], 0))
+        for network, of_network in enumerate(grad_rates):
+            self._backward(
+                *of_network.shape,
+                *(part.data_ptr() for part in (of_network, rates[network], weights[network])),
+                1.0 - alpha,
+                *(scratch.data_ptr(), grad_states[network].data_ptr()),
+            )
+
+    def _padded(self, array: Float[Tensor, "*row unit"]) -> Float[Tensor, "*row padded_unit"]:
+        """The same with rows filled up to whole vectors with zeros."""
+        return torch.nn.functional.pad(array, (0, -array.shape[-1] % self.lanes)).contiguous()
+
+
+def load(build: str) -> CompiledLoops | None:
+    """A build by its name, or None where it was not made."""
+    found = next(Path(__file__).parent.glob(f"{build}.*"), None)
+    return CompiledLoops(found) if found else None
+
+
+COMPILED = load(BUILDS.get(torch.backends.cpu.get_cpu_capability(), "none"))
+"""The build for this processor."""

@@ -1,0 +1,100 @@
+"""The compiled loops against PyTorch's in double precision, for every build that this processor can run."""
+
+import math
+import platform
+import shutil
+
+import pytest
+import torch
+
+from insd import bptt
+from insd.bptt import simulate
+from insd.loops import BUILDS, COMPILED, load
+
+ALPHA = 0.2
+CAPABILITIES = {"AVX512": ("AVX512", "AVX2"), "AVX2": ("AVX2",)}
+RUNNABLE = [BUILDS[name] for name in CAPABILITIES.get(torch.backends.cpu.get_cpu_capability(), ())]
+
+
+@pytest.fixture(params=RUNNABLE)
+def build(request, monkeypatch):
+    """Lets `simulate` use one build."""
+    compiled = load(request.param)
+    if compiled is None:
+        pytest.skip(f"{request.param} was not built: there was no C compiler when the package was installed")
+    monkeypatch.setattr(bptt, "COMPILED", compiled)
+    return compiled
+
+
+def random_arguments(networks, times, trials, inputs, units, gain=1.2):
+    def draw(scale, *shape):
+        return (scale * torch.randn(*shape)).requires_grad_()
+
+    return (
+        draw(1.0, networks, times, trials, inputs),
+        draw(gain / math.sqrt(units), networks, units, units),
+        draw(1.0, networks, units, inputs),
+        draw(0.3, networks, units),
+        draw(0.5, networks, units),
+        draw(0.05, networks, times, trials, units),
+    )
+
+
+def rates_and_gradients(arguments, weights):
+    rates = simulate(*arguments, ALPHA)
+    wanted = [argument for argument in arguments if argument is not None]
+    return [rates.detach(), *torch.autograd.grad((rates * weights.to(rates)).sum(), wanted)]
+
+
+def assert_as_in_double_precision(arguments, weights):
+    exact = [argument.double().detach().requires_grad_() if argument is not None else None for argument in arguments]
+    for ours, double in zip(rates_and_gradients(arguments, weights), rates_and_gradients(exact, weights), strict=True):
+        assert ours.dtype == torch.float32
+        assert (ours.double() - double).abs().max() <= 2e-5 * double.abs().max()
+
+
+def test_it_was_built_for_this_processor():
+    if not RUNNABLE or shutil.which("cc") is None or platform.system() != "Linux":
+        pytest.skip("no compiler, or no processor that there is a build for")
+    assert COMPILED is not None
+
+
+@pytest.mark.parametrize("units", [1, 5, 16, 31, 33, 64, 100])
+@pytest.mark.parametrize("trials", [1, 6, 13])
+def test_rates_and_every_gradient(build, units, trials):
+    arguments = random_arguments(2, 11, trials, 3, units)
+    assert_as_in_double_precision(arguments, torch.randn(2, 11, trials, units))
+
+
+def test_without_noise_and_with_one_step(build):
+    arguments = random_arguments(1, 1, 4, 2, 20)
+    assert_as_in_double_precision((*arguments[:5], None), torch.randn(1, 1, 4, 20))
+
+
+def test_arrays_that_are_not_contiguous(build):
+    arguments = list(random_arguments(2, 7, 5, 3, 20))
+    arguments[0] = torch.randn(2, 7, 3, 5).transpose(2, 3).requires_grad_()
+    arguments[5] = (0.05 * torch.randn(2, 5, 7, 20)).transpose(1, 2).requires_grad_()
+    # The gradient of a sum is one number, expanded.
+    assert_as_in_double_precision(arguments, torch.ones(()))
+
+
+def test_saturated_rates_keep_their_sign_and_no_more_than_1(build):
+    inputs = torch.tensor([-1e30, -60.0, -9.6, 0.0, 9.6, 60.0, 1e30])[None, None, :, None]
+    none = torch.zeros(1, 1, 1)
+    rates = simulate(inputs, none, torch.ones(1, 1, 1), none[0], none[0], None, 1.0).flatten()
+    assert rates.tolist() == [-1.0, -1.0, -1.0, 0.0, 1.0, 1.0, 1.0]
+
+
+def test_what_is_not_a_number_shows(build):
+    arguments = [argument.detach() for argument in random_arguments(1, 5, 7, 2, 20)]
+    arguments[1][0, 3, 4] = math.nan
+    rates = simulate(*arguments, ALPHA)
+    assert torch.isnan(rates[0, :, :, 3]).all()
+    assert torch.isfinite(rates[0, 0, :, :3]).all()
+
+
+def test_an_infinite_state_is_saturated(build):
+    arguments = [argument.detach() for argument in random_arguments(1, 1, 7, 2, 20)]
+    arguments[3][0, 3] = math.inf
+    assert (simulate(*arguments, ALPHA)[0, 0, :, 3] == 1).all()
