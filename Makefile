@@ -34,7 +34,7 @@ test: .venv/oracles
 	$(BIN)/python -m pytest
 
 test-slurm: .venv/installed
-	tests/slurm/run.sh
+	PYTHON=$(BIN)/python tests/slurm/run.sh
 
 lint: .venv/installed .venv-format/installed
 	$(BIN)/ruff format --check

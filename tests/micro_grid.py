@@ -14,7 +14,8 @@ from conftest import ROOT, copy_checkout, environment, snakemake
 
 GRID = ("--cores", "1", "--configfile", "micro.yaml")
 CHAINS = "results/flip_flop/insd"
-PREDICTIVITY = "results/flip_flop/analysis/predictivity.nc"
+ANALYSIS = "results/flip_flop/analysis"
+PREDICTIVITY = f"{ANALYSIS}/predictivity.nc"
 FIRST, SECOND = (f"{CHAINS}/seeds-0/round-{number}" for number in (0, 1))
 TARGET = f"{SECOND}/network.nc"
 CHECKPOINT = f"{SECOND}/checkpoint.pt"
@@ -59,8 +60,11 @@ def unfinished(micro_finished) -> Path:
     return micro_finished
 
 
-def assert_same_results(folder: Path, undisturbed: Path) -> None:
-    """Every array is there and equal to that of the undisturbed run, and no half-written file is left."""
+def assert_same_results(folder: Path, undisturbed: Path, killed: bool = False) -> None:
+    """Every array is there and equal to that of the undisturbed run, and no half-written file is left.
+
+    A process that was `killed` may have left one, which nothing reads.
+    """
     names = {path.relative_to(undisturbed) for path in (undisturbed / "results").rglob("*.nc")}
     assert {path.relative_to(folder) for path in (folder / "results").rglob("*.nc")} == names
     assert len(names) == 2 + 2 * 3
@@ -68,6 +72,7 @@ def assert_same_results(folder: Path, undisturbed: Path) -> None:
         with xr.open_dataset(folder / name) as one, xr.open_dataset(undisturbed / name) as other:
             assert one.load().equals(other.load()), name
     assert not list((folder / "results").rglob("checkpoint.pt"))
+    assert killed or not list((folder / "results").rglob(".*.part"))
 
 
 def mtimes(folder: Path) -> dict[Path, int]:

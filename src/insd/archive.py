@@ -8,6 +8,8 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from insd.files import written_whole
+
 logger = logging.getLogger("insd.archive")
 
 CHECKSUMS = "results/SHA256SUMS"
@@ -21,22 +23,16 @@ def pack(paths: Sequence[str | Path], target: str | Path) -> None:
     so are modification times to the last digit, by which Snakemake knows that nothing needs to run again. Owners are
     not kept.
     """
-    target = Path(target)
     files = sorted({str(path) for path in paths})
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with tarfile.open(beside, "w", format=tarfile.PAX_FORMAT) as archive:
-            sums = "".join(f"{_checksum(path)}  {path}\n" for path in files).encode()
-            about = tarfile.TarInfo(CHECKSUMS)
-            about.size, about.mtime = len(sums), max((os.stat(path).st_mtime for path in files), default=0)
-            archive.addfile(about, io.BytesIO(sums))
-            for number, path in enumerate(files, start=1):
-                archive.add(path, filter=_without_owner)
-                if number % 100 == 0 or number == len(files):
-                    logger.info("%d of %d files, %.0f MB", number, len(files), archive.offset / 1e6)
-        os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_whole(Path(target)) as beside, tarfile.open(beside, "w", format=tarfile.PAX_FORMAT) as archive:
+        sums = "".join(f"{_checksum(path)}  {path}\n" for path in files).encode()
+        about = tarfile.TarInfo(CHECKSUMS)
+        about.size, about.mtime = len(sums), max((os.stat(path).st_mtime for path in files), default=0)
+        archive.addfile(about, io.BytesIO(sums))
+        for number, path in enumerate(files, start=1):
+            archive.add(path, filter=_without_owner)
+            if number % 100 == 0 or number == len(files):
+                logger.info("%d of %d files, %.0f MB", number, len(files), archive.offset / 1e6)
 
 
 def _checksum(path: str) -> str:

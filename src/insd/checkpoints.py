@@ -47,7 +47,9 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
-            content = torch.load(self.path, weights_only=True)
+            # One of a GPU is read where there is none, too, to be refused for what it was made with.
+            where = None if torch.cuda.is_available() else "cpu"
+            content = torch.load(self.path, map_location=where, weights_only=True)
         except Exception as error:  # bytes that are anything may raise anything
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             log.warning("%s: ignored, for it is no checkpoint that can be loaded safely (%s)", self.path, reason)

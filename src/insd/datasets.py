@@ -35,6 +35,8 @@ class Contract:
     variables: Mapping[str, tuple[str, ...]]
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     may_be_nan: frozenset[str] = frozenset()
+    text: frozenset[str] = frozenset()
+    """Variables that hold names; all others hold numbers."""
     attributes: tuple[str, ...] = ()
     rounded: tuple[str, ...] = ()
     """Large variables, stored with `DECIMALS` decimals and compressed."""
@@ -204,6 +206,7 @@ CONTRACTS = {
             {"state", "eigenvalues_real", "eigenvalues_imag", "cycle_state"}
             | {f"{side}_eigenvector_{part}" for side in ("right", "left") for part in ("real", "imag")}
         ),
+        text=frozenset({"network", "condition", "kind", "cycle_network", "cycle_condition"}),
     ),
     "line_attractor": Contract(
         {
@@ -287,7 +290,12 @@ def validate(dataset: xr.Dataset, contract: str, where: str, only: Collection[st
         variable = dataset[name]
         if variable.dims != dimensions:
             raise DatasetError(f"{where}: '{name}' has dimensions {_list(variable.dims)}, not {_list(dimensions)}")
-        if name not in rules.may_be_nan and variable.dtype.kind == "f" and not np.isfinite(variable.values).all():
+        kind = variable.dtype.kind
+        # No points at all have no names, of any type.
+        if variable.size and kind not in ("OUT" if name in rules.text else "biuf"):
+            held = "names" if name in rules.text else "numbers"
+            raise DatasetError(f"{where}: '{name}' holds values of type {variable.dtype} and not {held}; {AGAIN}")
+        if name not in rules.may_be_nan and kind == "f" and not np.isfinite(variable.values).all():
             raise DatasetError(f"{where}: '{name}' holds values that are not finite; {AGAIN}")
     for name in rules.attributes:
         if name not in dataset.attrs:
@@ -326,7 +334,9 @@ def read(path: str | Path, contract: str, only: Collection[str] | None = None) -
         with xr.open_dataset(path, engine=ENGINE) as opened:
             chosen = opened if only is None else opened[[name for name in only if name in opened]]
             dataset = chosen.load()
-    except (OSError, RuntimeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a file that is anything may raise anything
         raise DatasetError(f"{path}: truncated, empty or no NetCDF file ({error}); {AGAIN}") from None
     return validate(dataset, contract, str(path), only)
 

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     The file is on the disk before it is moved, so that a power cut leaves the old file or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The number of the process: two runs that write the same file must not write into one another.
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Host and process: two runs that write the same file must not write into one another, also on two nodes.
+    beside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
     try:
         yield beside
         with beside.open("rb") as written:
@@ -22,3 +23,9 @@ def written_whole(path: Path) -> Iterator[Path]:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file in UTF-8, whole."""
+    with written_whole(Path(path)) as beside:
+        beside.write_text(text, encoding="utf-8")

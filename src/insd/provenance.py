@@ -38,6 +38,11 @@ def array_fingerprint(dataset: xr.Dataset, variables: Iterable[str]) -> str:
     return digest.hexdigest()[:16]
 
 
+def settings_fingerprint(task: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+    """Digest of what a round is made with: its task, as `{"name": ..., "parameters": ...}`, and its recipe."""
+    return hashlib.sha256(json.dumps([task, recipe], sort_keys=True).encode()).hexdigest()[:16]
+
+
 @cache
 def code_fingerprint(module: str) -> str:
     """Digest of a module and of all modules that it imports, without comments and docstrings.

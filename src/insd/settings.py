@@ -544,8 +544,10 @@ def _explain(error: ValidationError, prefix: str = "", known: str = "") -> str:
     for problem in error.errors(include_url=False):
         location = [str(part) for part in problem["loc"] if part != "[key]"]
         path = (prefix + ".".join(location)).rstrip(".") or "config"
+        given = problem["input"]
+        shown = "" if isinstance(given, dict | list) and len(str(given)) > 80 else f" = {given!r}"
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            lines.append(f"{path}: unknown key; known here: {known or ', '.join(_keys(location[:-1]))}")
+            lines.append(f"{path}{shown}: unknown key; known here: {known or ', '.join(_keys(location[:-1]))}")
         elif problem["type"] == "missing":
             lines.append(f"{path}: this key is required")
         elif problem["type"] == "value_error":
@@ -553,8 +555,6 @@ def _explain(error: ValidationError, prefix: str = "", known: str = "") -> str:
             lines.append(f"{path}.{problem['ctx']['error']}")
         else:
             message = problem["msg"]
-            given = problem["input"]
-            shown = "" if isinstance(given, dict | list) and len(str(given)) > 80 else f" = {given!r}"
             hint = ""
             if isinstance(given, str) and problem["type"] in ("float_type", "int_type"):
                 hint = " (YAML reads 1e-3 as text: write 1.0e-3)"

@@ -13,6 +13,7 @@ from insd.analysis.levels import COLUMNS, levels
 from insd.analysis.rounds import Round, read_rounds
 from insd.analysis.table import network_table, round_rows
 from insd.datasets import DatasetError, write
+from insd.provenance import settings_fingerprint
 from insd.tasks.flip_flop import FlipFlop
 
 TRIALS, TIMES, UNITS = 40, 20, 8
@@ -31,11 +32,14 @@ def test_participation_ratio(random):
     assert np.isnan(participation_ratio(np.ones((10, 6))))
 
 
+SETTINGS = {
+    "task": {"name": "flip_flop", "parameters": {}},
+    "recipe": {"network": {"gain": 1.5}, "training": {"iterations": 7}, "deflation": DEFLATION},
+}
+MADE_WITH = settings_fingerprint(SETTINGS["task"], SETTINGS["recipe"])
+
+
 def files_of_a_round(folder, random, population="p", seed=0, round_number=0, **changes):
-    settings = {
-        "task": {"name": "flip_flop", "parameters": {}},
-        "recipe": {"network": {"gain": 1.5}, "training": {"iterations": 7}, "deflation": DEFLATION},
-    }
     weights = {
         "recurrent_weights": (("seed", "unit", "unit_from"), random.standard_normal((1, UNITS, UNITS))),
         "input_weights": (("seed", "unit", "input"), random.standard_normal((1, UNITS, 2))),
@@ -48,7 +52,8 @@ def files_of_a_round(folder, random, population="p", seed=0, round_number=0, **c
         "dt": 0.02,
         "tau": 0.1,
         "nonlinearity": "tanh",
-        "settings": json.dumps(settings | changes.get("settings", {})),
+        "settings": json.dumps(SETTINGS | changes.get("settings", {})),
+        "code_fingerprint": changes.get("code", "c"),
     }
     network = xr.Dataset(weights, coords={"seed": [seed]}, attrs=attributes).astype(np.float32)
     activity = xr.Dataset(
@@ -61,7 +66,7 @@ def files_of_a_round(folder, random, population="p", seed=0, round_number=0, **c
             "solved": ("seed", [True]),
         },
         coords={"seed": [seed]},
-        attrs={"bank_fingerprint": "b", "test_fingerprint": changes.get("test", "t")},
+        attrs={"bank_fingerprint": changes.get("bank", "b"), "test_fingerprint": changes.get("test", "t")},
     )
     paths = [str(folder / f"{population}-{seed}-{round_number}-{name}.nc") for name in ("network", "activity")]
     write(network, paths[0], "network")
@@ -69,22 +74,40 @@ def files_of_a_round(folder, random, population="p", seed=0, round_number=0, **c
     return paths
 
 
-def test_rounds_that_do_not_agree_are_refused_by_name(tmp_path, random):
-    first = files_of_a_round(tmp_path, random)
-    same = files_of_a_round(tmp_path, random, seed=1)
-    blocks = [("p", "0", 0), ("p", "1", 0)]
-    assert len(list(read_rounds([first[0], same[0]], [first[1], same[1]], blocks))) == 2
-    for change, message in (
-        ({"settings": {"recipe": {"network": {"gain": 1.0}}}}, "p-2-0-network.nc: was made with another recipe than"),
+@pytest.mark.parametrize(
+    "change, message",
+    [
         (
-            {"settings": {"task": {"name": "flip_flop", "parameters": {"dt": 0.01}}}},
-            "another task than .*p-0-0-network",
+            {"settings": {"recipe": {"network": {"gain": 1.0}}}},
+            "-network.nc: was made with another task or recipe than",
         ),
-        ({"test": "u"}, "p-2-0-activity.nc: was made with another set of test trials than"),
-    ):
-        other = files_of_a_round(tmp_path, random, seed=2, **change)
-        with pytest.raises(DatasetError, match=message):
+        ({"settings": {"task": {"name": "flip_flop", "parameters": {"dt": 0.01}}}}, "-network.nc: was made with anoth"),
+        (
+            {"code": "d"},
+            "-network.nc: was made with another code than .*p-0-0-network.nc; .* delete what is out of",
+        ),
+        ({"test": "u"}, "-activity.nc: was made with another set of test trials than .*p-0-0-activity.nc"),
+        ({"bank": "c"}, "-activity.nc: was made with another training bank than .*p-0-0-activity.nc"),
+    ],
+)
+def test_rounds_that_do_not_belong_together_are_refused_by_name(tmp_path, random, change, message):
+    """Also of other populations and rounds, each of which has a recipe of its own."""
+    first = files_of_a_round(tmp_path, random)
+    for population, seed, number in (("p", 1, 0), ("p", 0, 1), ("q", 0, 0)):
+        blocks = [("p", "0", 0, MADE_WITH), (population, str(seed), number, MADE_WITH)]
+        same = files_of_a_round(tmp_path, random, population, seed, number)
+        assert len(list(read_rounds([first[0], same[0]], [first[1], same[1]], blocks))) == 2
+        other = files_of_a_round(tmp_path, random, population, seed, number, **change)
+        with pytest.raises(DatasetError, match=f"{population}-{seed}-{number}{message}"):
             list(read_rounds([first[0], other[0]], [first[1], other[1]], blocks))
+
+
+def test_a_single_file_of_another_recipe_is_refused(tmp_path, random):
+    network, activity = files_of_a_round(tmp_path, random)
+    recipe = SETTINGS["recipe"] | {"training": {"iterations": 8}}
+    block = ("p", "0", 0, settings_fingerprint(SETTINGS["task"], recipe))
+    with pytest.raises(DatasetError, match=r"p-0-0-network.nc: .* than the config has for round 0 of p; .* delete"):
+        list(read_rounds([network], [activity], [block]))
 
 
 def points_and_dsa(labels, stable, cycles):
@@ -109,7 +132,7 @@ def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
     rows, rounds, trials = [], [], FlipFlop(channels=2, duration=0.2).sample("test", 4, 0)
     for k in range(3):
         paths = files_of_a_round(tmp_path, random, "insd", 4, k)
-        rounds += list(read_rounds([paths[0]], [paths[1]], [("insd", "4", k)]))
+        rounds += list(read_rounds([paths[0]], [paths[1]], [("insd", "4", k, MADE_WITH)]))
         rows += round_rows("flip_flop", "insd", rounds[-1], trials, noise_probes=2)
     labels = [f"insd/4/{k}" for k in range(3)]
     r2 = np.arange(18.0).reshape(2, 3, 3) / 18

@@ -164,6 +164,18 @@ def test_a_broken_checkpoint_is_ignored(tmp_path, caplog, content):
     assert f"{path}: ignored" in caplog.text
 
 
+def test_a_checkpoint_of_a_gpu_is_read_where_there_is_none(tmp_path, caplog, monkeypatch):
+    checkpoint = Checkpoint(tmp_path / "checkpoint.pt", "a GPU")
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
+        checkpoint.save({"weights": torch.arange(3)})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert torch.equal(checkpoint.load()["weights"], torch.arange(3))
+    assert caplog.text == ""
+    assert Checkpoint(checkpoint.path, "a CPU").load() is None
+    assert "ignored, for it was made with other settings, trials, code or torch" in caplog.text
+
+
 def test_a_truncated_checkpoint_is_ignored(stopped, caplog):
     path = stopped(2, TASK, BANK, recipe(), NAMES)
     path.write_bytes(path.read_bytes()[:-1000])

@@ -90,7 +90,7 @@ def test_an_imported_network_can_be_compared(chain, capsys, tmp_path):
         ),
         (
             ["train", "flip_flop", "x", "--set", "network.unit=5"],
-            "defaults.network.unit: unknown key; known here: arch",
+            "defaults.network.unit = 5: unknown key; known here: arch",
         ),
         (["train", "flip_flop", "{chain}"], "round-0: is there already; choose another folder"),
         (["deflate", "x"], "x: holds no round-0; begin with `insd train TASK x`"),

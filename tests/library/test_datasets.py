@@ -3,13 +3,19 @@
 import ast
 import os
 import pickle
+import re
+import socket
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
 from conftest import ROOT
+from matplotlib.figure import Figure
 
 from insd.datasets import DatasetError, read, write
+from insd.files import write_text, written_whole
+from insd.plotting.theme import new_figure, save
 
 
 def performance():
@@ -66,6 +72,50 @@ def test_a_writer_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_texts_and_figures_appear_whole_too(tmp_path, monkeypatch):
+    """Also where two nodes of a cluster, on which processes have the same numbers, write the same file."""
+    page, figure = tmp_path / "page.html", tmp_path / "figure.svg"
+    for value in (1, 2):
+        write_text(page, f"µ = {value}")
+        drawn = new_figure(20.0, 20.0)
+        drawn.text(0, 0, "a")
+        save(drawn, [figure, figure.with_suffix(".pdf")])
+    before = figure.read_bytes()
+    assert page.read_bytes() == "µ = 2".encode()
+    assert before.startswith(b"<?xml") and figure.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+
+    def full_disk(self, target, **_):
+        target.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save(new_figure(20.0, 20.0), [figure])
+    with pytest.raises(UnicodeEncodeError):
+        write_text(page, "half \udc80")
+    assert figure.read_bytes() == before and page.read_bytes() == "µ = 2".encode()
+    assert len(list(tmp_path.iterdir())) == 3
+
+    with monkeypatch.context() as patch, written_whole(page) as here:
+        patch.setattr(socket, "gethostname", lambda: "another-node")
+        with written_whole(page) as there:
+            assert here != there
+            there.write_bytes(b"there")
+            here.write_bytes(b"here")
+        assert page.read_bytes() == b"there"
+    assert page.read_bytes() == b"here"
+
+
+def test_scripts_and_library_write_nothing_in_place():
+    """All that writes a file is in `files.py`, or writes to the path that it gives."""
+    for folder in ("src", "workflow/scripts"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for line in path.read_text().splitlines():
+                writes = re.search(r"(\w+)\.write_(text|bytes)\(|\.(savefig|to_netcdf|to_csv)\((\w+)[,)]", line)
+                target = writes and (writes[1] or writes[4])
+                assert target in (None, "beside"), f"{path}: {line}"
+
+
 @pytest.mark.parametrize("content", [b"", b"not a NetCDF file", None])
 def test_truncated_empty_and_foreign_files_are_refused_by_name(tmp_path, content):
     path = tmp_path / "file.nc"
@@ -73,6 +123,29 @@ def test_truncated_empty_and_foreign_files_are_refused_by_name(tmp_path, content
     path.write_bytes(path.read_bytes()[:3000] if content is None else content)
     with pytest.raises(DatasetError, match=r"file.nc: truncated, empty or no NetCDF file .*; delete the file and run"):
         read(path, "performance")
+
+
+def test_whatever_fails_in_a_file_is_one_message(tmp_path):
+    """xarray raises of many kinds where attributes that it decodes by are nonsense."""
+    path = tmp_path / "file.nc"
+    spoiled = {"scale_factor": "two", "add_offset": "one", "units": "days since"}
+    for name, value in spoiled.items():
+        write(performance(), path, "performance")
+        with netCDF4.Dataset(path, "a") as file:
+            file["loss"].setncattr(name, value)
+        with pytest.raises(DatasetError, match=r"file.nc: truncated, empty or no NetCDF file .*; delete the file and"):
+            read(path, "performance")
+
+
+def test_want_of_memory_is_not_blamed_on_the_file(tmp_path, monkeypatch):
+    write(performance(), tmp_path / "file.nc", "performance")
+
+    def no_memory(*_, **__):
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr(xr, "open_dataset", no_memory)
+    with pytest.raises(MemoryError):
+        read(tmp_path / "file.nc", "performance")
 
 
 class Hostile:
@@ -124,6 +197,8 @@ def test_missing_files_are_refused_by_name(tmp_path):
         (lambda d: d.drop_vars("score"), "lacks the variable 'score' of a performance file, which holds: loss, score"),
         (lambda d: d.transpose(), r"'loss' has dimensions \(regime, network\), not \(network, regime\)"),
         (lambda d: d.where(d["loss"] > 2), "'loss' holds values that are not finite"),
+        (lambda d: d.astype(str), "'loss' holds values of type .* and not numbers; delete the file"),
+        (lambda d: d.astype("datetime64[ns]"), "'loss' holds values of type datetime64.* and not numbers"),
     ],
 )
 def test_broken_contracts_are_refused_on_both_sides(tmp_path, spoil, message):

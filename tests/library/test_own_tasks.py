@@ -161,7 +161,7 @@ def test_datasets_that_break_the_contract(module, old, new, message):
 
 
 def test_unknown_parameters_are_refused_with_those_that_there_are(module):
-    with pytest.raises(SettingsError, match=r"tasks.my_task.parameters.sice: unknown key; known here: dt, regimes"):
+    with pytest.raises(SettingsError, match=r"tasks.my_task.parameters.sice = 1.0: unknown key; known here: dt, reg"):
         load(config(sice=1.0))
 
 

@@ -380,7 +380,7 @@ def test_without_deflation_the_first_solved_network_of_each_population_is_shown(
 def test_a_network_that_no_file_holds_is_named():
     shown = shown_networks(chain())
     with pytest.raises(DatasetError, match="insd/0/0: is in the table of networks, but in none of"):
-        read_shown(shown, ["a.nc"], ["b.nc"], [("insd", "5-6", 0)])
+        read_shown(shown, ["a.nc"], ["b.nc"], [("insd", "5-6", 0, "made with")])
 
 
 @pytest.mark.parametrize("name", TASKS)

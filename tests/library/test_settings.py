@@ -84,10 +84,10 @@ def test_task_parameters_reach_the_task():
         (
             "sees",
             1,
-            "sees: unknown key; known here: tasks, trials, seeds_per_job, device, analysis, defaults, populations",
+            "sees = 1: unknown key; known here: tasks, trials, seeds_per_job, device, analysis, defaults, populations",
         ),
-        ("populations/insd/round", 2, "populations.insd.round: unknown key; known here: network, training"),
-        ("populations/insd/network/unit", 2, "populations.insd.network.unit: unknown key; known here: architecture"),
+        ("populations/insd/round", 2, "populations.insd.round = 2: unknown key; known here: network, training"),
+        ("populations/insd/network/unit", 2, "populations.insd.network.unit = 2: unknown key; known here: archit"),
         ("populations/insd/rounds", 0, "populations.insd.rounds = 0: input should be greater than or equal to 1"),
         ("populations/insd/rounds", 1.5, "populations.insd.rounds = 1.5: input should be a valid integer"),
         ("populations/insd/seeds", None, "populations.insd.seeds = None: input should be a valid integer"),
@@ -116,14 +116,18 @@ def test_task_parameters_reach_the_task():
         ),
         ("populations/x", {"seeds": 1, "reference": "insd"}, "populations.x.rounds = 1: with the reference of another"),
         ("tasks/flipflop", {}, "tasks.flipflop: there is no such task; choose from: context_integration, flip_flop"),
-        ("tasks/flip_flop/parameters", {"noise": 1.0}, "tasks.flip_flop.parameters.noise: unknown key; known here: dt"),
+        (
+            "tasks/flip_flop/parameters",
+            {"noise": 1.0},
+            "tasks.flip_flop.parameters.noise = 1.0: unknown key; known here: ",
+        ),
         ("tasks/flip_flop/parameters", {"duration": "x"}, "flip_flop.parameters.duration = 'x': input should be a val"),
         ("tasks/flip_flop/parameters", {"duration": -1.0}, "flip_flop.parameters.duration = -1.0: must not be negativ"),
         ("tasks/memory_pro/parameters", {"delay": [2, 1]}, "delay = (2.0, 1.0): needs 0 <= shortest <= longest"),
         (
             "tasks/memory_pro/parameters",
             {"regimes": {"hard": {"nose": 1}}},
-            "tasks.memory_pro.parameters.regimes.hard.nose: unknown key; known here: dt",
+            "tasks.memory_pro.parameters.regimes.hard.nose = 1: unknown key; known here: dt",
         ),
         (
             "defaults/network/units",
@@ -193,18 +197,18 @@ def test_task_parameters_reach_the_task():
             "analysis.robustness.kick_levels = []: list should have at least",
         ),
         # Unknown keys at every level
-        ("trials/test", 5, "trials.test: unknown key; known here: train, evaluation"),
-        ("analysis/dsa/delay", 2, "analysis.dsa.delay: unknown key; known here: delays, rank, starts, iterations"),
-        ("tasks/flip_flop/noise", 1, "tasks.flip_flop.noise: unknown key; known here: class, parameters"),
+        ("trials/test", 5, "trials.test = 5: unknown key; known here: train, evaluation"),
+        ("analysis/dsa/delay", 2, "analysis.dsa.delay = 2: unknown key; known here: delays, rank, starts, iteratio"),
+        ("tasks/flip_flop/noise", 1, "tasks.flip_flop.noise = 1: unknown key; known here: class, parameters"),
         (
             "populations/insd/alternatives/rounds",
             2,
-            "populations.insd.alternatives.rounds: unknown key; known here: network, training, deflation, by_task",
+            "populations.insd.alternatives.rounds = 2: unknown key; known here: network, training, deflation, by_task",
         ),
         (
             "defaults/by_task/memory_pro/trainning",
             {},
-            "defaults.by_task.memory_pro.trainning: unknown key; known here: network, training, deflation",
+            "defaults.by_task.memory_pro.trainning = {}: unknown key; known here: network, training, deflation",
         ),
         # Impossible times and rates
         (

@@ -2,6 +2,7 @@
 # A SLURM of four nodes on this machine, for tests: as root, without systemd, all traffic on loopback. Two nodes are the
 # default partition, and two, where things are broken, the partition `faults`.
 #
+#   cluster.sh foreign      say what shows that this host has a SLURM of its own, which is left alone; else nothing
 #   cluster.sh start        configure and start it, and run a job on each node
 #   cluster.sh stop         stop it and remove its configuration
 #   cluster.sh lose NODE    a node is lost with all that runs on it, as by a power cut
@@ -9,7 +10,7 @@
 #   cluster.sh pause        the controller goes away, while jobs run on
 #   cluster.sh resume       the controller comes back
 #
-# Needs Debian's slurmctld, slurmd, slurm-client, munge, slurmdbd, mariadb-server-core and mariadb-client-core.
+# The nodes of `faults` claim a GPU each. Needs Debian's slurmctld, slurmd, slurm-client, munge, slurmdbd, mariadb-server-core and mariadb-client-core.
 set -euo pipefail
 umask 022
 
@@ -20,6 +21,7 @@ SIGNATURE='# Written by the tests of INSD'
 HOST_ENTRY='# insd-test-slurm'
 NODES=(n1 n2 n3 n4)
 HOST=$(hostname -s)
+FILES=(slurm.conf slurmdbd.conf cgroup.conf gres.conf)
 
 fail() {
     echo "cluster.sh: $*" >&2
@@ -38,6 +40,23 @@ until_true() {
 }
 
 ours() { [ "$(head -n 1 "$1" 2>/dev/null)" = "$SIGNATURE" ]; }
+
+foreign() {
+    local file program
+    if [ -n "${SLURM_CONF:-}" ]; then echo "SLURM_CONF is set, to $SLURM_CONF"; fi
+    for file in "${FILES[@]}"; do
+        if [ -e $ETC/$file ] && ! ours $ETC/$file; then echo "there is $ETC/$file"; fi
+    done
+    # What a node of a cluster keeps that has its configuration from the controller.
+    for file in /run/slurm/conf /var/spool/slurm*/conf-cache /var/spool/slurm/*/conf-cache /var/lib/slurm/*/conf-cache; do
+        if [ -e "$file" ]; then echo "there is $file"; fi
+    done
+    if ours $ETC/slurm.conf; then return; fi
+    for file in /proc/[0-9]*/comm; do
+        program=$(cat "$file" 2>/dev/null || true)
+        case $program in slurmctld | slurmd | slurmdbd | slurmrestd | sackd) echo "$program runs" ;; esac
+    done
+}
 
 address() { getent ahostsv4 "$1" | awk 'NR == 1 {print $1}'; }
 
@@ -76,8 +95,10 @@ end_steps() {
 }
 
 write_config() {
-    local node number=0
+    local node number=0 gpu
     mkdir -p $ETC
+    # Any device can stand for a GPU.
+    printf '%s\nNodeName=n[3-4] Name=gpu File=/dev/null\n' "$SIGNATURE" >$ETC/gres.conf
     printf '%s\nConstrainCores=no\n' "$SIGNATURE" >$ETC/cgroup.conf
     cat >$ETC/slurm.conf <<CONF
 $SIGNATURE
@@ -104,6 +125,8 @@ JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
+GresTypes=gpu
+AccountingStorageTRES=gres/gpu
 # The nodes claim more processors than the machine has.
 SlurmdParameters=config_overrides
 SchedulerParameters=batch_sched_delay=1,sched_interval=2,bf_interval=2
@@ -122,7 +145,9 @@ AccountingStorageHost=127.0.0.1
 CONF
     for node in "${NODES[@]}"; do
         number=$((number + 1))
-        echo "NodeName=$node NodeHostname=$node NodeAddr=127.0.0.1 Port=$((18000 + number)) CPUs=$(nproc) RealMemory=8000"
+        gpu=
+        if ((number > 2)); then gpu='Gres=gpu:1'; fi
+        echo "NodeName=$node NodeHostname=$node NodeAddr=127.0.0.1 Port=$((18000 + number)) CPUs=$(nproc) RealMemory=8000 $gpu"
     done >>$ETC/slurm.conf
     cat >>$ETC/slurm.conf <<CONF
 PartitionName=main Nodes=n[1-2] Default=YES DefaultTime=10 MaxTime=INFINITE State=UP
@@ -198,15 +223,13 @@ start_node() {
 all_nodes_up() { [ "$(sinfo -h -N -o %T | grep -cxE 'idle|mixed|allocated')" = ${#NODES[@]} ]; }
 
 start() {
-    local file node
+    local file node reason
     [ "$(id -u)" = 0 ] || fail "must be root"
-    for file in slurm.conf slurmdbd.conf cgroup.conf; do
-        [ ! -e $ETC/$file ] || ours $ETC/$file || fail "$ETC/$file is not of these tests: this host has a SLURM of its own"
-    done
+    reason=$(foreign)
+    [ -z "$reason" ] || fail "this host has a SLURM of its own: $reason"
     for file in $STATE/run/*.pid; do
         if [ -e "$file" ] && kill -0 "$(cat "$file")" 2>/dev/null; then fail "is running ($file): stop it first"; fi
     done
-    if pgrep -x slurmctld >/dev/null; then fail "another slurmctld runs on this host"; fi
     trap stop EXIT
     rm -rf $STATE
     mkdir -p $STATE/{run,log,controller}
@@ -245,7 +268,7 @@ stop() {
     end $STATE/run/slurmdbd.pid slurmdbd
     end $STATE/run/mariadbd.pid mariadbd
     if [ -e $STATE/run/munge-is-ours ]; then end /run/munge/munged.pid munged; fi
-    for file in slurm.conf slurmdbd.conf cgroup.conf; do
+    for file in "${FILES[@]}"; do
         if ours $ETC/$file; then rm $ETC/$file; fi
     done
     if grep -q "$HOST_ENTRY" /etc/hosts; then
@@ -261,6 +284,7 @@ lose() {
 }
 
 case ${1:-} in
+foreign) foreign ;;
 start) start ;;
 stop) stop ;;
 lose) lose "$2" ;;
@@ -270,5 +294,5 @@ resume)
     slurmctld
     until_true 60 slurmctld scontrol ping
     ;;
-*) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 2 ;;
+*) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

@@ -4,11 +4,11 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 skip() { echo "test-slurm: skipped, $*"; exit 0; }
 
+# Before anything is installed.
+found=$(tests/slurm/cluster.sh foreign)
+[ -z "$found" ] || skip "since this host has a SLURM of its own, which is left alone: ${found//$'\n'/; }"
 [ "$(id -u)" = 0 ] || skip "since it needs root, to start the daemons of SLURM"
 [ -e /etc/debian_version ] && command -v apt-get >/dev/null || skip "since it needs Debian's packages of SLURM"
-if [ -e /etc/slurm/slurm.conf ] && ! head -n 1 /etc/slurm/slurm.conf | grep -q '^# Written by the tests of INSD'; then
-    skip "since this host has a SLURM of its own, which is left alone"
-fi
 for program in slurmctld slurmd sbatch munged slurmdbd mariadbd mariadb; do
     command -v $program >/dev/null && continue
     apt-get update -qq

@@ -5,6 +5,7 @@ in the middle of training until its fault has come. Most of a fault's time is wa
 meanwhile, on the nodes of the default partition, while faults have those of the partition `faults`.
 """
 
+import ipaddress
 import os
 import re
 import shutil
@@ -17,9 +18,21 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 from conftest import ROOT, environment
-from micro_grid import CHECKPOINT, SECOND, TARGET, alive, assert_same_results, processes_in, run, wait_until
+from micro_grid import (
+    CHECKPOINT,
+    FIRST,
+    PREDICTIVITY,
+    SECOND,
+    TARGET,
+    alive,
+    assert_same_results,
+    processes_in,
+    run,
+    wait_until,
+)
 
 pytestmark = pytest.mark.slurm
 # Quicker than on a cluster that is shared, where files appear late.
@@ -59,11 +72,11 @@ class Submitting:
         """The numbers of the jobs that were submitted, in their order."""
         return re.findall(r"has been submitted with SLURM jobid (\d+)", self.log.read_text())
 
-    def finish(self) -> str:
-        """Wait for the end; what it printed."""
+    def finish(self, status: int = 0) -> str:
+        """Wait for the end, which is to have this status; what it printed."""
         self.process.wait(self.seconds)
         output = self.log.read_text()
-        assert self.process.returncode == 0, output[-5000:]
+        assert self.process.returncode == status, output[-5000:]
         return output
 
     def kill(self) -> None:
@@ -79,12 +92,12 @@ class Submitting:
 
 
 class Training(Submitting):
-    """A Snakemake that submits round 1 of the tiny grid."""
+    """A Snakemake that submits round 1 of the tiny grid, and what is to be made of it."""
 
-    def __init__(self, folder: Path, *arguments: str, resources: Sequence[str] = ()):
+    def __init__(self, folder: Path, *arguments: str, resources: Sequence[str] = (), target: str = TARGET):
         partition = "train_round:slurm_partition=faults"
         grid = ("--configfile", "micro.yaml", "--set-resources", partition, *resources)
-        super().__init__(folder, TARGET, *grid, *arguments)
+        super().__init__(folder, target, *grid, *arguments)
         self.scripts: list[int] = []
 
     def halted(self) -> bool:
@@ -112,6 +125,27 @@ def halt(*trainings: Training) -> None:
 def accounted(job: str, field: str) -> str:
     """What SLURM's accounting says of a job."""
     return command("sacct", "-X", "-n", "-P", "-o", field, "-j", job).strip()
+
+
+def listening() -> dict[str, set[str]]:
+    """The IP addresses at which the cluster's programs listen, by program."""
+    sockets = {}
+    for line in "".join(Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6")).splitlines():
+        _, local, _, state, *_, inode = line.split()[:10]
+        if state == "0A":
+            words = [local[start : start + 8] for start in range(0, local.index(":"), 8)]
+            packed = b"".join(bytes.fromhex(word)[::-1] for word in words)
+            sockets[f"socket:[{inode}]"] = str(ipaddress.ip_address(packed))
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            program = (process / "comm").read_text().strip()
+            files = {os.readlink(file) for file in (process / "fd").iterdir()}
+        except OSError:
+            continue
+        if re.match("slurm|srun|munge|mariadb", program):
+            found.setdefault(program, set()).update(sockets[file] for file in files & set(sockets))
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -160,13 +194,21 @@ def test_jobs_that_are_cancelled_too_long_or_too_large_are_tried_again(train, un
     # Too little for the first attempt.
     hungry = train("hungry", resources=["train_round:mem_mb=300*attempt*attempt"])
     halt(cancelled, timed_out)
+    # While jobs run, too.
+    programs = listening()
+    assert {"slurmctld", "slurmd", "slurmdbd", "slurmstepd", "munged", "mariadbd"} <= set(programs)
+    assert programs["slurmctld"] and programs["slurmd"] and programs["slurmdbd"]
+    assert set().union(*programs.values()) == {"127.0.0.1"}
     command("scancel", cancelled.jobs()[0])
     command("scontrol", "update", f"JobId={timed_out.jobs()[0]}", "TimeLimit=1")
-    # Where memory is polled, as here, SLURM has no state of its own for a job that it killed for its memory.
+    # Where memory is polled, as here, SLURM has no state of its own for a job that it killed for its memory ...
     for training, status in ((cancelled, "CANCELLED"), (timed_out, "TIMEOUT"), (hungry, "FAILED")):
         output = training.finish()
         assert f"SLURM status is: '{status}'" in output, output[-3000:]
-        assert_same_results(training.folder, undisturbed)
+        assert_same_results(training.folder, undisturbed, killed=True)
+    # ... but says so in the job's log.
+    (log,) = (hungry.folder / "results/logs/slurm").rglob(f"{hungry.jobs()[0]}.log")
+    assert "exceeded memory limit" in log.read_text(), log.read_text()[-3000:]
     for training in (cancelled, timed_out):
         assert len(training.jobs()) == 2
         assert training.resumed()
@@ -190,7 +232,7 @@ def test_a_node_that_is_lost(train, undisturbed):
     assert len(training.jobs()) == 2
     assert accounted(training.jobs()[1], "NodeList") != node
     assert training.resumed()
-    assert_same_results(training.folder, undisturbed)
+    assert_same_results(training.folder, undisturbed, killed=True)
 
 
 @pytest.mark.usefixtures("smoke")
@@ -213,7 +255,41 @@ def test_kill_9_of_snakemake(train, undisturbed):
     finally:
         again.stop()
     assert again.resumed()
+    assert_same_results(training.folder, undisturbed, killed=True)
+
+
+@pytest.mark.usefixtures("smoke")
+def test_the_config_edited_during_a_run(train, undisturbed):
+    """Each job reads the config as it starts: the analysis refuses what was made with another one."""
+    training = train("edited", "--retries", "0", target=PREDICTIVITY)
+    halt(training)
+    config = training.folder / "micro.yaml"
+    before = config.read_text()
+    config.write_text(before.replace("batch_size: 8", "batch_size: 9"))
+    training.go_on()
+    output = training.finish(status=1)
+    message = "was made with another task or recipe than the config has for round 0 of insd"
+    assert f"error: {FIRST}/network.nc: {message}" in output, output[-3000:]
+    assert not (training.folder / PREDICTIVITY).exists()
+    config.write_text(before)
     assert_same_results(training.folder, undisturbed)
+    result = run(training.folder, PREDICTIVITY)
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert "rule train_round" not in result.stdout
+
+
+@pytest.mark.usefixtures("smoke")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU of the cluster is none, and this machine has one")
+def test_rounds_get_a_gpu(train):
+    """In both ways that clusters want it asked for. What is given is no GPU, and the job says so."""
+    asked = ("--retries", "0", "--config", "device=cuda")
+    by_number = train("gpu", *asked)
+    by_name = train("gres", *asked, resources=["train_round:gpu=0", "train_round:gres=gpu:1"])
+    for training in (by_number, by_name):
+        output = training.finish(status=1)
+        (job,) = training.jobs()
+        assert "gres/gpu=1" in accounted(job, "AllocTRES").split(","), accounted(job, "AllocTRES")
+        assert "error: device = 'cuda': torch" in output, output[-3000:]
 
 
 def test_the_smoke_grid_equals_that_of_one_machine(smoke, finished):

@@ -29,7 +29,8 @@ PARAMETERS = st.dictionaries(
 
 def values(schema):
     """Mostly values that a part of the schema allows, and sometimes nonsense."""
-    return st.integers(0, 39).flatmap(lambda draw: NONSENSE if draw == 0 else _allowed(schema))
+    # Not at an end of the range, which hypothesis draws more often.
+    return st.integers(0, 39).flatmap(lambda draw: NONSENSE if draw == 23 else _allowed(schema))
 
 
 def _allowed(schema):
@@ -72,16 +73,7 @@ SEARCH = int(os.environ.get("INSD_SEARCH", "0"))
 ANY = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=not SEARCH)
 
 
-@settings(ANY, max_examples=SEARCH or 300)
-@given(CONFIGS)
-def test_a_config_is_refused_with_its_keys_or_gives_all_that_the_rules_ask_of_it(config):
-    try:
-        loaded = load(config)
-    except SettingsError as refusal:
-        lines = str(refusal).splitlines()
-        assert lines[0] == "the config cannot be used:" and len(lines) > 1
-        assert all(line.startswith("  - ") for line in lines[1:])
-        return
+def _gives_what_rules_ask(loaded):
     for task in loaded.tasks:
         made = loaded.task(task)
         for regime in made.regime_names():
@@ -91,6 +83,30 @@ def test_a_config_is_refused_with_its_keys_or_gives_all_that_the_rules_ask_of_it
                 recipe = loaded.recipe(task, population, number)
                 assert Recipe.model_validate(recipe.model_dump()) == recipe
             assert [seed for block in loaded.seed_blocks(population) for seed in seeds_of(block)]
+
+
+def test_a_config_is_refused_with_its_keys_or_gives_all_that_the_rules_ask_of_it():
+    accepted = []
+
+    @settings(ANY, max_examples=SEARCH or 300)
+    @given(CONFIGS)
+    def check(config):
+        try:
+            loaded = load(config)
+        except SettingsError as refusal:
+            lines = str(refusal).splitlines()
+            assert lines[0] == "the config cannot be used:" and len(lines) > 1
+            assert all(line.startswith("  - ") for line in lines[1:])
+            accepted.append(False)
+            return
+        _gives_what_rules_ask(loaded)
+        accepted.append(True)
+
+    check()
+    # Or this would be a test of refusals alone.
+    share = sum(accepted) / len(accepted)
+    print(f"accepted: {sum(accepted)} of {len(accepted)}")
+    assert share > 0.4
 
 
 def _loads(config):
@@ -106,7 +122,7 @@ def own_checkout(tmp_path_factory):
     return copy_checkout(tmp_path_factory.mktemp("any-config"))
 
 
-@settings(ANY, max_examples=SEARCH or 6)
+@settings(ANY, max_examples=SEARCH or 20)
 @given(config=CONFIGS)
 def test_a_config_that_is_accepted_makes_a_workflow(own_checkout, config):
     assume(_loads(config))

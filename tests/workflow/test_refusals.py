@@ -1,8 +1,13 @@
 """Bad configs and targets: refused before any job starts, with one message."""
 
+import os
+import shutil
+import subprocess
+import sys
+
 import pytest
 import yaml
-from conftest import snakemake
+from conftest import ROOT, snakemake
 
 
 def refused(checkout, tmp_path, overlay, *targets):
@@ -19,7 +24,7 @@ def refused(checkout, tmp_path, overlay, *targets):
     [
         (
             {"populatons": {}},
-            "populatons: unknown key; known here: tasks, trials, seeds_per_job, device, analysis, defaults, ",
+            "populatons = {}: unknown key; known here: tasks, trials, seeds_per_job, device, analysis, defau",
         ),
         ({"populations": {"insd": {"rounds": 0}}}, "populations.insd.rounds = 0: input should be greater than or eq"),
         ({"tasks": {"flipflop": {}}}, "tasks.flipflop: there is no such task; choose from: context_integration, flip"),
@@ -46,3 +51,33 @@ def test_targets_of_names_that_do_not_exist(checkout, target, message):
     result = snakemake(checkout, target, "-n")
     assert result.returncode != 0
     assert message in result.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="SLURM's tests are for Linux")
+@pytest.mark.parametrize("sign", ["SLURM_CONF", "slurmd", "slurmctld", "slurmdbd"])
+def test_a_host_that_has_a_slurm_is_left_alone(tmp_path, sign):
+    """Seen before anything is installed. A program is what its process is called."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    # Should it be overlooked, nothing happens to this machine.
+    for name in ("apt-get", "sbatch"):
+        (programs / name).write_text("#!/bin/sh\nexit 7\n")
+        (programs / name).chmod(0o755)
+    environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHON": "false"}
+    daemon = None
+    if sign == "SLURM_CONF":
+        environment["SLURM_CONF"] = "/etc/cluster/slurm.conf"
+        found = "SLURM_CONF is set, to /etc/cluster/slurm.conf"
+    else:
+        daemon = subprocess.Popen([shutil.copy(shutil.which("sleep"), programs / sign), "60"])
+        found = f"{sign} runs"
+    try:
+        command = [ROOT / "tests/slurm/run.sh"]
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    finally:
+        if daemon:
+            daemon.kill()
+            daemon.wait()
+    skipped = "test-slurm: skipped, since this host has a SLURM of its own, which is left alone"
+    assert result.stdout == f"{skipped}: {found}\n"
+    assert result.returncode == 0

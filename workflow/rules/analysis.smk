@@ -15,9 +15,9 @@ rule similarity:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=30,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        rounds=round_blocks(),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
         code=code_fingerprint("insd.analysis.similarity"),
     script:
         "../scripts/similarity.py"
@@ -38,7 +38,7 @@ rule measure_responses:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         code=code_fingerprint("insd.analysis.similarity"),
     script:
@@ -62,11 +62,11 @@ rule performance:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=30,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         parameters=task_parameters,
         regimes=lambda wildcards: evaluation_regimes(wildcards.task),
-        rounds=round_blocks(),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
         grid_trials=SETTINGS.analysis.grid_trials,
         code=code_fingerprint("insd.analysis.performance"),
     script:
@@ -90,10 +90,10 @@ rule robustness:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         parameters=task_parameters,
-        rounds=round_blocks(),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
         settings=SETTINGS.analysis.robustness.model_dump(),
         code=code_fingerprint("insd.analysis.robustness"),
     script:
@@ -116,9 +116,9 @@ rule dsa:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        rounds=round_blocks(),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
         settings=SETTINGS.analysis.dsa.model_dump(),
         code=code_fingerprint("insd.analysis.dsa"),
     script:
@@ -142,10 +142,10 @@ rule fixed_points:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=120,
+        runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         parameters=task_parameters,
-        rounds=round_blocks(),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
         settings=SETTINGS.analysis.fixed_points.model_dump(),
         code=code_fingerprint("insd.analysis.fixed_points"),
     script:
@@ -169,10 +169,10 @@ rule line_attractor:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         parameters=task_parameters,
-        rounds=round_blocks(),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
         code=code_fingerprint("insd.analysis.line_attractor"),
     script:
         "../scripts/line_attractor.py"
@@ -195,10 +195,10 @@ rule decoding:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         parameters=task_parameters,
-        rounds=round_blocks(),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
         settings=SETTINGS.analysis.decoding.model_dump(),
         code=code_fingerprint("insd.analysis.decoding"),
     script:
@@ -223,11 +223,11 @@ rule recordings:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=30,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         files=lambda wildcards: SETTINGS.recordings(wildcards.task),
         held_out=lambda wildcards: held_out_trials(wildcards.task),
-        rounds=round_blocks(),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
         code=code_fingerprint("insd.analysis.recordings"),
     script:
         "../scripts/recordings.py"
@@ -267,11 +267,13 @@ rule network_table:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=15,
+        runtime=lambda wildcards, attempt: 15 * attempt,
     params:
         tasks=list(SETTINGS.tasks),
         references={name: SETTINGS.reference(name) for name in SETTINGS.populations},
-        rounds=round_blocks(),
+        rounds=lambda wildcards: {
+            task: made_with(task, round_blocks()) for task in SETTINGS.tasks
+        },
         noise_probes=SETTINGS.analysis.noise_probes,
         code=code_fingerprint("insd.analysis.table"),
     script:
@@ -303,7 +305,7 @@ rule levels:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         tasks=list(SETTINGS.tasks),
         code=code_fingerprint("insd.analysis.levels"),
@@ -335,7 +337,7 @@ rule comparisons:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         tasks=list(SETTINGS.tasks),
         settings=SETTINGS.analysis.comparisons.model_dump(),
@@ -368,7 +370,7 @@ rule summary:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        runtime=5,
+        runtime=lambda wildcards, attempt: 5 * attempt,
     params:
         tasks=list(SETTINGS.tasks),
         config=config,
@@ -404,7 +406,7 @@ rule claims:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         tasks=list(SETTINGS.tasks),
         code=code_fingerprint("insd.analysis.claims"),
@@ -432,7 +434,7 @@ rule table_page:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        runtime=5,
+        runtime=lambda wildcards, attempt: 5 * attempt,
     params:
         code=code_fingerprint("insd.report"),
     script:

@@ -23,7 +23,7 @@ rule archive:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        runtime=30,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         code=code_fingerprint("insd.archive"),
     script:

@@ -17,10 +17,10 @@ rule explorer:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=15,
+        runtime=lambda wildcards, attempt: 15 * attempt,
     params:
         parameters=task_parameters,
-        rounds=round_blocks(),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
         template=template_fingerprint("explorer.html"),
         code=code_fingerprint("insd.explorer"),
     script:

@@ -21,7 +21,7 @@ rule figure_deflation:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         rounds=round_blocks(),
         numbers=NUMBERS,
@@ -51,7 +51,7 @@ rule figure_front:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         numbers=NUMBERS,
         tasks={task: SETTINGS.task_parameters(task) for task in SETTINGS.tasks},
@@ -85,7 +85,7 @@ rule figure_collapse:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         tasks=list(SETTINGS.tasks),
         numbers=NUMBERS,
@@ -122,10 +122,10 @@ rule figure_mechanism:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         parameters=task_parameters,
-        rounds=shown_blocks(),
+        rounds=lambda wildcards: made_with(wildcards.task, shown_blocks()),
         numbers=NUMBERS,
         code=code_fingerprint("insd.plotting.mechanism"),
     script:
@@ -158,7 +158,7 @@ rule figure_regimes:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         tasks=list(SETTINGS.tasks),
         numbers=NUMBERS,
@@ -188,7 +188,7 @@ rule figure_networks:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         score_names={task: SETTINGS.task(task).score_name for task in SETTINGS.tasks},
         numbers=NUMBERS,

@@ -17,7 +17,7 @@ rule train_round:
         "../../envs/insd.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        mem_mb=training_memory,
         runtime=training_minutes,
         # Nothing is asked for with `auto`: such a job uses what the machine has.
         gpu=1 if SETTINGS.device == "cuda" else 0,
@@ -45,7 +45,7 @@ rule import_recording:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         deflation=recording_deflation,
         code=code_fingerprint("insd.recordings"),

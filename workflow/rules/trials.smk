@@ -13,7 +13,7 @@ rule sample_trials:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         parameters=task_parameters,
         n_trials=n_trials,

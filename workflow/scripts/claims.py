@@ -1,11 +1,10 @@
 """The paper's statements beside what the grid shows."""
 
-from pathlib import Path
-
 import pandas as pd
 
 from insd import datasets
 from insd.analysis.claims import claims, page
+from insd.files import write_text
 from insd.jobs import job
 
 with job(snakemake.log[0]):
@@ -14,5 +13,5 @@ with job(snakemake.log[0]):
         for name in ("predictivity", "dsa", "decoding")
     }
     table = claims(pd.read_csv(snakemake.input.table), pd.read_csv(snakemake.input.comparisons), **by_task)
-    table.to_csv(snakemake.output.claims, index=False)
-    Path(snakemake.output.page).write_text(page(table))
+    write_text(snakemake.output.claims, table.to_csv(index=False))
+    write_text(snakemake.output.page, page(table))

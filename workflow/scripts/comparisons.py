@@ -4,6 +4,7 @@ import pandas as pd
 
 from insd import datasets
 from insd.analysis.comparisons import comparisons
+from insd.files import write_text
 from insd.jobs import job
 
 with job(snakemake.log[0]):
@@ -12,4 +13,4 @@ with job(snakemake.log[0]):
         for name in ("performance", "robustness")
     }
     table = comparisons(pd.read_csv(snakemake.input.table), **by_task, **snakemake.params.settings)
-    table.to_csv(snakemake.output.comparisons, index=False, float_format="%.6g")
+    write_text(snakemake.output.comparisons, table.to_csv(index=False, float_format="%.6g"))

@@ -1,12 +1,11 @@
 """A page on which any two networks of a task are seen side by side."""
 
-from pathlib import Path
-
 import pandas as pd
 
 from insd import datasets
 from insd.analysis.rounds import read_rounds
 from insd.explorer import explorer_page
+from insd.files import write_text
 from insd.jobs import job, reuse_freed_memory
 from insd.settings import make_task
 
@@ -24,4 +23,4 @@ with job(snakemake.log[0]):
         datasets.read(snakemake.input.points, "fixed_points"),
         table[table["task"] == name],
     )
-    Path(snakemake.output.page).write_text(page, encoding="utf-8")
+    write_text(snakemake.output.page, page)

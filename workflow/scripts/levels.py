@@ -4,6 +4,7 @@ import pandas as pd
 
 from insd import datasets
 from insd.analysis.levels import levels
+from insd.files import write_text
 from insd.jobs import job
 
 with job(snakemake.log[0]):
@@ -12,4 +13,4 @@ with job(snakemake.log[0]):
         for name, contract in (("predictivity", "predictivity"), ("dsa", "dsa"), ("points", "fixed_points"))
     }
     table = levels(pd.read_csv(snakemake.input.table), **by_task)
-    table.to_csv(snakemake.output.levels, index=False, float_format="%.6g")
+    write_text(snakemake.output.levels, table.to_csv(index=False, float_format="%.6g"))

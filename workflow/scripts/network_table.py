@@ -5,17 +5,19 @@ import torch
 from insd import datasets
 from insd.analysis.rounds import read_rounds
 from insd.analysis.table import network_table, round_rows
+from insd.files import write_text
 from insd.jobs import job, reuse_freed_memory
 
 torch.set_num_threads(snakemake.threads)
 reuse_freed_memory()
-tasks, blocks = snakemake.params.tasks, snakemake.params.rounds
+tasks, rounds = snakemake.params.tasks, snakemake.params.rounds
 
 with job(snakemake.log[0]):
     variables = ["rates", "test_loss", "score", "solved"]
     rows = []
     for number, task in enumerate(tasks):
         trials = datasets.read(snakemake.input.trials[number], "trials")
+        blocks = rounds[task]
         part = slice(number * len(blocks), (number + 1) * len(blocks))
         for current in read_rounds(snakemake.input.networks[part], snakemake.input.activities[part], blocks, variables):
             reference = snakemake.params.references[current.population]
@@ -28,6 +30,5 @@ with job(snakemake.log[0]):
     recordings = {
         task: datasets.read(path, "recordings") for task, path in zip(tasks, snakemake.input.recordings, strict=False)
     }
-    network_table(rows, **by_task, recordings=recordings).to_csv(
-        snakemake.output.table, index=False, float_format="%.6g"
-    )
+    table = network_table(rows, **by_task, recordings=recordings)
+    write_text(snakemake.output.table, table.to_csv(index=False, float_format="%.6g"))

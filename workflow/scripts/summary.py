@@ -3,13 +3,13 @@
 import datetime
 import os
 import platform
-from pathlib import Path
 
 import pandas as pd
 import yaml
 
 from insd import datasets
 from insd.analysis.summary import page, summary
+from insd.files import write_text
 from insd.jobs import job
 from insd.provenance import attributes
 
@@ -21,5 +21,5 @@ with job(snakemake.log[0]):
     made_with = f"{', '.join(versions)}, commit {made['git_commit']}, {os.cpu_count()} cores, {platform.machine()}"
     config = yaml.safe_dump(snakemake.params.config, sort_keys=False, allow_unicode=True)
     text = page(statements, config, datetime.date.today().isoformat(), made_with)
-    Path(snakemake.output.page).write_text(text)
-    statements.to_csv(snakemake.output.statements, index_label="statement")
+    write_text(snakemake.output.page, text)
+    write_text(snakemake.output.statements, statements.to_csv(index_label="statement"))

@@ -8,6 +8,10 @@ import pandas as pd
 import xarray as xr
 
 from insd.datasets import DatasetError, read
+from insd.provenance import settings_fingerprint
+
+Block = tuple[str, str, int, str]
+"""Population, seeds and round of a job of training, and the fingerprint of the task and recipe that the config has."""
 
 
 def network_label(population: str, seed: int, round_number: int) -> str:
@@ -44,30 +48,38 @@ class Round:
 def read_rounds(
     networks: Sequence[str],
     activities: Sequence[str],
-    blocks: Sequence[tuple[str, str, int]],
+    blocks: Sequence[Block],
     only: Collection[str] | None = None,
 ) -> Iterator[Round]:
-    """The rounds of a task, one at a time, from their files and (population, seeds, round) in the same order.
+    """The rounds of a task, one at a time, from their files and blocks in the same order.
 
     `only` names the variables of the activity that are read. Raises DatasetError, naming the file, if a file cannot be
-    used or was not made with the same task, trials and settings as the others: a grid must not mix them.
+    used, was made with another task or recipe than its block says, or with other code or trials than the files before
+    it: a grid must not mix them.
     """
-    first: dict[object, tuple[str, object]] = {}
+    first: dict[str, tuple[str, object]] = {}
 
-    def must_agree(what: str, key: object, value: object, file: str) -> None:
-        earlier_file, earlier_value = first.setdefault((what, key), (file, value))
+    def must_agree(what: str, value: object, file: str) -> None:
+        earlier_file, earlier_value = first.setdefault(what, (file, value))
         if value != earlier_value:
             raise DatasetError(
                 f"{file}: was made with another {what} than {earlier_file}; the config or the code changed between "
-                "them: run the workflow again, so that they agree"
+                "them: delete what is out of date, and run the workflow again"
             )
 
-    for network_file, activity_file, (population, _, round_number) in zip(networks, activities, blocks, strict=True):
+    for network_file, activity_file, block in zip(networks, activities, blocks, strict=True):
+        population, _, round_number, made_with = block
         network = read(network_file, "network")
         activity = read(activity_file, "activity", only)
         current = Round(population, round_number, network, activity)
-        must_agree("task", None, current.settings["task"], network_file)
-        must_agree("recipe", (population, round_number), current.settings["recipe"], network_file)
-        must_agree("set of test trials", None, activity.attrs["test_fingerprint"], activity_file)
-        must_agree("training bank", None, activity.attrs["bank_fingerprint"], activity_file)
+        if settings_fingerprint(current.settings["task"], current.settings["recipe"]) != made_with:
+            # Snakemake may find the file up to date: of a job on a cluster it writes down the settings that it started
+            # with itself, and not those that the job read.
+            raise DatasetError(
+                f"{network_file}: was made with another task or recipe than the config has for round {round_number} of "
+                f"{population}; the config changed in between: delete the file, and run the workflow again"
+            )
+        must_agree("code", network.attrs["code_fingerprint"], network_file)
+        must_agree("set of test trials", activity.attrs["test_fingerprint"], activity_file)
+        must_agree("training bank", activity.attrs["bank_fingerprint"], activity_file)
         yield current

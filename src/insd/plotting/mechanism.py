@@ -16,7 +16,7 @@ from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
 from insd.analysis.orbits import cycle_orbit
-from insd.analysis.rounds import Round, network_label, network_labels, read_rounds
+from insd.analysis.rounds import Block, Round, network_label, network_labels, read_rounds
 from insd.datasets import DatasetError
 from insd.networks import rates_at
 from insd.plotting.panels import predictivity_matrix
@@ -121,7 +121,7 @@ def _shown(group: tuple[str, str, pd.DataFrame], row: pd.Series) -> Shown:
 
 
 def read_shown(
-    shown: Sequence[Shown], networks: Sequence[str], activities: Sequence[str], blocks: Sequence[tuple[str, str, int]]
+    shown: Sequence[Shown], networks: Sequence[str], activities: Sequence[str], blocks: Sequence[Block]
 ) -> dict[str, Round]:
     """The files of the networks that are shown, one seed each, by label; arguments as of `read_rounds`.
 
@@ -130,7 +130,7 @@ def read_shown(
     found = {}
     for one in shown:
         for network, activity, block in zip(networks, activities, blocks, strict=True):
-            population, seeds, number = block
+            population, seeds, number, _ = block
             for seed in seeds_of(seeds):
                 if network_label(population, seed, number) == one.label:
                     (current,) = read_rounds([network], [activity], [block], ["rates"])

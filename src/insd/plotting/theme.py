@@ -20,6 +20,7 @@ from matplotlib.lines import Line2D
 
 from insd.analysis.comparisons import expanded_tail
 from insd.analysis.rounds import round_name
+from insd.files import written_whole
 
 ONE_COLUMN, TWO_COLUMNS = 88.0, 180.0
 """Widths in mm."""
@@ -74,10 +75,12 @@ def letter(axes: Axes, text: str) -> None:
 
 
 def save(figure: Figure, paths: Sequence[str | Path]) -> None:
-    """Write a figure in the formats that the names end in, without dates, and close it."""
-    for path in paths:
-        date = "CreationDate" if str(path).endswith(".pdf") else "Date"
-        figure.savefig(path, metadata={date: None})
+    """Write a figure in the formats that the names end in, each file whole and without dates, and close it."""
+    for path in map(Path, paths):
+        suffix = path.suffix.removeprefix(".")
+        date = "CreationDate" if suffix == "pdf" else "Date"
+        with written_whole(path) as beside:
+            figure.savefig(beside, format=suffix, metadata={date: None})
     plt.close(figure)
 
 
