@@ -18,8 +18,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from insd.errors import InsdError
-from insd.provenance import code_fingerprint
-from insd.tasks import TASKS, Task, TaskError, check_task, find_task
+from insd.tasks import TASKS, Task, TaskError, check_task, find_task, task_fingerprint
 
 
 class SettingsError(InsdError):
@@ -296,8 +295,8 @@ class Settings(Section):
         entry = self.tasks[name]
         if entry.class_path is None:
             return entry.parameters
-        module = find_task(entry.class_path).__module__
-        return {"class": {"path": entry.class_path, "code": code_fingerprint(module)}, **entry.parameters}
+        code = task_fingerprint(find_task(entry.class_path))
+        return {"class": {"path": entry.class_path, "code": code}, **entry.parameters}
 
     def population(self, name: str) -> Population:
         """The population of that name; SettingsError if the config has no such population."""

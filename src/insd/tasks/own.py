@@ -13,8 +13,9 @@ import xarray as xr
 
 from insd.datasets import CONTRACTS, DatasetError, validate
 from insd.errors import InsdError
+from insd.provenance import modules_fingerprint
 from insd.tasks.base import KINDS, Task
-from insd.tasks.environments import TrialsError, environment_task
+from insd.tasks.environments import Environment, TrialsError, environment_task
 
 Result = TypeVar("Result")
 """What a method of a task returns."""
@@ -61,6 +62,14 @@ def find_task(path: str) -> type[Task]:
     if "__dataclass_fields__" not in vars(found):
         raise TaskError(f"class = {path!r}: needs the decorator @dataclass(frozen=True, kw_only=True)")
     return found
+
+
+def task_fingerprint(task: type[Task]) -> str:
+    """Digest of the code that makes a task's trials and scores: of its module and what that imports beside it and, for
+    an environment, of the modules that register and define it, with the versions of their packages.
+    """
+    environment = task.sources if issubclass(task, Environment) else ()
+    return modules_fingerprint([task.__module__, *environment])
 
 
 def check_task(task: Task) -> None:
