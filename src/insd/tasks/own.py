@@ -77,24 +77,26 @@ def check_task(task: Task) -> None:
 
     Raises TaskError that says which of these breaks the contract of tasks, and how.
     """
+    channels: dict[str, list[str]] = {}
     for regime in task.regime_names():
         trials, again = (_of(task, "sample", partial(task.sample, regime, TRIALS, 0), regime) for _ in range(2))
         try:
             _check_trials(trials, f"the trials of regime '{regime}'")
         except DatasetError as error:
             raise TaskError(str(error)) from None
+        for along in ("input", "output"):
+            names = [str(name) for name in trials[along].values]
+            if names != channels.setdefault(along, names):
+                raise TaskError(
+                    f"regime '{regime}': has the {along}s {', '.join(names)} where 'train' has "
+                    f"{', '.join(channels[along])}; networks are trained once for all regimes"
+                )
         if not trials.identical(again):
             raise TaskError(
                 f"regime '{regime}': the same seed gives other trials; draw all numbers from the generator `random`"
             )
+        _check_variables(task, trials, regime)
     _check_score(task, trials)
-    for name, variable in _of(task, "variables", partial(task.variables, trials)).items():
-        shape = (trials.sizes["trial"], trials.sizes["time"])
-        if variable.values.shape != shape or variable.kind not in KINDS:
-            raise TaskError(
-                f"variable '{name}': has values of shape {variable.values.shape} and kind {variable.kind!r}; needs "
-                f"{shape}, (trial, time), and one of: {', '.join(KINDS)}"
-            )
     for name, values in _of(task, "static_inputs", task.static_inputs).items():
         if len(values) != trials.sizes["input"]:
             raise TaskError(f"static input '{name}': has {len(values)} values for {trials.sizes['input']} inputs")
@@ -135,6 +137,18 @@ def _check_score(task: Task, trials: xr.Dataset) -> None:
             f"score: the targets themselves score {float(scores[0]):g} ({task.score_name}), which does not meet the "
             f"criterion of {task.criterion:g}"
         )
+
+
+def _check_variables(task: Task, trials: xr.Dataset, regime: str) -> None:
+    shape = (trials.sizes["trial"], trials.sizes["time"])
+    for name, variable in _of(task, "variables", partial(task.variables, trials), regime).items():
+        if variable.values.shape != shape or variable.kind not in KINDS:
+            raise TaskError(
+                f"variable '{name}': has values of shape {variable.values.shape} and kind {variable.kind!r}; needs "
+                f"{shape}, (trial, time), and one of: {', '.join(KINDS)}"
+            )
+        if not np.isfinite(variable.values).all():
+            raise TaskError(f"variable '{name}': holds values that are not finite in regime '{regime}'")
 
 
 def _of(task: Task, name: str, call: Callable[[], Result], regime: str = "") -> Result:
