@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -154,6 +155,43 @@ def test_the_example_of_a_gru_runs_on_stored_files(tmp_path):
     null = null_space_activity(network, trials)
     assert null.shape == (96, 20, 10)
     assert np.abs(null @ network["output_weights"].values[0].T).max() < 1e-5
+
+
+def readme_loop(name, iterations):
+    """The code of the README that makes a network of that name, with fewer iterations."""
+    blocks = re.findall(r"(?:^(?:    .*)?\n)+", (ROOT / "README.md").read_text(), re.MULTILINE)
+    (code,) = (textwrap.dedent(block) for block in blocks if f"torch.nn.{name}(" in block)
+    fewer, count = re.subn(r"range\(\d\d+\)", f"range({iterations})", code)
+    assert count == 1
+    return fewer
+
+
+def test_the_readme_s_gru_trains_against_a_stored_network(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    task = FlipFlop(channels=1, duration=0.4)
+    trials = task.sample("train", 96, 0).assign_attrs(fingerprint="f")
+    settings = Training(iterations=0, batch_size=32, validation_trials=32)
+    network, _ = train_round(task, trials, Recipe(network=Network(units=10), training=settings), [("t", "p", 3, 0)])
+    datasets.write(trials, tmp_path / "chain/train.nc", "trials")
+    datasets.write(network.assign_attrs(settings="{}"), tmp_path / "chain/round-0/network.nc", "network")
+    found = {}
+    exec(readme_loop("GRU", 250), found)
+    torch.manual_seed(0)
+    plain = {}
+    exec(readme_loop("GRU", 250).replace("0.5 *", "0.0 *"), plain)
+    # All that such a task has can be read out of a reference that was never trained: only one of both can be had.
+    assert plain["task_loss"] < 0.02
+    last = [run["penalty"](run["rates"], run["readout"], run["batch"]).item() for run in (found, plain)]
+    assert last[0] < 0.3 and last[1] > 0.8
+
+
+def test_the_readme_s_rnns_differ_from_all_before(capsys):
+    exec(readme_loop("RNN", 300), {})
+    lines = re.findall(r"task loss (\d\.\d+), S to each earlier network \[(.*)\]", capsys.readouterr().out)
+    assert all(float(loss) < 0.1 for loss, _ in lines)
+    predicted = [[float(value) for value in values.split()] for _, values in lines]
+    assert [len(values) for values in predicted] == [1, 1, 2]
+    assert max(predicted[1] + predicted[2]) < 0.3
 
 
 def test_the_example_of_an_rnn_finds_another_solution():

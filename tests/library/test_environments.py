@@ -1,9 +1,12 @@
 """Environments of Gymnasium as tasks, on one that keeps to the interface and some that do not."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from insd import provenance
 from insd.settings import SettingsError, load
@@ -164,6 +167,48 @@ def test_environments_that_do_not_fit(name, message):
         load(bad)
     assert f"tasks.env: class = '{name}': " in str(refusal.value)
     assert message in str(refusal.value)
+
+
+def example(*arguments, path):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "examples/environments.py"), *arguments],
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{path}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_the_environments_of_a_package_that_fit(tmp_path):
+    (tmp_path / "several.py").write_text(
+        "import gymnasium\nfrom two_alternatives import TwoAlternatives\n"
+        "class Untold(TwoAlternatives):\n    def new_trial(self):\n        super().new_trial()\n        del self.gt\n"
+        "gymnasium.register('Untold-v0', Untold)\n"
+    )
+    output = example("several", path=f"{tmp_path}:{ROOT / 'tests/own'}")
+    assert output.startswith("1 of 2 environments fit:\nTwoAlternatives-v0\n")
+    assert "Untold-v0: 'several:Untold-v0': says no right action at each time" in output
+
+
+@pytest.mark.parametrize(
+    "name, outputs, score_name",
+    [
+        ("GoNogo", 2, "accuracy of decisions"),
+        ("PerceptualDecisionMaking", 3, "accuracy of decisions"),
+        ("ReachingDelayResponse", 2, "explained variance"),
+    ],
+)
+def test_environments_of_neurogym(name, outputs, score_name):
+    pytest.importorskip("neurogym")
+    chosen = config("Choice")
+    chosen["tasks"]["env"] = {"class": f"neurogym:{name}-v0"}
+    task = load(chosen).task("env")
+    trials = task.sample("test", 20, 0)
+    assert (trials.sizes["output"], task.score_name) == (outputs, score_name)
+    np.testing.assert_allclose(task.score(trials, trials["targets"].values[None]), 1)
+    assert "neurogym.core" in task.sources
+    assert task.variables(trials) == {}
+    assert task.static_inputs() == {"no_input": [0.0] * trials.sizes["input"]}
 
 
 def test_only_without_gymnasium_the_extra_is_asked_for(monkeypatch):

@@ -152,7 +152,8 @@ def make_environment(name: str, dt: float, options: Mapping[str, Any]) -> Any:
             warnings.simplefilter("ignore")
             made = gymnasium.make(name, dt=dt, disable_env_checker=True, **options)
     except Exception as error:
-        hint = "; how to install neurogym: docs/own-task.md" if name.startswith("neurogym:") else ""
+        missing = isinstance(error, ImportError) and name.startswith("neurogym:")
+        hint = "; how to install neurogym: docs/own-task.md" if missing else ""
         raise TrialsError(f"'{name}': cannot be made: {type(error).__name__}: {error}{hint}") from None
     return made.unwrapped
 
