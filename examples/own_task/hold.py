@@ -5,18 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from insd.tasks import Task
+from insd.tasks import Duration, NotNegative, Task
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hold(Task):
     """A pulse of random size comes at the start of a trial; the output is its size, from the end of the pulse on."""
 
-    pulse: float = 0.2
+    pulse: Duration = 0.2
     """Length of the pulse in s."""
-    delay: float = 0.6
+    delay: Duration = 0.6
     """Time after the pulse in s."""
-    noise: float = 0.05
+    noise: NotNegative = 0.05
     """Standard deviation of the input's noise per step of 20 ms."""
 
     def _sample(self, n_trials: int, random: np.random.Generator) -> xr.Dataset:

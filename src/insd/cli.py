@@ -26,10 +26,16 @@ if TYPE_CHECKING:
     from insd.settings import Settings
     from insd.tasks import Task
 
-SECTIONS = ("network", "training", "deflation", "trials", "task")
-"""What `--set` can change."""
+RECIPE = ("network", "training", "deflation")
+"""What `--set` can change of any round."""
+SECTIONS = (*RECIPE, "trials", "task")
+"""What `--set` can change of the first: later rounds have its trials."""
 POPULATION = "insd"
 """The population that a chain of the command counts as."""
+CHECKPOINT = (
+    "made by torch.save; a torch.nn.RNN is taken for one with tanh, since a state dict does not say if it is relu"
+)
+"""What `insd import` reads."""
 
 
 class CommandError(InsdError):
@@ -62,23 +68,26 @@ def entry_point() -> None:
 def train(chosen: argparse.Namespace) -> None:
     """Sample trials and train a first network."""
     from insd import datasets
-    from insd.provenance import array_fingerprint, random_seed
+    from insd.provenance import array_fingerprint, attributes, random_seed
 
     name, entry = _task_entry(chosen.task)
-    settings = _settings(name, entry, {}, chosen)
+    settings = _settings(name, entry, {}, chosen.changes)
     folder = Path(chosen.folder)
     if (folder / "round-0").exists():
         raise CommandError(f"{folder}/round-0: is there already; choose another folder, or `insd deflate {folder}`")
     task = settings.task(name)
     for regime, count in (("train", settings.trials.train), ("test", settings.trials.evaluation)):
-        trials = task.sample(regime, count, random_seed("trials", name, regime))
-        trials.attrs["fingerprint"] = array_fingerprint(trials, ["inputs", "targets", "mask"])
+        seed = random_seed("trials", name, regime)
+        trials = task.sample(regime, count, seed)
+        made = {"task": _made(settings, name), "regime": regime, "trials": count}
+        fingerprint = array_fingerprint(trials, ["inputs", "targets", "mask"])
+        trials.attrs |= attributes(made, "insd.tasks", seed=str(seed), fingerprint=fingerprint)
         datasets.write(trials, folder / f"{regime}.nc", "trials")
     _train_round(settings, name, folder, 0, chosen.seed)
 
 
 def deflate(chosen: argparse.Namespace) -> None:
-    """Train the next network of a folder, deflated against all before."""
+    """Train the next network of a folder, deflated against all before, with the settings of the last one."""
     from insd import datasets
 
     folder = Path(chosen.folder)
@@ -87,14 +96,18 @@ def deflate(chosen: argparse.Namespace) -> None:
         rounds += 1
     if rounds == 0:
         raise CommandError(f"{folder}: holds no round-0; begin with `insd train TASK {folder}`")
-    first = datasets.read(folder / "round-0/network.nc", "network")
-    made = json.loads(first.attrs["settings"])
+    latest = datasets.read(folder / f"round-{rounds - 1}/network.nc", "network")
+    made = json.loads(latest.attrs["settings"])
     name, parameters = made["task"]["name"], dict(made["task"]["parameters"])
     entry = {"parameters": parameters}
     if "class" in parameters:
         entry["class"] = parameters.pop("class")["path"]
-    settings = _settings(name, entry, made["recipe"], chosen)
-    _train_round(settings, name, folder, rounds, int(first["seed"][0]))
+    sizes = {
+        key: datasets.read(folder / f"{regime}.nc", "trials").sizes["trial"]
+        for key, regime in (("train", "train"), ("evaluation", "test"))
+    }
+    settings = _settings(name, entry, made["recipe"], chosen.changes, sizes)
+    _train_round(settings, name, folder, rounds, int(latest["seed"][0]))
 
 
 def compare(chosen: argparse.Namespace) -> None:
@@ -102,7 +115,8 @@ def compare(chosen: argparse.Namespace) -> None:
     from insd.activity import simulate_trials
     from insd.analysis.similarity import network_statistics, similarity
 
-    networks = [_network(path) for path in (chosen.a, chosen.b)]
+    seeds = chosen.seed or (None, None)
+    networks = [_network(path, seed) for path, seed in zip((chosen.a, chosen.b), seeds, strict=True)]
     trials = _trials(chosen, networks[0])
     statistics = {}
     for label, path, network in zip("AB", (chosen.a, chosen.b), networks, strict=True):
@@ -110,7 +124,9 @@ def compare(chosen: argparse.Namespace) -> None:
         rates = simulate_trials(network, trials)[0][0].numpy()
         statistics[label] = network_statistics(rates, network["output_weights"].values[0])
     predictivity, measures = similarity(statistics, 0)
-    print(f"A = {chosen.a}\nB = {chosen.b}\non {trials.sizes['trial']} trials\n")
+    for label, path, network in zip("AB", (chosen.a, chosen.b), networks, strict=True):
+        print(f"{label} = {path}, seed {network['seed'].item()}")
+    print(f"on {trials.sizes['trial']} trials\n")
     print(f"{'linear predictivity r2':30s}  {'full':>6s}  {'null':>6s}")
     for predictor, target in ("AB", "BA"):
         values = predictivity["r2"].sel(predictor=predictor, target=target).values
@@ -133,12 +149,14 @@ def fixed_points(chosen: argparse.Namespace) -> None:
     from insd.settings import FixedPoints
 
     torch.set_num_threads(1)
-    network = _network(chosen.network)
+    if chosen.starts < 2:
+        raise CommandError(f"--starts {chosen.starts}: at least 2")
+    network = _network(chosen.network, chosen.seed)
     task, trials = _task(chosen, network), _trials(chosen, network)
     for those in (trials, task.sample("test", 1, 0)):
         _must_fit(network, those, chosen.network)
     settings = FixedPoints(starts=chosen.starts)
-    found = search.fixed_points(task, [Round("network", 0, network, network)], trials, settings)
+    found = search.fixed_points(task, [Round("network", 0, network, network)], trials, settings, progress_bar=True)
     columns = ("n_fixed_points", "n_stable_fixed_points", "n_slow_points", "n_cycles", "share_elsewhere")
     print(f"{'static input':20s}  {'fixed':>6s}  {'stable':>6s}  {'slow':>6s}  {'cycles':>6s}  runs that end elsewhere")
     for condition in found["searched_condition"].values:
@@ -184,23 +202,27 @@ def _parser() -> argparse.ArgumentParser:
     one = command("train", train, task, ("folder", "new folder for trials and networks"))
     one.add_argument("--seed", type=int, default=0, help="of the network; other seeds are other networks (default 0)")
     another = command("deflate", deflate, ("folder", "a folder that `insd train` made"))
-    for added in (one, another):
+    for added, sections in ((one, SECTIONS), (another, RECIPE)):
         added.add_argument(
             "--set",
             nargs="+",
             default=[],
             metavar="SECTION.KEY=VALUE",
             dest="changes",
-            help=f"settings, such as network.units=50; sections: {', '.join(SECTIONS)}; keys: see config/README.md",
+            help=f"settings, such as network.units=50; sections: {', '.join(sections)}; keys: see config/README.md",
         )
     both = command("compare", compare, ("a", "network.nc"), ("b", "network.nc"))
+    both.add_argument(
+        "--seed", type=int, nargs=2, metavar=("A", "B"), help="seeds, where files hold several (default: their first)"
+    )
     points = command("fixed-points", fixed_points, ("network", "network.nc"))
+    points.add_argument("--seed", type=int, help="seed, where the file holds several (default: its first)")
     points.add_argument("--starts", type=int, default=512, help="states to start from (default 512)")
     points.add_argument("--output", help="file for all that was found, such as fixed_points.nc")
     for added in (both, points):
         added.add_argument("--task", help="the network's task, if its file does not say it")
         added.add_argument("--trials", help="trials to run on (default: 256 new ones of the regime `test`)")
-    checkpoint = command("import", import_network, ("checkpoint", "made by torch.save"), ("output", "network.nc"))
+    checkpoint = command("import", import_network, ("checkpoint", CHECKPOINT), ("output", "network.nc"))
     checkpoint.add_argument("--trials", required=True, help="trials that the network was trained for")
     checkpoint.add_argument("--tau", type=float, help="time constant in s, of a dict of matrices")
     checkpoint.add_argument("--readout", default="readout", help="name of the linear readout in the state dict")
@@ -215,20 +237,38 @@ def _task_entry(text: str) -> tuple[str, dict[str, Any]]:
     return name, {"class": text}
 
 
-def _settings(name: str, entry: Mapping[str, Any], recipe: Mapping[str, Any], chosen: argparse.Namespace) -> "Settings":
-    """A config of one task and one chain, with the changes of the command line, checked as any other."""
+def _made(settings: "Settings", name: str) -> dict[str, Any]:
+    """What files say of their task."""
+    return {"name": name, "parameters": settings.task_parameters(name)}
+
+
+def _settings(
+    name: str,
+    entry: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    changes: Sequence[str],
+    sampled: Mapping[str, int] | None = None,
+) -> "Settings":
+    """A config of one task and one chain, with the changes of the command line, checked as any other.
+
+    `sampled` says how many trials there are, where they are there already: neither they nor the task can change then.
+    """
     from insd.settings import load
 
-    defaults = {section: dict(recipe.get(section, {})) for section in ("network", "training", "deflation")}
+    defaults = {section: dict(recipe.get(section, {})) for section in RECIPE}
     parameters: dict[str, Any] = dict(entry.get("parameters", {}))
-    trials: dict[str, Any] = {}
+    trials: dict[str, Any] = dict(sampled or {})
     places = {**defaults, "task": parameters, "trials": trials}
-    for change in chosen.changes:
+    sections = RECIPE if sampled else SECTIONS
+    for change in changes:
         key, equals, value = change.partition("=")
         section, _, field = key.partition(".")
-        if not equals or section not in places or not field:
+        if not equals or section not in sections or not field:
+            why = (
+                "; later rounds have the trials of the first" if section in SECTIONS and section not in sections else ""
+            )
             raise CommandError(
-                f"--set {change}: needs SECTION.KEY=VALUE, with one of the sections {', '.join(SECTIONS)}"
+                f"--set {change}: needs SECTION.KEY=VALUE, with one of the sections {', '.join(sections)}{why}"
             )
         try:
             places[section][field] = json.loads(value)
@@ -265,7 +305,7 @@ def _train_round(settings: "Settings", name: str, folder: Path, number: int, see
     network, history = train_round(task, bank, recipe, [(name, POPULATION, seed, number)], earlier, progress_bar=True)
     activity = record_activity(network, task, bank, test, recipe.deflation)
     made = {
-        "task": {"name": name, "parameters": settings.task_parameters(name)},
+        "task": _made(settings, name),
         "recipe": recipe.model_dump(),
         "population": POPULATION,
         "seeds": str(seed),
@@ -282,11 +322,15 @@ def _train_round(settings: "Settings", name: str, folder: Path, number: int, see
         print("S to each earlier round:", ", ".join(f"{value:.3f}" for value in last))
 
 
-def _network(path: str) -> "xr.Dataset":
-    """The first network of a file."""
+def _network(path: str, seed: int | None) -> "xr.Dataset":
+    """The network of a seed in a file, or its first."""
     from insd import datasets
 
-    return datasets.read(path, "network").isel(seed=[0])
+    network = datasets.read(path, "network")
+    seeds = network["seed"].values.tolist()
+    if seed is not None and seed not in seeds:
+        raise CommandError(f"{path}: has no seed {seed}; its seeds are: {', '.join(map(str, seeds))}")
+    return network.isel(seed=[0 if seed is None else seeds.index(seed)])
 
 
 def _task(chosen: argparse.Namespace, network: "xr.Dataset") -> "Task":
@@ -295,8 +339,7 @@ def _task(chosen: argparse.Namespace, network: "xr.Dataset") -> "Task":
 
     if chosen.task:
         name, entry = _task_entry(chosen.task)
-        chosen.changes = []
-        return _settings(name, entry, {}, chosen).task(name)
+        return _settings(name, entry, {}, []).task(name)
     made = json.loads(network.attrs["settings"]).get("task")
     if made is None:
         raise CommandError("the network's file does not say its task; name it by --task")

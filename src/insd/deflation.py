@@ -71,7 +71,8 @@ class DeflationPenalty:
         readout : its linear readout, or the weights of that.
         trials : which of the stored trials the rates are on; all of them, in order, if None.
 
-        Raises DeflationError where the network has no linear readout, or its rates are on other trials.
+        Raises DeflationError where the network has no linear readout or as many outputs as units, or its rates are on
+        other trials.
         """
         weights = readout if isinstance(readout, Tensor) else getattr(readout, "weight", None)
         if not isinstance(weights, Tensor) or weights.ndim != 2 or weights.shape[1] != rates.shape[-1]:
@@ -79,7 +80,9 @@ class DeflationPenalty:
                 f"the readout, a {type(readout).__name__}, has no weights (output, {rates.shape[-1]}): deflation needs "
                 "a linear readout of the rates, such as torch.nn.Linear(units, outputs)"
             )
-        stored = self.components if trials is None else self.components[trials]
+        if len(weights) >= weights.shape[1]:
+            raise DeflationError(_no_null_space(len(weights), weights.shape[1]))
+        stored = self.components if trials is None else self.components[trials.to(self.components.device)]
         if stored.shape[:2] != rates.shape[:2]:
             raise DeflationError(
                 f"the rates are on {tuple(rates.shape[:2])} (trials, times) and the earlier activity on "
@@ -95,9 +98,24 @@ class DeflationPenalty:
         return penalty[0]
 
 
-def null_space_activity(network: xr.Dataset, trials: xr.Dataset, seed: int = 0) -> Float[np.ndarray, "trial time unit"]:
-    """Noise-free rates of one seed of a `network.nc` on trials, in the null space of its readout."""
-    one = network.isel(seed=[list(network["seed"].values).index(seed)])
+def null_space_activity(
+    network: xr.Dataset, trials: xr.Dataset, seed: int | None = None
+) -> Float[np.ndarray, "trial time unit"]:
+    """Noise-free rates of one seed of a `network.nc` on trials, in the null space of its readout; of the first seed
+    unless one is named.
+
+    Raises DeflationError where the file has no such seed, or the network as many outputs as units.
+    """
+    seeds = network["seed"].values.tolist()
+    if seed is not None and seed not in seeds:
+        raise DeflationError(f"seed = {seed}: the network's file has the seeds {', '.join(map(str, seeds))}")
+    if network.sizes["output"] >= network.sizes["unit"]:
+        raise DeflationError(_no_null_space(network.sizes["output"], network.sizes["unit"]))
+    one = network.isel(seed=[0 if seed is None else seeds.index(seed)])
     return simulate_trials(one, trials)[0][0].numpy() @ null_projector_array(one["output_weights"].values[0]).astype(
         np.float32
     )
+
+
+def _no_null_space(outputs: int, units: int) -> str:
+    return f"{outputs} output(s) of {units} units leave no null space, in which activity is deflated; use more units"

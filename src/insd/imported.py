@@ -1,5 +1,7 @@
 """Networks from PyTorch checkpoints, in the contract of `network.nc`."""
 
+import logging
+import math
 import os
 from collections.abc import Mapping
 
@@ -9,6 +11,8 @@ from torch import Tensor
 
 from insd.datasets import ARCHITECTURE_WEIGHTS, WEIGHTS
 from insd.errors import InsdError
+
+log = logging.getLogger(__name__)
 
 OPTIONAL = ("bias", "output_bias", "initial_state")
 """Weights of a plain dict that are zero where it does not have them."""
@@ -27,7 +31,9 @@ def import_checkpoint(
 
     - the state dict of a module that holds a `torch.nn.RNN` (tanh) or a `torch.nn.GRU` of one layer and one direction,
       under any name, and a `torch.nn.Linear` under the name `readout` (``readout.weight``, ``readout.bias``). Such
-      networks have no leak: their time constant is the time step of the trials, and their state starts at zero.
+      networks have no leak: their time constant is the time step of the trials, and their state starts at zero. A
+      state dict does not say the nonlinearity: a `torch.nn.RNN` with relu cannot be told from one with tanh, and
+      becomes another network than it was.
     - a plain dict of the matrices of a rate network (see `insd.networks.RateRNN`): `recurrent_weights` (unit,
       unit_from), `input_weights` (unit, input), `output_weights` (output, unit) and, zero without them, `bias` (unit),
       `output_bias` (output) and `initial_state` (unit). It needs its time constant `tau` in s.
@@ -41,12 +47,19 @@ def import_checkpoint(
         architecture, weights = "rate", _of_matrices(stored, path)
         if tau is None:
             raise CheckpointError(f"{path}: a dict of matrices does not say its time constant; give tau, in s")
+        if not float(trials.attrs["dt"]) <= tau < math.inf:
+            raise CheckpointError(
+                f"{path}: tau = {tau}: at least the time step of the trials, dt = {trials.attrs['dt']} s; the Euler "
+                "step needs tau >= dt"
+            )
     else:
         if tau is not None:
             raise CheckpointError(
                 f"{path}: networks of PyTorch have the time step as their time constant; leave out tau"
             )
         architecture, weights = _of_module(stored, prefix, readout, path)
+        if architecture == "rate":
+            log.warning("%s: taken for a torch.nn.RNN with tanh; a state dict does not say if it was with relu", path)
         tau = float(trials.attrs["dt"])
     _check(architecture, weights, trials, path)
     dimensions = ARCHITECTURE_WEIGHTS[architecture]
@@ -77,7 +90,8 @@ def _read(path: str | os.PathLike) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path}: holds more than a dict of tensors; save it with torch.save(module.state_dict(), path)"
         )
-    return dict(stored)
+    # A dict of parameters is as good as one of tensors.
+    return {name: value.detach() for name, value in stored.items()}
 
 
 def _of_matrices(stored: Mapping[str, Tensor], path: object) -> dict[str, Tensor]:

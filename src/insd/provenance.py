@@ -60,6 +60,17 @@ def code_fingerprint(module: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def modules_fingerprint(modules: Iterable[str]) -> str:
+    """Digest of several modules, each as by `code_fingerprint`, and of the versions of the packages that they are in.
+
+    Modules without source, such as a notebook or compiled code, count by their package's version alone.
+    """
+    names = sorted(set(modules))
+    parts = [f"{name}:{code_fingerprint(name)}" for name in names if _has_source(name)]
+    parts += [f"{package}={_version(package)}" for package in sorted({_package(name) for name in names} - {"insd"})]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
 class _Content(NamedTuple):
     """What counts of a module: the names that it may import, and its code without comments and docstrings."""
 
@@ -101,12 +112,16 @@ def _source(module: str) -> Path:
     return Path(found.origin) if found and found.origin else Path(module)
 
 
+def _has_source(module: str) -> bool:
+    return _source(module).suffix == ".py" and _source(module).exists()
+
+
 def _imported(module: str, seen: set[str]) -> set[str]:
     if module in seen or module in WITHOUT_NUMBERS:
         return seen
     seen.add(module)
     for name in _content(module).names:
-        if _belongs(name, module) and _source(name).suffix == ".py" and _source(name).exists():
+        if _belongs(name, module) and _has_source(name):
             _imported(name, seen)
     return seen
 

@@ -25,7 +25,7 @@ def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.
 
     An npz file holds them and `fingerprint`, that of the trials (`trials.attrs["fingerprint"]`); in a NetCDF file the
     fingerprint is an attribute. Raises DatasetError, naming the file, if something is missing, of another shape, not
-    finite, or of other trials.
+    finite, or of other trials, or if the readout leaves no null space.
     """
     stored = _arrays(Path(path))
     for name in ("rates", "fingerprint"):
@@ -55,6 +55,14 @@ def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.
     for name, values in found.items():
         if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
             raise DatasetError(f"{path}: '{name}' holds values that are not finite numbers")
+    if "output_weights" in found:
+        outputs, rank = len(found["output_weights"]), np.linalg.matrix_rank(found["output_weights"])
+        if rank < outputs or outputs >= units:
+            raise DatasetError(
+                f"{path}: 'output_weights' has {outputs} output(s), {rank} of them independent, of {units} units; a "
+                "null space, in which activity is deflated, needs independent outputs, fewer than units; without "
+                "'output_weights' all activity is the reference"
+            )
     return {name: values.astype(np.float32) for name, values in found.items()}
 
 
@@ -98,7 +106,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         raise DatasetError(f"{path}: there is no such file")
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as opened:
+            # A file of a single array is no archive, whatever its name.
+            with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as opened:
                 return dict(opened)
         with xr.open_dataset(path, engine=ENGINE) as opened:
             return {name: opened[name].values for name in map(str, opened.data_vars)} | (

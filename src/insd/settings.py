@@ -18,8 +18,8 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from insd.errors import InsdError
-from insd.provenance import code_fingerprint
-from insd.tasks import TASKS, Task, TaskError, check_task, find_task
+from insd.tasks import TASKS, Task, TaskError, check_task, find_task, task_fingerprint
+from insd.tasks.base import Rule
 
 
 class SettingsError(InsdError):
@@ -156,8 +156,8 @@ class TaskEntry(Section):
     """A task of the grid: one of this library, or any other class."""
 
     class_path: Annotated[ClassPath | None, Field(alias="class")] = None
-    """`module:Class`, a task of another module that can be imported, or `neurogym:NAME`, an environment; a task without
-    it is found by its name."""
+    """`module:Class`, a task of another module that can be imported; `neurogym:NAME` or `gymnasium:NAME`, an
+    environment, where NAME may begin with the module that registers it; a task without it is found by its name."""
     parameters: dict[str, Any] = {}
     """Numbers of the task that differ from its defaults (the tables of the tasks list them)."""
 
@@ -296,8 +296,8 @@ class Settings(Section):
         entry = self.tasks[name]
         if entry.class_path is None:
             return entry.parameters
-        module = find_task(entry.class_path).__module__
-        return {"class": {"path": entry.class_path, "code": code_fingerprint(module)}, **entry.parameters}
+        code = task_fingerprint(find_task(entry.class_path))
+        return {"class": {"path": entry.class_path, "code": code}, **entry.parameters}
 
     def population(self, name: str) -> Population:
         """The population of that name; SettingsError if the config has no such population."""
@@ -413,17 +413,18 @@ def _checked_task(settings: Settings, name: str, entry: TaskEntry) -> Task:
         )
     parameters = settings.task_parameters(name)
     task = make_task(name, parameters)
-    if entry.class_path is not None:
-        check_task(task)
+    _must_end(task, f"tasks.{name}.parameters")
     plain = {key: value for key, value in parameters.items() if key not in ("regimes", "grid")}
-    _must_make_trials(task, "train", f"tasks.{name}.parameters", entry.parameters)
     changed = [(f"regimes.{regime}", changes) for regime, changes in task.regimes.items()]
     changed += [(f"grid.{axis}.{i}", level) for axis, levels in task.grid.items() for i, level in enumerate(levels)]
     for path, changes in changed:
         where = f"tasks.{name}.parameters.{path}"
         if nested := {"regimes", "grid"} & set(changes):
             raise SettingsError(f"{where}.{nested.pop()}: a regime or level replaces numbers of the task alone")
-        make_task(name, {**plain, "regimes": {}, **changes}, f"{path}.")
+        _must_end(make_task(name, {**plain, "regimes": {}, **changes}, f"{path}."), where)
+    if entry.class_path is not None:
+        check_task(task)
+    _must_make_trials(task, "train", f"tasks.{name}.parameters", entry.parameters)
     for regime in task.regimes:
         where = f"tasks.{name}.parameters.regimes.{regime}"
         if regime in ("train", "test") or not re.fullmatch(REGIME, regime):
@@ -440,16 +441,20 @@ def _checked_task(settings: Settings, name: str, entry: TaskEntry) -> Task:
     return task
 
 
-def _must_make_trials(task: Task, regime: str, where: str, given: Mapping[str, Any]) -> None:
-    """Raise SettingsError if a task makes no trials that can be scored, or endless ones; what was given, and where."""
-    changed = task.in_regime(regime)
-    for field in fields(changed):
-        value = getattr(changed, field.name)
-        largest = max(value) if isinstance(value, tuple) else value
-        if isinstance(largest, float) and largest > MOST_STEPS * changed.dt:
+def _must_end(task: Task, where: str) -> None:
+    """Raise SettingsError if a task has a duration of very many time steps."""
+    for field in fields(task):
+        value, rule = getattr(task, field.name), task.rule(field.name)
+        longest = value[1] if rule is Rule.SPAN else value if rule is Rule.DURATION else 0.0
+        if longest > MOST_STEPS * task.dt:
             raise SettingsError(
-                f"{where}: {field.name} = {value} is more than {MOST_STEPS} times the time step dt = {changed.dt}"
+                f"{where}: {field.name} = {value} is more than {MOST_STEPS} times the time step dt = {task.dt}"
             )
+
+
+def _must_make_trials(task: Task, regime: str, where: str, given: Mapping[str, Any]) -> None:
+    """Raise SettingsError if a task makes no trials that can be scored; what was given, and where."""
+    changed = task.in_regime(regime)
     try:
         trials = task.sample(regime, 2, 0)
     except (ArithmeticError, ValueError, IndexError) as error:

@@ -26,7 +26,7 @@ from insd.networks import initialise
 from insd.predictivity import deflation_penalty
 from insd.provenance import array_fingerprint, code_fingerprint, random_seed
 from insd.settings import Recipe
-from insd.tasks import Task
+from insd.tasks import Task, task_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -473,7 +473,7 @@ def _made_from(
     device: torch.device,
 ) -> str:
     """Digest of everything that the networks of a round depend on."""
-    made_by = [code_fingerprint(__name__), torch.__version__, device.type]
+    made_by = [code_fingerprint(__name__), task_fingerprint(type(task)), torch.__version__, device.type]
     parts = [repr(task), recipe.model_dump_json(), repr(list(names)), *made_by]
     digest = hashlib.sha256("\n".join(parts).encode())
     digest.update(array_fingerprint(bank, ["inputs", "targets", "mask"]).encode())

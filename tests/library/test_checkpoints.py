@@ -1,8 +1,10 @@
 """Training that is stopped goes on from its checkpoint to the same arrays; a checkpoint is never trusted."""
 
+import importlib
 import logging
 import os
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import xarray as xr
 
 from insd.activity import join_earlier, record_activity
 from insd.checkpoints import Checkpoint
+from insd.provenance import code_fingerprint
 from insd.settings import Deflation, Network, Recipe, Training
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
@@ -124,6 +127,34 @@ def test_a_checkpoint_of_anything_else_is_ignored_with_a_line_in_the_log(stopped
         network, _ = train_round(*arguments, checkpoint=copy)
         assert f"{copy}: ignored, for it was made with other settings" in caplog.text
         xr.testing.assert_identical(network, train_round(*arguments)[0])
+
+
+def test_a_checkpoint_from_before_an_edit_of_an_own_task_is_ignored(stopped, caplog, tmp_path_factory, monkeypatch):
+    code = (
+        "from dataclasses import dataclass\nfrom insd.tasks.flip_flop import FlipFlop\n"
+        "@dataclass(frozen=True, kw_only=True)\nclass Mine(FlipFlop):\n    criterion = 1.0\n"
+    )
+    folder = tmp_path_factory.mktemp("own")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def mine(text):
+        (folder / "insd_edited.py").write_text(text)
+        sys.modules.pop("insd_edited", None)
+        code_fingerprint.cache_clear()
+        return importlib.import_module("insd_edited").Mine(channels=1, duration=0.4)
+
+    path = stopped(2, mine(code), BANK, recipe(), NAMES)
+    monkeypatch.setattr(Checkpoint, "EVERY_SECONDS", 1000)
+    for text, message in (
+        (code + "# a comment\n", "resumed from iteration 10"),
+        (code.replace("1.0", "0.9"), "ignored, for it was made with other settings, trials, code or torch"),
+    ):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="insd"):
+            train_round(mine(text), BANK, recipe(), NAMES, checkpoint=path)
+        assert message in caplog.text
+    sys.modules.pop("insd_edited")
 
 
 class Hostile:

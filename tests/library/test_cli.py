@@ -1,15 +1,19 @@
 """The command `insd`: a chain from nothing, what it prints, and its exit codes."""
 
+import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+import xarray as xr
 from conftest import ROOT
 
 from insd import datasets
 from insd.cli import main
+from insd.provenance import random_seed
 
 SMALL = [
     *("trials.train=96", "trials.evaluation=16", "task.channels=1", "task.duration=0.6", "network.units=10"),
@@ -33,7 +37,23 @@ def test_a_chain_has_the_files_of_the_workflow(chain, capsys):
             stored = datasets.read(f"{chain}/round-{number}/{name}.nc", name)
             assert stored["seed"].values.tolist() == [3]
     assert stored.sizes["earlier"] == 2
-    assert datasets.read(f"{chain}/train.nc", "trials").sizes["trial"] == 96
+    trials = datasets.read(f"{chain}/train.nc", "trials")
+    assert trials.sizes["trial"] == 96
+    made = json.loads(trials.attrs["settings"])
+    parameters = {"channels": 1, "duration": 0.6}
+    assert made == {"task": {"name": "flip_flop", "parameters": parameters}, "regime": "train", "trials": 96}
+    assert int(trials.attrs["seed"]) == random_seed("trials", "flip_flop", "train")
+
+
+def test_a_round_has_the_settings_of_the_one_before(chain):
+    gains = [
+        json.loads(datasets.read(f"{chain}/round-{number}/network.nc", "network").attrs["settings"])["recipe"][
+            "network"
+        ]
+        for number in range(3)
+    ]
+    assert [gain["gain"] for gain in gains] == [1.0, 1.5, 1.5]
+    assert {gain["units"] for gain in gains} == {10}
 
 
 def test_the_next_round_says_how_it_went(chain, capsys):
@@ -60,7 +80,9 @@ def test_compare(chain, capsys):
 def test_fixed_points(chain, capsys, tmp_path):
     file = tmp_path / "points.nc"
     assert main(["fixed-points", f"{chain}/round-0/network.nc", "--starts", "16", "--output", str(file)]) == 0
-    counts = re.search(r"hold +(\d+) +(\d+) +(\d+) +(\d+) +\d+ %", capsys.readouterr().out).groups()
+    captured = capsys.readouterr()
+    assert re.search(r"network/3/0: 100%.* 1/1 ", captured.err)
+    counts = re.search(r"hold +(\d+) +(\d+) +(\d+) +(\d+) +\d+ %", captured.out).groups()
     found = datasets.read(file, "fixed_points")
     assert int(counts[0]) == found["n_fixed_points"].item()
 
@@ -73,10 +95,46 @@ def test_an_imported_network_can_be_compared(chain, capsys, tmp_path):
     assert "rate network of 8 units" in capsys.readouterr().out
     trials = ["--trials", f"{chain}/test.nc"]
     assert main(["compare", network, f"{chain}/round-0/network.nc", *trials]) == 0
-    assert main(["fixed-points", network, *trials]) == 1
-    assert "the network's file does not say its task; name it by --task" in capsys.readouterr().err
+    assert main(["fixed-points", network, *trials, "--starts", "16"]) == 0
+    assert re.search(r"hold +\d+", capsys.readouterr().out)
     assert main(["fixed-points", network, *trials, "--task", "memory_pro", "--starts", "16"]) == 1
     assert "has 1 inputs and the trials 3: they are of different tasks" in capsys.readouterr().err
+
+
+def test_trials_of_an_unknown_task_do_not_name_the_network_s(chain, capsys, caplog, tmp_path):
+    model = torch.nn.ModuleDict({"rnn": torch.nn.RNN(1, 8), "readout": torch.nn.Linear(8, 1)})
+    torch.save(model.state_dict(), tmp_path / "m.pt")
+    trials = datasets.read(f"{chain}/test.nc", "trials")
+    del trials.attrs["settings"]
+    datasets.write(trials, tmp_path / "test.nc", "trials")
+    network = str(tmp_path / "network.nc")
+    assert main(["import", str(tmp_path / "m.pt"), network, "--trials", str(tmp_path / "test.nc")]) == 0
+    assert "taken for a torch.nn.RNN with tanh" in caplog.text
+    assert main(["fixed-points", network]) == 1
+    assert "the network's file does not say its task; name it by --task" in capsys.readouterr().err
+
+
+def test_the_network_of_a_seed(chain, capsys, tmp_path):
+    first, second = (datasets.read(f"{chain}/round-{number}/network.nc", "network") for number in (0, 1))
+    both = xr.concat([first, second.assign_coords(seed=[7])], "seed", combine_attrs="override")
+    file = str(tmp_path / "network.nc")
+    datasets.write(both, file, "network")
+
+    def r2(*arguments):
+        capsys.readouterr()
+        assert main(["compare", *arguments, "--trials", f"{chain}/test.nc"]) == 0
+        output = capsys.readouterr().out
+        return re.search(r"A -> B +(\S+)", output).group(1), re.findall(r"= .*, seed (\d)", output)
+
+    expected, _ = r2(f"{chain}/round-0/network.nc", f"{chain}/round-1/network.nc")
+    assert expected != "1.000"
+    assert r2(file, file, "--seed", "3", "7") == (expected, ["3", "7"])
+    assert r2(file, file) == ("1.000", ["3", "3"])
+    assert main(["compare", file, file, "--seed", "3", "4"]) == 1
+    assert f"{file}: has no seed 4; its seeds are: 3, 7" in capsys.readouterr().err
+    assert main(["fixed-points", file, "--seed", "7", "--starts", "16"]) == 0
+    assert "network/7/0" in capsys.readouterr().err
+    assert main(["fixed-points", file, "--seed", "4"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -94,14 +152,27 @@ def test_an_imported_network_can_be_compared(chain, capsys, tmp_path):
         ),
         (["train", "flip_flop", "{chain}"], "round-0: is there already; choose another folder"),
         (["deflate", "x"], "x: holds no round-0; begin with `insd train TASK x`"),
+        (
+            ["deflate", "{chain}", "--set", "trials.train=300"],
+            "--set trials.train=300: needs SECTION.KEY=VALUE, with one of the sections network, training, deflation; "
+            "later rounds have the trials of the first",
+        ),
+        (["deflate", "{chain}", "--set", "network.gain=1.2", "task.channels=2"], "--set task.channels=2: needs"),
+        (
+            ["deflate", "{chain}", "--set", "training.validation_trials=500"],
+            "training.validation_trials = 500 and training.batch_size = 16 need more than trials.train = 96 trials",
+        ),
+        (["fixed-points", "{chain}/round-0/network.nc", "--starts", "1"], "error: --starts 1: at least 2"),
         (["compare", "a.nc", "b.nc"], "a.nc: there is no such file"),
     ],
 )
 def test_errors_are_one_line_and_exit_code_1(chain, capsys, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
+    before = sorted(Path(chain).iterdir())
     assert main([argument.replace("{chain}", chain) for argument in arguments]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+    assert sorted(Path(chain).iterdir()) == before
 
 
 def test_networks_of_other_tasks_are_not_compared(chain, capsys, tmp_path):

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -68,12 +69,64 @@ def test_gradients_reach_the_network_and_its_readout(make):
             lambda rates, e: DeflationPenalty(e)(rates[:4], torch.ones(1, 12)),
             "on (4, 15) (trials, times) and the earlier",
         ),
+        (
+            lambda rates, e: DeflationPenalty(e)(rates, torch.randn(12, 12)),
+            "12 output(s) of 12 units leave no null space",
+        ),
+        (
+            lambda rates, e: DeflationPenalty(e)(rates, torch.nn.Linear(12, 15)),
+            "15 output(s) of 12 units leave no null space",
+        ),
     ],
 )
 def test_what_cannot_be_deflated_is_refused(call, message):
     with pytest.raises(DeflationError) as refusal:
         call(*rates_and_earlier())
     assert message in str(refusal.value)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no GPU here")
+def test_a_batch_on_a_gpu_is_compared_with_stored_activity_on_the_cpu():
+    rates, earlier = rates_and_earlier()
+    penalty, weights, chosen = DeflationPenalty(earlier), torch.randn(2, 12), torch.tensor([3, 1, 7])
+    there = penalty(rates[chosen].cuda(), weights.cuda(), chosen.cuda())
+    assert there.device.type == "cuda"
+    torch.testing.assert_close(there.cpu(), penalty(rates[chosen], weights, chosen), rtol=1e-3, atol=1e-4)
+
+
+class Elsewhere(torch.Tensor):
+    """Trials on a device from which only `to` fetches them."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function is torch.Tensor.__getitem__:
+            raise RuntimeError("indices should be on the same device")
+        found = super().__torch_function__(function, types, args, kwargs or {})
+        return found.as_subclass(torch.Tensor) if function is torch.Tensor.to else found
+
+
+def test_trials_are_fetched_to_where_the_stored_activity_is():
+    rates, earlier = rates_and_earlier()
+    penalty, weights, chosen = DeflationPenalty(earlier), torch.randn(2, 12), torch.tensor([3, 1, 7])
+    with pytest.raises(RuntimeError, match="same device"):
+        penalty.components[chosen.as_subclass(Elsewhere)]
+    found = penalty(rates[chosen], weights, chosen.as_subclass(Elsewhere))
+    torch.testing.assert_close(found, penalty(rates[chosen], weights, chosen))
+
+
+def test_null_space_activity_is_that_of_the_first_seed_or_the_named_one():
+    task = FlipFlop(channels=1, duration=0.4)
+    trials = task.sample("train", 48, 0)
+    settings = Training(iterations=0, batch_size=8, validation_trials=8)
+    names = [("t", "p", seed, 0) for seed in (3, 5)]
+    network, _ = train_round(task, trials, Recipe(network=Network(units=6), training=settings), names)
+    first, second = (null_space_activity(network, trials, seed) for seed in (3, 5))
+    np.testing.assert_array_equal(null_space_activity(network, trials), first)
+    assert np.abs(first - second).max() > 0.1
+    with pytest.raises(DeflationError, match=r"seed = 0: the network's file has the seeds 3, 5"):
+        null_space_activity(network, trials, 0)
+    with pytest.raises(DeflationError, match=r"1 output\(s\) of 1 units leave no null space"):
+        null_space_activity(network.isel(unit=[0], unit_from=[0]), trials)
 
 
 def example(name, *arguments):
@@ -92,7 +145,7 @@ def test_the_example_of_a_gru_runs_on_stored_files(tmp_path):
     trials = task.sample("train", 96, 0)
     trials.attrs["fingerprint"] = array_fingerprint(trials, ["inputs"])
     settings = Training(iterations=4, batch_size=32, evaluate_every=2, validation_trials=32, restarts=0)
-    network, _ = train_round(task, trials, Recipe(network=Network(units=10), training=settings), [("t", "p", 0, 0)])
+    network, _ = train_round(task, trials, Recipe(network=Network(units=10), training=settings), [("t", "p", 3, 0)])
     datasets.write(trials, tmp_path / "trials.nc", "trials")
     datasets.write(network.assign_attrs(settings="{}"), tmp_path / "network.nc", "network")
     assert re.search(
@@ -102,6 +155,43 @@ def test_the_example_of_a_gru_runs_on_stored_files(tmp_path):
     null = null_space_activity(network, trials)
     assert null.shape == (96, 20, 10)
     assert np.abs(null @ network["output_weights"].values[0].T).max() < 1e-5
+
+
+def readme_loop(name, iterations):
+    """The code of the README that makes a network of that name, with fewer iterations."""
+    blocks = re.findall(r"(?:^(?:    .*)?\n)+", (ROOT / "README.md").read_text(), re.MULTILINE)
+    (code,) = (textwrap.dedent(block) for block in blocks if f"torch.nn.{name}(" in block)
+    fewer, count = re.subn(r"range\(\d\d+\)", f"range({iterations})", code)
+    assert count == 1
+    return fewer
+
+
+def test_the_readme_s_gru_trains_against_a_stored_network(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    task = FlipFlop(channels=1, duration=0.4)
+    trials = task.sample("train", 96, 0).assign_attrs(fingerprint="f")
+    settings = Training(iterations=0, batch_size=32, validation_trials=32)
+    network, _ = train_round(task, trials, Recipe(network=Network(units=10), training=settings), [("t", "p", 3, 0)])
+    datasets.write(trials, tmp_path / "chain/train.nc", "trials")
+    datasets.write(network.assign_attrs(settings="{}"), tmp_path / "chain/round-0/network.nc", "network")
+    found = {}
+    exec(readme_loop("GRU", 250), found)
+    torch.manual_seed(0)
+    plain = {}
+    exec(readme_loop("GRU", 250).replace("0.5 *", "0.0 *"), plain)
+    # All that such a task has can be read out of a reference that was never trained: only one of both can be had.
+    assert plain["task_loss"] < 0.02
+    last = [run["penalty"](run["rates"], run["readout"], run["batch"]).item() for run in (found, plain)]
+    assert last[0] < 0.3 and last[1] > 0.8
+
+
+def test_the_readme_s_rnns_differ_from_all_before(capsys):
+    exec(readme_loop("RNN", 300), {})
+    lines = re.findall(r"task loss (\d\.\d+), S to each earlier network \[(.*)\]", capsys.readouterr().out)
+    assert all(float(loss) < 0.1 for loss, _ in lines)
+    predicted = [[float(value) for value in values.split()] for _, values in lines]
+    assert [len(values) for values in predicted] == [1, 1, 2]
+    assert max(predicted[1] + predicted[2]) < 0.3
 
 
 def test_the_example_of_an_rnn_finds_another_solution():

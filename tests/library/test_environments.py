@@ -1,10 +1,17 @@
 """Environments of Gymnasium as tasks, on one that keeps to the interface and some that do not."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from conftest import ROOT
 
+from insd import provenance
 from insd.settings import SettingsError, load
 from insd.tasks import find_task
+from insd.tasks.environments import TrialsError, make_environment
 
 gymnasium = pytest.importorskip("gymnasium")
 
@@ -150,7 +157,7 @@ def test_the_time_step_reaches_the_environment():
         ("gymnasium:InsdTestStill-v0", "in none of 64 trials does the right action (`gt`) change"),
         ("gymnasium:InsdTestPicture-v0", "its observations have the space"),
         ("gymnasium:InsdTestNothing-v0", "'InsdTestNothing-v0': cannot be made: NameNotFound"),
-        ("gymnasium:nowhere:Nothing-v0", "'nowhere:Nothing-v0': "),
+        ("gymnasium:nowhere:Nothing-v0", "'nowhere:Nothing-v0': cannot be made: ModuleNotFoundError: No module named"),
     ],
 )
 def test_environments_that_do_not_fit(name, message):
@@ -162,6 +169,98 @@ def test_environments_that_do_not_fit(name, message):
     assert message in str(refusal.value)
 
 
+def example(*arguments, path):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "examples/environments.py"), *arguments],
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{path}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_the_environments_of_a_package_that_fit(tmp_path):
+    (tmp_path / "several.py").write_text(
+        "import gymnasium\nfrom two_alternatives import TwoAlternatives\n"
+        "class Untold(TwoAlternatives):\n    def new_trial(self):\n        super().new_trial()\n        del self.gt\n"
+        "gymnasium.register('Untold-v0', Untold)\n"
+    )
+    output = example("several", path=f"{tmp_path}:{ROOT / 'tests/own'}")
+    assert output.startswith("1 of 2 environments fit:\nTwoAlternatives-v0\n")
+    assert "Untold-v0: 'several:Untold-v0': says no right action at each time" in output
+
+
+@pytest.mark.parametrize(
+    "name, outputs, score_name",
+    [
+        ("GoNogo", 2, "accuracy of decisions"),
+        ("PerceptualDecisionMaking", 3, "accuracy of decisions"),
+        ("ReachingDelayResponse", 2, "explained variance"),
+    ],
+)
+def test_environments_of_neurogym(name, outputs, score_name):
+    pytest.importorskip("neurogym")
+    chosen = config("Choice")
+    chosen["tasks"]["env"] = {"class": f"neurogym:{name}-v0"}
+    task = load(chosen).task("env")
+    trials = task.sample("test", 20, 0)
+    assert (trials.sizes["output"], task.score_name) == (outputs, score_name)
+    np.testing.assert_allclose(task.score(trials, trials["targets"].values[None]), 1)
+    assert "neurogym.core" in task.sources
+    assert task.variables(trials) == {}
+    assert task.static_inputs() == {"no_input": [0.0] * trials.sizes["input"]}
+
+
+def test_only_without_gymnasium_the_extra_is_asked_for(monkeypatch):
+    def refusal():
+        with pytest.raises(TrialsError) as error:
+            make_environment("nowhere:Nothing-v0", 20.0, {})
+        return str(error.value)
+
+    assert "insd[environments]" not in refusal()
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
+    assert "install the extra `insd[environments]`" in refusal()
+
+
 def test_options_that_the_environment_does_not_have():
     with pytest.raises(SettingsError, match="cannot be made: TypeError"):
         load(config("Choice", speed=3))
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Writes an environment's modules, `insd_registers` and `insd_made` that it does not import; its fingerprint."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    names = ("insd_registers", "insd_made")
+
+    def write(registers="", made="", version="1.0"):
+        (tmp_path / "insd_registers.py").write_text(
+            "import gymnasium\n"
+            "if 'InsdTestWritten-v0' not in gymnasium.registry:\n"
+            f"    gymnasium.register('InsdTestWritten-v0', 'insd_made:Written')\n{registers}"
+        )
+        (tmp_path / "insd_made.py").write_text(
+            f"from test_environments import Choice\nclass Written(Choice):\n    pass\n{made}"
+        )
+        metadata = tmp_path / "insd_made.dist-info/METADATA"
+        metadata.parent.mkdir(exist_ok=True)
+        metadata.write_text(f"Metadata-Version: 2.1\nName: insd_made\nVersion: {version}\n")
+        provenance.code_fingerprint.cache_clear()
+        bad = config("Choice")
+        bad["tasks"]["env"]["class"] = "gymnasium:insd_registers:InsdTestWritten-v0"
+        return load(bad).task_parameters("env")["class"]["code"]
+
+    yield write
+    for name in names:
+        sys.modules.pop(name, None)
+    provenance.code_fingerprint.cache_clear()
+
+
+def test_the_fingerprint_covers_what_registers_and_defines_the_environment(package):
+    before = package()
+    assert package(registers="# a comment\n") == before
+    assert package(registers="A = 1\n") != before
+    assert package(made="B = 1\n") != before
+    assert package(version="1.1") != before
+    assert package() == before

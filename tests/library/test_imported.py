@@ -66,6 +66,27 @@ def test_a_dict_of_matrices_is_a_rate_network(tmp_path):
         np.testing.assert_allclose(rates[:, t], np.tanh(state), atol=1e-5)
 
 
+def test_parameters_are_as_good_as_tensors(tmp_path):
+    plain, wrapped = (
+        import_checkpoint(saved(tmp_path / "m.pt", content), TRIALS, tau=0.02)
+        for content in (matrices(), {name: torch.nn.Parameter(value) for name, value in matrices().items()})
+    )
+    assert wrapped.identical(plain)
+
+
+def test_an_rnn_is_said_to_be_taken_for_one_with_tanh(tmp_path, caplog):
+    def told(kind):
+        caplog.clear()
+        model = Model(kind)
+        import_checkpoint(saved(tmp_path / "m.pt", model.state_dict()), TRIALS, readout="decode")
+        return caplog.text
+
+    assert "m.pt: taken for a torch.nn.RNN with tanh; a state dict does not say if it was with relu" in told(
+        torch.nn.RNN
+    )
+    assert told(torch.nn.GRU) == ""
+
+
 class Evil:
     """Runs code when it is unpickled."""
 
@@ -90,6 +111,10 @@ class Evil:
             "neither a torch.nn.RNN nor a torch.nn.GRU (4",
         ),
         (matrices, {}, "a dict of matrices does not say its time constant; give tau, in s"),
+        (matrices, {"tau": 0.0}, "tau = 0.0: at least the time step of the trials, dt = 0.02 s"),
+        (matrices, {"tau": -0.1}, "tau = -0.1: at least the time step"),
+        (matrices, {"tau": 0.01}, "tau = 0.01: at least the time step"),
+        (matrices, {"tau": float("nan")}, "tau = nan: at least the time step"),
         (lambda: matrices(output_weights=None), {"tau": 0.1}, "has no readout: it lacks output_weights"),
         (
             lambda: matrices(input_weights=torch.ones(10, 2)),

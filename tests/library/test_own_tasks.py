@@ -160,6 +160,97 @@ def test_datasets_that_break_the_contract(module, old, new, message):
     assert str(refusal.value).count("\n") == 1
 
 
+FREE = CODE.replace(
+    "    size: float = 1.0\n",
+    "    size: float = 1.0\n    bias: float = 0.0\n    weights: tuple[float, ...] = (-1.0, -2.0)\n"
+    "    one: tuple[int, ...] = (1,)\n    names: list[str] = field(default_factory=lambda: ['a'])\n"
+    "    delay: Span = (0.1, 0.2)\n    wait: Duration = 0.1\n    noise: NotNegative = 0.1\n",
+).replace("import dataclass\n", "import dataclass, field\nfrom insd.tasks import Duration, NotNegative, Span\n")
+
+
+def test_fields_hold_any_numbers_unless_their_type_says_otherwise(module):
+    module(FREE)
+    free = {"size": 5000.0, "bias": -0.5, "weights": [2.0, -1.0, 0.0], "one": [-3]}
+    task = load(config(**free)).task("my_task")
+    assert (task.size, task.bias, task.weights, task.one) == (5000.0, -0.5, (2.0, -1.0, 0.0), (-3,))
+
+
+def test_a_regime_replaces_fields_of_any_type(module):
+    module(FREE)
+    changes = {"names": ["b", "c"], "weights": [0, -1], "one": [4], "delay": [1, 2], "bias": -1.0}
+    changed = load(config(regimes={"other": changes})).task("my_task").in_regime("other")
+    assert (changed.names, changed.weights, changed.one, changed.bias) == (["b", "c"], (0.0, -1.0), (4,), -1.0)
+    assert changed.delay == (1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    "parameters, message",
+    [
+        ({"wait": -0.1}, "parameters.wait = -0.1: must not be negative"),
+        ({"noise": -0.1}, "parameters.noise = -0.1: must not be negative"),
+        ({"delay": [0.2, 0.1]}, "parameters.delay = (0.2, 0.1): needs 0 <= shortest <= longest"),
+        ({"wait": 86400.0}, "parameters: wait = 86400.0 is more than 100000 times the time step"),
+        ({"regimes": {"x": {"delay": [0.0, 86400.0]}}}, "regimes.x: delay = (0.0, 86400.0) is more than 100000 times"),
+        ({"regimes": {"x": {"wait": -1.0}}}, "regimes.x.wait = -1.0: must not be negative"),
+    ],
+)
+def test_durations_and_spans_of_an_own_task_are_checked(module, parameters, message):
+    module(FREE)
+    with pytest.raises(SettingsError) as refusal:
+        load(config(**parameters))
+    assert message in str(refusal.value)
+
+
+def test_annotations_may_be_text(module):
+    module("from __future__ import annotations\n" + FREE)
+    with pytest.raises(SettingsError, match=r"wait = -1\.0: must not be negative"):
+        load(config(wait=-1.0))
+
+
+VARIABLE = """
+    def variables(self, trials):
+        return {"v": Variable(VALUES, "value")}
+    def _sample"""
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (
+            "np.full(trials['inputs'].shape[:2], np.nan)",
+            "variable 'v': holds values that are not finite in regime 'train'",
+        ),
+        (
+            "np.zeros((16, 4))",
+            "variable 'v': has values of shape (16, 4) and kind 'value'; needs (16, 5)",
+        ),
+        # Only the trials say of which regime they are.
+        (
+            "np.where(abs(trials['inputs'][..., 0]) < 1e3, 0.0, np.nan)",
+            "holds values that are not finite in regime 'large'",
+        ),
+    ],
+)
+def test_variables_that_break_the_contract(module, values, message):
+    code = CODE.replace("    def _sample", VARIABLE.replace("VALUES", values), 1)
+    code = code.replace("import Task\n", "import Task\nfrom insd.tasks.base import Variable\n")
+    module(code)
+    with pytest.raises(SettingsError) as refusal:
+        load(config(regimes={"large": {"size": 1e6}}))
+    assert message in str(refusal.value)
+
+
+def test_regimes_with_other_channels_are_refused(module):
+    module(
+        CODE.replace("LENGTH, 2)", "LENGTH, 2 + (self.size > 1))").replace(
+            '["a", "b"]', '["a", "b", "c"][:inputs.shape[2]]'
+        )
+    )
+    with pytest.raises(SettingsError) as refusal:
+        load(config(regimes={"large": {"size": 2.0}}))
+    assert "tasks.my_task: regime 'large': has the inputs a, b, c where 'train' has a, b;" in str(refusal.value)
+
+
 def test_unknown_parameters_are_refused_with_those_that_there_are(module):
     with pytest.raises(SettingsError, match=r"tasks.my_task.parameters.sice = 1.0: unknown key; known here: dt, reg"):
         load(config(sice=1.0))

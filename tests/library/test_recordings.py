@@ -110,6 +110,15 @@ def test_an_imported_network_can_be_recorded(tmp_path):
         ),
         ({"rates": GOOD["rates"][0]}, "'rates' has shape (20, 6); needs (trial, time, unit)"),
         ({"rates": GOOD["rates"] * [1, 1, np.nan, 1, 1, 1]}, "'rates' holds values that are not finite numbers"),
+        (
+            {"output_weights": np.random.default_rng(1).standard_normal((6, 6))},
+            "'output_weights' has 6 output(s), 6 of them independent, of 6 units; a null space",
+        ),
+        (
+            {"output_weights": np.random.default_rng(1).standard_normal((9, 6))},
+            "has 9 output(s), 6 of them independent",
+        ),
+        ({"output_weights": np.ones((2, 6))}, "has 2 output(s), 1 of them independent, of 6 units"),
         ({"output_weights": np.ones((1, 5))}, "'output_weights' has shape (1, 5); needs (output, unit) with 6 units"),
     ],
 )
@@ -120,8 +129,16 @@ def test_recordings_that_do_not_fit_are_refused(tmp_path, changes, message):
 
 
 def test_files_that_are_no_recordings_are_refused(tmp_path):
-    for name in ("r.npz", "r.nc"):
-        (tmp_path / name).write_bytes(b"something else")
+    np.save(tmp_path / "array.npy", np.ones((30, 20, 6)))
+    (tmp_path / "array.npy").rename(tmp_path / "array.npz")
+    for name, content in (
+        ("r.npz", b"something else"),
+        ("r.nc", b"something else"),
+        ("e.npz", b""),
+        ("array.npz", None),
+    ):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
         with pytest.raises(datasets.DatasetError, match="no npz or NetCDF file of arrays"):
             read_recording(tmp_path / name, BANK)
     with pytest.raises(datasets.DatasetError, match="there is no such file"):

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from timing import periods
 
-from insd.tasks import Task
+from insd.tasks import NotNegative, Span, Task
 from insd.tasks.base import GridField, RegimesField, Variable, response_mean
 
 
@@ -15,9 +15,9 @@ from insd.tasks.base import GridField, RegimesField, Variable, response_mean
 class DelayedDiscrimination(Task):
     """Say which of two pulses, apart by a delay, was the larger (Romo et al. 1999, Nature 399:470)."""
 
-    delay: tuple[float, float] = (0.2, 0.4)
+    delay: Span = (0.2, 0.4)
     """Shortest and longest time between the pulses in s."""
-    input_noise: float = 0.05
+    input_noise: NotNegative = 0.05
     """Standard deviation of the noise per step of 20 ms."""
     regimes: RegimesField = field(default_factory=lambda: {"long": {"delay": (0.6, 0.8)}})
     grid: GridField = field(

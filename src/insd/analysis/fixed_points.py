@@ -31,6 +31,7 @@ import torch
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from tqdm import tqdm
 
 from insd.activity import CHUNK
 from insd.analysis.rounds import Round, network_label
@@ -661,11 +662,17 @@ def search(
 
 
 def fixed_points(
-    task: Task, rounds: Iterable[Round], trials: xr.Dataset, settings: FixedPoints, seed: int = 0
+    task: Task,
+    rounds: Iterable[Round],
+    trials: xr.Dataset,
+    settings: FixedPoints,
+    seed: int = 0,
+    progress_bar: bool = False,
 ) -> xr.Dataset:
     """Fixed points, slow points and limit cycles of all networks of a task under each of its static inputs.
 
-    `trials` are those whose trajectories the search starts from; another `seed` starts from other states.
+    `trials` are those whose trajectories the search starts from; another `seed` starts from other states;
+    `progress_bar` shows one over the static inputs of each network in the terminal.
 
     Returns
     -------
@@ -694,7 +701,7 @@ def fixed_points(
             network = current.network.isel(seed=index)
             random = np.random.default_rng([seed, zlib.crc32(labels[-1].encode())])
             starts = trajectory_states(network, trials, settings, random)
-            for condition, inputs in static_inputs.items():
+            for condition, inputs in tqdm(static_inputs.items(), desc=labels[-1], disable=not progress_bar):
                 flow = flow_of(network, np.array(inputs, dtype=float), float(trials.attrs["dt"]))
                 one = search(flow, starts, settings, random)
                 logger.info(

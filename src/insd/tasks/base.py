@@ -3,12 +3,14 @@
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from enum import Enum
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 RegimesField = Annotated[
     Mapping[str, Mapping[str, Any]],
@@ -26,6 +28,25 @@ GridField = Annotated[
     ),
 ]
 """The grid as a task's field."""
+
+
+class Rule(Enum):
+    """What is asked of the numbers in a task's field; fields of other types than those below may hold any."""
+
+    NOT_NEGATIVE = "not negative"
+    """A number of at least 0."""
+    DURATION = "duration"
+    """A duration in s."""
+    SPAN = "span"
+    """Shortest and longest duration in s."""
+
+
+NotNegative = Annotated[float, Rule.NOT_NEGATIVE]
+"""A number of at least 0, such as a standard deviation, as a task's field."""
+Duration = Annotated[float, Rule.DURATION]
+"""A duration in s as a task's field; settings refuse one of very many time steps."""
+Span = Annotated[tuple[float, float], Rule.SPAN]
+"""Shortest and longest duration in s as a task's field."""
 
 Kind = Literal["value", "sign", "angle"]
 """What the values of a task variable are: any numbers, -1 and 1, or angles in radians."""
@@ -50,7 +71,8 @@ class Variable:
 class Task(ABC):
     """A generator of trials. Its fields are the numbers of the regime `train`; a regime replaces some of them.
 
-    A subclass defines `_sample`. The rest may stay as it is: outputs are then scored by the share of the targets'
+    A subclass defines `_sample`. Its fields may be of any types; those of `Duration`, `Span` and `NotNegative` are
+    checked. The rest may stay as it is: outputs are then scored by the share of the targets'
     variance that they explain, there are no harder regimes and nothing to decode, and fixed points are those without
     input. A subclass with a score of its own (`_score`) also says its `score_name` with its unit, the `criterion` that
     a solved network meets, whether higher is better, and the score of a network that guesses (`chance`).
@@ -75,15 +97,21 @@ class Task(ABC):
         if self.dt <= 0:
             raise ValueError(f"dt = {self.dt}: the time step must be positive (seconds)")
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, tuple):
-                if not 0 <= value[0] <= value[1]:
+            value, rule = getattr(self, field.name), self.rule(field.name)
+            if rule is Rule.SPAN:
+                if len(value) != 2 or not 0 <= value[0] <= value[1]:
                     raise ValueError(f"{field.name} = {value}: needs 0 <= shortest <= longest (seconds)")
-            elif isinstance(value, float) and value < 0:
+            elif rule and value < 0:
                 raise ValueError(f"{field.name} = {value}: must not be negative")
         for axis in get_args(GridAxis):
             if not self.grid.get(axis):
                 raise ValueError(f"grid.{axis}: needs at least one level")
+
+    @classmethod
+    def rule(cls, field: str) -> Rule | None:
+        """What is asked of a field by its type, `NotNegative`, `Duration` or `Span`; None of all others."""
+        marks = getattr(_declared(cls)[field], "__metadata__", ())
+        return next((mark for mark in marks if isinstance(mark, Rule)), None)
 
     def in_regime(self, regime: str) -> "Task":
         """The same task with the fields of a regime replaced.
@@ -121,7 +149,13 @@ class Task(ABC):
             raise ValueError(
                 f"{where}: no field {', '.join(sorted(unknown))}; what may be replaced: {', '.join(sorted(fields))}"
             )
-        return dataclasses.replace(self, regimes={}, **{name: _span(value) for name, value in changes.items()})
+        declared = _declared(type(self))
+        # YAML gives lists where fields have tuples.
+        values = {
+            name: TypeAdapter(declared[name]).validate_python(value) if isinstance(value, list) else value
+            for name, value in changes.items()
+        }
+        return dataclasses.replace(self, regimes={}, **values)
 
     def regime_names(self) -> list[str]:
         """All regimes that can be sampled, `train` and `test` first."""
@@ -240,9 +274,10 @@ def response_mean(
     return (outputs * weights).sum(-2) / weights.sum(-2)
 
 
-def _span(value: Any) -> Any:
-    """A span of durations as the fields have it, where YAML gives a list."""
-    return tuple(float(end) for end in value) if isinstance(value, list) else value
+@cache
+def _declared(task: type) -> dict[str, Any]:
+    """The types of a task's fields with what they are marked by."""
+    return get_type_hints(task, include_extras=True)
 
 
 def _shown(value: Any) -> str:

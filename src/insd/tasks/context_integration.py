@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import xarray as xr
 
-from insd.tasks.base import GridField, RegimesField, Task, Variable, response_mean
+from insd.tasks.base import Duration, GridField, NotNegative, RegimesField, Span, Task, Variable, response_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,19 +21,19 @@ class ContextIntegration(Task):
     |coherence| is not in the smallest fifth.
     """
 
-    fixation: tuple[float, float] = (0.1, 0.3)
+    fixation: Span = (0.1, 0.3)
     """Shortest and longest fixation in s (ours; 0.1 s in the code of Dubreuil et al. 2022)."""
-    stimulus: tuple[float, float] = (0.8, 0.8)
+    stimulus: Span = (0.8, 0.8)
     """Shortest and longest stimulus in s (Dubreuil et al. 2022: 0.8 s; Mante et al. 2013: 0.75 s)."""
-    delay: tuple[float, float] = (0.1, 0.3)
+    delay: Span = (0.1, 0.3)
     """Shortest and longest delay in s (ours; 0.1 s in the code of Dubreuil et al. 2022)."""
-    response: float = 0.3
+    response: Duration = 0.3
     """Shortest response in s (ours); trials with shorter earlier periods have a longer one."""
-    grace: float = 0.1
+    grace: Duration = 0.1
     """Time after go that is not scored, in s (Driscoll et al. 2024)."""
-    coherence: float = 0.4
+    coherence: NotNegative = 0.4
     """Coherences are uniform in [-coherence, coherence] (ours; the largest in the code of Dubreuil et al. 2022)."""
-    evidence_noise: float = 0.1
+    evidence_noise: NotNegative = 0.1
     """Standard deviation of the evidence per step of 20 ms (the code of Dubreuil et al. 2022)."""
     target: Literal["sign", "integral"] = "sign"
     """Decision: the sign of the relevant coherence (ours), or its mean evidence over `coherence`, clipped to 1."""

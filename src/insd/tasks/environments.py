@@ -22,6 +22,8 @@ from insd.tasks.base import Task
 
 LARGEST_SEED = 2**31
 """Seeds of environments are below this."""
+WITHOUT_TRIALS = {"builtins", "abc", "typing", "gymnasium"}
+"""Packages of base classes that draw no trials."""
 CHECKED_TRIALS = 64
 """Trials in one of which, at least, an environment must ask for a decision."""
 
@@ -53,6 +55,8 @@ class Environment(Task):
 
     environment: ClassVar[str]
     discrete: ClassVar[bool]
+    sources: ClassVar[tuple[str, ...]]
+    """The modules that register and define the environment."""
 
     @property
     def criterion(self) -> float:  # type: ignore[override]
@@ -129,6 +133,7 @@ def environment_task(name: str) -> type[Task]:
         "__doc__": f"The environment {name}.",
         "environment": name,
         "discrete": discrete,
+        "sources": _sources(name, type(made)),
     }
     if discrete:
         attributes |= {"score_name": "accuracy of decisions", "chance": 1 / max(int(space.n) - 1, 1)}
@@ -139,17 +144,26 @@ def make_environment(name: str, dt: float, options: Mapping[str, Any]) -> Any:
     """The environment itself, without wrappers, with a time step in ms."""
     try:
         gymnasium = importlib.import_module("gymnasium")
+    except ImportError as error:
+        raise TrialsError(f"'{name}': {error}; install the extra `insd[environments]`") from None
+    try:
         with warnings.catch_warnings():
             # They are about rendering and acting, and would come with every sample.
             warnings.simplefilter("ignore")
             made = gymnasium.make(name, dt=dt, disable_env_checker=True, **options)
-    except ImportError as error:
-        raise TrialsError(
-            f"'{name}': {error}; install the extra `insd[environments]`, and for neurogym see docs/own-task.md"
-        ) from None
     except Exception as error:
-        raise TrialsError(f"'{name}': cannot be made: {type(error).__name__}: {error}") from None
+        missing = isinstance(error, ImportError) and name.startswith("neurogym:")
+        hint = "; how to install neurogym: docs/own-task.md" if missing else ""
+        raise TrialsError(f"'{name}': cannot be made: {type(error).__name__}: {error}{hint}") from None
     return made.unwrapped
+
+
+def _sources(name: str, environment: type) -> tuple[str, ...]:
+    """The module that registers an environment, where its name says it, and those of its class and its bases."""
+    modules = {base.__module__ for base in environment.__mro__}
+    if ":" in name:
+        modules.add(name.partition(":")[0])
+    return tuple(sorted(module for module in modules if module.partition(".")[0] not in WITHOUT_TRIALS))
 
 
 def _columns(conditions: list[dict[str, Any]]) -> dict[str, np.ndarray]:

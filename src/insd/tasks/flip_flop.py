@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import xarray as xr
 
-from insd.tasks.base import GridField, RegimesField, Task, Variable
+from insd.tasks.base import Duration, GridField, NotNegative, RegimesField, Task, Variable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,17 +22,17 @@ class FlipFlop(Task):
 
     channels: int = 3
     """Number of bits (Sussillo & Barak 2013)."""
-    duration: float = 1.8
+    duration: Duration = 1.8
     """Length of a trial in s (ours)."""
-    pulse_rate: float = 3.0
+    pulse_rate: NotNegative = 3.0
     """Rate of pulses per channel in 1/s while none is on (ours)."""
-    pulse_width: float = 0.06
+    pulse_width: Duration = 0.06
     """Width of a pulse in s (ours)."""
-    refractory: float = 0.1
+    refractory: Duration = 0.1
     """Least time from the onset of a pulse to that of the next in its channel, in s (ours)."""
-    reaction: float = 0.1
+    reaction: Duration = 0.1
     """Time from the onset of a pulse that is not scored, in s (ours; CtDB: four steps)."""
-    input_noise: float = 0.1
+    input_noise: NotNegative = 0.1
     """Standard deviation of the inputs' noise per step of 20 ms (ours; CtDB: 0.15)."""
     regimes: RegimesField = field(
         default_factory=lambda: {

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import xarray as xr
 
-from insd.tasks.base import GridField, RegimesField, Task, Variable, response_mean
+from insd.tasks.base import Duration, GridField, NotNegative, RegimesField, Span, Task, Variable, response_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,17 +21,17 @@ class MemoryPro(Task):
     response.
     """
 
-    fixation: tuple[float, float] = (0.1, 0.3)
+    fixation: Span = (0.1, 0.3)
     """Shortest and longest time before the stimulus in s (ours; Driscoll et al. 2024: 0.3 to 0.7)."""
-    stimulus: tuple[float, float] = (0.2, 0.4)
+    stimulus: Span = (0.2, 0.4)
     """Shortest and longest stimulus in s (ours; Driscoll et al. 2024: 0.2 to 1.6)."""
-    delay: tuple[float, float] = (0.2, 0.8)
+    delay: Span = (0.2, 0.8)
     """Shortest and longest delay in s (ours; Driscoll et al. 2024: 0.2 to 1.6)."""
-    response: float = 0.3
+    response: Duration = 0.3
     """Shortest response in s (Driscoll et al. 2024: 0.3 to 0.7)."""
-    grace: float = 0.1
+    grace: Duration = 0.1
     """Time after go that is not scored, in s (Driscoll et al. 2024)."""
-    input_noise: float = 0.1
+    input_noise: NotNegative = 0.1
     """Standard deviation of the inputs' noise per step of 20 ms (ours; Driscoll et al. 2024: 0.316)."""
     regimes: RegimesField = field(
         default_factory=lambda: {

@@ -13,8 +13,9 @@ import xarray as xr
 
 from insd.datasets import CONTRACTS, DatasetError, validate
 from insd.errors import InsdError
+from insd.provenance import modules_fingerprint
 from insd.tasks.base import KINDS, Task
-from insd.tasks.environments import TrialsError, environment_task
+from insd.tasks.environments import Environment, TrialsError, environment_task
 
 Result = TypeVar("Result")
 """What a method of a task returns."""
@@ -63,29 +64,39 @@ def find_task(path: str) -> type[Task]:
     return found
 
 
+def task_fingerprint(task: type[Task]) -> str:
+    """Digest of the code that makes a task's trials and scores: of its module and what that imports beside it and, for
+    an environment, of the modules that register and define it, with the versions of their packages.
+    """
+    environment = task.sources if issubclass(task, Environment) else ()
+    return modules_fingerprint([task.__module__, *environment])
+
+
 def check_task(task: Task) -> None:
     """Sample a few trials of every regime and check them, their scores, variables and static inputs.
 
     Raises TaskError that says which of these breaks the contract of tasks, and how.
     """
+    channels: dict[str, list[str]] = {}
     for regime in task.regime_names():
         trials, again = (_of(task, "sample", partial(task.sample, regime, TRIALS, 0), regime) for _ in range(2))
         try:
             _check_trials(trials, f"the trials of regime '{regime}'")
         except DatasetError as error:
             raise TaskError(str(error)) from None
+        for along in ("input", "output"):
+            names = [str(name) for name in trials[along].values]
+            if names != channels.setdefault(along, names):
+                raise TaskError(
+                    f"regime '{regime}': has the {along}s {', '.join(names)} where 'train' has "
+                    f"{', '.join(channels[along])}; networks are trained once for all regimes"
+                )
         if not trials.identical(again):
             raise TaskError(
                 f"regime '{regime}': the same seed gives other trials; draw all numbers from the generator `random`"
             )
+        _check_variables(task, trials, regime)
     _check_score(task, trials)
-    for name, variable in _of(task, "variables", partial(task.variables, trials)).items():
-        shape = (trials.sizes["trial"], trials.sizes["time"])
-        if variable.values.shape != shape or variable.kind not in KINDS:
-            raise TaskError(
-                f"variable '{name}': has values of shape {variable.values.shape} and kind {variable.kind!r}; needs "
-                f"{shape}, (trial, time), and one of: {', '.join(KINDS)}"
-            )
     for name, values in _of(task, "static_inputs", task.static_inputs).items():
         if len(values) != trials.sizes["input"]:
             raise TaskError(f"static input '{name}': has {len(values)} values for {trials.sizes['input']} inputs")
@@ -126,6 +137,18 @@ def _check_score(task: Task, trials: xr.Dataset) -> None:
             f"score: the targets themselves score {float(scores[0]):g} ({task.score_name}), which does not meet the "
             f"criterion of {task.criterion:g}"
         )
+
+
+def _check_variables(task: Task, trials: xr.Dataset, regime: str) -> None:
+    shape = (trials.sizes["trial"], trials.sizes["time"])
+    for name, variable in _of(task, "variables", partial(task.variables, trials), regime).items():
+        if variable.values.shape != shape or variable.kind not in KINDS:
+            raise TaskError(
+                f"variable '{name}': has values of shape {variable.values.shape} and kind {variable.kind!r}; needs "
+                f"{shape}, (trial, time), and one of: {', '.join(KINDS)}"
+            )
+        if not np.isfinite(variable.values).all():
+            raise TaskError(f"variable '{name}': holds values that are not finite in regime '{regime}'")
 
 
 def _of(task: Task, name: str, call: Callable[[], Result], regime: str = "") -> Result:
