@@ -217,12 +217,16 @@ def test_silencing_equals_removing_units(random):
 
 
 def test_kicks_come_halfway_through_delay_or_trial():
-    trials = MemoryPro().sample("test", 30, 0)
-    for step, begin, end in zip(kick_steps(trials), trials["delay_time"], trials["go_time"], strict=True):
-        assert abs(step * 0.02 - (begin + end) / 2) <= 0.0101
+    for task in (MemoryPro(), ContextIntegration()):
+        trials = task.sample("test", 30, 0)
+        for step, begin, end in zip(kick_steps(trials), trials["delay_time"], trials["go_time"], strict=True):
+            assert abs(step * 0.02 - (begin + end) / 2) <= 0.0101
+    # At the kick of context integration the evidence is over, and the response has not begun.
+    at_kick = trials["inputs"].values[np.arange(30), kick_steps(trials)]
+    assert not at_kick[:, :2].any() and (at_kick[:, 4] == 1).all()
     assert set(kick_steps(FlipFlop().sample("test", 5, 0))) == {45}
-    trials = ContextIntegration().sample("test", 5, 0)
-    np.testing.assert_allclose(kick_steps(trials) * 0.02, trials["go_time"] / 2, atol=0.0101)
+    with_go_alone = trials.drop_vars("delay_time")
+    np.testing.assert_allclose(kick_steps(with_go_alone) * 0.02, trials["go_time"] / 2, atol=0.0101)
 
 
 def test_recovery_of_units_without_recurrence_is_their_leak(random):
