@@ -92,6 +92,28 @@ def test_a_silent_network(random):
     assert np.isfinite(measures["value"].sel(network="0", network_to="0")).all()
 
 
+def test_shuffled_residual_equals_least_squares_without_the_shared_time_course(random):
+    shared = random.standard_normal((1, TIMES, 3))
+    rates = [
+        3 * shared @ random.standard_normal((3, width)) + random.standard_normal((TRIALS, TIMES, width))
+        for width in (5, 4)
+    ]
+    weights = [random.standard_normal((2, one.shape[-1])) for one in rates]
+    result = matrix(rates, weights)[0]
+    order = np.random.default_rng(0).permutation(TRIALS)
+    null = [one @ scipy.linalg.null_space(readout) for one, readout in zip(rates, weights, strict=True)]
+    for space, activity in (("full", rates), ("null", null)):
+        x, y = (one - one.mean(0) for one in activity)
+        one = result.sel(space=space, predictor="0", target="1")
+        expected = least_squares_r2(samples(x), samples(y[order]))
+        assert float(one["r2_shuffled_residual"]) == pytest.approx(expected, abs=1e-5)
+        # What all trials share is all that the shuffled networks have in common.
+        assert float(one["r2_shuffled"]) > 10 * expected
+    # Nothing but the time course: nothing is left of it.
+    same = np.repeat(random.standard_normal((1, 20, 6)), 15, axis=0)
+    assert np.isnan(matrix([same, same])[0]["r2_shuffled_residual"]).all()
+
+
 def test_shuffled_baseline_is_near_rank_over_samples(random):
     rates = [random.standard_normal((200, 40, 10)) for _ in range(2)]
     r2 = matrix(rates)[0]["r2_shuffled"].sel(space="full", predictor="0", target="1")
