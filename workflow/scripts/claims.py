@@ -6,6 +6,7 @@ import pandas as pd
 
 from insd import datasets
 from insd.analysis.claims import claims, page
+from insd.analysis.comparisons import number_of_intervals
 from insd.jobs import job
 
 with job(snakemake.log[0]):
@@ -13,6 +14,7 @@ with job(snakemake.log[0]):
         name: datasets.read_by_task(snakemake.params.tasks, snakemake.input[name], name)
         for name in ("predictivity", "dsa", "decoding")
     }
-    table = claims(pd.read_csv(snakemake.input.table), pd.read_csv(snakemake.input.comparisons), **by_task)
+    comparisons = pd.read_csv(snakemake.input.comparisons)
+    table = claims(pd.read_csv(snakemake.input.table), comparisons, **by_task)
     table.to_csv(snakemake.output.claims, index=False)
-    Path(snakemake.output.page).write_text(page(table))
+    Path(snakemake.output.page).write_text(page(table, number_of_intervals(comparisons)))
