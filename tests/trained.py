@@ -1,5 +1,6 @@
-"""Small trained networks for tests, a reference and an alternative of each task; data/make_networks.py makes them."""
+"""What tests are held against: small trained networks of each task, which data/make_networks.py makes, and oracles."""
 
+import importlib
 import os
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +36,4 @@ def trained_round(name: str, number: int) -> Round:
 
 def oracle(module: str) -> ModuleType:
     """A published package that results are checked against: the test skips without it, but fails where `CI` is set."""
-    if os.environ.get("CI"):
-        __import__(module)
-    return pytest.importorskip(module)
+    return importlib.import_module(module) if os.environ.get("CI") else pytest.importorskip(module)

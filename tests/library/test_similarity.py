@@ -9,6 +9,7 @@ import scipy.spatial
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trained import oracle
 
 from insd.analysis.similarity import DISTANCES, MEASURES, TIME_STRIDE, network_statistics, responses, similarity
 
@@ -137,7 +138,7 @@ def test_cka_equals_the_unbiased_estimator_on_kernels(random):
 
 
 def test_cka_agrees_with_repsim(random):
-    repsim = pytest.importorskip("repsim")
+    repsim = oracle("repsim")
     first, _, third = related_rates(random)
     hsic = repsim.hsic([samples(first), samples(third)], kernel_type="linear", estimator="song")
     assert of("cka", first, third) == pytest.approx(hsic[0, 1] / np.sqrt(hsic[0, 0] * hsic[1, 1]), abs=1e-4)
@@ -149,7 +150,7 @@ def test_cka_of_unrelated_activity_is_near_zero(random):
 
 
 def test_cca_agrees_with_cca_zoo(random):
-    linear = pytest.importorskip("cca_zoo.linear")
+    linear = oracle("cca_zoo.linear")
     first, _, third = related_rates(random)
     x, y = samples(first), samples(third)
     model = linear.CCA(n_components=UNITS).fit([x, y])
@@ -189,7 +190,7 @@ def test_rsa_agrees_with_scipy(random):
 
 
 def test_rsa_agrees_with_rsatoolbox(random):
-    rsatoolbox = pytest.importorskip("rsatoolbox")
+    rsatoolbox = oracle("rsatoolbox")
     first, _, third = related_rates(random)
     rdms = [
         rsatoolbox.rdm.calc_rdm(rsatoolbox.data.Dataset(samples(one)), method="euclidean") for one in (first, third)
