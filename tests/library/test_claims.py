@@ -161,7 +161,10 @@ def test_collapse_says_how_far_it_is_above_the_floor():
     found = judged(predictivity={"between": 0.98, "floor": 0.97, "spread": 0.02})
     numbers = found.loc[found["claim"].str.contains("collapse"), "number"]
     assert numbers.str.contains("untrained networks 0.970, difference .0.010").all()
-    assert numbers.str.contains("share no more than their inputs").all()
+    assert numbers.str.contains("is not shown: networks that share no more than their inputs").all()
+    found = judged(predictivity={"between": 0.98, "floor": 0.93, "spread": 0.002})
+    numbers = found.loc[found["claim"].str.contains("collapse"), "number"]
+    assert numbers.str.contains("is small: networks that share no more than their inputs").all()
     table = networks()
     without = table[table["population"] != "untrained"]
     assert verdicts(judged(without), "collapse") == {PARTLY}
