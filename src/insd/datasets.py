@@ -134,9 +134,9 @@ CONTRACTS = {
         ),
     ),
     "predictivity": Contract(
-        {"r2": ("space", "predictor", "target"), "r2_shuffled": ("space", "predictor", "target")},
+        dict.fromkeys(("r2", "r2_shuffled", "r2_shuffled_residual"), ("space", "predictor", "target")),
         # A network whose activity does not vary has nothing to predict.
-        may_be_nan=frozenset({"r2", "r2_shuffled"}),
+        may_be_nan=frozenset({"r2", "r2_shuffled", "r2_shuffled_residual"}),
     ),
     "recordings": Contract(
         {"r2": ("space", "network", "recording"), "r2_shuffled": ("space", "network", "recording")},
@@ -194,12 +194,15 @@ CONTRACTS = {
             "cycle_step_artefact": ("cycle",),
             "n_fixed_points": ("searched_network", "searched_condition"),
             "n_stable_fixed_points": ("searched_network", "searched_condition"),
+            "n_not_returned_to": ("searched_network", "searched_condition"),
             "n_slow_points": ("searched_network", "searched_condition"),
             "n_cycles": ("searched_network", "searched_condition"),
             "share_at_points": ("searched_network", "searched_condition"),
             "share_at_cycles": ("searched_network", "searched_condition"),
             "share_slow": ("searched_network", "searched_condition"),
             "share_elsewhere": ("searched_network", "searched_condition"),
+            "share_drifting": ("searched_network", "searched_condition"),
+            "share_recurrent": ("searched_network", "searched_condition"),
         },
         # Networks of fewer units than others leave the rest of their rows empty.
         may_be_nan=frozenset(

@@ -117,9 +117,12 @@ def points_and_dsa(labels, stable, cycles):
         {
             "n_fixed_points": (searched, np.add(stable, 1)),
             "n_stable_fixed_points": (searched, stable),
+            "n_not_returned_to": (searched, np.ones_like(stable)),
             "n_slow_points": (searched, np.zeros_like(stable)),
             "n_cycles": (searched, cycles),
             "share_elsewhere": (searched, np.full(np.shape(stable), 0.25)),
+            "share_drifting": (searched, np.full(np.shape(stable), 0.125)),
+            "share_recurrent": (searched, np.zeros(np.shape(stable))),
         },
         coords={"searched_network": labels, "searched_condition": ["one", "other"]},
     )
@@ -136,12 +139,31 @@ def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
         rows += round_rows("flip_flop", "insd", rounds[-1], trials, noise_probes=2)
     labels = [f"insd/4/{k}" for k in range(3)]
     r2 = np.arange(18.0).reshape(2, 3, 3) / 18
+    dimensions = ("space", "predictor", "target")
     predictivity = xr.Dataset(
-        {"r2": (("space", "predictor", "target"), r2), "r2_shuffled": (("space", "predictor", "target"), r2 / 2)},
+        {
+            "r2": (dimensions, r2),
+            "r2_shuffled": (dimensions, r2 / 2),
+            "r2_shuffled_residual": (dimensions, r2 / 4),
+        },
         coords={"space": ["full", "null"], "predictor": labels, "target": labels},
     )
+    recovery = np.linspace(1, 0.4, 7) * np.array([1, 1, 2])[:, None, None, None] * np.array([0.5, 1])[:, None, None]
+    robustness = xr.Dataset(
+        {
+            "half_step_score": ("network", [0.99, 0.979, 0.98], {"higher_is_better": 1, "criterion": 0.98}),
+            "kick_recovery": (("network", "kick_level", "space", "time_after"), recovery),
+        },
+        coords={
+            "network": labels,
+            "kick_level": [2.0, 0.1],
+            "space": ["full"],
+            "time_after": 0.02 * np.arange(7),
+        },
+    )
     points, dsa = points_and_dsa(labels, stable=[[8, 1], [0, 2], [3, 0]], cycles=[[0, 0], [1, 4], [0, 0]])
-    table = network_table(rows, {"flip_flop": predictivity}, {"flip_flop": dsa}, {"flip_flop": points}, {})
+    files = [{"flip_flop": one} for one in (predictivity, dsa, points, robustness)]
+    table = network_table(rows, *files, {})
     assert isinstance(rounds[0], Round)
     assert table["gain"].tolist() == [1.5] * 3
     assert table["iterations"].tolist() == [7] * 3
@@ -161,7 +183,21 @@ def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
     assert table["n_stable_fixed_points"].tolist() == [9, 2, 3]
     assert table["n_fixed_points"].tolist() == [11, 4, 5]
     assert table["n_cycles"].tolist() == [0, 5, 0]
+    assert table["n_not_returned_to"].tolist() == [2, 2, 2]
     assert table["runs_elsewhere"].tolist() == [0.25] * 3
+    assert table["runs_drifting"].tolist() == [0.125] * 3 and not table["runs_recurrent"].any()
+    # Baselines are those of the pair that they stand beside: alt-2 predicts alt-1 best.
+    np.testing.assert_allclose(table["r2_null_shuffled_to_reference"], [np.nan, r2[1, 1, 0] / 2, r2[1, 2, 0] / 2])
+    np.testing.assert_allclose(table["r2_null_shuffled_max_to_earlier"], [np.nan, r2[1, 1, 0] / 2, r2[1, 2, 1] / 2])
+    np.testing.assert_allclose(
+        table["r2_null_shuffled_residual_to_reference"], [np.nan, r2[1, 1, 0] / 4, r2[1, 2, 0] / 4]
+    )
+    assert table["score_half_step"].tolist() == [0.99, 0.979, 0.98]
+    assert table["solved_half_step"].tolist() == [True, False, True]
+    # The smallest kick counts: in the last network it never is at half.
+    np.testing.assert_allclose(table["kick_half_time"], [0.1, 0.1, np.inf])
+    np.testing.assert_allclose(table["kick_left"], [0.4, 0.4, 0.8])
+    assert table["lowest_frequency"].tolist() == pytest.approx([2 / (TIMES * 0.02)] * 3)
     np.testing.assert_allclose(table["dsa_to_reference"], [np.nan, 0.1, 0.2])
 
 

@@ -1,9 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
-from insd.analysis.claims import CLAIMS, NO_ANSWER, NOT, PARTLY, REPRODUCED, claims, generalisation, page
+from insd.analysis.claims import CLAIMS, NO_ANSWER, NOT, PARTLY, REPRODUCED, Evidence, claims, generalisation, page
 from insd.analysis.rounds import network_label
 
 TASKS = ("context_integration", "flip_flop", "memory_pro")
@@ -15,7 +17,7 @@ def networks(solved=True):
     for task in TASKS:
         for population, seeds, rounds, iterations in (
             ("standard", 4, 1, 10),
-            ("untrained", 2, 1, 0),
+            ("untrained", 5, 1, 0),
             ("insd", 3, 3, 10),
         ):
             for seed in range(seeds):
@@ -28,6 +30,7 @@ def networks(solved=True):
                             "n_stable_fixed_points": 0 if later else 8,
                             "n_cycles": 2 if later else 0,
                             "dominant_frequency": 2.0 + 0.1 * seed if later else 0.5 + 0.1 * seed,
+                            "lowest_frequency": 1.1,
                             "r2_null_to_reference": 0.05 if later else np.nan,
                             "r2_null_max_to_earlier": 0.1 if later else np.nan,
                         }
@@ -44,17 +47,18 @@ def is_later(label):
     return not label.endswith("/0")
 
 
-def predictivity(names, between=0.98, floor=0.7):
+def predictivity(names, between=0.98, floor=0.7, spread=0.0):
+    """The same between all trained networks, and a floor from which each untrained one as a target differs."""
     r2 = np.full((1, len(names), len(names)), between)
     untrained = [name.startswith("untrained") for name in names]
-    r2[0][np.ix_(untrained, untrained)] = floor
+    r2[0][np.ix_(untrained, untrained)] = floor + spread * np.linspace(-1, 1, sum(untrained))
     return xr.Dataset(
         {"r2": (("space", "predictor", "target"), r2)}, {"space": ["null"], "predictor": names, "target": names}
     )
 
 
 def dsa(names, far=1.0):
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(1)
     distance = random.uniform(0.1, 0.2, (len(names),) * 2)
     later = np.array([is_later(name) for name in names])
     distance[later[:, None] ^ later[None]] = far
@@ -120,6 +124,9 @@ def test_a_grid_that_shows_all_of_it():
         ({"predictivity": {"between": 0.5}}, "collapse", NOT),
         # No more alike than networks that were never trained.
         ({"predictivity": {"between": 0.98, "floor": 0.99}}, "collapse", NOT),
+        # More alike in the median, but not beyond what chance in the choice of networks can do.
+        ({"predictivity": {"between": 0.98, "floor": 0.97, "spread": 0.02}}, "collapse", PARTLY),
+        ({"predictivity": {"between": 0.98, "floor": 0.93, "spread": 0.002}}, "collapse", REPRODUCED),
         ({"dsa": {"far": 0.15}}, "Dynamical similarity", NOT),
         ({"decoding": {"kept": 1.0}}, "rotates", NOT),
         ({"decoding": {"kept": 0.8}}, "rotates", PARTLY),
@@ -137,6 +144,43 @@ def test_alternatives_that_can_be_read_out_or_keep_their_points():
     found = judged(table)
     assert verdicts(found, "cannot be read out") == {NOT}
     assert verdicts(found, "trade fixed points") == {PARTLY}
+
+
+def test_a_peak_below_two_periods_a_trial_is_no_oscillation():
+    table = networks()
+    later = table["round"] > 0
+    # Still higher than that of the standards.
+    table.loc[later, "dominant_frequency"] = 1.0
+    found = judged(table)
+    assert verdicts(found, "trade fixed points") == {PARTLY}
+    numbers = found.loc[found["claim"].str.contains("trade fixed points"), "number"]
+    assert numbers.str.contains(r"frequency \+0.00 .* two periods a trial or more in 0 of 6 and 0 of 4").all()
+
+
+def test_collapse_says_how_far_it_is_above_the_floor():
+    found = judged(predictivity={"between": 0.98, "floor": 0.97, "spread": 0.02})
+    numbers = found.loc[found["claim"].str.contains("collapse"), "number"]
+    assert numbers.str.contains("untrained networks 0.970, difference .0.010").all()
+    assert numbers.str.contains("is not shown: networks that share no more than their inputs").all()
+    found = judged(predictivity={"between": 0.98, "floor": 0.93, "spread": 0.002})
+    numbers = found.loc[found["claim"].str.contains("collapse"), "number"]
+    assert numbers.str.contains("is small: networks that share no more than their inputs").all()
+    table = networks()
+    without = table[table["population"] != "untrained"]
+    assert verdicts(judged(without), "collapse") == {PARTLY}
+
+
+def test_networks_of_one_chain_do_not_count_twice():
+    """Copies of the same chains make no interval narrower."""
+    table = networks()
+    table = table[table["task"] == TASKS[0]]
+    by_seed = np.random.default_rng(0).normal(0.0, 1.0, 10)
+    evidence = Evidence(TASKS[0], "insd", table, xr.Dataset(), xr.Dataset(), xr.Dataset(), pd.DataFrame(), table[:0])
+    values = pd.Series({label: by_seed[int(label.split("/")[1])] for label in labels(table)})
+    both = evidence.difference(values)
+    one = dataclasses.replace(evidence, table=table[table["round"] < 2]).difference(values)
+    assert both == pytest.approx(one, abs=1e-9)
+    assert both[2] - both[1] > 0.5
 
 
 def test_one_standard_of_another_motif():
@@ -174,7 +218,9 @@ def test_generalisation_of_a_static_and_of_a_moving_code():
 
 
 def test_the_page_has_every_claim_with_its_criterion():
-    text = page(judged())
+    text = page(judged(), 480)
+    # Of each task: two of oscillation, and one of collapse, of dynamical similarity and of rotation each.
+    assert "losses are 480, of which about 24 would exclude 0 by chance, and the verdicts below rest on 15 fu" in text
     for claim in CLAIMS:
         assert f"## {claim.text}\n" in text
         assert f"Criterion: {claim.criterion}." in text

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 import xarray as xr
 
-from insd.analysis.comparisons import comparisons, difference_interval
+from insd.analysis.comparisons import clustered_interval, comparisons, difference_interval
 
 STANDARDS, CHAINS = 12, 4
 
@@ -159,6 +159,29 @@ def test_intervals_of_five_and_forty_networks_cover_what_they_should(random, sd)
     first, second = random.normal(0.3, sd, (datasets, 5)), random.normal(0.0, 1.0, (datasets, 40))
     low, high = difference_interval(first, second, 0.95, 999, 0)
     assert 0.92 < ((low < 0.3) & (high > 0.3)).mean() <= 0.995
+
+
+def test_clustered_interval_of_single_networks_is_the_plain_one(random):
+    first, second = random.normal(1.0, 1.0, 8), random.normal(0.0, 2.0, 12)
+    found = clustered_interval(pd.Series(first), pd.Series(second), 0.95, 20000, 0)
+    plain = difference_interval(first[None], second[None], 0.95, 20000, 1)
+    np.testing.assert_allclose(found, np.concatenate(plain), atol=0.06)
+    assert np.isnan(clustered_interval(pd.Series([1.0, 2.0], index=["a", "a"]), pd.Series(second), 0.95, 99, 0)).all()
+
+
+def test_clustered_intervals_cover_what_they_should(random):
+    """Five chains of two networks, most of whose spread is between chains; pooled networks would be too sure."""
+    covered = {"clustered": 0, "pooled": 0}
+    for _ in range(400):
+        chains = np.repeat(np.arange(5), 2)
+        first = pd.Series(random.standard_normal(5)[chains] + 0.3 * random.standard_normal(10), index=chains)
+        second = pd.Series(random.standard_normal(40))
+        clustered = clustered_interval(first, second, 0.95, 999, 0)
+        pooled = clustered_interval(first.reset_index(drop=True), second, 0.95, 999, 0)
+        covered["clustered"] += clustered[0] < 0 < clustered[1]
+        covered["pooled"] += pooled[0] < 0 < pooled[1]
+    assert 0.92 < covered["clustered"] / 400 <= 0.995
+    assert covered["pooled"] / 400 < 0.9
 
 
 def test_intervals_do_not_depend_on_the_conditions_beside(random):

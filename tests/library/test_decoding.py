@@ -13,6 +13,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.metrics import balanced_accuracy_score, make_scorer
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
+from trained import oracle
 
 from insd.analysis.decoding import RIDGES, decode, decoding
 from insd.analysis.oscillation import dominant_frequency
@@ -51,7 +52,7 @@ class OneScale(TransformerMixin, BaseEstimator):
 
 @pytest.mark.parametrize("kind", ["value", "sign", "angle"])
 def test_scores_equal_those_of_mne(random, kind):
-    mne_decoding = pytest.importorskip("mne.decoding")
+    mne_decoding = oracle("mne.decoding")
     trials, times, units, folds = 60, 7, 8, 4
     variable = drawn(random, trials, times, kind)
     labels = variable.values[:, 0]

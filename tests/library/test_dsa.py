@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trained import oracle
 
 from insd.analysis.dsa import (
     align,
@@ -240,7 +241,7 @@ def test_a_silent_network_has_no_numbers(operators):
 
 
 def test_operators_equal_those_of_the_published_tool():
-    dmd = pytest.importorskip("DSA.dmd")
+    dmd = oracle("DSA.dmd")
     for gain, delays in ((0.5, 1), (1.5, 3)):
         rates = network_rates(gain, 0, units=12).astype(np.float64)
         centred = torch.from_numpy(rates - rates.mean((0, 1))).float()
@@ -254,7 +255,7 @@ def test_operators_equal_those_of_the_published_tool():
 
 
 def test_distances_are_not_above_those_of_the_published_tool(operators, result):
-    simdist = pytest.importorskip("DSA.simdist")
+    simdist = oracle("DSA.simdist")
     labels = list(operators)
     for i, j in ((0, 3), (2, 4), (4, 5)):
         best = np.inf
@@ -278,8 +279,8 @@ def test_spectral_distance_is_the_best_matching():
 
 
 def test_spectral_distance_equals_optimal_transport(operators):
-    ot = pytest.importorskip("ot")
-    simdist = pytest.importorskip("DSA.simdist")
+    ot = oracle("ot")
+    simdist = oracle("DSA.simdist")
     for a, b in itertools.combinations(operators.values(), 2):
         spectra = [np.linalg.eigvals(one).astype(complex) for one in (a, b)]
         planes = [np.stack([one.real, one.imag], -1) for one in spectra]

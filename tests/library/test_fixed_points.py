@@ -208,6 +208,8 @@ def test_chaos_is_no_cycle():
     assert (growth.log() / (300 * DT) > 0.5).all()
     assert found.sizes["cycle"] == 0
     assert found["share_elsewhere"] == 1
+    # Its amplitude is steady but for its own fluctuations.
+    assert found["share_recurrent"] > 0.8 and found["share_drifting"] == 0
 
 
 def test_ghost_of_a_pair_of_points_is_slow():
@@ -361,3 +363,28 @@ def test_no_line_through_one_point():
     for name in ("direction", "straightness", "selection", "selected_evidence"):
         assert np.isnan(line[name]).all()
     np.testing.assert_allclose(line["leading_real"], -1 / TAU)
+
+
+def test_slow_ends_count_as_found_only_near_a_listed_point():
+    # As above: a ghost, near which states drift for long. One run ends near it, one on the way, two at the zero, which
+    # is not returned to within such short runs and so is listed, but not as stable.
+    at = -np.arccosh(np.sqrt(2.0))
+    flow = flow_of([[2.0, 0.0], [0.0, 0.0]], [at - 2 * np.tanh(at) + 0.005, 0.0], dt=0.002)
+    zero = scipy.optimize.brentq(lambda x: 2 * np.tanh(x) + float(flow.drive[0]) - x, 1, 3)
+    starts = torch.tensor([[at - 0.05, 0.0], [at - 0.18, 0.0], [zero, 0.0], [zero, 0.0]], dtype=torch.float64)
+    ends = flow.run(starts, 40)[0]
+    assert (flow.speed(ends) < QUICK.slow_speed).all() and 0.1 < at - ends[1, 0] < 0.18
+    found = search(flow, starts, FixedPoints(starts=4, block=0.08, blocks=1), np.random.default_rng(0))
+    assert found["kind"].values.tolist() == ["fixed", "slow"]
+    shares = [float(found[f"share_{where}"]) for where in ("at_points", "slow", "elsewhere", "drifting", "recurrent")]
+    assert shares == [0.0, 0.75, 0.25, 0.25, 0.0]
+
+
+def test_a_stable_point_that_is_not_returned_to_does_not_count():
+    # x <- x + alpha (-x + w tanh x) with w just below 1 decays to 0 in days, whatever its eigenvalues say.
+    found = searched(flow_of([[1 - 1e-6, 0.0], [0.0, 0.0]]), FixedPoints(starts=16, block=1.0, blocks=1), spread=0.01)
+    assert found["kind"].values.tolist() == ["fixed"] and found["stable"].all()
+    assert not found["returns"].any()
+    assert found["n_stable_fixed_points"] == 0 and found["n_not_returned_to"] == 1
+    # Runs end there, but at no stable point.
+    assert found["share_at_points"] == 0 and found["share_slow"] == 1

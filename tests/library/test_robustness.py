@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from trained import evaluation_trials, trained_network
 
-from insd.activity import loss_and_score, simulate_trials
+from insd.activity import loss_and_score, record_activity, simulate_trials
 from insd.analysis import performance as performance_module
 from insd.analysis import robustness as robustness_module
 from insd.analysis.costs import costs, noise_sensitivity
@@ -16,6 +17,7 @@ from insd.analysis.performance import grid_performance, performance
 from insd.analysis.robustness import kick_steps, robustness
 from insd.analysis.rounds import Round
 from insd.networks import RateRNN
+from insd.settings import Deflation
 from insd.tasks import TASKS
 from insd.tasks.context_integration import ContextIntegration
 from insd.tasks.flip_flop import FlipFlop
@@ -106,6 +108,71 @@ def test_networks_of_noise_score_at_chance_everywhere(name, random):
         assert (np.abs(scores.mean("network") - task.chance) < 4.5 * error).all()
         assert not any(task.solved(score) for score in scores.values.ravel())
     assert result["grid_score"].attrs["chance"] == task.chance
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_trained_network_with_noise_for_weights_scores_at_chance_everywhere(name, random):
+    task, network = TASKS[name](), trained_network(name, 0)
+    trials = {regime: task.sample(regime, 60, 1) for regime in task.regime_names()[1:]}
+    noise = xr.concat([network.assign_coords(seed=[seed]) for seed in range(30)], "seed").assign_attrs(network.attrs)
+    for key in set(network.data_vars) - {"restarts"}:
+        # Of the same size, array by array, but without anything that was learned.
+        values = network[key].values.std() * random.standard_normal(noise[key].shape)
+        noise[key] = noise[key].dims, values.astype(np.float32)
+    at_chance = performance(task, name, [one_round(noise)], trials, 30)
+    for scores in (at_chance["score"], at_chance["grid_score"].stack(point=["noise", "duration"])):
+        error = scores.std("network", ddof=1) / np.sqrt(scores.sizes["network"])
+        assert (np.abs(scores.mean("network") - task.chance) < 4.5 * error).all()
+        assert not any(task.solved(score) for score in scores.values.ravel())
+    # With its own weights, by the same path, it solves the task.
+    learned = performance(task, name, [one_round(network)], {"test": trials["test"]}, 5)
+    assert task.solved(learned["score"].item())
+
+
+def plain_outputs(network, trials):
+    """Outputs by a loop over time, in double precision."""
+    one = {key: values[0].astype(float) for key, values in network.data_vars.items() if key != "restarts"}
+    inputs, alpha = trials["inputs"].values.astype(float), trials.attrs["dt"] / network.attrs["tau"]
+    state = np.repeat(one["initial_state"].values[None], len(inputs), axis=0)
+    outputs = []
+    for t in range(inputs.shape[1]):
+        drive = np.tanh(state) @ one["recurrent_weights"].values.T + inputs[:, t] @ one["input_weights"].values.T
+        state = state + alpha * (-state + drive + one["bias"].values)
+        outputs.append(np.tanh(state) @ one["output_weights"].values.T + one["output_bias"].values)
+    return np.stack(outputs, axis=1)
+
+
+def plain_score(name, trials, outputs):
+    """The scores of the three tasks, trial by trial."""
+    scored, targets = trials["mask"].values == 1, trials["targets"].values
+    if name == "flip_flop":
+        return np.mean((np.sign(outputs) == targets)[scored])
+    responses = []
+    for trial, go in enumerate(trials["go_time"].values):
+        after = scored[trial, :, -1] & (trials["time"].values > go)
+        responses.append(outputs[trial, after].mean(0))
+    if name == "context_integration":
+        coherence = trials["relevant_coherence"].values
+        clear = np.abs(coherence) > np.quantile(np.abs(coherence), 0.2)
+        return np.mean(np.sign([response[0] for response in responses])[clear] == np.sign(coherence[clear]))
+    errors = [
+        np.angle(np.exp(1j * (np.arctan2(response[2], response[1]) - angle)), deg=True)
+        for response, angle in zip(responses, trials["angle"].values, strict=True)
+    ]
+    return np.median(np.abs(errors))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("name", TASKS)
+def test_the_regime_test_has_the_stored_score(name, number):
+    task, network, trials = TASKS[name](), trained_network(name, number), evaluation_trials(name)
+    found = performance(task, name, [one_round(network)], {"test": trials}, 5)["score"].item()
+    bank = task.sample("train", 8, 0).assign_attrs(fingerprint="b", dt=trials.attrs["dt"])
+    assert found == record_activity(network, task, bank, trials, Deflation())["score"].item()
+    # Other machines may round otherwise. One more wrong sign would change the flip-flop's share by 2e-5.
+    close = pytest.approx(found, rel=1e-5 if name == "memory_pro" else 1e-6)
+    assert network.attrs["score"] == close
+    assert plain_score(name, trials, plain_outputs(network, trials)) == close
 
 
 def test_grid_in_blocks_equals_one_network_at_a_time(random, monkeypatch):
@@ -217,12 +284,16 @@ def test_silencing_equals_removing_units(random):
 
 
 def test_kicks_come_halfway_through_delay_or_trial():
-    trials = MemoryPro().sample("test", 30, 0)
-    for step, begin, end in zip(kick_steps(trials), trials["delay_time"], trials["go_time"], strict=True):
-        assert abs(step * 0.02 - (begin + end) / 2) <= 0.0101
+    for task in (MemoryPro(), ContextIntegration()):
+        trials = task.sample("test", 30, 0)
+        for step, begin, end in zip(kick_steps(trials), trials["delay_time"], trials["go_time"], strict=True):
+            assert abs(step * 0.02 - (begin + end) / 2) <= 0.0101
+    # At the kick of context integration the evidence is over, and the response has not begun.
+    at_kick = trials["inputs"].values[np.arange(30), kick_steps(trials)]
+    assert not at_kick[:, :2].any() and (at_kick[:, 4] == 1).all()
     assert set(kick_steps(FlipFlop().sample("test", 5, 0))) == {45}
-    trials = ContextIntegration().sample("test", 5, 0)
-    np.testing.assert_allclose(kick_steps(trials) * 0.02, trials["go_time"] / 2, atol=0.0101)
+    with_go_alone = trials.drop_vars("delay_time")
+    np.testing.assert_allclose(kick_steps(with_go_alone) * 0.02, trials["go_time"] / 2, atol=0.0101)
 
 
 def test_recovery_of_units_without_recurrence_is_their_leak(random):

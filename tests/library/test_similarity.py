@@ -9,6 +9,7 @@ import scipy.spatial
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trained import oracle
 
 from insd.analysis.similarity import DISTANCES, MEASURES, TIME_STRIDE, network_statistics, responses, similarity
 
@@ -92,6 +93,28 @@ def test_a_silent_network(random):
     assert np.isfinite(measures["value"].sel(network="0", network_to="0")).all()
 
 
+def test_shuffled_residual_equals_least_squares_without_the_shared_time_course(random):
+    shared = random.standard_normal((1, TIMES, 3))
+    rates = [
+        3 * shared @ random.standard_normal((3, width)) + random.standard_normal((TRIALS, TIMES, width))
+        for width in (5, 4)
+    ]
+    weights = [random.standard_normal((2, one.shape[-1])) for one in rates]
+    result = matrix(rates, weights)[0]
+    order = np.random.default_rng(0).permutation(TRIALS)
+    null = [one @ scipy.linalg.null_space(readout) for one, readout in zip(rates, weights, strict=True)]
+    for space, activity in (("full", rates), ("null", null)):
+        x, y = (one - one.mean(0) for one in activity)
+        one = result.sel(space=space, predictor="0", target="1")
+        expected = least_squares_r2(samples(x), samples(y[order]))
+        assert float(one["r2_shuffled_residual"]) == pytest.approx(expected, abs=1e-5)
+        # What all trials share is all that the shuffled networks have in common.
+        assert float(one["r2_shuffled"]) > 10 * expected
+    # Nothing but the time course: nothing is left of it.
+    same = np.repeat(random.standard_normal((1, 20, 6)), 15, axis=0)
+    assert np.isnan(matrix([same, same])[0]["r2_shuffled_residual"]).all()
+
+
 def test_shuffled_baseline_is_near_rank_over_samples(random):
     rates = [random.standard_normal((200, 40, 10)) for _ in range(2)]
     r2 = matrix(rates)[0]["r2_shuffled"].sel(space="full", predictor="0", target="1")
@@ -115,7 +138,7 @@ def test_cka_equals_the_unbiased_estimator_on_kernels(random):
 
 
 def test_cka_agrees_with_repsim(random):
-    repsim = pytest.importorskip("repsim")
+    repsim = oracle("repsim")
     first, _, third = related_rates(random)
     hsic = repsim.hsic([samples(first), samples(third)], kernel_type="linear", estimator="song")
     assert of("cka", first, third) == pytest.approx(hsic[0, 1] / np.sqrt(hsic[0, 0] * hsic[1, 1]), abs=1e-4)
@@ -127,7 +150,7 @@ def test_cka_of_unrelated_activity_is_near_zero(random):
 
 
 def test_cca_agrees_with_cca_zoo(random):
-    linear = pytest.importorskip("cca_zoo.linear")
+    linear = oracle("cca_zoo.linear")
     first, _, third = related_rates(random)
     x, y = samples(first), samples(third)
     model = linear.CCA(n_components=UNITS).fit([x, y])
@@ -167,7 +190,7 @@ def test_rsa_agrees_with_scipy(random):
 
 
 def test_rsa_agrees_with_rsatoolbox(random):
-    rsatoolbox = pytest.importorskip("rsatoolbox")
+    rsatoolbox = oracle("rsatoolbox")
     first, _, third = related_rates(random)
     rdms = [
         rsatoolbox.rdm.calc_rdm(rsatoolbox.data.Dataset(samples(one)), method="euclidean") for one in (first, third)

@@ -80,6 +80,8 @@ def test_context_integration_periods_and_target():
         assert inputs[:go, 4].all() and not inputs[go:, 4].any()
         shown = inputs[:, 0] != 0
         assert shown.sum() == 40
+        on, off = (round(float(one[name]) / task.dt) for name in ("stimulus_time", "delay_time"))
+        assert shown[on:off].all() and 5 <= go - off <= 15
         np.testing.assert_allclose(inputs[shown, context - 1], relevant, rtol=1e-6)
         target = one["targets"].values[:, 0]
         assert not target[:go].any()

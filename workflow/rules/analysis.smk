@@ -250,6 +250,7 @@ rule network_table:
         ),
         dsa=expand("results/{task}/analysis/dsa.nc", task=SETTINGS.tasks),
         points=expand("results/{task}/analysis/fixed_points.nc", task=SETTINGS.tasks),
+        robustness=expand("results/{task}/analysis/robustness.nc", task=SETTINGS.tasks),
         recordings=recording_analyses(),
     output:
         table=report(
@@ -347,12 +348,17 @@ rule comparisons:
 
 
 rule summary:
-    """What the grid shows, in one table: solved networks, predictivity and its baselines."""
+    """What the grid shows, on one page: solved networks, predictivity and its baselines, dynamics, losses, costs."""
     input:
         table=TABLE,
+        comparisons=COMPARISONS,
         predictivity=expand(
             "results/{task}/analysis/predictivity.nc", task=SETTINGS.tasks
         ),
+        performance=expand(
+            "results/{task}/analysis/performance.nc", task=SETTINGS.tasks
+        ),
+        lines=expand("results/{task}/analysis/line_attractor.nc", task=integrators()),
     output:
         page=SUMMARY,
         statements=report(
@@ -373,6 +379,7 @@ rule summary:
         runtime=lambda wildcards, attempt: 5 * attempt,
     params:
         tasks=list(SETTINGS.tasks),
+        integrators=integrators(),
         config=config,
         code=code_fingerprint("insd.analysis.summary"),
     script:

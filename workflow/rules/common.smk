@@ -260,6 +260,11 @@ def all_rounds():
     ]
 
 
+def integrators():
+    """The tasks that integrate evidence, for which line attractors are sought."""
+    return [task for task in SETTINGS.tasks if SETTINGS.task(task).evidence_inputs]
+
+
 def all_analyses():
     """The analyses of all tasks."""
     names = [
@@ -272,12 +277,9 @@ def all_analyses():
         "performance",
         "robustness",
     ]
-    integrators = [
-        task for task in SETTINGS.tasks if SETTINGS.task(task).evidence_inputs
-    ]
     return [
         *expand("results/{task}/analysis/{name}.nc", task=SETTINGS.tasks, name=names),
-        *expand("results/{task}/analysis/line_attractor.nc", task=integrators),
+        *expand("results/{task}/analysis/line_attractor.nc", task=integrators()),
         *recording_analyses(),
     ]
 

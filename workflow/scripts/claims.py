@@ -4,6 +4,7 @@ import pandas as pd
 
 from insd import datasets
 from insd.analysis.claims import claims, page
+from insd.analysis.comparisons import number_of_intervals
 from insd.files import write_text
 from insd.jobs import job
 
@@ -12,6 +13,7 @@ with job(snakemake.log[0]):
         name: datasets.read_by_task(snakemake.params.tasks, snakemake.input[name], name)
         for name in ("predictivity", "dsa", "decoding")
     }
-    table = claims(pd.read_csv(snakemake.input.table), pd.read_csv(snakemake.input.comparisons), **by_task)
+    comparisons = pd.read_csv(snakemake.input.comparisons)
+    table = claims(pd.read_csv(snakemake.input.table), comparisons, **by_task)
     write_text(snakemake.output.claims, table.to_csv(index=False))
-    write_text(snakemake.output.page, page(table))
+    write_text(snakemake.output.page, page(table, number_of_intervals(comparisons)))

@@ -24,7 +24,12 @@ with job(snakemake.log[0]):
             rows += round_rows(task, reference, current, trials, snakemake.params.noise_probes)
     by_task = {
         name: datasets.read_by_task(tasks, snakemake.input[name], contract)
-        for name, contract in (("predictivity", "predictivity"), ("dsa", "dsa"), ("points", "fixed_points"))
+        for name, contract in (
+            ("predictivity", "predictivity"),
+            ("dsa", "dsa"),
+            ("points", "fixed_points"),
+            ("robustness", "robustness"),
+        )
     }
     # Tasks without recordings have no such file; where one task has recordings, all do.
     recordings = {

@@ -1,4 +1,4 @@
-"""What the grid shows, as a table and as a page of Markdown."""
+"""What the grid shows, as a table of statements and as a page of Markdown."""
 
 import datetime
 import os
@@ -8,18 +8,24 @@ import pandas as pd
 import yaml
 
 from insd import datasets
-from insd.analysis.summary import page, summary
+from insd.analysis.summary import lines, page, summary
 from insd.files import write_text
 from insd.jobs import job
 from insd.provenance import attributes
 
 with job(snakemake.log[0]):
-    predictivity = datasets.read_by_task(snakemake.params.tasks, snakemake.input.predictivity, "predictivity")
-    statements = summary(pd.read_csv(snakemake.input.table), predictivity)
+    table, comparisons = (pd.read_csv(snakemake.input[name]) for name in ("table", "comparisons"))
+    predictivity, performance = (
+        datasets.read_by_task(snakemake.params.tasks, snakemake.input[name], name)
+        for name in ("predictivity", "performance")
+    )
+    attractors = datasets.read_by_task(snakemake.params.integrators, snakemake.input.lines, "line_attractor")
+    sections = summary(table, predictivity, performance)
     made = attributes({}, "insd.analysis.summary")
     versions = [f"{name} {made[f'{name}_version']}" for name in ("insd", "torch", "numpy", "python")]
     made_with = f"{', '.join(versions)}, commit {made['git_commit']}, {os.cpu_count()} cores, {platform.machine()}"
     config = yaml.safe_dump(snakemake.params.config, sort_keys=False, allow_unicode=True)
-    text = page(statements, config, datetime.date.today().isoformat(), made_with)
+    date = datetime.date.today().isoformat()
+    text = page(sections, comparisons, lines(table, attractors), config, date, made_with)
     write_text(snakemake.output.page, text)
-    write_text(snakemake.output.statements, statements.to_csv(index_label="statement"))
+    write_text(snakemake.output.statements, pd.concat(sections.values()).to_csv(index_label="statement"))

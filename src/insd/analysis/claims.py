@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from insd.analysis.comparisons import difference_interval
+from insd.analysis.comparisons import IN_WORDS, clustered_interval, expanded_tail
 from insd.analysis.levels import QUANTILE, SAME_ACTIVITY
-from insd.analysis.rounds import network_labels, round_name
+from insd.analysis.rounds import chain_names, network_labels, round_name
 from insd.provenance import random_seed
 
 REPRODUCED, PARTLY, NOT, NO_ANSWER = "reproduced", "partly", "not", "no answer"
@@ -25,6 +25,8 @@ MOST = 0.9
 """Share of networks that a statement on all of them must hold for (ours)."""
 CONFIDENCE, RESAMPLES = 0.95, 9999
 """Of the bootstrap intervals over networks, as in `comparisons.csv` by default."""
+PAIR_RESAMPLES = 1999
+"""Resamples of the interval of a median over pairs, each of which takes a median of all of them."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,17 @@ class Evidence:
     def difference(self, values: pd.Series) -> tuple[float, float, float]:
         """Mean over solved alternatives minus that over solved standards, and the ends of its bootstrap interval.
 
-        `values` are by the labels of networks; those that are not numbers are left out.
+        `values` are by the labels of networks; those that are not numbers are left out. Alternatives of one chain are
+        resampled together.
         """
-        groups = [
-            values[network_labels(rows)].dropna().to_numpy(float)[None]
-            for rows in (self.alternatives[self.alternatives["solved"]], self.standards)
-        ]
-        if min(group.shape[1] for group in groups) < 2:
-            return (float("nan"),) * 3
+        first, second = (
+            values[network_labels(rows)].set_axis(chain_names(rows)).dropna()
+            for rows in (_solved(self.alternatives), self.standards)
+        )
         seed = random_seed("claims", self.task, self.population)
-        low, high = difference_interval(groups[0], groups[1], CONFIDENCE, RESAMPLES, seed)
-        return float(groups[0].mean() - groups[1].mean()), float(low[0]), float(high[0])
+        low, high = clustered_interval(first, second, CONFIDENCE, RESAMPLES, seed)
+        difference = float(first.mean() - second.mean()) if np.isfinite(low) else float("nan")
+        return difference, low, high
 
 
 Answer = tuple[str, str]
@@ -85,12 +87,39 @@ def collapse(evidence: Evidence) -> Answer:
     median, low = np.median(between), np.quantile(between, 1 - QUANTILE)
     found = f"null-space r² {median:.3f}, 5 % quantile {low:.3f}, over {between.size} pairs"
     floor = _pairs(null, network_labels(evidence.untrained))
-    if floor.size:
-        found += f"; untrained networks {np.median(floor):.3f}"
-    above = not floor.size or median > np.median(floor)
-    if low >= SAME_CODE and above:
+    if not floor.size:
+        return f"{found}; no untrained networks", PARTLY if median >= SAME_CODE else NOT
+    seed = random_seed("claims", evidence.task, "floor")
+    above = median_difference(null, network_labels(evidence.standards), network_labels(evidence.untrained), seed)
+    found += f"; untrained networks {np.median(floor):.3f}, difference {_interval(above, 3)}"
+    if np.median(floor) >= SAME_CODE:
+        shown = "small" if above[1] > 0 else "not shown"
+        found += f" is {shown}: networks that share no more than their inputs count as collapsed too"
+    if low >= SAME_CODE and above[1] > 0:
         return found, REPRODUCED
-    return found, PARTLY if median >= SAME_CODE and above else NOT
+    return found, PARTLY if median >= SAME_CODE and above[0] > 0 else NOT
+
+
+def median_difference(r2: xr.DataArray, first: list[str], second: list[str], seed: int) -> tuple[float, float, float]:
+    """Median over pairs of the first networks minus that over pairs of the second, and its bootstrap interval.
+
+    Pairs share networks: networks are resampled, and pairs of different ones taken of what is drawn. The interval is
+    widened for small groups as in `insd.analysis.comparisons.difference_interval`.
+    """
+    random = np.random.default_rng(seed)
+    resampled = []
+    for labels in (first, second):
+        values = r2.sel(predictor=labels, target=labels).values
+        drawn = random.integers(len(labels), size=(PAIR_RESAMPLES, len(labels)))
+        medians = []
+        for chosen in drawn:
+            pairs = values[np.ix_(chosen, chosen)][chosen[:, None] != chosen]
+            # Of few networks, the same one may be drawn throughout.
+            medians.append(np.nanmedian(pairs) if np.isfinite(pairs).any() else np.nan)
+        resampled.append(np.array(medians))
+    tail = expanded_tail(min(len(first), len(second)), CONFIDENCE)
+    low, high = np.nanquantile(resampled[0] - resampled[1], [tail, 1 - tail])
+    return float(np.median(_pairs(r2, first)) - np.median(_pairs(r2, second))), float(low), float(high)
 
 
 def one_motif(evidence: Evidence) -> Answer:
@@ -129,13 +158,18 @@ def oscillation(evidence: Evidence) -> Answer:
     """Alternatives have fewer stable fixed points and oscillate more."""
     rows = evidence.table.set_axis(network_labels(evidence.table))
     points = evidence.difference(rows["n_stable_fixed_points"])
-    frequency = evidence.difference(rows["dominant_frequency"])
+    # A peak below two periods a trial is no frequency: activity that only moves from one place to another has it there.
+    resolved = rows["dominant_frequency"] >= rows["lowest_frequency"]
+    frequency = evidence.difference(rows["dominant_frequency"].where(resolved, 0.0))
     if np.isnan([*points, *frequency]).any():
         return TOO_FEW
-    cycles = [group["n_cycles"].mean() for group in (_solved(evidence.alternatives), evidence.standards)]
+    groups = (_solved(evidence.alternatives), evidence.standards)
+    cycles = [group["n_cycles"].mean() for group in groups]
+    oscillating = [f"{resolved[network_labels(group)].sum()} of {len(group)}" for group in groups]
     found = (
         f"stable fixed points {_interval(points, 1)}, dominant null-space frequency {_interval(frequency, 2)} Hz, both "
-        f"alternatives minus standards; cycles {cycles[0]:.1f} and {cycles[1]:.1f} in the mean"
+        f"alternatives minus standards; two periods a trial or more in {oscillating[0]} and {oscillating[1]}; cycles "
+        f"{cycles[0]:.1f} and {cycles[1]:.1f} in the mean"
     )
     holding = int(points[2] < 0) + int(frequency[1] > 0)
     return found, (NOT, PARTLY, REPRODUCED)[holding]
@@ -208,7 +242,9 @@ def better_when_hard(round_number: int, regime: str, longer: bool) -> Callable[[
             return TOO_FEW
         grid = _harder(rows[rows["measure"] == "grid"], longer)
         one = named.iloc[0]
-        found = f"{regime}: {_difference(one.to_dict())}, {one['verdict']}; points of the grid: {_count(grid)}"
+        found = (
+            f"{regime}: {_difference(one.to_dict())}, {IN_WORDS[one['verdict']]}; points of the grid: {_count(grid)}"
+        )
         better, worse = ((grid["verdict"] == word).sum() for word in ("better", "worse"))
         if one["verdict"] == "worse":
             return found, NOT
@@ -243,6 +279,8 @@ class Claim:
     judge: Callable[[Evidence], Answer]
     tasks: tuple[str, ...] | None = None
     """The tasks that it is on; all if none are named."""
+    intervals: int = 0
+    """Intervals that its verdict rests on, beside those of `comparisons.csv`."""
 
 
 _BETTER = (
@@ -252,9 +290,12 @@ _BETTER = (
 CLAIMS = (
     Claim(
         "Standard networks collapse on one solution: they predict each other's activity, whatever the seed and gain",
-        f"null-space r² between solved standards, above that of untrained networks. Reproduced: its 5 % quantile is at "
-        f"least {SAME_CODE:g}; partly: its median is",
+        f"null-space r² between solved standards, and how far its median is above that between untrained networks. "
+        f"Reproduced: its 5 % quantile is at least {SAME_CODE:g}, and the interval of the difference is above 0; "
+        f"partly: its median is at least {SAME_CODE:g}, and above that of untrained networks without an interval that "
+        "shows it, or there are none",
         collapse,
+        intervals=1,
     ),
     Claim(
         "Their dynamics are the same motif of fixed points",
@@ -272,8 +313,10 @@ CLAIMS = (
     Claim(
         "Alternatives trade fixed points for oscillation",
         "reproduced: fewer stable fixed points, and a higher dominant frequency in the null space, than solved "
-        "standards, both with intervals that exclude 0; partly: one of the two",
+        "standards, both with intervals that exclude 0; partly: one of the two. A frequency of less than two periods a "
+        "trial is none, and counts as 0",
         oscillation,
+        intervals=2,
     ),
     Claim(
         "Dynamical similarity analysis separates alternatives from standards",
@@ -281,6 +324,7 @@ CLAIMS = (
         f"{100 * QUANTILE:.0f} % quantile of pairs of standards; partly: farther in the mean, with an "
         "interval that excludes 0",
         separated_by_dsa,
+        intervals=1,
     ),
     Claim(
         "The code of alternatives rotates: decoders of one time fail at others",
@@ -288,6 +332,7 @@ CLAIMS = (
         "decode. Reproduced: less than in standards, with an interval that excludes 0, and below a half; partly: less "
         "only",
         rotating_code,
+        intervals=1,
     ),
     Claim(
         "In distribution, alternatives do as well as standards or worse",
@@ -389,16 +434,22 @@ def generalisation(decoding: xr.Dataset) -> pd.Series:
     return pd.Series(kept)
 
 
-def page(table: pd.DataFrame) -> str:
-    """The claims as a page of Markdown: one table per claim, its criterion below."""
+def page(table: pd.DataFrame, n_comparisons: int) -> str:
+    """The claims as a page of Markdown: one table per claim, its criterion below.
+
+    `n_comparisons` is the number of intervals in `comparisons.csv`.
+    """
+    own = {claim.text: claim.intervals for claim in CLAIMS}
+    n_own = sum(own[row["claim"]] for row in table.to_dict("records") if row["verdict"] != NO_ANSWER)
     parts = [
         "# The paper's statements, claim by claim\n",
         "<!-- Generated by the rule `claims` from src/insd/analysis/claims.py. -->\n",
         "What Qian & Pehlevan (2026) state, in our words, beside what this grid shows. Verdicts are by the criterion "
         "under each claim, which is ours. Only solved networks count. Intervals are 95 % bootstrap intervals over "
-        "networks, to which those of one chain count as independent, without correction for their number. Differences "
-        "of scores have the sign turned where lower is better, so that alternatives do better where they are "
-        "positive.\n",
+        "networks, those of one chain resampled together. There is no correction for their number: the comparisons of "
+        f"scores and losses are {n_comparisons}, of which about {0.05 * n_comparisons:.0f} would exclude 0 by chance, "
+        f"and the verdicts below rest on {n_own} further intervals. Differences of scores have the sign turned where "
+        "lower is better, so that alternatives do better where they are positive.\n",
     ]
     several = table["population"].nunique() > 1
     for claim, rows in table.groupby("claim", sort=False):
@@ -443,7 +494,8 @@ def _answer(rows: pd.DataFrame, holds: Callable[[str], bool]) -> Answer:
     if rows.empty:
         return TOO_FEW
     found = "; ".join(
-        f"{round_name(int(row['round']))}: {_difference(row)}, {row['verdict']}" for row in rows.to_dict("records")
+        f"{round_name(int(row['round']))}: {_difference(row)}, {IN_WORDS[row['verdict']]}"
+        for row in rows.to_dict("records")
     )
     share = np.mean([holds(verdict) for verdict in rows["verdict"]])
     return found, REPRODUCED if share == 1 else PARTLY if share >= 0.5 else NOT
@@ -451,7 +503,7 @@ def _answer(rows: pd.DataFrame, holds: Callable[[str], bool]) -> Answer:
 
 def _count(rows: pd.DataFrame) -> str:
     counts = rows["verdict"].value_counts()
-    found = [f"{word} at {counts[word]}" for word in ("better", "equal", "worse", "too few") if word in counts]
+    found = [f"{text} at {counts[word]}" for word, text in IN_WORDS.items() if word in counts]
     return f"{', '.join(found) or 'none'} of {len(rows)}"
 
 

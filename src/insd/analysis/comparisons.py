@@ -21,6 +21,8 @@ MEASURES = {
     "half_step_": "half the time step",
 }
 """What is compared, by the prefix of its score and loss in `performance.nc` and `robustness.nc`."""
+IN_WORDS = {"better": "better", "equal": "no difference shown", "worse": "worse", "too few": "too few"}
+"""What people read for each verdict: an interval around 0 shows no difference, which is not that there is none."""
 COLUMNS = [
     *("task", "population", "round", "measure", "quantity", "level", "duration"),
     *("n_alternatives", "n_standards", "unsolved_alternatives", "unsolved_standards"),
@@ -96,6 +98,11 @@ def comparisons(
     return result.assign(n_comparisons=int((result["verdict"] != "too few").sum()))
 
 
+def number_of_intervals(table: pd.DataFrame) -> int:
+    """How many intervals the table of comparisons has, all of whose rows say it."""
+    return int(table["n_comparisons"].max()) if len(table) else 0
+
+
 def measured(performance: xr.Dataset, robustness: xr.Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All conditions of one task (rows), and what each network (columns) reaches in them, higher being better.
 
@@ -150,6 +157,31 @@ def difference_interval(
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return found.low, found.high
+
+
+def clustered_interval(
+    first: pd.Series, second: pd.Series, confidence: float, resamples: int, seed: int
+) -> tuple[float, float]:
+    """Bootstrap interval of the mean of one group of networks minus that of another, where networks of a chain depend.
+
+    The values are by the clusters that they belong to (such as chains), which may occur several times in the index:
+    whole clusters are resampled. Otherwise as `difference_interval`, with n the clusters of the group that has fewer.
+    Not a number where n < 2.
+
+    Source: the cluster bootstrap, Davison & Hinkley (1997), "Bootstrap methods and their application", section 3.8.
+    """
+    groups = [values.groupby(level=0).agg(["sum", "count"]).to_numpy(float) for values in (first, second)]
+    smaller = min(map(len, groups))
+    if smaller < 2:
+        return float("nan"), float("nan")
+    random = np.random.default_rng(seed)
+    means = []
+    for group in groups:
+        drawn = group[random.integers(len(group), size=(resamples, len(group)))].sum(1)
+        means.append(drawn[:, 0] / drawn[:, 1])
+    tail = expanded_tail(smaller, confidence)
+    low, high = np.quantile(means[0] - means[1], [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def expanded_tail(count: int, confidence: float) -> float:

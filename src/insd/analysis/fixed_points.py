@@ -63,6 +63,9 @@ FAILURES = 32
 """Runs without a cycle after which no more are examined until the next block: each takes 0.01 s or more."""
 ARTEFACT_PERIOD = 4.5
 """Cycles of fewer time steps are artefacts of the step: those of 2 to 4."""
+STEADY = 0.2
+"""A run whose amplitude changed by less than this share from one block to the next is recurrent (ours): tori are, and
+chaotic runs, whose amplitude within half a block fluctuates by a tenth."""
 PERTURBED_STARTS = 8
 """Perturbed starts per stable point that must return to it."""
 
@@ -464,6 +467,8 @@ class Runs:
     cycles: list[Cycle]
     cycle_of_run: Int[Tensor, "run"]
     """Which cycle a run ended on; -1 if on none."""
+    recurrent: Bool[Tensor, "run"]
+    """Whether a run moved to the end, and in its last two blocks with the same amplitude up to `STEADY`."""
 
 
 def long_runs(flow: Flow, starts: Float[Tensor, "run unit"], settings: FixedPoints) -> Runs:
@@ -475,13 +480,18 @@ def long_runs(flow: Flow, starts: Float[Tensor, "run unit"], settings: FixedPoin
     ends = starts.float()
     cycles: list[Cycle] = []
     cycle_of_run = torch.full((len(ends),), -1)
+    amplitude = torch.full((len(ends),), torch.nan)
+    recurrent = torch.zeros(len(ends), dtype=torch.bool)
     active = torch.arange(len(ends))
     steps = round(settings.block / flow.dt)
     for _ in range(settings.blocks):
         if not len(active):
             break
         ends[active], orbit = single.run(ends[active], steps, recorded=steps // 2)
+        now = orbit.var(0, correction=0).sum(1).sqrt()
         moving = single.speed(ends[active]) > SETTLED_SPEED
+        recurrent[active] = moving & ((now - amplitude[active]).abs() < STEADY * now)
+        amplitude[active] = now
         active, orbit = active[moving], orbit[:, moving]
         some_times = orbit[:: len(orbit) // 16]
         for number, known in enumerate(cycles):
@@ -506,7 +516,7 @@ def long_runs(flow: Flow, starts: Float[Tensor, "run unit"], settings: FixedPoin
     confirmed, renumbered = _confirm(single, cycles, settings)
     on_cycle = cycle_of_run >= 0
     cycle_of_run[on_cycle] = renumbered[cycle_of_run[on_cycle]]
-    return Runs(ends.double(), confirmed, cycle_of_run)
+    return Runs(ends.double(), confirmed, cycle_of_run, recurrent)
 
 
 def _confirm(flow: Flow, cycles: list[Cycle], settings: FixedPoints) -> tuple[list[Cycle], Int[Tensor, "cycle"]]:
@@ -600,7 +610,7 @@ def search(
 ) -> xr.Dataset:
     """Points (`point`) and cycles (`cycle`) of one network under one input, and where its autonomous runs end.
 
-    FixedPointsed from the starts and from the distinct ends of the runs. The variables are those of `fixed_points`.
+    Points are sought from the starts and from the distinct ends of the runs. The variables are those of `fixed_points`.
     """
     runs = long_runs(flow, starts, settings)
     distinct_ends = merge(runs.ends, flow.speed(runs.ends), settings.merge_radius)[0]
@@ -618,10 +628,12 @@ def search(
     returned = torch.zeros(len(points), dtype=torch.bool)
     returned[attracting] = returns(flow, points[attracting], settings, random)
 
-    settled = flow.speed(runs.ends) < settings.slow_speed
-    near = torch.cdist(runs.ends, points[attracting]) < settings.merge_radius
     at_cycles = runs.cycle_of_run >= 0
-    at_points = settled & near.any(1) & ~at_cycles
+    settled = (flow.speed(runs.ends) < settings.slow_speed) & ~at_cycles
+    near = torch.cdist(runs.ends, points) < settings.merge_radius
+    at_points = settled & near[:, returned].any(1)
+    at_others = settled & near.any(1) & ~at_points
+    elsewhere = ~(at_cycles | at_points | at_others)
 
     cycle_speeds = []
     for cycle in runs.cycles:
@@ -649,13 +661,16 @@ def search(
                 np.array([int((runs.cycle_of_run == number).sum()) for number in range(len(period))], int),
             ),
             "n_fixed_points": int(zero.sum()),
-            "n_stable_fixed_points": int(attracting.sum()),
+            "n_stable_fixed_points": int(returned.sum()),
+            "n_not_returned_to": int((attracting & ~returned).sum()),
             "n_slow_points": int((~zero).sum()),
             "n_cycles": int((period >= ARTEFACT_PERIOD).sum()),
             "share_at_points": float(at_points.double().mean()),
             "share_at_cycles": float(at_cycles.double().mean()),
-            "share_slow": float((settled & ~at_points & ~at_cycles).double().mean()),
-            "share_elsewhere": float((~settled & ~at_cycles).double().mean()),
+            "share_slow": float(at_others.double().mean()),
+            "share_elsewhere": float(elsewhere.double().mean()),
+            "share_drifting": float((elsewhere & settled).double().mean()),
+            "share_recurrent": float((elsewhere & ~settled & runs.recurrent).double().mean()),
         },
         coords={"kind": ("point", np.where(zero.numpy(), "fixed", "slow")), "unit": np.arange(units)},
     )
@@ -687,10 +702,13 @@ def fixed_points(
       `cycle_step_artefact`, a period of 2 to 4 time steps, which the differential equation does not have;
       `cycle_amplitude`, root mean square distance from the mean state; least and largest speed q on it,
       `cycle_speed_min` and `cycle_speed_max`; `cycle_n_runs`.
-    - By (`searched_network`, `searched_condition`): `n_fixed_points`, `n_stable_fixed_points` (stable as simulated),
+    - By (`searched_network`, `searched_condition`): `n_fixed_points`, `n_stable_fixed_points` (stable as simulated, and
+      returned to), `n_not_returned_to` (stable by their eigenvalues, but perturbed starts do not return),
       `n_slow_points`, `n_cycles` (without artefacts of the step), and where long autonomous runs end:
-      `share_at_points` (at stable points listed), `share_at_cycles` (on cycles listed), `share_slow` (drifting below
-      the speed of slow points) and `share_elsewhere`, which add up to 1.
+      `share_at_points` (at stable points listed), `share_at_cycles` (on cycles listed), `share_slow` (below the speed
+      of slow points, within the merging radius of another point listed) and `share_elsewhere` (at none of them), which
+      add up to 1. Of those that end elsewhere, `share_drifting` are slow as well, `share_recurrent` move with an
+      amplitude that no longer changes (tori and chaos), and the rest is unsettled.
     """
     static_inputs = task.static_inputs()
     labels: list[str] = []

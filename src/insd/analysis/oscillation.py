@@ -4,8 +4,15 @@ import numpy as np
 import scipy.signal
 from jaxtyping import Float
 
+LEAST_PERIODS = 2
+"""Periods per trial below which a peak of the spectrum is no oscillation: see `dominant_frequency`."""
 ZERO_PADDING = 8
 """Trials are padded to so many times their length: the peak is found to an eighth of the resolution."""
+
+
+def lowest_frequency(times: int, dt: float) -> float:
+    """Frequency in Hz from which on a peak of the spectrum of trials of so many steps counts as an oscillation."""
+    return LEAST_PERIODS / (times * dt)
 
 
 def dominant_frequency(rates: Float[np.ndarray, "trial time unit"], dt: float) -> tuple[float, float]:
@@ -17,7 +24,7 @@ def dominant_frequency(rates: Float[np.ndarray, "trial time unit"], dt: float) -
     frequency. A pure oscillation has a share near 1, white noise one near 4 dt / duration.
 
     What short trials limit: with 1.7 s the resolution is 0.6 Hz. Two oscillations closer than about twice that are seen
-    as one, and a peak below about 1.2 Hz (two periods a trial) cannot be told from slow changes that do not repeat,
+    as one, and a peak below about 1.2 Hz (`LEAST_PERIODS` a trial) cannot be told from slow changes that do not repeat,
     such as the response to a stimulus; activity that only moves between steady states has its peak there. The padding
     places the peak of one oscillation more finely and separates no more of them.
 

@@ -128,7 +128,7 @@ class _Perturbations:
         return self._evaluate(self._networks(len(levels)), torch.tensor(levels)[:, None, None, None] * drawn)
 
     def jitter(self, levels: Sequence[float], draws: int) -> tuple[np.ndarray, np.ndarray]:
-        """Gaussian changes of the recurrent weights."""
+        """Gaussian changes of the recurrent weights, and of no others: noise in the connectivity."""
         recurrent = self.weights["recurrent_weights"]
         drawn = recurrent.std() * torch.randn(draws, *recurrent.shape[1:], generator=self._stream("jitter"))
         return _stacked(

@@ -25,6 +25,11 @@ def network_labels(rows: pd.DataFrame) -> list[str]:
     return [network_label(str(p), int(seed), int(number)) for p, seed, number in zip(*columns, strict=True)]
 
 
+def chain_names(rows: pd.DataFrame) -> list[str]:
+    """The chains that the networks in some rows of `networks.csv` belong to; a network without deflation is its own."""
+    return [f"{population}/{seed}" for population, seed in zip(rows["population"], rows["seed"], strict=True)]
+
+
 def round_name(round_number: int) -> str:
     """What figures and tables call a round of a deflated population."""
     return "reference" if round_number == 0 else f"alt-{round_number}"

@@ -51,6 +51,11 @@ class Space:
     """Principal axes in terms of the network's `directions`: orthonormal columns, the largest variance first."""
     variances: Float[np.ndarray, "rank"]
     """Sum of squares along each axis."""
+    residual_basis: Float[np.ndarray, "direction residual_rank"]
+    """Takes the network's `directions`, less their `time_course`, to orthonormal columns: principal axes of the
+    activity without its mean over trials at each time, the largest variance first."""
+    residual_variances: Float[np.ndarray, "residual_rank"]
+    """Sum of squares along each of those axes."""
     squared_norms: Float[np.ndarray, "sample"]
     """Squared norm of each sample's centred activity."""
     ranked_dissimilarities: Float[np.ndarray, "pair"]
@@ -63,6 +68,11 @@ class Statistics:
 
     directions: Float[np.ndarray, "trial time direction"]
     spaces: Mapping[str, Space]
+
+    @property
+    def time_course(self) -> Float[np.ndarray, "time direction"]:
+        """Mean of the directions over trials: what all trials share."""
+        return self.directions.mean(0, dtype=np.float64)
 
 
 def network_statistics(
@@ -77,24 +87,40 @@ def network_statistics(
     directions = orthonormal_basis(flat)[0]
     # The activity within the basis, (direction, unit): the basis is centred, so that the mean drops out.
     within = directions.T @ flat
-    spaces = {"full": _space(directions, within)}
+    time_course = directions.reshape(*sampled.shape[:2], -1).mean(0)
+    residual_gram = np.eye(directions.shape[1]) - len(sampled) * time_course.T @ time_course
+    spaces = {"full": _space(directions, within, residual_gram)}
     if output_weights is not None:
-        spaces["null"] = _space(directions, within @ null_projector_array(output_weights))
+        spaces["null"] = _space(directions, within @ null_projector_array(output_weights), residual_gram)
     return Statistics(directions.astype(np.float32).reshape(*sampled.shape[:2], -1), spaces)
 
 
-def _space(directions: Float[np.ndarray, "sample direction"], within: Float[np.ndarray, "direction unit"]) -> Space:
-    variances, axes = np.linalg.eigh(within @ within.T) if within.size else (np.zeros(0), np.zeros((0, 0)))
-    kept = variances > max(RANK * variances.max(initial=0.0), np.finfo(np.float64).tiny)
-    basis, variances = axes[:, kept][:, ::-1], variances[kept][::-1]
-    activity = directions @ (basis * np.sqrt(variances))
+def _principal(covariance: Float[np.ndarray, "row row"], least: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Variances above `least` and above `RANK` of the largest, and their axes (row, axis), the largest first."""
+    variances, axes = np.linalg.eigh(covariance) if covariance.size else (np.zeros(0), np.zeros((0, 0)))
+    kept = variances > max(RANK * variances.max(initial=0.0), least, np.finfo(np.float64).tiny)
+    return variances[kept][::-1], axes[:, kept][:, ::-1]
+
+
+def _space(
+    directions: Float[np.ndarray, "sample direction"],
+    within: Float[np.ndarray, "direction unit"],
+    residual_gram: Float[np.ndarray, "direction direction"],
+) -> Space:
+    variances, basis = _principal(within @ within.T)
+    scaled = basis * np.sqrt(variances)
+    activity = directions @ scaled
+    # Trials that are all the same leave nothing but rounding.
+    residual_variances, axes = _principal(scaled.T @ residual_gram @ scaled, RANK * variances.max(initial=0.0))
+    residual_basis = scaled @ axes / np.sqrt(residual_variances)
     stride = -(-len(activity) // PATTERNS)
     # In float64 equal distances could differ by rounding and take different ranks in rotated copies.
     distances = scipy.spatial.distance.pdist(activity[::stride], "sqeuclidean").astype(np.float32)
     ranks = scipy.stats.rankdata(distances)
     ranks -= ranks.mean()
     norm = np.linalg.norm(ranks)
-    return Space(basis, variances, np.square(activity).sum(1), (ranks / norm if norm else ranks).astype(np.float32))
+    ranked = (ranks / norm if norm else ranks).astype(np.float32)
+    return Space(basis, variances, residual_basis, residual_variances, np.square(activity).sum(1), ranked)
 
 
 def linear_predictivity(x: Space, y: Space, cross: Float[np.ndarray, "rank rank_to"]) -> float:
@@ -102,7 +128,11 @@ def linear_predictivity(x: Space, y: Space, cross: Float[np.ndarray, "rank rank_
 
     Source: Qian & Pehlevan (2026); see `insd.predictivity.linear_predictivity`.
     """
-    return float(np.square(cross).sum(0) @ y.variances / y.variances.sum())
+    return _explained(cross, y.variances)
+
+
+def _explained(cross: Float[np.ndarray, "rank rank_to"], variances: Float[np.ndarray, "rank_to"]) -> float:
+    return float(np.square(cross).sum(0) @ variances / variances.sum())
 
 
 def cka(x: Space, y: Space, cross: Float[np.ndarray, "rank rank_to"]) -> float:
@@ -195,6 +225,9 @@ def similarity(networks: Mapping[str, Statistics], seed: int) -> tuple[xr.Datase
     r2 (space, predictor, target) : in [0, 1], without ridge.
     r2_shuffled (space, predictor, target) : the same with the trials of the targets permuted, which keeps what all
         trials have in common; about rank / samples where they have nothing.
+    r2_shuffled_residual (space, predictor, target) : the same with the mean over trials at each time taken out of both
+        networks' activity, and so without the time course that all trials share: what is left of `r2_shuffled` is
+        chance, about rank / independent samples, of which there are fewer than samples where activity is slow.
     value (measure, network, network_to) : measures named ``{measure}_{space}``; `kind` says whether equal networks have
         1 (similarity) or 0 (distance).
 
@@ -213,12 +246,15 @@ def similarity(networks: Mapping[str, Statistics], seed: int) -> tuple[xr.Datase
 
     names = [f"{measure}_{space}" for measure in MEASURES for space in SPACES]
     values = np.full((len(names), count, count), np.nan)
-    r2 = np.full((2, len(SPACES), count, count), np.nan)
+    time_courses = np.concatenate([one.time_course for one in statistics], axis=-1)
+    r2 = np.full((3, len(SPACES), count, count), np.nan)
     for i, one in enumerate(statistics):
         # The products of one network with all: those of all with all would outgrow every memory.
         of_one = flat[:, parts[i]].T @ flat
         # Shuffling the trials of the others is the same as shuffling back those of the one.
         of_shuffled = one.directions[unshuffled].reshape(len(flat), -1).T @ flat
+        # Their means over trials are those of the unshuffled ones.
+        of_residual = of_shuffled - len(stacked) * time_courses[:, parts[i]].T @ time_courses
         for (number, space), (j, other) in product(enumerate(SPACES), enumerate(statistics)):
             x, y = one.spaces[space], other.spaces[space]
             cross, shuffled = (
@@ -227,13 +263,16 @@ def similarity(networks: Mapping[str, Statistics], seed: int) -> tuple[xr.Datase
             if y.variances.size:
                 for row, between in ((0, cross), (1, shuffled)):
                     r2[row, number, i, j] = min(max(linear_predictivity(x, y, between), 0.0), 1.0)
+            if y.residual_variances.size:
+                residual = x.residual_basis.T @ of_residual[:, parts[j]] @ y.residual_basis
+                r2[2, number, i, j] = min(max(_explained(residual, y.residual_variances), 0.0), 1.0)
             if j >= i and cross.size:
                 for measure, function in MEASURES.items():
                     value = function(x, y, cross)
                     values[names.index(f"{measure}_{space}"), [i, j], [j, i]] = value
     dimensions = ("space", "predictor", "target")
     predictivity = xr.Dataset(
-        {"r2": (dimensions, r2[0]), "r2_shuffled": (dimensions, r2[1])},
+        {"r2": (dimensions, r2[0]), "r2_shuffled": (dimensions, r2[1]), "r2_shuffled_residual": (dimensions, r2[2])},
         coords={"space": list(SPACES), "predictor": labels, "target": labels},
     )
     kinds = ["distance" if name.rsplit("_", 1)[0] in DISTANCES else "similarity" for name in names]

@@ -91,6 +91,8 @@ class ContextIntegration(Task):
                 "coherence_1": coherences[:, 0],
                 "coherence_2": coherences[:, 1],
                 "relevant_coherence": relevant,
+                "stimulus_time": stimulus_on[:, 0] * self.dt,
+                "delay_time": stimulus_off[:, 0] * self.dt,
                 "go_time": go[:, 0] * self.dt,
             },
         )
