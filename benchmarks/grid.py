@@ -117,17 +117,15 @@ def _rounds(jobs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _of_training(jobs: pd.DataFrame) -> list[Bound]:
-    """Core-minutes of the standard populations, of the chains with their references, and of all others."""
+    """Core-minutes of the standard populations, and of the chains with their references."""
     rounds, _ = _rounds(jobs)
     minutes = rounds.groupby("population")["cpu_time"].sum() / 60
     standard = minutes.index.str.startswith("standard")
     found = {"standards": minutes[standard].sum(), "insd": minutes.get("insd", 0.0)}
-    others = ", ".join(f"{name} {taken:.1f}" for name, taken in minutes[~standard].items() if name != "insd")
-    bounds = [
+    return [
         Bound(f"training of {name}, at most {most} core-minutes", f"{found[name]:.0f}", found[name] <= most)
         for name, most in MOST_TRAINING.items()
     ]
-    return bounds + ([Bound("training of other populations, no bound", others, True)] if others else [])
 
 
 def _of_analyses(jobs: pd.DataFrame) -> list[Bound]:
@@ -139,7 +137,7 @@ def _of_analyses(jobs: pd.DataFrame) -> list[Bound]:
         for rule, most in MOST_MINUTES.items()
     ]
     what = f"all figures on two cores, below {MOST_FIGURES} min"
-    return [*bounds, Bound(what, f"{figures:.1f} min", 0 < figures < MOST_FIGURES)]
+    return [*bounds, Bound(what, f"{figures:.1f} min", figures < MOST_FIGURES if figures else None)]
 
 
 def _on_two_cores(seconds: pd.Series) -> float:
