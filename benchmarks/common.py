@@ -8,7 +8,9 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
@@ -17,6 +19,8 @@ Written by `make benchmark`, section by section. Absolute times depend on the ma
 are of medians of runs in turn, on the same arrays, with one thread. The floor is the matrix products alone, into memory
 that is there.
 """
+
+Result = TypeVar("Result")
 
 
 def one_core() -> None:
@@ -42,6 +46,34 @@ def side_by_side(
             if repeat > 0:
                 found[name].append((time.perf_counter() - start) / count)
     return {name: statistics.median(times) for name, times in found.items()}
+
+
+def timed(function: Callable[[], Result]) -> tuple[float, Result]:
+    """Seconds of one call, without one before it that does not count, and what it returned: for what takes long."""
+    start = time.perf_counter()
+    result = function()
+    return time.perf_counter() - start, result
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A bound, what was measured of it, and whether it is met; None where it could not be told."""
+
+    what: str
+    measured: str
+    met: bool | None
+    reason: str = ""
+    """Why it is not met or cannot be told; shown only then."""
+
+
+def verdicts(bounds: Sequence[Bound]) -> str:
+    """A table of bounds, each met or not with the reason."""
+    words = {True: "met", False: "not met", None: "not told"}
+    rows = [
+        [one.what, one.measured, words[one.met] + (f": {one.reason}" if one.reason and not one.met else "")]
+        for one in bounds
+    ]
+    return table(["bound", "measured", ""], rows)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

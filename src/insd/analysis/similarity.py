@@ -33,6 +33,8 @@ TIME_STRIDE = 2
 """Activity is smooth over a time constant of several steps: every second step halves the work."""
 PATTERNS = 512
 """Samples at most whose dissimilarities RSA compares: all pairs of them are stored for every network."""
+BLOCK = 4
+"""Networks whose products with all others are held at once: one at a time, a product takes a sixth longer."""
 SVCCA_VARIANCE = 0.99
 """Share of the variance that SVCCA keeps (Raghu et al. 2017)."""
 ADDED_DIMENSIONS = 20
@@ -249,24 +251,29 @@ def similarity(networks: Mapping[str, Statistics], seed: int) -> tuple[xr.Datase
     time_courses = np.concatenate([one.time_course for one in statistics], axis=-1)
     r2 = np.full((3, len(SPACES), count, count), np.nan)
     for i, one in enumerate(statistics):
-        # The products of one network with all: those of all with all would outgrow every memory.
-        of_one = flat[:, parts[i]].T @ flat
-        # Shuffling the trials of the others is the same as shuffling back those of the one.
-        of_shuffled = one.directions[unshuffled].reshape(len(flat), -1).T @ flat
-        # Their means over trials are those of the unshuffled ones.
-        of_residual = of_shuffled - len(stacked) * time_courses[:, parts[i]].T @ time_courses
+        if i % BLOCK == 0:
+            # The products of a few networks with all: those of all with all would outgrow every memory.
+            block = slice(edges[i], edges[min(i + BLOCK, count)])
+            of_block = flat[:, block].T @ flat[:, block.start :]
+            # Shuffling the trials of the others is the same as shuffling back those of the block.
+            of_shuffled = stacked[unshuffled, :, block].reshape(len(flat), -1).T @ flat
+            # Their means over trials are those of the unshuffled ones.
+            of_residual = of_shuffled - len(stacked) * time_courses[:, block].T @ time_courses
+        rows = slice(parts[i].start - block.start, parts[i].stop - block.start)
         for (number, space), (j, other) in product(enumerate(SPACES), enumerate(statistics)):
             x, y = one.spaces[space], other.spaces[space]
-            cross, shuffled = (
-                x.basis.T @ products[:, parts[j]].astype(np.float64) @ y.basis for products in (of_one, of_shuffled)
-            )
-            if y.variances.size:
-                for row, between in ((0, cross), (1, shuffled)):
-                    r2[row, number, i, j] = min(max(linear_predictivity(x, y, between), 0.0), 1.0)
+            shuffled = x.basis.T @ of_shuffled[rows, parts[j]].astype(np.float64) @ y.basis
+            r2[1, number, i, j] = _within_bounds(x, y, shuffled)
             if y.residual_variances.size:
-                residual = x.residual_basis.T @ of_residual[:, parts[j]] @ y.residual_basis
+                residual = x.residual_basis.T @ of_residual[rows, parts[j]] @ y.residual_basis
                 r2[2, number, i, j] = min(max(_explained(residual, y.residual_variances), 0.0), 1.0)
-            if j >= i and cross.size:
+            if j < i:
+                continue
+            columns = slice(parts[j].start - block.start, parts[j].stop - block.start)
+            cross = x.basis.T @ of_block[rows, columns].astype(np.float64) @ y.basis
+            r2[0, number, i, j] = _within_bounds(x, y, cross)
+            r2[0, number, j, i] = _within_bounds(y, x, cross.T)
+            if cross.size:
                 for measure, function in MEASURES.items():
                     value = function(x, y, cross)
                     values[names.index(f"{measure}_{space}"), [i, j], [j, i]] = value
@@ -281,6 +288,11 @@ def similarity(networks: Mapping[str, Statistics], seed: int) -> tuple[xr.Datase
         coords={"measure": names, "kind": ("measure", kinds), "network": labels, "network_to": labels},
     )
     return predictivity, similarities
+
+
+def _within_bounds(x: Space, y: Space, cross: Float[np.ndarray, "rank rank_to"]) -> float:
+    """`linear_predictivity` without what rounding puts outside [0, 1]; not a number for a target that does not vary."""
+    return min(max(linear_predictivity(x, y, cross), 0.0), 1.0) if y.variances.size else np.nan
 
 
 def responses(rates: Float[np.ndarray, "trial time unit"], seed: int) -> xr.Dataset:
