@@ -29,7 +29,7 @@ for iteration in (bar := trange(iterations)):
     task_loss = ((readout(rates) - targets[batch]).square() * mask[batch]).sum() / mask[batch].sum()
     predicted = penalty(rates, readout, batch).sum()
     optimiser.zero_grad()
-    (task_loss + 0.5 * predicted).backward()
+    (task_loss + 0.1 * predicted).backward()
     optimiser.step()
     if iteration % 20 == 0:
         bar.set_postfix_str(f"task loss {task_loss.item():.3f}, S {predicted.item():.3f}")

@@ -174,14 +174,13 @@ def test_the_readme_s_gru_trains_against_a_stored_network(tmp_path, monkeypatch)
     network, _ = train_round(task, trials, Recipe(network=Network(units=10), training=settings), [("t", "p", 3, 0)])
     datasets.write(trials, tmp_path / "chain/train.nc", "trials")
     datasets.write(network.assign_attrs(settings="{}"), tmp_path / "chain/round-0/network.nc", "network")
-    found = {}
-    exec(readme_loop("GRU", 250), found)
-    torch.manual_seed(0)
-    plain = {}
-    exec(readme_loop("GRU", 250).replace("0.5 *", "0.0 *"), plain)
-    # All that such a task has can be read out of a reference that was never trained: only one of both can be had.
+    deflated, plain = {}, {}
+    # All that this task has can be read out of a reference that was never trained: with a heavy penalty it is given up.
+    for run, multiplier in ((deflated, "0.5"), (plain, "0.0")):
+        torch.manual_seed(0)
+        exec(readme_loop("GRU", 250).replace("0.1 * penalty", f"{multiplier} * penalty"), run)
     assert plain["task_loss"] < 0.02
-    last = [run["penalty"](run["rates"], run["readout"], run["batch"]).item() for run in (found, plain)]
+    last = [run["penalty"](run["rates"], run["readout"], run["batch"]).item() for run in (deflated, plain)]
     assert last[0] < 0.3 and last[1] > 0.8
 
 
