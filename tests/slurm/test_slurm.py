@@ -95,8 +95,8 @@ class Training(Submitting):
     """A Snakemake that submits round 1 of the tiny grid, and what is to be made of it."""
 
     def __init__(self, folder: Path, *arguments: str, resources: Sequence[str] = (), target: str = TARGET):
-        partition = "train_round:slurm_partition=faults"
-        grid = ("--configfile", "micro.yaml", "--set-resources", partition, *resources)
+        partition = [f"{rule}:slurm_partition=faults" for rule in ("train_round", "similarity")]
+        grid = ("--configfile", "micro.yaml", "--set-resources", *partition, *resources)
         super().__init__(folder, target, *grid, *arguments)
         self.scripts: list[int] = []
 
@@ -187,35 +187,85 @@ def smoke(cluster, tmp_path_factory):
     subprocess.run(["scancel", "--partition", "main"], check=False)
 
 
+def edit(training: Training, before: str, after: str) -> None:
+    config = training.folder / "micro.yaml"
+    assert before in config.read_text()
+    config.write_text(config.read_text().replace(before, after))
+
+
 @pytest.mark.usefixtures("smoke")
-def test_jobs_that_are_cancelled_too_long_or_too_large_are_tried_again(train, undisturbed):
-    """Three Snakemakes side by side, one for each fault."""
+def test_faults_side_by_side(train, undisturbed):
+    """A Snakemake for each, since most of the time is waiting for SLURM."""
     cancelled, timed_out = train("cancelled"), train("timed-out")
     # Too little for the first attempt.
     hungry = train("hungry", resources=["train_round:mem_mb=300*attempt*attempt"])
-    halt(cancelled, timed_out)
-    # While jobs run, too.
-    programs = listening()
-    assert {"slurmctld", "slurmd", "slurmdbd", "slurmstepd", "munged", "mariadbd"} <= set(programs)
-    assert programs["slurmctld"] and programs["slurmd"] and programs["slurmdbd"]
-    assert set().union(*programs.values()) == {"127.0.0.1"}
+    edited = train("edited", "--retries", "0", target=PREDICTIVITY)
+    gpu = ("--retries", "0", "--config", "device=cuda")
+    by_number = train("gpu", *gpu)
+    by_name = train("gres", *gpu, resources=["train_round:gpu=0", "train_round:gres=gpu:1"])
+
+    halt(cancelled, timed_out, edited)
+    assert_on_loopback()
     command("scancel", cancelled.jobs()[0])
     command("scontrol", "update", f"JobId={timed_out.jobs()[0]}", "TimeLimit=1")
-    # Where memory is polled, as here, SLURM has no state of its own for a job that it killed for its memory ...
-    for training, status in ((cancelled, "CANCELLED"), (timed_out, "TIMEOUT"), (hungry, "FAILED")):
-        output = training.finish()
-        assert f"SLURM status is: '{status}'" in output, output[-3000:]
-        assert_same_results(training.folder, undisturbed, killed=True)
-    # ... but says so in the job's log.
-    (log,) = (hungry.folder / "results/logs/slurm").rglob(f"{hungry.jobs()[0]}.log")
-    assert "exceeded memory limit" in log.read_text(), log.read_text()[-3000:]
+    edit(edited, "batch_size: 8", "batch_size: 9")
+    edited.go_on()
+
+    assert_a_gpu_was_given(by_number)
+    assert_a_gpu_was_given(by_name)
+    assert_a_mixture_is_refused(edited, undisturbed)
+    assert_tried_again(cancelled, "CANCELLED", undisturbed)
+    assert_tried_again(timed_out, "TIMEOUT", undisturbed)
     for training in (cancelled, timed_out):
         assert len(training.jobs()) == 2
         assert training.resumed()
+    # Where memory is polled, as here, SLURM has no state of its own for a job that it killed for its memory ...
+    assert_tried_again(hungry, "FAILED", undisturbed)
+    # ... but says so in the job's log.
+    (log,) = (hungry.folder / "results/logs/slurm").rglob(f"{hungry.jobs()[0]}.log")
+    assert "exceeded memory limit" in log.read_text(), log.read_text()[-3000:]
     # Each attempt may take longer and use more memory.
     assert accounted(timed_out.jobs()[1], "TimelimitRaw") == "20"
     assert accounted(hungry.jobs()[0], "ReqMem") == "300M"
     assert accounted(hungry.jobs()[-1], "ReqMem") in ("1200M", "2700M")
+
+
+def assert_on_loopback() -> None:
+    """While jobs run, too, nothing can be reached from elsewhere."""
+    programs = listening()
+    assert {"slurmctld", "slurmd", "slurmdbd", "slurmstepd", "munged", "mariadbd"} <= set(programs)
+    assert programs["slurmctld"] and programs["slurmd"] and programs["slurmdbd"]
+    assert set().union(*programs.values()) == {"127.0.0.1"}
+
+
+def assert_tried_again(training: Training, status: str, undisturbed: Path) -> None:
+    output = training.finish()
+    assert f"SLURM status is: '{status}'" in output, output[-3000:]
+    assert_same_results(training.folder, undisturbed, killed=True)
+
+
+def assert_a_gpu_was_given(training: Training) -> None:
+    """What is given is no GPU, and the job says so."""
+    if torch.cuda.is_available():
+        training.finish()
+    else:
+        output = training.finish(status=1)
+        assert "error: device = 'cuda': torch" in output, output[-3000:]
+    (job,) = training.jobs()
+    assert "gres/gpu=1" in accounted(job, "AllocTRES").split(","), accounted(job, "AllocTRES")
+
+
+def assert_a_mixture_is_refused(training: Training, undisturbed: Path) -> None:
+    """Each job reads the config as it starts, and the analysis so another one than was trained with."""
+    output = training.finish(status=1)
+    message = "was made with another task or recipe than the config has for round 0 of insd"
+    assert f"error: {FIRST}/network.nc: {message}" in output, output[-3000:]
+    assert not (training.folder / PREDICTIVITY).exists()
+    assert_same_results(training.folder, undisturbed)
+    edit(training, "batch_size: 9", "batch_size: 8")
+    result = run(training.folder, PREDICTIVITY)
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert "rule train_round" not in result.stdout
 
 
 @pytest.mark.usefixtures("smoke")
@@ -256,40 +306,6 @@ def test_kill_9_of_snakemake(train, undisturbed):
         again.stop()
     assert again.resumed()
     assert_same_results(training.folder, undisturbed, killed=True)
-
-
-@pytest.mark.usefixtures("smoke")
-def test_the_config_edited_during_a_run(train, undisturbed):
-    """Each job reads the config as it starts: the analysis refuses what was made with another one."""
-    training = train("edited", "--retries", "0", target=PREDICTIVITY)
-    halt(training)
-    config = training.folder / "micro.yaml"
-    before = config.read_text()
-    config.write_text(before.replace("batch_size: 8", "batch_size: 9"))
-    training.go_on()
-    output = training.finish(status=1)
-    message = "was made with another task or recipe than the config has for round 0 of insd"
-    assert f"error: {FIRST}/network.nc: {message}" in output, output[-3000:]
-    assert not (training.folder / PREDICTIVITY).exists()
-    config.write_text(before)
-    assert_same_results(training.folder, undisturbed)
-    result = run(training.folder, PREDICTIVITY)
-    assert result.returncode == 0, result.stdout[-3000:]
-    assert "rule train_round" not in result.stdout
-
-
-@pytest.mark.usefixtures("smoke")
-@pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU of the cluster is none, and this machine has one")
-def test_rounds_get_a_gpu(train):
-    """In both ways that clusters want it asked for. What is given is no GPU, and the job says so."""
-    asked = ("--retries", "0", "--config", "device=cuda")
-    by_number = train("gpu", *asked)
-    by_name = train("gres", *asked, resources=["train_round:gpu=0", "train_round:gres=gpu:1"])
-    for training in (by_number, by_name):
-        output = training.finish(status=1)
-        (job,) = training.jobs()
-        assert "gres/gpu=1" in accounted(job, "AllocTRES").split(","), accounted(job, "AllocTRES")
-        assert "error: device = 'cuda': torch" in output, output[-3000:]
 
 
 def test_the_smoke_grid_equals_that_of_one_machine(smoke, finished):
