@@ -6,7 +6,7 @@
 # make test-slurm	set up, and run the workflow on a SLURM of four nodes on this machine (as root on Debian; else skipped)
 # make lint	set up, and check format, lint, types and the workflow
 # make docs	set up, and build the documentation in site/; a warning fails
-# make results	copy the tables of the paper's grid into the documentation
+# make results	copy the tables and figures of the paper's grid into the documentation
 # make resources	memory and run time of each rule in the results that are there
 # make benchmark	write docs/benchmarks.md: speed beside the usual tools, of the grid, and how cost grows (half an hour on a quiet machine, after the paper's grid, which it reads and makes if it is not there)
 # make schema	write the config's schema and table of keys anew, after a change in src/insd/settings.py
@@ -16,6 +16,9 @@ CORES ?= all
 # snakefmt wants a newer `packaging` than Snakemake allows, and so lives in an environment of its own.
 SNAKEFMT := snakefmt==2.1.0
 WORKFLOW := Snakefile workflow/rules
+# What the documentation shows: other grids may have left theirs beside them.
+FIGURES := collapse.png regimes.png regime_grids.png networks.png front.png $(foreach task,\
+    context_integration flip_flop memory_pro,mechanism_$(task).png deflation_$(task).png)
 
 .PHONY: paper demo report archive docs test test-slurm lint schema results resources benchmark
 paper: .venv/installed
@@ -49,6 +52,8 @@ docs: .venv/docs
 results: paper
 	cp results/tables/summary.md docs/results.md
 	cp results/tables/claims.md docs/claims.md
+	mkdir -p docs/figures
+	cp $(addprefix results/figures/,$(FIGURES)) docs/figures/
 
 resources: .venv/installed
 	$(BIN)/python -m insd.resources results/benchmarks

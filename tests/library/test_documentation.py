@@ -1,4 +1,8 @@
-"""Every public name of the library is in the documentation, and the documentation names no other."""
+"""Every public name of the library is in the documentation, and the documentation names no other.
+
+Tests that build pages skip without Sphinx, which `make test` alone does not install; `.ci/run` makes the documentation
+first.
+"""
 
 import ast
 import html
@@ -8,14 +12,18 @@ import logging
 import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 from conftest import ROOT
 
 import insd
+from insd.plotting.theme import new_figure
+from insd.tasks import TASKS
 
 PAGES = sorted((ROOT / "docs/api").glob("*.md"))
 # The builds of `insd.loops` are libraries, not modules.
@@ -55,15 +63,50 @@ def test_every_module_is_on_one_page():
     assert sorted(listed) == sorted(MODULES)
 
 
-def test_every_public_name_is_on_a_page(tmp_path):
-    pytest.importorskip("sphinx")
+def shown_figures(page: str) -> list[str]:
+    """The figures that a page of Markdown shows, by the names of their files."""
+    return re.findall(r"^!\[.+\]\((?:docs/)?figures/(\w+\.png)\)$", (ROOT / page).read_text(), re.MULTILINE)
+
+
+def test_pages_show_all_figures_and_only_those_that_are_copied():
+    make = (ROOT / "Makefile").read_text().replace("\\\n", "")
+    names = re.search(r"^FIGURES := (.+)$", make, re.MULTILINE)[1]
+    copied = set(re.findall(r"\b(\w+\.png)", names.split("$")[0]))
+    copied |= {f"{figure}_{task}.png" for figure in ("mechanism", "deflation") for task in TASKS}
+    assert sorted(shown_figures("docs/figures.md")) == sorted(copied)
+    assert set(shown_figures("README.md")) <= copied and shown_figures("README.md")
+
+
+def build(docs: Path, target: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "--builder", "html"]
     subprocess.run(
-        [*command, str(ROOT / "docs"), str(tmp_path)],
+        [*command, str(docs), str(target)],
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         check=True,
         timeout=300,
     )
+
+
+def test_figures_are_shown_where_they_are_there(tmp_path):
+    pytest.importorskip("sphinx")
+    for name in ("conf.py", "docstrings.py", "figures.md"):
+        (tmp_path / "docs").mkdir(exist_ok=True)
+        shutil.copy(ROOT / "docs" / name, tmp_path / "docs")
+    # The page alone: what it links to is in others.
+    page = tmp_path / "docs/figures.md"
+    page.write_text(re.sub(r"(?<!!)\[([^\]]+)\]\([^)]+\)", r"\1", page.read_text()))
+    page.rename(tmp_path / "docs/index.md")
+    (tmp_path / "docs/figures").mkdir()
+    new_figure(20.0, 20.0).savefig(tmp_path / "docs/figures/front.png")
+    build(tmp_path / "docs", tmp_path / "site")
+    html_page = (tmp_path / "site/index.html").read_text()
+    assert re.findall(r'<img[^>]+src="_images/([^"]+)"', html_page) == ["front.png"]
+    assert html_page.count("Made by") == len(shown_figures("docs/figures.md")) - 1
+
+
+def test_every_public_name_is_on_a_page(tmp_path):
+    pytest.importorskip("sphinx")
+    build(ROOT / "docs", tmp_path)
     from sphinx.util.inventory import InventoryFile  # noqa: PLC0415
 
     with open(tmp_path / "objects.inv", "rb") as file:

@@ -1,19 +1,29 @@
 """What figures show: groups and their names, hollow points for unsolved networks, the values of the data."""
 
+import functools
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import xarray as xr
-from matplotlib.colors import to_hex
+import yaml
+from conftest import ROOT
+from drawn import check_text
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.art3d import Path3DCollection
+from PIL import Image
 
+from insd.analysis.comparisons import comparisons
+from insd.analysis.decoding import SCORES
 from insd.analysis.fixed_points import find_cycle, flow_of
 from insd.analysis.orbits import cycle_orbit
+from insd.analysis.performance import about_score
 from insd.analysis.rounds import Round, network_labels
 from insd.datasets import DatasetError
-from insd.plotting.collapse import collapse_figure, of_networks
+from insd.plotting.collapse import MEASURES, collapse_figure, of_networks
 from insd.plotting.deflation import deflation_figure
 from insd.plotting.front import chosen_multiplier, front_figure
 from insd.plotting.mechanism import (
@@ -25,19 +35,23 @@ from insd.plotting.mechanism import (
 )
 from insd.plotting.networks import networks_figure
 from insd.plotting.panels import numbers
-from insd.plotting.regimes import regimes_figure
+from insd.plotting.regimes import regime_grids_figure, regimes_figure
 from insd.plotting.theme import (
     ROUND_HUES,
+    SHUFFLED,
     UNTRAINED,
+    chain_rounds,
     dots,
     groups,
     interval,
     is_standard,
+    key,
     new_figure,
     save,
     short_names,
     standards_and_alternatives,
 )
+from insd.settings import Robustness
 from insd.tasks import TASKS, FlipFlop
 
 
@@ -46,15 +60,17 @@ def network(population, round_number=0, gain=1.0, iterations=100, **more):
     return row | {"seed": 0, "solved": True} | more
 
 
-def alternative(multiplier, r2, solved=True, schedule="constant", ridge=1e-3):
+def alternative(multiplier, r2, solved=True, schedule="constant", ridge=1e-3, number=1, **others):
     more = {
+        "score": 0.99,
+        "test_loss": 0.05,
         "multiplier": multiplier,
         "r2_null_to_reference": r2,
         "solved": solved,
         "schedule": schedule,
         "ridge": ridge,
     }
-    return network("p", 1, score=0.99, test_loss=0.05, **more)
+    return network("p", number, **more | others)
 
 
 def test_groups_name_and_colour_populations():
@@ -81,26 +97,68 @@ def test_the_chosen_multiplier_is_the_most_dissimilar_of_those_that_always_solve
     assert np.isnan(chosen_multiplier(pd.DataFrame(rows[-1:])))
 
 
+@pytest.mark.parametrize(
+    "task, measured",
+    {
+        # r2 and test loss of alt-1 at each constant multiplier, as docs/science.md has them.
+        "context_integration": [(0.854, 0.055), (0.601, 0.056), (0.328, 0.060), (0.169, 0.075), (0.131, 0.057)],
+        "flip_flop": [(0.141, 0.003), (0.114, 0.003), (0.041, 0.007), (0.038, 0.014), (0.036, 0.018)],
+        "memory_pro": [(0.664, 0.003), (0.327, 0.006), (0.155, 0.014), (0.242, 0.013), (0.136, 0.051)],
+    }.items(),
+)
+def test_the_rule_gives_the_multipliers_of_the_config(task, measured):
+    rows = [
+        alternative(multiplier, r2, test_loss=loss)
+        for multiplier, (r2, loss) in zip((0.1, 0.2, 0.5, 1.0, 2.0), measured, strict=True)
+    ]
+    config = yaml.safe_load((ROOT / "config/constant.yaml").read_text())
+    of_task = config["populations"]["constant"]["by_task"][task]
+    assert chosen_multiplier(pd.DataFrame(rows)) == of_task["deflation"]["multiplier"]
+
+
+def test_a_multiplier_that_is_as_unlike_is_chosen_only_at_less_than_half_the_loss():
+    least = alternative(2.0, 0.1, test_loss=0.1)
+    for r2, loss, chosen in ((0.109, 0.049, 0.5), (0.109, 0.051, 2.0), (0.111, 0.01, 2.0)):
+        assert chosen_multiplier(pd.DataFrame([least, alternative(0.5, r2, test_loss=loss)])) == chosen
+    two = [alternative(0.5, 0.105, test_loss=0.04), alternative(0.2, 0.109, test_loss=0.02)]
+    assert chosen_multiplier(pd.DataFrame([least, *two])) == 0.2
+
+
+def test_no_round_has_the_colour_of_something_else():
+    assert len(set(ROUND_HUES)) == len(ROUND_HUES) >= 6
+    for hue in ROUND_HUES:
+        assert hue not in (UNTRAINED, SHUFFLED)
+        red, green, blue = to_rgb(hue)
+        assert max(red, green, blue) - min(red, green, blue) > 0.2, "greys are for standards"
+    # The README's example of longer chains.
+    table = pd.DataFrame([network("u", iterations=0)] + [network("insd", number) for number in range(5)])
+    assert len({colour for _, colour, _ in groups(table)}) == 6
+
+
 def test_the_front_has_a_point_per_alternative_and_rings_the_chosen_one():
     rows = [alternative(0.1, 0.9), alternative(0.5, 0.4), alternative(1.0, 0.1, solved=False)]
-    rows += [alternative(0.5, 0.3, ridge=1e-4), alternative(0.1, 0.05, schedule="constrained")]
+    rows += [alternative(0.5, 0.3, ridge=1e-4), alternative(0.1, 0.05, schedule="constrained", number=2)]
     figure = front_figure(pd.DataFrame([network("p"), *rows]), {"flip_flop": FlipFlop()})
     panel = figure.axes[0]
-    points = [line for line in panel.lines if line.get_marker() == "o" and line.get_markersize() < 3]
+    points = [line for line in panel.lines if line.get_marker() in ("o", "s") and line.get_markersize() < 3]
     assert sorted(line.get_xdata()[0] for line in points) == [0.05, 0.1, 0.3, 0.4, 0.9]
     hollow = [line.get_xdata()[0] for line in points if line.get_markerfacecolor() == "none"]
     assert hollow == [0.1]
     rings = [line for line in panel.lines if line.get_markersize() == 8]
     assert [line.get_xdata()[0] for line in rings] == [0.4]
     assert {text.get_text() for text in panel.texts} == {"0.1", "0.5", "1", "ridge 0.0001"}
-    assert to_hex(points[-1].get_color()) == to_hex(ROUND_HUES[1])
+    # Hue by round, marker by schedule.
+    assert [(line.get_marker(), line.get_color()) for line in points] == [("s", ROUND_HUES[1])] * 4 + [
+        ("o", ROUND_HUES[2])
+    ]
+    assert {text.get_fontsize() for text in panel.texts} == {7}
 
 
 def test_a_grid_without_deflation_has_a_front_that_says_so():
     assert "no deflated population" in front_figure(pd.DataFrame([network("a")]), {}).axes[0].texts[0].get_text()
 
 
-@pytest.mark.parametrize("suffix", ["svg", "pdf"])
+@pytest.mark.parametrize("suffix", ["svg", "pdf", "png"])
 def test_the_same_figure_gives_the_same_file(tmp_path, suffix):
     files = [tmp_path / f"{number}.{suffix}" for number in range(2)]
     for file in files:
@@ -108,6 +166,19 @@ def test_the_same_figure_gives_the_same_file(tmp_path, suffix):
         figure.subplots().plot([0, 1], [0, 1])
         save(figure, [file])
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_png_keeps_the_colours_of_groups(tmp_path):
+    figure = new_figure(60.0, 40.0)
+    axes = figure.subplots()
+    # Many colours beside few pixels of each round.
+    axes.imshow(np.random.default_rng(0).random((40, 40)), cmap="viridis")
+    axes.legend(handles=[key(hue, color=hue) for hue in ROUND_HUES[:4]])
+    save(figure, [tmp_path / "a.png"])
+    image = Image.open(tmp_path / "a.png")
+    colours = np.array([colour for _, colour in image.convert("RGB").getcolors(256)])
+    for hue in ROUND_HUES[:4]:
+        assert np.abs(colours - 255 * np.array(to_rgb(hue))).max(1).min() <= 10
 
 
 def chain(seeds=2, unsolved=()):
@@ -187,6 +258,10 @@ def test_what_alternatives_are_compared_with():
     assert [name for name, _, _ in standards_and_alternatives(deflated)] == ["reference", "alt-1", "alt-2"]
     alone = chain()[lambda rows: rows["population"] != "insd"]
     assert [name for name, _, _ in standards_and_alternatives(alone)] == ["standards"]
+    assert [(name, colour) for name, colour, _ in chain_rounds(chain())] == list(
+        zip(["reference", "alt-1", "alt-2"], ROUND_HUES, strict=False)
+    )
+    assert [name for name, _, _ in chain_rounds(alone)] == ["standards"]
 
 
 # --- Figure 1
@@ -270,27 +345,32 @@ def test_figures_of_parts_of_a_grid(tmp_path, keep):
     )
     predictivity = {"flip_flop": predictivity_of(table)}
     save(collapse_figure(table, predictivity, {"flip_flop": responses_of()}), [tmp_path / "b.pdf"])
-    save(regimes_figure(table, *scores_of(table), pd.DataFrame(columns=COMPARED)), [tmp_path / "c.pdf"])
+    performance, robustness = scores_of(table)
+    compared = comparisons(table, performance, robustness, resamples=99)
+    save(regimes_figure(table, performance, robustness, compared), [tmp_path / "c.pdf"])
+    save(regime_grids_figure(table, performance, compared), [tmp_path / "f.pdf"])
     save(networks_figure(numbers_of(table), {"flip_flop": "sign accuracy"}), [tmp_path / "d.pdf"])
     histories = {(row["population"], row["round"]): [history_of(row["round"])] for row in table.to_dict("records")}
     save(deflation_figure(numbers_of(table), predictivity["flip_flop"], histories), [tmp_path / "e.pdf"])
-    assert len(list(tmp_path.iterdir())) == 5
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 # --- Figures 2 to 4
 
 UNITS, TIMES = 5, 40
+SHORT = FlipFlop(duration=TIMES * 0.02)
 
 
-def mechanism_data(table):
+def mechanism_data(table, task=SHORT):
     """Files of random networks, each with a stable, an unstable and a slow point."""
     random = np.random.default_rng(0)
-    trials = FlipFlop(duration=TIMES * 0.02).sample("test", 12, 0)
+    trials = task.sample("test", 12, 0)
     names = network_labels(table)
-    rates = {name: np.tanh(random.standard_normal((12, TIMES, UNITS))) for name in names}
+    rates = {name: np.tanh(random.standard_normal((12, trials.sizes["time"], UNITS))) for name in names}
+    conditions = list(task.static_inputs())
     weights = {
         "recurrent_weights": (("unit", "unit_from"), np.zeros((UNITS, UNITS))),
-        "input_weights": (("unit", "input"), np.zeros((UNITS, 3))),
+        "input_weights": (("unit", "input"), np.zeros((UNITS, trials.sizes["input"]))),
         "bias": (("unit",), np.zeros(UNITS)),
     }
     round_of = {
@@ -310,16 +390,16 @@ def mechanism_data(table):
         },
         {
             "network": ("point", np.repeat(names, 3)),
-            "condition": ("point", ["hold"] * count),
+            "condition": ("point", np.resize(conditions, count)),
             "kind": ("point", ["fixed", "fixed", "slow"] * len(names)),
             "cycle_network": ("cycle", np.zeros(0, str)),
             "cycle_condition": ("cycle", np.zeros(0, str)),
-            "searched_condition": ["hold"],
+            "searched_condition": conditions,
         },
     )
     times = trials["time"].values[::5]
-    variables = ["bit_1", "bit_2", "bit_3"]
-    shape = (len(names), 3, len(times), len(times))
+    kinds = {name: variable.kind for name, variable in task.variables(trials).items()}
+    shape = (len(names), len(kinds), len(times), len(times))
     scores = random.uniform(0.4, 1, shape)
     dimensions = ("network", "variable", "time", "time_to")
     decoding = xr.Dataset(
@@ -327,13 +407,13 @@ def mechanism_data(table):
             "score": (dimensions, scores),
             "score_null": (dimensions, scores / 2),
             "score_shuffled": (dimensions[:3], np.full(shape[:3], 0.5)),
-            "chance": ("variable", [0.5] * 3),
+            "chance": ("variable", [SCORES[kind][1] for kind in kinds.values()]),
         },
         {
             "network": names,
-            "variable": variables,
-            "kind": ("variable", ["sign"] * 3),
-            "score_name": ("variable", ["balanced accuracy"] * 3),
+            "variable": list(kinds),
+            "kind": ("variable", list(kinds.values())),
+            "score_name": ("variable", [SCORES[kind][0] for kind in kinds.values()]),
             "time": times,
             "time_to": times,
         },
@@ -542,43 +622,60 @@ def test_cycles_are_drawn_but_not_the_artefacts_of_the_step():
 
 # --- Figure 5
 
-COMPARED = ["task", "population", "round", "measure", "quantity", "level", "duration", "verdict"]
+COMPARED = ["task", "population", "round", "measure", "quantity", "level", "duration", "verdict", "difference"]
+LEVELS = {
+    "noise_level": "noise_levels",
+    "jitter_level": "jitter_levels",
+    "silenced_share": "silenced_shares",
+    "kick_level": "kick_levels",
+}
 ABOUT = {"long_name": "sign accuracy", "criterion": 0.95, "chance": 0.5, "higher_is_better": 1}
 
 
-def scores_of(table):
-    """Scores of every network in every condition, each a number of its own."""
+def scores_of(table, task=None):
+    """Scores of every network in every condition, each a number of its own, on the grid of a task or a small one."""
     names = network_labels(table)
     base = 0.5 + 0.01 * np.arange(len(names))
+    noise = [f"input_noise = {level}" for level in (0.1, 0.2, 0.4)]
+    duration = [f"duration = {length}, pulse_rate = 1" for length in (1.8, 3.6)]
+    regimes, levels = ["test", "noisy_long"], {name: [0.1, 0.2] for name in LEVELS}
+    about = ABOUT
+    if task is not None:
+        noise, duration = task.grid_labels("noise"), task.grid_labels("duration")
+        regimes, about = task.regime_names()[1:], about_score(task)
+        levels = {name: getattr(Robustness(), field) for name, field in LEVELS.items()}
+        best, chance = (1.0 if task.higher_is_better else 0.0), task.chance
+        base = best + (chance - best) * 0.05 * np.arange(len(names))
 
     def scores(*shape):
         return base.reshape(-1, *[1] * len(shape)) + 0.001 * np.arange(int(np.prod(shape))).reshape(shape)
 
+    def at(name):
+        return len(levels[name])
+
     performance = xr.Dataset(
         {
-            "score": (("network", "regime"), scores(2), ABOUT),
-            "grid_score": (("network", "noise", "duration"), scores(3, 2), ABOUT),
+            "score": (("network", "regime"), scores(len(regimes)), about),
+            "loss": (("network", "regime"), scores(len(regimes))),
+            "grid_score": (("network", "noise", "duration"), scores(len(noise), len(duration)), about),
+            "grid_loss": (("network", "noise", "duration"), scores(len(noise), len(duration))),
         },
-        {
-            "network": names,
-            "regime": ["test", "noisy_long"],
-            "noise": [f"input_noise = {level}" for level in (0.1, 0.2, 0.4)],
-            "duration": [f"duration = {length}, pulse_rate = 1" for length in (1.8, 3.6)],
-        },
+        {"network": names, "regime": regimes, "noise": noise, "duration": duration},
     )
+    variables = {
+        "unperturbed": ("network", base),
+        "half_step": ("network", base),
+        "noise": (("network", "noise_level"), scores(at("noise_level"))),
+        "jitter": (("network", "jitter_level", "draw"), scores(at("jitter_level"), 2)),
+        "silence": (("network", "silenced_share", "draw"), scores(at("silenced_share"), 2)),
+        "kick": (("network", "kick_level"), scores(at("kick_level"))),
+    }
+    way_back = np.exp(-np.arange(4)) + np.arange(len(names) * at("kick_level") * 2).reshape(-1, at("kick_level"), 2, 1)
     robustness = xr.Dataset(
-        {
-            "unperturbed_score": ("network", base),
-            "half_step_score": ("network", base),
-            "noise_score": (("network", "noise_level"), scores(2)),
-            "jitter_score": (("network", "jitter_level", "draw"), scores(2, 2)),
-            "silence_score": (("network", "silenced_share", "draw"), scores(2, 2)),
-            "kick_score": (("network", "kick_level"), scores(2)),
-        },
-        {
-            "network": names,
-            **{name: [0.1, 0.2] for name in ("noise_level", "jitter_level", "silenced_share", "kick_level")},
-        },
+        {f"{name}_score": (*variable, about) for name, variable in variables.items()}
+        | {f"{name}_loss": variable for name, variable in variables.items()}
+        | {"kick_recovery": (("network", "kick_level", "space", "time_after"), way_back)},
+        {"network": names, "space": ["full", "null"], "time_after": 0.02 * np.arange(4), **levels},
     )
     return {"flip_flop": performance}, {"flip_flop": robustness}
 
@@ -587,19 +684,51 @@ def test_regimes_show_means_over_the_solved_networks_and_the_verdicts():
     table = chain(unsolved=["insd/1/1"])
     performance, robustness = scores_of(table)
     rows = [
-        ("flip_flop", "insd", 2, "grid", "score", "input_noise = 0.2", "duration = 3.6, pulse_rate = 1", "better"),
-        ("flip_flop", "insd", 1, "private noise", "score", "0.1", np.nan, "worse"),
-        ("flip_flop", "insd", 1, "private noise", "loss", "0.2", np.nan, "worse"),
-        ("flip_flop", "insd", 2, "private noise", "score", "0.2", np.nan, "equal"),
-        ("flip_flop", "insd", 2, "half the time step", "score", np.nan, np.nan, "better"),
+        ("flip_flop", "insd", 2, "grid", "score", "input_noise = 0.2", "duration = 3.6, pulse_rate = 1", "better", 0.2),
+        ("flip_flop", "insd", 2, "grid", "score", "input_noise = 0.4", "duration = 1.8, pulse_rate = 1", "equal", -0.1),
+        ("flip_flop", "insd", 2, "grid", "loss", "input_noise = 0.1", "duration = 1.8, pulse_rate = 1", "worse", -9.0),
+        ("flip_flop", "insd", 1, "grid", "score", "input_noise = 0.1", "duration = 1.8, pulse_rate = 1", "worse", -0.4),
+        ("flip_flop", "insd", 1, "private noise", "score", "0.1", np.nan, "worse", -0.1),
+        ("flip_flop", "insd", 1, "private noise", "loss", "0.2", np.nan, "worse", -0.1),
+        ("flip_flop", "insd", 2, "private noise", "score", "0.2", np.nan, "equal", 0.0),
+        ("flip_flop", "insd", 2, "half the time step", "score", np.nan, np.nan, "better", 0.1),
     ]
-    figure = regimes_figure(table, performance, robustness, pd.DataFrame(rows, columns=COMPARED))
-    panels = np.reshape(figure.axes, (2, 5))
+    compared = pd.DataFrame(rows, columns=COMPARED)
+    figure = regimes_figure(table, performance, robustness, compared)
+    by_title, by_label = (
+        {getattr(axes, f"get_{what}")(): axes for axes in figure.axes} for what in ("title", "xlabel")
+    )
     # One alternative is not solved: a point in each regime, and in no mean.
     scores = performance["flip_flop"]["score"].sel(network="insd/1/1").values
-    assert hollow(panels[0, 0]) == pytest.approx(sorted(scores))
+    assert hollow(by_title["flip flop"]) == pytest.approx(sorted(scores))
+
+    # Heat maps: noise across, duration up, the largest difference of both maps at the end of the colours.
+    expected = {"alt-1": np.full((2, 3), np.nan), "alt-2": np.full((2, 3), np.nan)}
+    expected["alt-1"][0, 0], expected["alt-2"][1, 1], expected["alt-2"][0, 2] = -0.4, 0.2, -0.1
+    certain = {"alt-1": (0.5, 0.5), "alt-2": (1.5, 1.5)}
+    for name, difference in expected.items():
+        (mesh,) = by_title[name].collections
+        np.testing.assert_array_equal(np.ma.filled(mesh.get_array(), np.nan), difference)
+        assert mesh.get_clim() == (-0.4, 0.4)
+        (dotted,) = by_title[name].lines
+        assert [tuple(place) for place in dotted.get_xydata()] == [certain[name]]
+    assert [tick.get_text() for tick in by_title["alt-1"].get_yticklabels()] == ["1.8", "3.6"]
+    assert by_title["alt-1"].get_ylabel() == "duration (s)"
+
+    # The way back after the smallest and the largest kick, of reference and alternatives.
+    recovery = robustness["flip_flop"]["kick_recovery"]
+    groups_shown = (["insd/0/0", "insd/1/0"], ["insd/0/1"], ["insd/0/2", "insd/1/2"])
+    for level in (0.1, 0.2):
+        drawn_lines = [line for line in by_title[f"kick {level}"].lines if line.get_color() in ROUND_HUES]
+        chosen = [(group, space) for group in groups_shown for space in ("full", "null")]
+        for line, (group, space) in zip(drawn_lines, chosen, strict=True):
+            way_back = recovery.sel(network=group, kick_level=level, space=space).mean("network")
+            np.testing.assert_allclose(line.get_ydata(), way_back)
+            assert line.get_linestyle() == {"full": "-", "null": "--"}[space]
+
+    grids = regime_grids_figure(table, performance, compared)
     grid = performance["flip_flop"]["grid_score"]
-    lines = [line for line in panels[0, 2].lines if line.get_marker() == "o"]
+    lines = [line for line in grids.axes[1].lines if line.get_marker() == "o"]
     for line, group in zip(
         lines,
         (["g0.5/0/0", "g0.5/1/0", "g1.5/0/0", "g1.5/1/0"], ["insd/0/1"], ["insd/0/2", "insd/1/2"]),
@@ -614,12 +743,15 @@ def test_regimes_show_means_over_the_solved_networks_and_the_verdicts():
             if line.get_marker() in ("^", "v")
         ]
 
-    assert marks(panels[0, 2]) == [("^", ROUND_HUES[2], 1.0)]
+    assert marks(grids.axes[1]) == [("^", ROUND_HUES[2], 1.0)]
+    assert marks(grids.axes[0]) == [("v", ROUND_HUES[1], 0.0)]
     # Without perturbation first, then the levels.
-    assert marks(panels[1, 1]) == [("v", ROUND_HUES[1], 1.0)]
-    assert [tick.get_text() for tick in panels[1, 1].get_xticklabels()] == ["0", ".1", ".2"]
-    assert [(shape, colour) for shape, colour, _ in marks(panels[1, 0])] == [("^", ROUND_HUES[2])]
-    assert not marks(panels[0, 0]) and not marks(panels[0, 1])
+    noise = by_label["private noise σ"]
+    assert marks(noise) == [("v", ROUND_HUES[1], 1.0)]
+    assert [tick.get_text() for tick in noise.get_xticklabels()] == ["0", ".1", ".2"]
+    (steps,) = [axes for axes in figure.axes if "half" in [tick.get_text() for tick in axes.get_xticklabels()]]
+    assert [(shape, colour) for shape, colour, _ in marks(steps)] == [("^", ROUND_HUES[2])]
+    assert not marks(by_title["flip flop"])
 
 
 def test_up_is_better_where_lower_scores_are():
@@ -627,7 +759,8 @@ def test_up_is_better_where_lower_scores_are():
     performance, robustness = scores_of(table)
     performance["flip_flop"]["score"].attrs |= {"higher_is_better": 0, "chance": 90.0, "criterion": 10.0}
     figure = regimes_figure(table, performance, robustness, pd.DataFrame(columns=COMPARED))
-    bottom, top = figure.axes[0].get_ylim()
+    (panel,) = [axes for axes in figure.axes if axes.get_title() == "flip flop"]
+    bottom, top = panel.get_ylim()
     assert bottom > 90 and top < 0
 
 
@@ -711,3 +844,73 @@ def test_a_chain_that_begins_with_a_recording_is_shown_without_it():
     figure = deflation_figure(table, predictivity, histories)
     panel = next(axes for axes in figure.axes if axes.get_ylabel().startswith("null-space r²"))
     np.testing.assert_allclose(filled(panel)[to_hex(ROUND_HUES[2])], table.query("round == 2")["r2_null_to_reference"])
+
+
+# --- All figures
+
+
+def whole_grid():
+    """The files of a grid of all tasks, with the names, levels and conditions of the default one."""
+    of_task = {}
+    for name, task_class in TASKS.items():
+        table = numbers_of(chain(3, unsolved=["insd/1/2"])).assign(task=name)
+        table = table.assign(
+            schedule="constrained", ridge=1e-3, multiplier=np.nan, test_loss=np.geomspace(0.002, 0.3, len(table))
+        )
+        table["r2_null_to_reference"] /= 15
+        of_task[name] = table, task_class()
+    return of_task
+
+
+@functools.cache
+def all_figures():
+    """A function for each figure of such a grid, by name."""
+    of_task = whole_grid()
+    everything = pd.concat([table for table, _ in of_task.values()], ignore_index=True)
+    performance, robustness = {}, {}
+    for name, (table, task) in of_task.items():
+        for files, found in zip((performance, robustness), scores_of(table, task), strict=True):
+            files[name] = found["flip_flop"]
+    compared = comparisons(everything, performance, robustness, resamples=99)
+    predictivity = {name: predictivity_of(table) for name, (table, _) in of_task.items()}
+    responses = {name: responses_of(MEASURES) for name in of_task}
+    made = {name: task for name, (_, task) in of_task.items()}
+
+    def mechanism(name):
+        table, task = of_task[name]
+        data, shown = mechanism_data(table, task), shown_networks(table)
+        return mechanism_figure(task, data["trials"], table, shown, data["rounds"], **data["analyses"])
+
+    def deflation(name):
+        table = of_task[name][0]
+        histories = {(row["population"], row["round"]): [history_of(row["round"])] for row in table.to_dict("records")}
+        return deflation_figure(table, predictivity[name], histories)
+
+    swept = [
+        alternative(multiplier, r2, task=name, score=0.97 if name != "memory_pro" else 6.0, test_loss=loss)
+        for name in of_task
+        for multiplier, r2, loss in (
+            (0.1, 0.8, 0.02),
+            (0.2, 0.4, 0.02),
+            (0.5, 0.12, 0.03),
+            (1, 0.11, 0.07),
+            (2, 0.1, 0.07),
+        )
+    ]
+    return {
+        "collapse": lambda: collapse_figure(everything, predictivity, responses),
+        "regimes": lambda: regimes_figure(everything, performance, robustness, compared),
+        "regime_grids": lambda: regime_grids_figure(everything, performance, compared),
+        "networks": lambda: networks_figure(everything, {name: task.score_name for name, task in made.items()}),
+        "front": lambda: front_figure(everything, made),
+        "front_of_a_sweep": lambda: front_figure(pd.concat([everything, pd.DataFrame(swept)]), made),
+        **{f"mechanism_{name}": lambda name=name: mechanism(name) for name in of_task},
+        **{f"deflation_{name}": lambda name=name: deflation(name) for name in of_task},
+    }
+
+
+@pytest.mark.parametrize("name", all_figures())
+def test_all_text_of_a_figure_can_be_read(name):
+    figure = all_figures()[name]()
+    assert len(check_text(figure)) > 10
+    plt.close(figure)

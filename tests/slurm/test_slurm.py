@@ -181,6 +181,9 @@ def smoke(cluster, tmp_path_factory):
     """The smoke grid on the cluster, from a fresh clone, which runs while faults are waited for."""
     clone = tmp_path_factory.mktemp("smoke-on-slurm") / "clone"
     command("git", "clone", "--quiet", str(ROOT), str(clone))
+    # What an installation in the clone builds.
+    for build in (ROOT / "src/insd").glob("loops_*.so"):
+        shutil.copy(build, clone / "src/insd")
     submitting = Submitting(clone, *SMOKE, seconds=1800)
     yield submitting
     submitting.stop()

@@ -35,7 +35,11 @@ def test_only_figures_are_made_again(restored, finished):
     counts = job_counts(dry.stdout)
     assert counts["total"] == len(list(finished.glob("results/figures/*.svg"))) + 1
     assert {rule for rule in counts if not rule.startswith("figure")} == {"total"}
-    result = snakemake(restored, "results/figures/front.svg", "--cores", "1", *SMOKE, *FROM_ARCHIVE)
+    result = snakemake(restored, "figures", "--cores", "2", *SMOKE, *FROM_ARCHIVE)
     assert result.returncode == 0, result.stdout[-3000:]
-    front = "results/figures/front.svg"
-    assert (restored / front).read_bytes() == (finished / front).read_bytes()
+    ran = {path.parent.name for path in restored.glob("results/logs/*/*.log")}
+    assert ran == {rule for rule in counts if rule.startswith("figure_")}
+    made, before = ({path.name: path for path in folder.glob("results/figures/*")} for folder in (restored, finished))
+    assert made.keys() == before.keys()
+    for name, path in made.items():
+        assert path.read_bytes() == before[name].read_bytes(), name

@@ -9,7 +9,7 @@ from conftest import ROOT, job_counts, snakemake
 
 BY_TASK = ("similarity", "measure_responses", "dsa", "fixed_points", "decoding", "performance", "robustness")
 """Analyses that are one job for each task."""
-FIGURES = ("figure_collapse", "figure_regimes", "figure_networks", "figure_front")
+FIGURES = ("figure_collapse", "figure_regimes", "figure_regime_grids", "figure_networks", "figure_front")
 """Figures of all tasks in one."""
 SMOKE = ("--configfile", "config/smoke.yaml")
 

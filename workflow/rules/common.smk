@@ -313,11 +313,13 @@ def task_name(wildcards):
 def all_figures():
     """All figures in all formats."""
     names = [
-        *("collapse", "regimes", "networks", "front"),
+        *("collapse", "regimes", "regime_grids", "networks", "front"),
         *(
             f"{name}_{task}"
             for name in ("mechanism", "deflation")
             for task in SETTINGS.tasks
         ),
     ]
-    return expand("results/figures/{name}.{format}", name=names, format=["svg", "pdf"])
+    return expand(
+        "results/figures/{name}.{format}", name=names, format=["svg", "pdf", "png"]
+    )

@@ -12,6 +12,7 @@ rule figure_deflation:
             caption="../report/figure_deflation.rst",
         ),
         pdf="results/figures/deflation_{task}.pdf",
+        png="results/figures/deflation_{task}.png",
     log:
         "results/logs/figure_deflation/{task}.log",
     benchmark:
@@ -42,6 +43,7 @@ rule figure_front:
             caption="../report/figure_front.rst",
         ),
         pdf="results/figures/front.pdf",
+        png="results/figures/front.png",
     log:
         "results/logs/figure_front/all.log",
     benchmark:
@@ -76,6 +78,7 @@ rule figure_collapse:
             caption="../report/figure_collapse.rst",
         ),
         pdf="results/figures/collapse.pdf",
+        png="results/figures/collapse.png",
     log:
         "results/logs/figure_collapse/all.log",
     benchmark:
@@ -113,6 +116,7 @@ rule figure_mechanism:
             caption="../report/figure_mechanism.rst",
         ),
         pdf="results/figures/mechanism_{task}.pdf",
+        png="results/figures/mechanism_{task}.png",
     log:
         "results/logs/figure_mechanism/{task}.log",
     benchmark:
@@ -149,6 +153,7 @@ rule figure_regimes:
             caption="../report/figure_regimes.rst",
         ),
         pdf="results/figures/regimes.pdf",
+        png="results/figures/regimes.png",
     log:
         "results/logs/figure_regimes/all.log",
     benchmark:
@@ -167,6 +172,41 @@ rule figure_regimes:
         "../scripts/figure_regimes.py"
 
 
+rule figure_regime_grids:
+    """Supplement of figure 5: scores over noise at each duration, of which figure 5 shows the differences."""
+    input:
+        table=TABLE,
+        performance=expand(
+            "results/{task}/analysis/performance.nc", task=SETTINGS.tasks
+        ),
+        comparisons=COMPARISONS,
+    output:
+        svg=report(
+            "results/figures/regime_grids.svg",
+            category="all tasks",
+            labels={"figure": "regimes, scores", "kind": "figure"},
+            caption="../report/figure_regime_grids.rst",
+        ),
+        pdf="results/figures/regime_grids.pdf",
+        png="results/figures/regime_grids.png",
+    log:
+        "results/logs/figure_regime_grids/all.log",
+    benchmark:
+        "results/benchmarks/figure_regime_grids/all.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=10,
+    params:
+        tasks=list(SETTINGS.tasks),
+        numbers=NUMBERS,
+        code=code_fingerprint("insd.plotting.regimes"),
+    script:
+        "../scripts/figure_regime_grids.py"
+
+
 rule figure_networks:
     """All networks in numbers: score, restarts, dimensions, frequencies, fixed points, similarity to the reference."""
     input:
@@ -179,6 +219,7 @@ rule figure_networks:
             caption="../report/figure_networks.rst",
         ),
         pdf="results/figures/networks.pdf",
+        png="results/figures/networks.png",
     log:
         "results/logs/figure_networks/all.log",
     benchmark:

@@ -13,4 +13,4 @@ with job(snakemake.log[0]):
         for name in ("predictivity", "responses")
     }
     figure = collapse_figure(pd.read_csv(snakemake.input.table), **by_task)
-    save(figure, [snakemake.output.svg, snakemake.output.pdf])
+    save(figure, list(snakemake.output))

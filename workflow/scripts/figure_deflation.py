@@ -17,4 +17,4 @@ with job(snakemake.log[0]):
         datasets.read(snakemake.input.predictivity, "predictivity"),
         histories,
     )
-    save(figure, [snakemake.output.svg, snakemake.output.pdf])
+    save(figure, list(snakemake.output))

@@ -9,4 +9,4 @@ from insd.settings import make_task
 
 with job(snakemake.log[0]):
     tasks = {name: make_task(name, parameters) for name, parameters in snakemake.params.tasks.items()}
-    save(front_figure(pd.read_csv(snakemake.input.table), tasks), [snakemake.output.svg, snakemake.output.pdf])
+    save(front_figure(pd.read_csv(snakemake.input.table), tasks), list(snakemake.output))

@@ -27,4 +27,4 @@ with job(snakemake.log[0]):
         datasets.read(files.dsa, "dsa"),
         datasets.read(files.decoding, "decoding"),
     )
-    save(figure, [snakemake.output.svg, snakemake.output.pdf])
+    save(figure, list(snakemake.output))

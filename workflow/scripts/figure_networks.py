@@ -8,4 +8,4 @@ from insd.plotting.theme import save
 
 with job(snakemake.log[0]):
     figure = networks_figure(pd.read_csv(snakemake.input.table), snakemake.params.score_names)
-    save(figure, [snakemake.output.svg, snakemake.output.pdf])
+    save(figure, list(snakemake.output))

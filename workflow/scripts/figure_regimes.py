@@ -14,4 +14,4 @@ with job(snakemake.log[0]):
     }
     table, comparisons = (pd.read_csv(path) for path in (snakemake.input.table, snakemake.input.comparisons))
     figure = regimes_figure(table, **by_task, comparisons=comparisons)
-    save(figure, [snakemake.output.svg, snakemake.output.pdf])
+    save(figure, list(snakemake.output))

@@ -11,7 +11,17 @@ from matplotlib.figure import Figure
 
 from insd.analysis.rounds import network_labels, round_name
 from insd.plotting.panels import predictivity_matrix
-from insd.plotting.theme import ROUND_HUES, SHUFFLED, TWO_COLUMNS, groups, is_standard, letter, new_figure, note
+from insd.plotting.theme import (
+    ROUND_HUES,
+    SHUFFLED,
+    TWO_COLUMNS,
+    groups,
+    is_standard,
+    letter,
+    log_axis,
+    new_figure,
+    note,
+)
 
 
 def deflation_figure(
@@ -101,7 +111,7 @@ def _losses(
         files = histories[rows["population"].iloc[0], int(rows["round"].iloc[0])]
         for curve in _curves(files, "held_out_loss"):
             axes.plot(curve["iteration"], curve, color=colour, linewidth=0.6)
-    axes.set_yscale("log")
+    log_axis(axes)
     axes.set_xlabel("iteration")
     axes.set_ylabel("held-out task loss (share of variance)")
 

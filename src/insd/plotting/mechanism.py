@@ -1,5 +1,6 @@
 """Figures 2 to 4: how a reference and its alternatives solve one task, side by side."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
@@ -458,5 +460,8 @@ def _maps_row(figure: SubFigure, shown: Sequence[Shown], decoding: xr.Dataset) -
         axes.set_title(f"{one.name}, {space}", color=one.colour)
         axes.set_xlabel("test at (s)")
     panels[0].set_ylabel("trained at (s)")
-    text = f"{_shown_name(name)}:\n{of_variable['score_name'].values!s}"
-    figure.colorbar(panels[0].images[0], ax=list(panels), label=text, pad=0.01, shrink=0.9, aspect=15, extend="min")
+    # As high as a panel.
+    text = textwrap.fill(f"{_shown_name(name)}: {of_variable['score_name'].values!s}", 18)
+    bar = figure.colorbar(panels[0].images[0], ax=list(panels), pad=0.01, shrink=0.9, aspect=15, extend="min")
+    bar.set_label(text, labelpad=1)
+    bar.ax.yaxis.set_major_locator(MaxNLocator(2))

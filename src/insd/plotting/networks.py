@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import StrMethodFormatter
 
-from insd.plotting.theme import TWO_COLUMNS, dots, groups, letters, new_figure, note, short_names
+from insd.plotting.theme import TWO_COLUMNS, dots, groups, letters, log_axis, new_figure, note, short_names
 
 QUANTITIES = {
     "score": ("score", "linear"),
@@ -68,10 +68,7 @@ def _quantity(axes: Axes, grouped: list[tuple[str, str, pd.DataFrame]], name: st
         note(axes, "no deflated population")
         axes.set_yticks([])
     elif scale == "log":
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(numticks=4))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        log_axis(axes)
     elif scale == "count":
         most = max(float(np.nanmax(np.concatenate([rows[name] for _, _, rows in grouped]))), 1.0)
         axes.set_yscale("symlog", linthresh=1.0)

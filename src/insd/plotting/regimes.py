@@ -8,15 +8,19 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 
 from insd.analysis.rounds import network_labels
 from insd.plotting.panels import numbers
 from insd.plotting.theme import (
     TWO_COLUMNS,
     band,
+    chain_rounds,
     dots,
     key,
+    letter,
     new_figure,
     note,
     standards_and_alternatives,
@@ -32,6 +36,10 @@ PERTURBATIONS = {
     "kick": ("kick_level", "state kick", "kick of the state (norm)"),
 }
 """Dimension of the levels, name in the table of comparisons and label of each perturbation."""
+DIFFERENCES = "RdBu"
+"""Colour map of differences to the standards: red is worse, blue better."""
+RECOVERY = {"full": "-", "null": "--"}
+"""Line of the way back after a kick, in all activity and in the null space of the readout."""
 
 
 def regimes_figure(
@@ -40,13 +48,17 @@ def regimes_figure(
     robustness: Mapping[str, xr.Dataset],
     comparisons: pd.DataFrame,
 ) -> Figure:
-    """Two rows per task: score by regime and on the grid of noise and duration; score under perturbations.
+    """Two rows per task: score by regime, over noise and duration, and the way back after kicks; under perturbations.
 
     First column: one point per network, hollow if it does not solve the task, with the mean of all and its interval;
-    in the second row with the network's own time step and with half of it. Other columns: mean over the solved networks
-    with its interval, against noise at one duration each, and against the strength of each perturbation. Up is better
-    everywhere. Dotted: chance; dashed: the criterion of a solved network. Triangles below mark levels at which an
-    alternative is better (up) or worse (down) than the standards: where the interval of the difference excludes 0.
+    in the second row with the network's own time step and with half of it. First row, middle: the score of each
+    alternative minus that of the standards over noise and duration, with a dot where the interval of the difference
+    excludes 0; positive (blue) is better. First row, right: the distance to the unperturbed rates after the smallest
+    and the largest kick, as a share of that right after it, reference and alternatives. Second row: score against
+    the strength of each perturbation. Curves are means over the solved networks with their interval. Up is better in
+    all panels of scores. Dotted: chance; dashed: the criterion of a solved network. Triangles below mark levels at
+    which an alternative is better (up) or worse (down) than the standards: where the interval of the difference
+    excludes 0. `regime_grids_figure` has the scores that the differences are of.
 
     Parameters
     ----------
@@ -54,32 +66,143 @@ def regimes_figure(
     performance, robustness : by task, `performance.nc` and `robustness.nc`.
     comparisons : `comparisons.csv`.
     """
-    columns = max(1 + len(PERTURBATIONS), *(1 + dataset.sizes["duration"] for dataset in performance.values()))
-    figure = new_figure(TWO_COLUMNS, 20.0 + 70.0 * len(performance))
-    axes = figure.subplots(2 * len(performance), columns, sharey="row", squeeze=False)
+    figure = new_figure(TWO_COLUMNS, 15.0 + 72.0 * len(performance))
+    parts = figure.subfigures(len(performance), 1, squeeze=False)[:, 0]
     names: dict[str, str] = {}
-    for number, (task, scores) in enumerate(performance.items()):
+    for part, letters, (task, scores) in zip(parts, _letters(5), performance.items(), strict=False):
         rows = table[table["task"] == task]
-        grouped = standards_and_alternatives(rows)
-        names |= {name: colour for name, colour, _ in grouped}
-        verdicts = comparisons[(comparisons["task"] == task) & (comparisons["quantity"] == "score")]
-        # Conditions without a level or a duration have empty cells in the table.
-        verdicts = verdicts.fillna({"level": "", "duration": ""})
-        above, below = list(axes[2 * number]), list(axes[2 * number + 1])
-        _regimes(above[0], grouped, scores["score"], verdicts)
-        above[0].set_title(task.replace("_", " "), fontweight="bold")
-        _grid(above[1:], grouped, scores["grid_score"], verdicts)
-        _steps(below[0], grouped, robustness[task], verdicts)
-        _perturbations(below[1:], grouped, robustness[task], verdicts)
+        grouped, chain = standards_and_alternatives(rows), chain_rounds(rows)
+        names |= {name: colour for name, colour, _ in [*grouped, *chain]}
+        verdicts = _verdicts(comparisons, task)
         about = scores["score"].attrs
-        for row, text in ((above, "abcdefghijklmnop"[2 * number]), (below, "abcdefghijklmnop"[2 * number + 1])):
-            _levels(row, about)
-            row[0].set_ylabel(_wrapped(about["long_name"]))
-            # Farther left than in other figures: the name of a task fills the width of a panel.
-            place = {"xy": (-0.3, 1.04), "xycoords": "axes fraction", "fontweight": "bold", "fontsize": 9}
-            row[0].annotate(text, **place)
+        above, below = part.subfigures(2, 1, height_ratios=[1.2, 1])
+        alternatives = [group for group in grouped if group[2]["round"].iloc[0] > 0]
+        # The heat maps, with a bar of their own, have the room of two panels.
+        first, maps, after = above.subfigures(1, 3, width_ratios=[1.2, 2.2, 1.7])
+        regimes = first.subplots()
+        _regimes(regimes, grouped, scores["score"], verdicts)
+        regimes.set_title(task.replace("_", " "), fontweight="bold")
+        _levels([regimes], about)
+        _maps(maps, alternatives, scores["grid_score"], verdicts, letters[1])
+        _recovery(after, chain, robustness[task], letters[2])
+        panels = list(below.subplots(1, 1 + len(PERTURBATIONS), sharey=True))
+        _steps(panels[0], grouped, robustness[task], verdicts)
+        _perturbations(panels[1:], grouped, robustness[task], verdicts)
+        _levels(panels, about)
+        for axes, text in ((regimes, letters[0]), (panels[0], letters[3])):
+            axes.set_ylabel(_wrapped(about["long_name"]))
+            _letter(axes, text)
+        _letter(panels[1], letters[4], -0.1)
+    _legend(figure, names, recovery=True)
+    return figure
+
+
+def regime_grids_figure(
+    table: pd.DataFrame, performance: Mapping[str, xr.Dataset], comparisons: pd.DataFrame
+) -> Figure:
+    """Supplement: a row per task, score against noise in a panel per duration; means over the solved networks.
+
+    Bands are intervals of the means, triangles as in `regimes_figure`, whose arguments it takes.
+    """
+    columns = max(dataset.sizes["duration"] for dataset in performance.values())
+    figure = new_figure(TWO_COLUMNS, 15.0 + 45.0 * len(performance))
+    axes = figure.subplots(len(performance), columns, sharey="row", squeeze=False)
+    names: dict[str, str] = {}
+    for panels, text, (task, scores) in zip(axes, _letters(1), performance.items(), strict=False):
+        grouped = standards_and_alternatives(table[table["task"] == task])
+        names |= {name: colour for name, colour, _ in grouped}
+        about = scores["grid_score"].attrs
+        _grid(panels, grouped, scores["grid_score"], _verdicts(comparisons, task))
+        _levels(panels, about)
+        panels[0].set_ylabel(f"{task.replace('_', ' ')}\n{_wrapped(about['long_name'])}")
+        letter(panels[0], text)
     _legend(figure, names)
     return figure
+
+
+def _letters(each: int) -> list[str]:
+    """The letters of the panels of each task, in turn."""
+    alphabet = "abcdefghijklmnopqrstuvwxyz"
+    return [alphabet[start : start + each] for start in range(0, len(alphabet) - each + 1, each)]
+
+
+def _letter(axes: Axes, text: str, left: float = -0.3) -> None:
+    """Farther left than in other figures: the name of a task fills the width of a panel."""
+    axes.annotate(text, (left, 1.04), xycoords="axes fraction", fontweight="bold", fontsize=9)
+
+
+def _verdicts(comparisons: pd.DataFrame, task: str) -> pd.DataFrame:
+    """The rows of the table of comparisons on the score of one task."""
+    verdicts = comparisons[(comparisons["task"] == task) & (comparisons["quantity"] == "score")]
+    # Conditions without a level or a duration have empty cells in the table.
+    return verdicts.fillna({"level": "", "duration": ""})
+
+
+def _maps(figure: SubFigure, alternatives: Groups, scores: xr.DataArray, verdicts: pd.DataFrame, text: str) -> None:
+    """The difference of each alternative to the standards over noise and duration, in colours that are the same."""
+    noises, durations = ([str(level) for level in scores[axis].values] for axis in ("noise", "duration"))
+    maps = [_differences(verdicts, rows, noises, durations) for _, _, rows in alternatives]
+    panels = figure.subplots(1, max(len(maps), 1), sharey=True, squeeze=False)[0]
+    _letter(panels[0], text)
+    title, ticks = numbers(noises)
+    length, lengths = numbers(durations)
+    if not length:
+        # The first field that replaces another one says how long, such as "duration = 1.8, pulse_rate = 3".
+        length, lengths = numbers([level.partition(", ")[0] for level in durations])
+    known = [np.abs(difference[np.isfinite(difference)]) for difference, _ in maps]
+    most = max((float(part.max()) for part in known if part.size), default=0.0)
+    if not most:
+        for axes in panels:
+            axes.set_axis_off()
+        note(panels[0], "nothing to compare")
+        return
+    for axes, (name, colour, _), (difference, certain) in zip(panels, alternatives, maps, strict=True):
+        image = axes.pcolormesh(difference.T, cmap=DIFFERENCES, norm=Normalize(-most, most))
+        noise, duration = np.nonzero(certain)
+        axes.plot(noise + 0.5, duration + 0.5, "o", markersize=1.8, color="black", markeredgewidth=0)
+        axes.set_xticks(np.arange(len(noises)) + 0.5, ticks, rotation=90)
+        axes.set_yticks(np.arange(len(durations)) + 0.5, lengths)
+        axes.tick_params(length=0)
+        axes.set_xlabel(title or "noise")
+        axes.set_title(name, color=colour)
+    panels[0].set_ylabel(f"{length} (s)" if length else "duration")
+    bar = figure.colorbar(image, ax=list(panels), pad=0.02, aspect=12)
+    bar.set_label("difference to standards\n(> 0: better)")
+    bar.ax.yaxis.set_major_locator(MaxNLocator(4))
+    bar.outline.set_visible(False)
+
+
+def _differences(
+    verdicts: pd.DataFrame, rows: pd.DataFrame, noises: Sequence[str], durations: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Differences (noise, duration) of alternatives to the standards, and whether their interval excludes 0."""
+    found = verdicts[_of_group(verdicts, rows) & (verdicts["measure"] == "grid")].set_index(["level", "duration"])
+    cells = found.reindex(pd.MultiIndex.from_product([noises, durations]))
+    shape = len(noises), len(durations)
+    return (
+        cells["difference"].to_numpy(float).reshape(shape),
+        cells["verdict"].isin(["better", "worse"]).to_numpy(bool).reshape(shape),
+    )
+
+
+def _recovery(figure: SubFigure, chain: Groups, robustness: xr.Dataset, text: str) -> None:
+    """The way back after the smallest and the largest kick."""
+    recovery, levels = robustness["kick_recovery"], robustness["kick_level"].values
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, level in zip(panels, (levels.min(), levels.max()), strict=True):
+        for _, colour, rows in chain:
+            networks = network_labels(rows[rows["solved"]])
+            for space, style in RECOVERY.items():
+                chosen = recovery.sel(network=networks, space=space).isel(kick_level=int(np.argmax(levels == level)))
+                band(axes, recovery["time_after"].values, chosen.values, colour, style)
+        axes.axhline(0, color="0.6", linewidth=0.6, zorder=0)
+        axes.set_title(f"kick {level:g}")
+        axes.set_xlabel("time after it (s)")
+    if not any(rows["solved"].any() for _, _, rows in chain):
+        note(panels[0], "no network\nsolves the task")
+    panels[0].set_ylabel("distance to unperturbed\n(share of the first)")
+    panels[0].set_ylim(bottom=-0.05)
+    _letter(panels[0], text)
 
 
 def _regimes(axes: Axes, grouped: Groups, scores: xr.DataArray, verdicts: pd.DataFrame) -> None:
@@ -88,8 +211,8 @@ def _regimes(axes: Axes, grouped: Groups, scores: xr.DataArray, verdicts: pd.Dat
     for place, (_, colour, rows) in zip(_places(len(grouped)), grouped, strict=True):
         for position, regime in enumerate(regimes):
             _mark(axes, position + place, _verdict_on(verdicts, rows, "regime", regime), colour, grouped)
-    names = [name.replace("_", "\n") for name in regimes]
-    axes.set_xticks(range(len(regimes)), names)
+    names = [name.replace("_", " ") for name in regimes]
+    axes.set_xticks(range(len(regimes)), names, rotation=45, ha="right", rotation_mode="anchor")
 
 
 def _steps(axes: Axes, grouped: Groups, robustness: xr.Dataset, verdicts: pd.DataFrame) -> None:
@@ -113,7 +236,7 @@ def _side_by_side(axes: Axes, grouped: Groups, scores: xr.DataArray, names: Sequ
     axes.set_xlim(-0.55, len(names) - 0.45)
 
 
-def _grid(panels: Sequence[Axes], grouped: Groups, scores: xr.DataArray, verdicts: pd.DataFrame) -> None:
+def _grid(panels: Sequence[Axes] | np.ndarray, grouped: Groups, scores: xr.DataArray, verdicts: pd.DataFrame) -> None:
     title, ticks = numbers([str(level) for level in scores["noise"].values])
     length, lengths = numbers([str(level) for level in scores["duration"].values])
     for axes in panels[scores.sizes["duration"] :]:
@@ -158,9 +281,14 @@ def _lines(axes: Axes, grouped: Groups, scores: xr.DataArray, positions: Sequenc
 
 def _verdict_on(verdicts: pd.DataFrame, rows: pd.DataFrame, measure: str, level: str, duration: str = "") -> str:
     """The verdict on a group of alternatives at a level; an empty one on standards."""
-    same = (verdicts["population"] == rows["population"].iloc[0]) & (verdicts["round"] == rows["round"].iloc[0])
-    same &= (verdicts["measure"] == measure) & (verdicts["level"] == level) & (verdicts["duration"] == duration)
+    same = _of_group(verdicts, rows) & (verdicts["measure"] == measure)
+    same &= (verdicts["level"] == level) & (verdicts["duration"] == duration)
     return str(verdicts.loc[same, "verdict"].squeeze()) if same.any() else ""
+
+
+def _of_group(verdicts: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
+    """Which comparisons are those of a group of networks."""
+    return (verdicts["population"] == rows["population"].iloc[0]) & (verdicts["round"] == rows["round"].iloc[0])
 
 
 def _mark(axes: Axes, position: float | int, verdict: str, colour: str, grouped: Groups) -> None:
@@ -173,7 +301,7 @@ def _mark(axes: Axes, position: float | int, verdict: str, colour: str, grouped:
         axes.plot(position, place, shape, color=colour, markersize=3, markeredgewidth=0, transform=transform)
 
 
-def _levels(row: Sequence[Axes], about: Mapping[str, Any]) -> None:
+def _levels(row: Sequence[Axes] | np.ndarray, about: Mapping[str, Any]) -> None:
     """Chance and criterion, and an axis from below chance to perfect, upwards."""
     best, chance = (1.0 if about["higher_is_better"] else 0.0), float(about["chance"])
     row[0].set_ylim(chance - 0.35 * (best - chance), best + 0.06 * (best - chance))
@@ -187,9 +315,12 @@ def _wrapped(text: str) -> str:
     return textwrap.fill(text, 16)
 
 
-def _legend(figure: Figure, names: Mapping[str, str]) -> None:
+def _legend(figure: Figure, names: Mapping[str, str], recovery: bool = False) -> None:
     handles = [key(color=colour, marker="o", markersize=2.5, label=name) for name, colour in names.items()]
     mark: dict[str, Any] = {"linestyle": "none", "markersize": 3.5}
+    if recovery:
+        ways = {"full": "kicks: all activity", "null": "kicks: null space"}
+        handles += [key(color="0.3", linestyle=style, label=ways[space]) for space, style in RECOVERY.items()]
     handles += [
         key(marker="o", color="black", markerfacecolor="none", label="not solved", **mark),
         key(color="black", linewidth=1.1, label="mean and 95 % interval"),
@@ -201,7 +332,7 @@ def _legend(figure: Figure, names: Mapping[str, str]) -> None:
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=len(handles),
+        ncols=-(-len(handles) // 2),
         columnspacing=1.0,
         handlelength=1.4,
         handletextpad=0.4,

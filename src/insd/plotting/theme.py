@@ -1,5 +1,6 @@
 """One look for all figures: sizes in mm, small sans text, greys for standards by gain, one hue per round."""
 
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from PIL import Image
 
 from insd.analysis.comparisons import expanded_tail
 from insd.analysis.rounds import round_name
@@ -24,9 +27,12 @@ from insd.files import written_whole
 
 ONE_COLUMN, TWO_COLUMNS = 88.0, 180.0
 """Widths in mm."""
-ROUND_HUES = sns.color_palette("colorblind").as_hex()
-"""Colour-blind-safe hues: round k takes the k-th, the reference the first."""
-UNTRAINED = sns.color_palette("colorblind").as_hex()[4]
+_PALETTE = sns.color_palette("colorblind").as_hex()
+ROUND_HUES = [_PALETTE[number] for number in (0, 1, 2, 3, 9, 5, 8)]
+"""Colour-blind-safe hues: round k takes the k-th, the reference the first; after the last, they begin again.
+
+Grey is left to standards and pink to untrained networks."""
+UNTRAINED = _PALETTE[4]
 """Colour of untrained networks."""
 SHUFFLED = "#c44e52"
 """Colour of the trial-shuffled baseline."""
@@ -40,6 +46,8 @@ CONFIDENCE = 0.95
 """Of every interval that figures show."""
 RESAMPLES = 2000
 """Resamples of the bootstrap behind intervals."""
+PIXELS_PER_INCH = 160
+"""Of figures as PNG, the size at which they are shown in the documentation."""
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 7,
@@ -75,12 +83,23 @@ def letter(axes: Axes, text: str) -> None:
 
 
 def save(figure: Figure, paths: Sequence[str | Path]) -> None:
-    """Write a figure in the formats that the names end in, each file whole and without dates, and close it."""
+    """Write a figure in the formats that the names end in (svg, pdf or png), each file whole and without dates, and
+    close it.
+
+    A PNG has at most 256 colours, which makes it a third as large. They are spread over all colours of the figure: the
+    usual median cut gives rare ones, such as the lines of a legend, to others that are near.
+    """
     for path in map(Path, paths):
-        suffix = path.suffix.removeprefix(".")
-        date = "CreationDate" if suffix == "pdf" else "Date"
         with written_whole(path) as beside:
-            figure.savefig(beside, format=suffix, metadata={date: None})
+            if path.suffix == ".png":
+                pixels = io.BytesIO()
+                figure.savefig(pixels, format="png", dpi=PIXELS_PER_INCH)
+                image = Image.open(pixels).convert("RGB")
+                few_colours = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+                few_colours.save(beside, format="png", optimize=True)
+            else:
+                date = "CreationDate" if path.suffix == ".pdf" else "Date"
+                figure.savefig(beside, format=path.suffix.removeprefix("."), metadata={date: None})
     plt.close(figure)
 
 
@@ -161,6 +180,15 @@ def note(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, ha="center", va="center", color="0.4", transform=axes.transAxes)
 
 
+def log_axis(axes: Axes) -> None:
+    """A logarithmic vertical axis for what is drawn, with plain numbers: exponents would be smaller than other text."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0), numticks=6))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def letters(panels: Iterable[Axes]) -> None:
     """Letter panels in turn."""
     for axes, text in zip(panels, "abcdefghijklmnopqrstuvwxyz", strict=False):
@@ -224,3 +252,14 @@ def standards_and_alternatives(table: pd.DataFrame) -> list[tuple[str, str, pd.D
     used = {(rows["reference"].iloc[0], 0) for _, _, rows in alternatives}
     references = [group for group in grouped if (group[2]["population"].iloc[0], group[2]["round"].iloc[0]) in used]
     return [*references, *alternatives]
+
+
+def chain_rounds(table: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """The rounds of the last deflated population of one task, with its references; without one, what is compared."""
+    compared = standards_and_alternatives(table)
+    alternatives = [group for group in compared if group[2]["round"].iloc[0] > 0]
+    if not alternatives:
+        return compared
+    references = table["population"].isin(alternatives[0][2]["reference"]) & (table["round"] == 0)
+    first = [(round_name(0), ROUND_HUES[0], table[references])] if references.any() else []
+    return [*first, *alternatives]
