@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,8 @@ COMPONENTS = 18
 """Of an earlier round of 100 units, as networks of the flip-flop keep them in the default grid."""
 TOLERANCE = 0.15
 """By how much a fitted exponent may pass the formula's and count as within it: points scatter, and caches overflow."""
+MEMORY_TOLERANCE = 0.3
+"""The same of memory: a tiny problem's peak, which is taken off, is in part gone when a large problem's comes."""
 TRIALS, UNITS = 64, 50
 """Of the analyses of many networks; 256 and 100 in the default grid, with which 400 networks take a quarter hour."""
 MANY = 10_000
@@ -70,9 +73,9 @@ def main() -> None:
     if len(sys.argv) == 3:
         one_core()
         torch.set_num_threads(1)
+        _forget_peak()
         seconds = POINTS[sys.argv[1]](int(sys.argv[2]))
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps([seconds, memory]))
+        print(json.dumps([seconds, _peak()]))
         return
     measured = {name: np.array([_in_a_process(name, size) for size in sweep.sizes]) for name, sweep in SWEEPS.items()}
     least_training = _in_a_process("least training", 0)[1]
@@ -88,9 +91,9 @@ def main() -> None:
                 sweep.name,
                 ", ".join(map(str, sweep.sizes)),
                 ", ".join(f"{seconds:.2g}" for seconds in times),
-                *_judged(fitted(sweep.sizes, times)[0], sweep.time),
+                *_judged(fitted(sweep.sizes, times)[0], sweep.time, TOLERANCE),
                 ", ".join(f"{mb:.0f}" for mb in memory),
-                *_judged(fitted(sweep.sizes, memory)[0], sweep.memory),
+                *_judged(fitted(sweep.sizes, memory)[0], sweep.memory, MEMORY_TOLERANCE),
             ]
         )
     _picture(measured)
@@ -102,7 +105,8 @@ def main() -> None:
         f"Analyses are of untrained networks of {UNITS} units on {TRIALS} trials, with few starts and "
         "folds: their exponents are those of the default grid's, their seconds are not. Exponents are fitted to the "
         f"upper half of the sizes by least squares of the logarithms; what they may be at most follows from the "
-        f"formulas, and up to {TOLERANCE} more counts as within.\n\n"
+        f"formulas, and up to {TOLERANCE} more counts as within, {MEMORY_TOLERANCE} of memory, since part of what the "
+        "tiny problem takes is gone when a large one has its peak.\n\n"
         + table(["", "sizes", "s", "exponent", "at most", "", "MB", "exponent", "at most", ""], rows)
         + "\n![Growth of time and memory](benchmarks/growth.svg)\n\n"
         + _limits(measured),
@@ -116,8 +120,8 @@ def fitted(sizes: tuple[int, ...], values: np.ndarray) -> tuple[float, float]:
     return float(exponent), float(factor)
 
 
-def _judged(found: float, allowed: int) -> list[str]:
-    return [f"{found:.2f}", str(allowed), "within" if found <= allowed + TOLERANCE else "**exceeds**"]
+def _judged(found: float, allowed: int, tolerance: float) -> list[str]:
+    return [f"{found:.2f}", str(allowed), "within" if found <= allowed + tolerance else "**exceeds**"]
 
 
 def _limits(measured: dict[str, np.ndarray]) -> str:
@@ -244,6 +248,20 @@ POINTS: dict[str, Callable[[int], float]] = {
     "fixed_points": fixed_points_point,
     "decoding": decoding_point,
 }
+
+
+def _forget_peak() -> None:
+    """Let the peak of memory start anew, where Linux can: imports reach higher than most points."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> float:
+    """Largest memory in MB of this process since `_forget_peak`, or since its start."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    found = [int(line.split()[1]) for line in lines if line.startswith("VmHWM")]
+    return (found[0] if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
 
 
 def _in_a_process(sweep: str, size: int) -> list[float]:
