@@ -198,7 +198,7 @@ rule figure_regime_grids:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         tasks=list(SETTINGS.tasks),
         numbers=NUMBERS,
