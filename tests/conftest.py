@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from jaxtyping import install_import_hook
 ROOT = Path(__file__).parents[1]
 SMOKE_RUN = ("--cores", "2", "--configfile", "config/smoke.yaml")
 sys.path.insert(0, str(ROOT / "src"))
+# A shell without job control starts background jobs deaf to Ctrl-C, and so would be all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Fixtures of a tiny grid.
 pytest_plugins = ["micro_grid"]
 install_import_hook("insd", "beartype.beartype")
