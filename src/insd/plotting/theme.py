@@ -1,6 +1,5 @@
 """One look for all figures: sizes in mm, small sans text, greys for standards by gain, one hue per round."""
 
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,9 +91,8 @@ def save(figure: Figure, paths: Sequence[str | Path]) -> None:
     for path in map(Path, paths):
         with written_whole(path) as beside:
             if path.suffix == ".png":
-                pixels = io.BytesIO()
-                figure.savefig(pixels, format="png", dpi=PIXELS_PER_INCH)
-                image = Image.open(pixels).convert("RGB")
+                figure.savefig(beside, format="png", dpi=PIXELS_PER_INCH)
+                image = Image.open(beside).convert("RGB")
                 few_colours = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
                 few_colours.save(beside, format="png", optimize=True)
             else:
