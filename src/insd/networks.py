@@ -68,8 +68,8 @@ class RecurrentNetworks(torch.nn.Module, ABC):
         With this scale the noise of a leaky unit has a stationary standard deviation near sigma_rec at any alpha. In a
         workspace, the noise is valid until the next is drawn.
 
-        On a CPU, xi is one of `QUANTILES` at random: the normal distribution in steps that are 400 times finer than its
-        width, and at the ends 4.2 wide, in half the time that exact normal numbers take.
+        On a CPU, xi is one of `QUANTILES` at random: the normal distribution in steps of equal probability, out to 4.2
+        standard deviations, in half the time that exact normal numbers take.
         """
         if self.recurrent_noise == 0:
             return None
