@@ -33,8 +33,9 @@ report: paper
 archive: paper
 	$(BIN)/snakemake archive --cores $(CORES)
 
+# In a process for each core; tests of a file share what they begin with.
 test: .venv/oracles
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slurm: .venv/installed
 	PYTHON=$(BIN)/python tests/slurm/run.sh

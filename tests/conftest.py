@@ -6,9 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +21,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Fixtures of a tiny grid.
 pytest_plugins = ["micro_grid"]
 install_import_hook("insd", "beartype.beartype")
+
+
+def pytest_configure(config):
+    """The smoke grid is run once: for all processes that the tests run in, and for more than one call of pytest where
+    the environment says where it is kept.
+    """
+    if "SMOKE_GRID" not in os.environ:
+        os.environ["SMOKE_GRID"] = tempfile.mkdtemp(prefix="insd-smoke-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop("SMOKE_GRID")))
 
 
 @pytest.fixture(autouse=True)
@@ -72,12 +83,11 @@ def checkout(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
     """A copy of the workflow in which the smoke grid was run; tests that change its results mend them."""
-    folder, kept = tmp_path_factory.mktemp("smoke"), os.environ.get("SMOKE_GRID")
-    if kept and Path(kept).exists():
-        return Path(shutil.copytree(kept, folder, dirs_exist_ok=True))
-    result = snakemake(copy_checkout(folder), *SMOKE_RUN, timeout=1800)
-    assert result.returncode == 0, result.stdout[-5000:]
-    if kept:
-        # For the tests of another call of pytest.
-        shutil.copytree(folder, kept)
-    return folder
+    kept = Path(os.environ["SMOKE_GRID"], "grid")
+    with FileLock(kept.with_suffix(".lock")):
+        if not kept.exists():
+            running = copy_checkout(kept.with_suffix(".running"))
+            result = snakemake(running, *SMOKE_RUN, timeout=1800)
+            assert result.returncode == 0, result.stdout[-5000:]
+            running.rename(kept)
+    return Path(shutil.copytree(kept, tmp_path_factory.mktemp("smoke"), dirs_exist_ok=True))

@@ -131,7 +131,7 @@ def _backward_loop(
     return loop
 
 
-def _compiled_for(array: Tensor) -> CompiledLoops | None:
+def compiled_for(array: Tensor) -> CompiledLoops | None:
     """The compiled loops, if they can work on arrays like this one."""
     return COMPILED if array.device.type == "cpu" and array.dtype == torch.float32 else None
 
@@ -146,7 +146,7 @@ class _Simulation(torch.autograd.Function):
         # The first rates are those of the initial state, so that all but the last are the presynaptic ones of a step.
         rates = workspace.block("rates", (networks, times + 1, trials, units), inputs)
         rates[:, 0] = torch.tanh(initial_state)[:, None]
-        compiled = _compiled_for(inputs)
+        compiled = compiled_for(inputs)
         if compiled:
             compiled.forward(inputs, recurrent_weights, input_weights, bias, initial_state, noise, alpha, rates)
         else:
@@ -173,7 +173,7 @@ class _Simulation(torch.autograd.Function):
         networks, times, trials, units = grad_rates.shape
 
         grad_states = workspace.block("grad_states", grad_rates.shape, rates)
-        compiled = _compiled_for(rates)
+        compiled = compiled_for(rates)
         if compiled:
             compiled.backward(grad_rates, rates, recurrent_weights, alpha, grad_states)
         else:

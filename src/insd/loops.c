@@ -1,4 +1,5 @@
-/* The two loops over time of insd/bptt.py, whose head says what they compute, for one network in single precision.
+/* The two loops over time of insd/bptt.py, whose head says what they compute, for one network in single precision; and
+ * the private noise that enters them.
  *
  * Trials do not depend on each other. A few of them go through all times together, so that their states stay in
  * registers and in the nearest cache, and the weights, which all trials share, in the next. What PyTorch does in
@@ -178,4 +179,10 @@ void backward(long times, long trials, long units, const float *grad_rates, cons
             now = swap;
         }
     }
+}
+
+/* Private noise from random bits: of each 16 the lower 15 choose one of 32,768 values. */
+void look_up(long count, const uint16_t *bits, const float *values, float *noise)
+{
+    for (long i = 0; i < count; i++) noise[i] = values[bits[i] & 0x7FFF];
 }

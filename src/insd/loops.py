@@ -1,4 +1,4 @@
-"""The loops over time of `insd.bptt`, compiled from `loops.c` for this processor.
+"""The loops over time of `insd.bptt`, and the noise for them, compiled from `loops.c` for this processor.
 
 They are built when this package is installed, where there is a C compiler, once for each set of instructions. Where
 there is none, or the processor has neither AVX2 nor AVX-512, `COMPILED` is None and `insd.bptt` does the same by
@@ -9,7 +9,7 @@ import ctypes
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 BUILDS = {"AVX512": "loops_avx512", "AVX2": "loops_avx2"}
@@ -27,6 +27,8 @@ class CompiledLoops:
         self._backward.argtypes = [size] * 3 + [array] * 3 + [number] + [array] * 2
         self._forward.restype = self._backward.restype = None
         self._scratch_size.argtypes, self._scratch_size.restype = [size] * 2, size
+        self._look_up = library.look_up
+        self._look_up.argtypes, self._look_up.restype = [size] + [array] * 3, None
         library.lanes.restype = size
         self.lanes: int = library.lanes()
 
@@ -77,6 +79,10 @@ class CompiledLoops:
                 1.0 - alpha,
                 *(scratch.data_ptr(), grad_states[network].data_ptr()),
             )
+
+    def look_up(self, bits: Int[Tensor, "part"], values: Float[Tensor, "value"], noise: Float[Tensor, "any"]) -> None:
+        """Fill the noise with the values that the lower 15 of each 16 bits choose; all are contiguous."""
+        self._look_up(len(noise), bits.data_ptr(), values.data_ptr(), noise.data_ptr())
 
     def _padded(self, array: Float[Tensor, "*row unit"]) -> Float[Tensor, "*row padded_unit"]:
         """The same with rows filled up to whole vectors with zeros."""

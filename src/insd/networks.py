@@ -14,10 +14,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from insd.bptt import Workspace, read_out, simulate
+from insd.bptt import Workspace, compiled_for, read_out, simulate
 from insd.datasets import ARCHITECTURE_WEIGHTS, architecture_of
 from insd.settings import Network
 
@@ -26,10 +26,15 @@ QUANTILES = torch.special.ndtri((torch.arange(1 << 15, dtype=torch.float64) + 0.
 QUANTILES /= QUANTILES.square().mean().sqrt()
 
 
-def _random_indices(count: int, generator: torch.Generator) -> Int[Tensor, "count"]:
-    """Numbers from 0 to 32,767, each as likely, from four parts of one random number of 63 bits."""
-    drawn = torch.empty(-(-count // 4), dtype=torch.int64).random_(generator=generator)
-    return (drawn.view(torch.int16)[:count] & 0x7FFF).to(torch.int32)
+def _fill(noise: Float[Tensor, "any"], scale: float, generator: torch.Generator) -> None:
+    """Fill the noise with `QUANTILES` at random, times the scale: one number of 63 bits has four parts of 15."""
+    bits = torch.empty(-(-len(noise) // 4), dtype=torch.int64).random_(generator=generator).view(torch.int16)
+    values = (scale * QUANTILES).to(noise.dtype)
+    compiled = compiled_for(noise)
+    if compiled:
+        compiled.look_up(bits, values, noise)
+    else:
+        torch.index_select(values, 0, (bits[: len(noise)] & 0x7FFF).to(torch.int32), out=noise)
 
 
 class RecurrentNetworks(torch.nn.Module, ABC):
@@ -80,8 +85,7 @@ class RecurrentNetworks(torch.nn.Module, ABC):
             if noise.is_cuda:
                 network.normal_(generator=generator).mul_(scale)
             else:
-                values = (scale * QUANTILES).to(noise.dtype)
-                torch.index_select(values, 0, _random_indices(network.numel(), generator), out=network.view(-1))
+                _fill(network.view(-1), scale, generator)
         return noise
 
     @abstractmethod

@@ -98,3 +98,11 @@ def test_an_infinite_state_is_saturated(build):
     arguments = [argument.detach() for argument in random_arguments(1, 1, 7, 2, 20)]
     arguments[3][0, 3] = math.inf
     assert (simulate(*arguments, ALPHA)[0, 0, :, 3] == 1).all()
+
+
+def test_noise_is_what_pytorch_draws(build):
+    bits = torch.randint(-(1 << 15), 1 << 15, (1001,), dtype=torch.int16)
+    noise = torch.empty(999)
+    values = torch.randn(1 << 15)
+    build.look_up(bits, values, noise)
+    assert torch.equal(noise, values[(bits[:999].long() & 0x7FFF)])

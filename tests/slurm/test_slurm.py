@@ -37,7 +37,14 @@ from micro_grid import (
 pytestmark = pytest.mark.slurm
 # Quicker than on a cluster that is shared, where files appear late. The plugin asks again 10 s later after each time that
 # no job had ended, beginning with the seconds given here.
-QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--max-status-checks-per-second", "1", "--latency-wait", "10")
+QUICK = (
+    "--slurm-init-seconds-before-status-checks",
+    "1",
+    "--max-status-checks-per-second",
+    "1",
+    "--latency-wait",
+    "10",
+)
 PROFILE = ("--profile", "slurm", *QUICK)
 SMOKE = ("--configfile", "config/smoke.yaml")
 LOG = "results/logs/train_round/flip_flop/insd/seeds-0/round-1.log"
