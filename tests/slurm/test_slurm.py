@@ -35,8 +35,8 @@ from micro_grid import (
 )
 
 pytestmark = pytest.mark.slurm
-# Quicker than on a cluster that is shared, where files appear late. The plugin asks again 10 s later after each time that
-# no job had ended, beginning with the seconds given here.
+# Quicker than on a cluster that is shared, where files appear late. The plugin begins with this many seconds between
+# questions, and adds 10 each time that no job has ended.
 QUICK = (
     "--slurm-init-seconds-before-status-checks",
     "1",
