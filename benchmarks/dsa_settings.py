@@ -32,7 +32,7 @@ def main() -> None:
         parser.error(f"{arguments.results / arguments.task} holds no activity of networks")
     chosen = np.unique(np.linspace(0, len(files) - 1, arguments.networks).round().astype(int))
     first = max(arguments.delays)
-    tables = []
+    tables, unchanged = [], []
     for file in (files[i] for i in chosen):
         rates = read(file, "activity", ["rates"])["rates"].values[0]
         train, held_out = rates[::2], rates[1::2]
@@ -44,13 +44,15 @@ def main() -> None:
             for delays in arguments.delays
         ]
         tables.append(np.array(errors))
+        unchanged.append(persistence_error(held_out, first))
         show(
-            f"{file.parent.relative_to(arguments.results)}: no change {persistence_error(held_out, first):.4f}",
+            f"{file.parent.relative_to(arguments.results)}: no change {unchanged[-1]:.4f}",
             arguments.delays,
             arguments.ranks,
             tables[-1],
         )
-    show("geometric mean", arguments.delays, arguments.ranks, np.exp(np.log(tables).mean(0)))
+    mean = np.exp(np.log(unchanged).mean())
+    show(f"geometric mean: no change {mean:.4f}", arguments.delays, arguments.ranks, np.exp(np.log(tables).mean(0)))
 
 
 def show(title: str, delays: list[int], ranks: list[int], errors: np.ndarray) -> None:

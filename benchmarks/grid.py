@@ -2,8 +2,7 @@
 
     python benchmarks/grid.py results
 
-Read from Snakemake's benchmark files, beside short runs of the workflow that measure what one job costs before it does
-anything.
+Read from Snakemake's benchmark files, beside short runs of the workflow that measure what a job costs besides its work.
 """
 
 import argparse
@@ -12,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -100,7 +101,7 @@ def profile(jobs: pd.DataFrame) -> None:
         + "\nMinutes on two cores: of the longest jobs first, each on the core that is free, from the seconds that "
         "each took in the grid."
         f"\n\nA job starts Python and imports the library in {imports:.1f} s of a processor, and Snakemake takes "
-        f"{scheduling:.1f} s for it, measured on jobs that do little else.",
+        f"{scheduling:.1f} s for it, most of them to look at its memory (on rounds of {ITERATIONS} iterations).",
         ("snakemake", "torch"),
     )
 
@@ -204,8 +205,9 @@ def planning() -> None:
     )
 
 
-def _timed_rounds(count: int) -> float:
-    """Seconds of eight rounds of training on so many cores, without their trials."""
+@contextmanager
+def _short_rounds(count: int) -> Iterator[tuple[Path, list[str]]]:
+    """A folder with trials, and the command that trains eight short rounds on them, on so many cores."""
     config = {
         "populations": {"standard-g1.0": {"seeds": 8}},
         "tasks": {"flip_flop": {}},
@@ -218,23 +220,27 @@ def _timed_rounds(count: int) -> float:
         command = [*SNAKEMAKE, "--directory", folder, "--cores", str(count), "--configfile", str(path), "--"]
         trials = [f"results/flip_flop/trials/{regime}.nc" for regime in ("train", "test")]
         subprocess.run([*command, *trials], check=True, capture_output=True)
+        yield Path(folder), [*command, "rounds"]
+
+
+def _timed_rounds(count: int) -> float:
+    """Seconds of eight short rounds on so many cores."""
+    with _short_rounds(count) as (_, command):
         start = time.monotonic()
-        subprocess.run([*command, "rounds"], check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True)
         return time.monotonic() - start
 
 
 def _scheduling() -> float:
-    """Seconds of a processor that Snakemake itself spends on a job, planning left out, on jobs that do little else."""
-    smoke = PAPER.with_name("smoke.yaml")
-    with tempfile.TemporaryDirectory() as folder:
-        command = [*SNAKEMAKE, "--directory", folder, "--cores", "1", "--configfile", str(PAPER), str(smoke)]
-        tasks, regimes = ("context_integration", "flip_flop", "memory_pro"), ("train", "test")
-        targets = [f"results/{task}/trials/{regime}.nc" for task in tasks for regime in regimes]
-        planned = _cpu_seconds([*command, "-n", "--", *targets])
-        whole = _cpu_seconds([*command, "--", *targets])
-        files = Path(folder).rglob("benchmarks/**/*.tsv")
+    """Seconds of a processor that Snakemake itself spends on a job, planning left out: it looks at the memory of a job
+    every half second at first, and every half minute later.
+    """
+    with _short_rounds(1) as (folder, command):
+        planned = _cpu_seconds([*command, "-n"])
+        whole = _cpu_seconds(command)
+        files = list(folder.glob("results/benchmarks/train_round/**/*.tsv"))
         inside = sum(float(pd.read_csv(file, sep="\t")["cpu_time"].iloc[0]) for file in files)
-        return max(whole - planned - inside, 0.0) / len(targets)
+        return max(whole - planned - inside, 0.0) / len(files)
 
 
 def _cpu_seconds(command: list[str]) -> float:

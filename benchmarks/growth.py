@@ -29,7 +29,7 @@ from insd.analysis.dsa import dynamical_similarity, fit_operator
 from insd.analysis.fixed_points import fixed_points
 from insd.analysis.rounds import Round
 from insd.analysis.similarity import TIME_STRIDE, network_statistics, similarity
-from insd.settings import FixedPoints, Recipe
+from insd.settings import DynamicalSimilarity, FixedPoints, Recipe
 from insd.training import Earlier, train_round
 
 PICTURE = PAGE.with_suffix("") / "growth.svg"
@@ -213,9 +213,10 @@ def _similarity_seconds(count: int, trials: int, units: int) -> tuple[float, flo
 def dsa_point(count: int) -> float:
     """Seconds of the alignment of all pairs, operators not counted."""
     rates = (one.activity["rates"].values[0] for one in untrained(count, _trials()))
-    operators = {str(number): fit_operator(one, 2, 30) for number, one in enumerate(rates)}
+    settings = DynamicalSimilarity()
+    operators = {str(number): fit_operator(one, settings.delays, settings.rank) for number, one in enumerate(rates)}
     start = time.perf_counter()
-    dynamical_similarity(operators, dict.fromkeys(operators, 0.0), 12, 200, 0)
+    dynamical_similarity(operators, dict.fromkeys(operators, 0.0), settings.starts, settings.iterations, 0)
     return time.perf_counter() - start
 
 

@@ -176,7 +176,7 @@ class DynamicalSimilarity(Section):
 
     delays: Count = 2
     """Time steps that are joined into one embedded state."""
-    rank: Annotated[int, Field(ge=2)] = 30
+    rank: Annotated[int, Field(ge=2)] = 40
     """Leading directions of the embedded activity that the operators act on."""
     starts: Count = 12
     """Starts of the search for the best orthogonal transform of each pair."""

@@ -5,12 +5,11 @@ import torch
 from insd import datasets
 from insd.analysis.fixed_points import fixed_points
 from insd.analysis.rounds import read_rounds
-from insd.jobs import job, reuse_freed_memory
+from insd.jobs import job
 from insd.provenance import attributes, random_seed
 from insd.settings import FixedPoints, make_task
 
 torch.set_num_threads(snakemake.threads)
-reuse_freed_memory()
 settings, task_name = snakemake.params.settings, snakemake.wildcards.task
 
 with job(snakemake.log[0]):
