@@ -184,8 +184,9 @@ def mechanism_figure(
     leading one of each point), and the leading ones at slow points (grey). c: r2 between all networks in full and null
     space. d: two-dimensional scaling of the distances of dynamical similarity; rings mark the networks that are shown,
     hollow points do not solve the task. e: decoding from activity at the same time; lines are means over the solved
-    networks of the group (all, if none is solved), bands their interval. f: decoding across times of the first variable
-    that is a sign or an angle, for the network that is shown, in full and null space, from chance up.
+    networks of the group (all, if none is solved), bands their interval; an R2 below the axis, which has no bound,
+    counts as its end. f: decoding across times of the first variable that is a sign or an angle, for the network that
+    is shown, in full and null space, from chance up.
 
     Parameters
     ----------
@@ -406,20 +407,21 @@ def _population_row(
 def _decoding_row(figure: SubFigure, shown: Sequence[Shown], decoding: xr.Dataset) -> None:
     panels = figure.subplots(1, len(shown), squeeze=False, sharex=True, sharey=True)[0]
     times = decoding["time"].values
+    lowest = min(decoding["chance"].values, default=0.0) - 0.15
     for axes, one in zip(panels, shown, strict=True):
         of_group = decoding.sel(network=one.group)
         for name, colour in zip(decoding["variable"].values, CONDITION_HUES * 9, strict=False):
             of_variable = of_group.sel(variable=name)
             for scores, style in zip(("score", "score_null"), LINES, strict=True):
                 # At the same time: the diagonal over times of training and test.
-                same = np.diagonal(of_variable[scores].values, axis1=1, axis2=2)
+                same = np.diagonal(of_variable[scores].values, axis1=1, axis2=2).clip(lowest)
                 band(axes, times, same, colour, style=style)
             axes.plot(times, of_variable["score_shuffled"].mean("network"), color=SHUFFLED, linewidth=0.5)
         for level in sorted(set(decoding["chance"].values)):
             axes.axhline(level, linestyle=":", color="0.3", linewidth=0.7)
         axes.set_title(f"{one.name} (n = {len(one.group)})", color=one.colour)
         axes.set_xlabel("time (s)")
-    panels[0].set_ylim(min(decoding["chance"].values, default=0.0) - 0.15, 1.05)
+    panels[0].set_ylim(lowest, 1.05)
     panels[0].set_ylabel("\n".join(["decoding:", *dict.fromkeys(map(str, decoding["score_name"].values))]))
     letter(panels[0], "e")
 
