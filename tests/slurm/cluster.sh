@@ -147,7 +147,7 @@ CONF
         number=$((number + 1))
         gpu=
         if ((number > 2)); then gpu='Gres=gpu:1'; fi
-        echo "NodeName=$node NodeHostname=$node NodeAddr=127.0.0.1 Port=$((18000 + number)) CPUs=2 RealMemory=8000 $gpu"
+        echo "NodeName=$node NodeHostname=$node NodeAddr=127.0.0.1 Port=$((18000 + number)) CPUs=3 RealMemory=8000 $gpu"
     done >>$ETC/slurm.conf
     cat >>$ETC/slurm.conf <<CONF
 PartitionName=main Nodes=n[1-2] Default=YES DefaultTime=10 MaxTime=INFINITE State=UP
