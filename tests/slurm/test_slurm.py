@@ -37,8 +37,8 @@ from micro_grid import (
 pytestmark = pytest.mark.slurm
 # Quicker than on a cluster that is shared, where files appear late. The plugin begins with this many seconds between
 # questions, and adds 10 each time that no job has ended.
-QUICK = "--slurm-init-seconds-before-status-checks 3 --max-status-checks-per-second 1 --latency-wait 10".split()
-PROFILE = ("--profile", "slurm", *QUICK)
+QUICK = ("--slurm-init-seconds-before-status-checks", "3", "--max-status-checks-per-second", "1")
+PROFILE = ("--profile", "slurm", *QUICK, "--latency-wait", "10")
 SMOKE = ("--configfile", "config/smoke.yaml")
 LOG = "results/logs/train_round/flip_flop/insd/seeds-0/round-1.log"
 
