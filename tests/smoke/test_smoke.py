@@ -33,7 +33,7 @@ def test_everything_is_made_and_keeps_its_contract(finished):
         for suffix, start in (("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")):
             assert (results / f"figures/{name}.{suffix}").read_bytes().startswith(start)
     read(results / "context_integration/analysis/line_attractor.nc", "line_attractor")
-    assert len(pd.read_csv(results / "tables/levels.csv")) == 3 * (5 + 2 * 2)
+    assert len(pd.read_csv(results / "tables/levels.csv")) == 3 * (3 + 2 * 2)
     assert not list(results.rglob("*.part"))
 
 
@@ -61,7 +61,7 @@ def test_every_file_says_where_it_comes_from(finished):
 
 def test_the_table_has_a_row_for_every_network(finished):
     table = pd.read_csv(finished / "results/tables/networks.csv")
-    assert len(table) == 3 * (1 + 1 + 1 + 2 + 1 + 2 * 3)
+    assert len(table) == 3 * (1 + 2 + 1 + 2 * 3)
     later = table["round"] > 0
     assert table.loc[later, "r2_null_to_reference"].between(0, 1).all()
     assert table.loc[~later, "r2_null_to_reference"].isna().all()
@@ -75,7 +75,7 @@ def test_the_table_has_a_row_for_every_network(finished):
 def test_the_summary_counts_what_the_table_has(finished):
     page = (finished / "results/tables/summary.md").read_text()
     assert "|  | context_integration | flip_flop | memory_pro |" in page
-    assert "| standard networks solved | 0 of 5 | 0 of 5 | 0 of 5 |" in page
+    assert "| standard networks solved | 0 of 3 | 0 of 3 | 0 of 3 |" in page
     assert "| alternatives solved | 0 of 4 | 0 of 4 | 0 of 4 |" in page
     table = pd.read_csv(finished / "results/tables/networks.csv")
     values = table.query("task == 'flip_flop' and round > 0")["r2_null_to_reference"]

@@ -61,8 +61,8 @@ def test_the_papers_grid(checkout):
 def test_named_targets(checkout, target, rules):
     counts = job_counts(snakemake(checkout, target, "-n", *SMOKE).stdout)
     assert set(counts) - {"total"} == rules
-    # Seeds 0 and 1 in one job: 4 standard populations, 1 untrained, and 3 rounds of deflation, for 3 tasks.
-    assert counts["train_round"] == 3 * (4 + 1 + 3)
+    # Seeds 0 and 1 in one job: 2 standard populations, 1 untrained, and 3 rounds of deflation, for 3 tasks.
+    assert counts["train_round"] == 3 * (2 + 1 + 3)
 
 
 def test_a_round_reads_the_activity_of_all_earlier_rounds_of_its_seeds(checkout):
@@ -78,8 +78,8 @@ def test_a_round_reads_the_activity_of_all_earlier_rounds_of_its_seeds(checkout)
 
 def test_a_sweep_shares_the_references_of_one_population(checkout):
     output = snakemake(checkout, "-n", "--configfile", "config/sweep.yaml").stdout
-    # 2 seeds of a reference and 9 alternatives to it, for 3 tasks.
-    assert job_counts(output)["train_round"] == 3 * 2 * (1 + 9)
+    # 2 seeds of a reference and 11 alternatives to it, for 3 tasks.
+    assert job_counts(output)["train_round"] == 3 * 2 * (1 + 11)
     job = re.search(r"input: (.*)\n    output: results/flip_flop/lambda-0.5/seeds-1/round-1", output).group(1)
     assert re.findall(r"results/\S+activity.nc", job) == ["results/flip_flop/insd/seeds-1/round-0/activity.nc"]
 
@@ -112,7 +112,7 @@ def test_the_profile_of_slurm(checkout):
     """It is read, and every rule has resources of its own, where SLURM is not installed, too."""
     result = snakemake(checkout, "--profile", "slurm", "-n", *SMOKE)
     assert result.returncode == 0, result.stdout[-2000:]
-    assert job_counts(result.stdout)["train_round"] == 3 * (4 + 1 + 3)
+    assert job_counts(result.stdout)["train_round"] == 3 * (2 + 1 + 3)
     jobs = re.split(r"^rule ", result.stdout, flags=re.MULTILINE)[1:]
     assert all(re.search(r"mem_mb=\d+.* runtime=\d+", job) for job in jobs)
 
