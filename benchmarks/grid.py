@@ -207,7 +207,7 @@ def planning() -> None:
 
 @contextmanager
 def _short_rounds(count: int) -> Iterator[tuple[Path, list[str]]]:
-    """A folder with trials, and the command that trains eight short rounds on them, on so many cores."""
+    """A folder with trials, and the command whose target `rounds` is eight short ones on them, on so many cores."""
     config = {
         "populations": {"standard-g1.0": {"seeds": 8}},
         "tasks": {"flip_flop": {}},
@@ -217,17 +217,17 @@ def _short_rounds(count: int) -> Iterator[tuple[Path, list[str]]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rounds.yaml"
         path.write_text(yaml.safe_dump(config))
-        command = [*SNAKEMAKE, "--directory", folder, "--cores", str(count), "--configfile", str(path), "--"]
+        command = [*SNAKEMAKE, "--directory", folder, "--cores", str(count), "--configfile", str(path)]
         trials = [f"results/flip_flop/trials/{regime}.nc" for regime in ("train", "test")]
-        subprocess.run([*command, *trials], check=True, capture_output=True)
-        yield Path(folder), [*command, "rounds"]
+        subprocess.run([*command, "--", *trials], check=True, capture_output=True)
+        yield Path(folder), command
 
 
 def _timed_rounds(count: int) -> float:
     """Seconds of eight short rounds on so many cores."""
     with _short_rounds(count) as (_, command):
         start = time.monotonic()
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run([*command, "--", "rounds"], check=True, capture_output=True)
         return time.monotonic() - start
 
 
@@ -236,8 +236,8 @@ def _scheduling() -> float:
     every half second at first, and every half minute later.
     """
     with _short_rounds(1) as (folder, command):
-        planned = _cpu_seconds([*command, "-n"])
-        whole = _cpu_seconds(command)
+        planned = _cpu_seconds([*command, "-n", "--", "rounds"])
+        whole = _cpu_seconds([*command, "--", "rounds"])
         files = list(folder.glob("results/benchmarks/train_round/**/*.tsv"))
         inside = sum(float(pd.read_csv(file, sep="\t")["cpu_time"].iloc[0]) for file in files)
         return max(whole - planned - inside, 0.0) / len(files)

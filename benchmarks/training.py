@@ -8,6 +8,8 @@ that is freed stays with the process, as in the pipeline's jobs, which helps the
 """
 
 import importlib.util
+import os
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -287,6 +289,9 @@ def main() -> None:
     one_core()
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    # What an earlier run compiled would hide what compiling takes, and may be broken if that was stopped.
+    folder = tempfile.TemporaryDirectory()
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder.name
     # As jobs do; it helps the peers, too.
     reuse_freed_memory()
     bank = TASK.sample("train", 512, 0).assign_attrs(fingerprint="of the benchmark")
