@@ -101,7 +101,7 @@ def profile(jobs: pd.DataFrame) -> None:
         + "\nMinutes on two cores: of the longest jobs first, each on the core that is free, from the seconds that "
         "each took in the grid."
         f"\n\nA job starts Python and imports the library in {imports:.1f} s of a processor, and Snakemake takes "
-        f"{scheduling:.1f} s for it, most of them to look at its memory (on rounds of {ITERATIONS} iterations).",
+        f"{scheduling:.1f} s for it (on rounds of {ITERATIONS} iterations).",
         ("snakemake", "torch"),
     )
 
