@@ -115,11 +115,13 @@ def test_a_trained_network_with_noise_for_weights_scores_at_chance_everywhere(na
     task, network = TASKS[name](), trained_network(name, 0)
     trials = {regime: task.sample(regime, 60, 1) for regime in task.regime_names()[1:]}
     noise = xr.concat([network.assign_coords(seed=[seed]) for seed in range(30)], "seed").assign_attrs(network.attrs)
-    for key in set(network.data_vars) - {"restarts"}:
+    # In an order that does not change from one process to the next, as that of a set does: so neither do the draws.
+    for key in sorted(set(network.data_vars) - {"restarts"}):
         # Of the same size, array by array, but without anything that was learned.
         values = network[key].values.std() * random.standard_normal(noise[key].shape)
         noise[key] = noise[key].dims, values.astype(np.float32)
-    at_chance = performance(task, name, [one_round(noise)], trials, 30)
+    # Of 24 scored trials, one of 720 networks of noise gets 22 right now and then: twice as many keep it from solving.
+    at_chance = performance(task, name, [one_round(noise)], trials, 60)
     for scores in (at_chance["score"], at_chance["grid_score"].stack(point=["noise", "duration"])):
         error = scores.std("network", ddof=1) / np.sqrt(scores.sizes["network"])
         assert (np.abs(scores.mean("network") - task.chance) < 4.5 * error).all()
