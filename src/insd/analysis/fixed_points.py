@@ -43,12 +43,18 @@ logger = logging.getLogger("insd.analysis.fixed_points")
 
 ZERO_SPEED = 1e-14
 """Points below this speed q are zeros of F."""
-TARGET_SPEED = 1e-24
+TARGET_SPEED = 1e-26
 """Speed at which the search for a zero ends: rounding stops it near 1e-28."""
 SETTLED_SPEED = 1e-7
 """Runs below this speed are not continued; they are in single precision, in which settled ones read 1e-13 to 1e-8."""
+LEAST_SHARE = 0.02
+"""Share of a Newton step that must lower the speed, for the method to go on."""
+REPEATED_STEPS = 3
+"""Most steps with the factors of one Jacobian after the first."""
+CONVERGING = 0.1
+"""Newton steps that lower the speed to less than this share of it are repeated with the same factors."""
 BATCH = 128
-"""Starts whose Jacobians are held at once (10 MB at 100 units)."""
+"""Starts whose Jacobians are held at once (10 MB at 100 units in double precision)."""
 DERIVATIVES = 16
 """States whose Jacobians automatic differentiation finds at once."""
 HARMONICS = 40
@@ -281,19 +287,28 @@ def minimise_speed(
 def _newton(
     flow: Flow, starts: Float[Tensor, "start unit"], iterations: int = 60
 ) -> tuple[Float[Tensor, "start unit"], Bool[Tensor, "start"]]:
-    """Newton's method with steps halved until q falls; states, and which starts ended without reaching a zero."""
+    """Newton's method with steps halved until q falls; states, and which starts ended without reaching a zero.
+
+    While steps lower q enough, more are taken with the same factors of the Jacobian (Shamanskii 1967), which is nearly
+    all that an iteration costs. The Jacobian is in single precision: that decides how fast the method converges, but
+    states, F and so the end are in double precision.
+    """
+    single = flow.single()
     states = starts.clone()
     force, speed = flow.force(states), flow.speed(states)
     active = (speed > TARGET_SPEED).nonzero()[:, 0]
     for _ in range(iterations):
         if not len(active):
             break
-        steps = torch.linalg.solve_ex(flow.jacobian(states[active]), -force[active])[0]
+        # Of the transposed Jacobian, since LAPACK's matrices are column by column, PyTorch's row by row.
+        factors, pivots = torch.linalg.lu_factor_ex(single.jacobian(states[active].float()).mT)[:2]
+        before = speed[active]
+        steps = _newton_steps(factors, pivots, force[active])
         # Near a singular Jacobian steps are huge; beyond one unit of state per unit they lead nowhere.
         longest = steps.shape[1] ** 0.5
         steps *= (longest / steps.norm(dim=1, keepdim=True)).clamp(max=1)
         searching, share = torch.arange(len(active)), 1.0
-        while len(searching) and share > 1e-3:
+        while len(searching) and share > LEAST_SHARE:
             index = active[searching]
             trial = states[index] + share * steps[searching]
             trial_force = flow.force(trial)
@@ -302,10 +317,29 @@ def _newton(
             moved = index[falls]
             states[moved], force[moved], speed[moved] = trial[falls], trial_force[falls], trial_speed[falls]
             searching, share = searching[~falls], share / 2
-        moved = torch.ones(len(active), dtype=torch.bool)
-        moved[searching] = False
-        active = active[moved & (speed[active] > TARGET_SPEED)]
+        for _ in range(REPEATED_STEPS):
+            again = ((speed[active] < CONVERGING * before) & (speed[active] > TARGET_SPEED)).nonzero()[:, 0]
+            if not len(again):
+                break
+            before, index = speed[active], active[again]
+            trial = states[index] + _newton_steps(factors, pivots, force[active])[again]
+            trial_force = flow.force(trial)
+            trial_speed = trial_force.square().sum(1) / 2
+            falls = trial_speed < speed[index]
+            moved = index[falls]
+            states[moved], force[moved], speed[moved] = trial[falls], trial_force[falls], trial_speed[falls]
+        goes_on = torch.ones(len(active), dtype=torch.bool)
+        goes_on[searching] = False
+        active = active[goes_on & (speed[active] > TARGET_SPEED)]
     return states, speed > ZERO_SPEED
+
+
+def _newton_steps(
+    factors: Float[Tensor, "state unit unit"], pivots: Int[Tensor, "state unit"], force: Float[Tensor, "state unit"]
+) -> Float[Tensor, "state unit"]:
+    """Steps ``-A^-1 F`` from the factors of the transposed Jacobians."""
+    right = force.to(factors.dtype)[..., None]
+    return -torch.linalg.lu_solve(factors, pivots, right, adjoint=True)[..., 0].to(force.dtype)
 
 
 def _levenberg_marquardt(
@@ -336,7 +370,7 @@ def _levenberg_marquardt(
         small_steps[active[trial_speed <= 0.999 * speed[active]]] = 0
         moved = active[falls]
         states[moved], force[moved], speed[moved] = trial[falls], trial_force[falls], trial_speed[falls]
-        damping[active] *= torch.where(falls, 0.2, 4.0)
+        damping[active] *= torch.where(falls, 0.5, 4.0)
         goes_on = (speed[active] > TARGET_SPEED) & (small_steps[active] < 3) & ~(steps.norm(dim=1) < 1e-9)
         active = active[goes_on & (damping[active] < 1e6)]
     return states
