@@ -8,7 +8,8 @@ import xarray as xr
 from insd import datasets
 from insd.activity import join_earlier, record_activity, simulate_trials
 from insd.analysis.costs import costs
-from insd.analysis.fixed_points import NetworkFlow, RateFlow, fixed_points, flow_of
+from insd.analysis.fixed_points import fixed_points
+from insd.analysis.flow import NetworkFlow, RateFlow, flow_of
 from insd.analysis.performance import performance
 from insd.analysis.robustness import robustness
 from insd.analysis.rounds import Round

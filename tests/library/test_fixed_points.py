@@ -8,9 +8,12 @@ import scipy.spatial.distance
 import torch
 import xarray as xr
 
-from insd.analysis.fixed_points import Cycle, RateFlow, find_cycle, fixed_points, merge, minimise_speed, search
+from insd.analysis.fixed_points import fixed_points, search
+from insd.analysis.flow import RateFlow
+from insd.analysis.limit_cycles import Cycle, find_cycle
 from insd.analysis.line_attractor import line_attractor
 from insd.analysis.rounds import Round
+from insd.analysis.zeros import merge, minimise_speed
 from insd.settings import FixedPoints
 from insd.tasks import TASKS, FlipFlop
 

@@ -18,7 +18,8 @@ from PIL import Image
 
 from insd.analysis.comparisons import comparisons
 from insd.analysis.decoding import SCORES
-from insd.analysis.fixed_points import find_cycle, flow_of
+from insd.analysis.flow import flow_of
+from insd.analysis.limit_cycles import find_cycle
 from insd.analysis.orbits import cycle_orbit
 from insd.analysis.performance import about_score
 from insd.analysis.rounds import Round, network_labels
