@@ -102,11 +102,13 @@ def levenberg_marquardt(
 ) -> Float[Tensor, "start unit"]:
     """Minimise q with steps ``-(A^T A + damping I)^-1 A^T F``, each start with a damping of its own.
 
+    The damping follows how much of the decrease that the linear model predicts comes true (Nielsen 1999): it falls to a
+    fifth where all of it does, and grows twice as fast with every refusal in a row.
     A start ends at a zero, where its steps vanish, or after three steps that each lower q by less than a thousandth.
     """
     states = starts.clone()
     force, speed = flow.force(states), flow.speed(states)
-    damping = torch.full_like(speed, 1e-2)
+    damping, growth = torch.full_like(speed, 1e-2), torch.full_like(speed, 2.0)
     small_steps = torch.zeros(len(states), dtype=torch.long)
     active = torch.arange(len(states))
     for _ in range(iterations):
@@ -121,11 +123,14 @@ def levenberg_marquardt(
         trial_force = flow.force(trial)
         trial_speed = trial_force.square().sum(1) / 2
         falls = trial_speed < speed[active]
+        predicted = (steps * (damping[active, None] * steps - gradient)).sum(1) / 2
+        surplus = 2 * (speed[active] - trial_speed) / predicted - 1
         small_steps[active[falls & (trial_speed > 0.999 * speed[active])]] += 1
         small_steps[active[trial_speed <= 0.999 * speed[active]]] = 0
         moved = active[falls]
         states[moved], force[moved], speed[moved] = trial[falls], trial_force[falls], trial_speed[falls]
-        damping[active] *= torch.where(falls, 0.5, 4.0)
+        damping[active] *= torch.where(falls, (1 - surplus**3).clamp(min=0.2), growth[active])
+        growth[active] = torch.where(falls, 2.0, 2 * growth[active])
         goes_on = (speed[active] > TARGET_SPEED) & (small_steps[active] < 3) & ~(steps.norm(dim=1) < 1e-9)
         active = active[goes_on & (damping[active] < 1e6)]
     return states
