@@ -8,10 +8,12 @@ import scipy.spatial.distance
 import torch
 import xarray as xr
 
+from insd.analysis import limit_cycles
 from insd.analysis.fixed_points import fixed_points, search
 from insd.analysis.flow import RateFlow
 from insd.analysis.limit_cycles import Cycle, find_cycle
 from insd.analysis.line_attractor import line_attractor
+from insd.analysis.long_runs import FAILURES, long_runs
 from insd.analysis.rounds import Round
 from insd.analysis.zeros import merge, minimise_speed
 from insd.settings import FixedPoints
@@ -186,6 +188,22 @@ def test_cycle_knows_the_runs_on_it():
     phases = torch.linspace(0, 5, 20)[:, None] + torch.tensor([0.0, 1.0, 2.0])
     orbit = torch.stack([phases.cos(), phases.sin()], 2) * torch.tensor([1.0, 1.02, 1.3])[:, None]
     assert cycle.holds(orbit).tolist() == [True, True, False]
+
+
+def test_runs_with_a_cycle_each_are_not_all_fitted(monkeypatch):
+    # Three equal rotations without connections between them: every run keeps the phases between them that it began
+    # with, so that nearly each is on a closed curve of its own.
+    rotation = np.array([[1.2, -1.5], [1.5, 1.2]])
+    flow = flow_of(np.kron(np.eye(3), rotation))
+    fitted = []
+    monkeypatch.setattr(limit_cycles, "find_cycle", lambda orbit: fitted.append(len(orbit)) or find_cycle(orbit))
+    starts = torch.from_numpy(np.random.default_rng(0).standard_normal((256, 6)))
+    runs = long_runs(flow, starts, QUICK)
+    # Those of the blocks, and of the cycles once more at the end.
+    alone = sum(int((runs.cycle_of_run == number).sum()) == 1 for number in range(len(runs.cycles)))
+    assert 0 < alone <= QUICK.blocks * FAILURES
+    assert len(fitted) <= 2 * (QUICK.blocks * FAILURES + len(runs.cycles))
+    assert len(fitted) < len(starts)
 
 
 def test_period_two_is_an_artefact_of_the_step():

@@ -44,6 +44,12 @@ class Cycle:
 
     def holds(self, orbit: Float[Tensor, "time run unit"]) -> Bool[Tensor, "run"]:
         """Which runs are on the cycle at all times given: within `CYCLE_DISTANCE` of the curve."""
+        # Most are off it at the first time already.
+        held = self._is_near(orbit[:1])
+        held[held.clone()] = self._is_near(orbit[:, held])
+        return held
+
+    def _is_near(self, orbit: Float[Tensor, "time run unit"]) -> Bool[Tensor, "run"]:
         distances = torch.cdist(orbit.flatten(0, 1), self.curve).amin(1).view(orbit.shape[:2])
         return (distances < CYCLE_DISTANCE * self.amplitude).all(0)
 

@@ -14,7 +14,8 @@ from insd.settings import FixedPoints
 SETTLED_SPEED = 1e-7
 """Runs below this speed are not continued; they are in single precision, in which settled ones read 1e-13 to 1e-8."""
 FAILURES = 32
-"""Runs without a cycle after which no more are examined until the next block: each takes 0.01 s or more."""
+"""Fits without a cycle, or with one that holds no other run, after which no more runs are examined until the next
+block: each takes 0.01 s or more, and runs that still converge, each along a curve of its own, are one cycle later."""
 STEADY = 0.2
 """A run whose amplitude changed by less than this share from one block to the next is recurrent (ours): tori are, and
 chaotic runs, whose amplitude within half a block fluctuates by a tenth."""
@@ -47,7 +48,8 @@ class Runs:
 def long_runs(flow: Flow, starts: Float[Tensor, "run unit"], settings: FixedPoints) -> Runs:
     """Let the dynamics run until they settle, are on a limit cycle, or the time is over.
 
-    At the end of each block of time, the last half of it is searched for cycles.
+    At the end of each block of time, the last half of it is searched for cycles. Runs that were not examined to the end
+    count if a cycle found from others holds them.
     """
     single = flow.single()
     ends = starts.float()
@@ -76,19 +78,23 @@ def long_runs(flow: Flow, starts: Float[Tensor, "run unit"], settings: FixedPoin
             if nearness[run] > 1 or cycle_of_run[active[run]] >= 0:
                 continue
             cycle = Cycle.of_orbit(orbit[:, run])
-            if cycle is None:
-                failures += 1
-                if failures == FAILURES:
-                    break
-                continue
-            cycles.append(cycle)
-            on_it = cycle.holds(some_times) & (cycle_of_run[active] < 0)
-            on_it[run] = True
-            cycle_of_run[active[on_it]] = len(cycles) - 1
-        active = active[cycle_of_run[active] < 0]
+            held = 0
+            if cycle is not None:
+                on_it = cycle.holds(some_times) & (cycle_of_run[active] < 0)
+                on_it[run] = True
+                cycle_of_run[active[on_it]] = len(cycles)
+                cycles.append(cycle)
+                held = int(on_it.sum())
+            failures += held <= 1
+            if failures == FAILURES:
+                break
+        left = cycle_of_run[active] < 0
+        active, some_times = active[left], some_times[:, left]
     confirmed, renumbered = _confirm(single, cycles, settings)
     on_cycle = cycle_of_run >= 0
     cycle_of_run[on_cycle] = renumbered[cycle_of_run[on_cycle]]
+    for number, cycle in enumerate(confirmed):
+        cycle_of_run[active[cycle.holds(some_times)]] = number
     return Runs(ends.double(), confirmed, cycle_of_run, recurrent)
 
 
