@@ -4,9 +4,10 @@ The Euler step of ``tau dx/dt = -x + J r + W_in u + b + noise`` with ``r = tanh(
 
     x[t] = (1 - alpha) x[t-1] + alpha (J r[t-1] + W_in u[t] + b) + noise[t].
 
-With ``g[t] = dL/dr[t]``, the gradient with respect to the states runs backwards in time,
+With outputs ``y = W_out r + b_out``, errors ``e[t] = dL/dy[t]``, and the gradient ``g[t]`` of what else depends on the
+rates, the gradient with respect to the states runs backwards in time,
 
-    d[t] = (1 - alpha) d[t+1] + (g[t] + alpha J^T d[t+1]) * (1 - r[t]^2),
+    d[t] = (1 - alpha) d[t+1] + (g[t] + W_out^T e[t] + alpha J^T d[t+1]) * (1 - r[t]^2),
 
 and every weight gradient is one large matrix product over all times and trials, outside the loop
 (Werbos 1990, "Backpropagation through time: what it does and how to do it").
@@ -137,8 +138,23 @@ def compiled_for(array: Tensor) -> CompiledLoops | None:
 
 
 class _Simulation(torch.autograd.Function):
+    """Outputs (None without a readout) and the rates at every n-th time (None without n)."""
+
     @staticmethod
-    def forward(ctx, inputs, recurrent_weights, input_weights, bias, initial_state, noise, alpha, workspace):
+    def forward(
+        ctx,
+        inputs,
+        recurrent_weights,
+        input_weights,
+        bias,
+        initial_state,
+        output_weights,
+        output_bias,
+        noise,
+        alpha,
+        every,
+        workspace,
+    ):
         networks, times, trials, n_inputs = inputs.shape
         units = recurrent_weights.shape[-1]
         keep = 1.0 - alpha
@@ -161,68 +177,59 @@ class _Simulation(torch.autograd.Function):
             first = workspace.block("first", (networks, 1, units), inputs).copy_(initial_state[:, None])
             workspace.run(("forward", keep), lambda: _forward_loop(states, rates, step, first, keep))
 
-        ctx.save_for_backward(inputs, recurrent_weights, input_weights, rates)
-        ctx.alpha, ctx.workspace = alpha, workspace
-        return rates[:, 1:]
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(inputs, recurrent_weights, input_weights, output_weights, rates)
+        ctx.alpha, ctx.every, ctx.workspace = alpha, every, workspace
+        outputs = None if output_weights is None else read_out(rates[:, 1:], output_weights, output_bias)
+        return outputs, rates[:, 1::every] if every else None
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_rates):
-        inputs, recurrent_weights, input_weights, rates = ctx.saved_tensors
-        alpha, keep, workspace = ctx.alpha, 1.0 - ctx.alpha, ctx.workspace
-        networks, times, trials, units = grad_rates.shape
+    def backward(ctx, grad_outputs, grad_rates):
+        inputs, recurrent_weights, input_weights, output_weights, rates = ctx.saved_tensors
+        alpha, keep, every, workspace = ctx.alpha, 1.0 - ctx.alpha, ctx.every or 1, ctx.workspace
+        networks, times, trials, _ = inputs.shape
+        units = recurrent_weights.shape[-1]
 
-        grad_states = workspace.block("grad_states", grad_rates.shape, rates)
+        grad_states = workspace.block("grad_states", (networks, times, trials, units), rates)
+        flat = grad_states.view(networks, times * trials, units)
+        errors = grad_outputs.flatten(1, 2) if grad_outputs is not None else None
         compiled = compiled_for(rates)
         if compiled:
-            compiled.backward(grad_rates, rates, recurrent_weights, alpha, grad_states)
+            grad_input_weights, grad_bias, grad_output_weights = compiled.backward(
+                inputs, grad_outputs, grad_rates, every, rates, recurrent_weights, output_weights, alpha, grad_states
+            )
         else:
-            grad_states.copy_(grad_rates)
+            grad_output_weights = None
+            if errors is None:
+                grad_states.zero_()
+            else:
+                torch.bmm(errors, output_weights, out=flat)
+                grad_output_weights = torch.bmm(errors.transpose(1, 2), rates[:, 1:].flatten(1, 2))
+            if grad_rates is not None:
+                grad_states[:, ::every] += grad_rates
             step = workspace.block("step", recurrent_weights.shape, rates)
             slope = workspace.block("slope", (networks, trials, units), rates)
             one = workspace.block("one", (), rates).fill_(1.0)
             workspace.run(("backward", keep), lambda: _backward_loop(grad_states, rates, step, slope, one, keep))
+            # Few rows and many columns: the product the other way round takes five times as long.
+            grad_input_weights = alpha * torch.bmm(inputs.flatten(1, 2).transpose(1, 2), flat).transpose(1, 2)
+            grad_bias = alpha * flat.sum(1)
 
-        flat = grad_states.view(networks, times * trials, units)
-        grad_inputs = grad_noise = None
-        if ctx.needs_input_grad[0]:
-            grad_inputs = torch.bmm(flat, alpha * input_weights).view_as(inputs)
-        presynaptic, driving = (a.reshape(networks, times * trials, -1) for a in (rates[:, :-1], inputs))
-        grad_recurrent = alpha * torch.bmm(flat.transpose(1, 2), presynaptic)
-        # Few rows and many columns: the product the other way round takes five times as long.
-        grad_input_weights = alpha * torch.bmm(driving.transpose(1, 2), flat).transpose(1, 2)
-        grad_bias = alpha * flat.sum(1)
+        grad_recurrent = alpha * torch.bmm(flat.transpose(1, 2), rates[:, :-1].flatten(1, 2))
         earliest = grad_states[:, 0]
         slopes = 1.0 - rates[:, 0].square()
         grad_initial_state = (
             torch.bmm(earliest, alpha * recurrent_weights).mul_(slopes).add_(earliest, alpha=keep).sum(1)
         )
-        if ctx.needs_input_grad[5]:
+        grad_inputs = grad_noise = None
+        if ctx.needs_input_grad[0]:
+            grad_inputs = torch.bmm(flat, alpha * input_weights).view_as(inputs)
+        if ctx.needs_input_grad[7]:
             grad_noise = grad_states.clone()
-        return grad_inputs, grad_recurrent, grad_input_weights, grad_bias, grad_initial_state, grad_noise, None, None
-
-
-class _Readout(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, rates, output_weights, output_bias, every):
-        networks, times, trials, units = rates.shape
-        flat = rates.reshape(networks, times * trials, units)
-        ctx.save_for_backward(flat, output_weights)
-        ctx.every = every
-        outputs = torch.baddbmm(output_bias[:, None], flat, output_weights.transpose(1, 2))
-        sampled = rates[:, ::every].flatten(1, 2) if every else None
-        return outputs.view(networks, times, trials, -1), sampled
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_outputs, grad_sampled):
-        flat, output_weights = ctx.saved_tensors
-        grad = grad_outputs.flatten(1, 2)
-        grad_rates = torch.bmm(grad, output_weights).view(*grad_outputs.shape[:3], -1)
-        if ctx.every:
-            part = grad_rates[:, :: ctx.every]
-            part += grad_sampled.view_as(part)
-        return grad_rates, torch.bmm(grad.transpose(1, 2), flat), grad.sum(1), None
+        of_drive = grad_recurrent, grad_input_weights, grad_bias, grad_initial_state
+        of_readout = (grad_output_weights, errors.sum(1)) if errors is not None else (None, None)
+        return grad_inputs, *of_drive, *of_readout, grad_noise, None, None, None
 
 
 def read_out(
@@ -230,18 +237,9 @@ def read_out(
     output_weights: Float[Tensor, "network output unit"],
     output_bias: Float[Tensor, "network output"],
 ) -> Float[Tensor, "network time trial output"]:
-    """Outputs ``y = W_out r + b_out``, differentiable in every argument."""
-    return _Readout.apply(rates, output_weights, output_bias, None)[0]
-
-
-def read_out_and_sample(
-    rates: Float[Tensor, "network time trial unit"],
-    output_weights: Float[Tensor, "network output unit"],
-    output_bias: Float[Tensor, "network output"],
-    every: int,
-) -> tuple[Float[Tensor, "network time trial output"], Float[Tensor, "network sample unit"]]:
-    """Outputs, and the rates of all trials at every n-th time; as one function, whose gradients meet in one array."""
-    return _Readout.apply(rates, output_weights, output_bias, every)
+    """Outputs ``y = W_out r + b_out``."""
+    outputs = torch.baddbmm(output_bias[:, None], rates.flatten(1, 2), output_weights.transpose(1, 2))
+    return outputs.unflatten(1, rates.shape[1:3])
 
 
 def simulate(
@@ -271,5 +269,27 @@ def simulate(
 
     Source: Qian & Pehlevan (2026), the rate RNN of section 2; recursion as in this module's head.
     """
-    memory = workspace or Workspace()
-    return _Simulation.apply(inputs, recurrent_weights, input_weights, bias, initial_state, noise, alpha, memory)
+    weights = recurrent_weights, input_weights, bias, initial_state
+    return _Simulation.apply(inputs, *weights, None, None, noise, alpha, 1, workspace or Workspace())[1]
+
+
+def simulate_outputs(
+    inputs: Float[Tensor, "network time trial input"],
+    recurrent_weights: Float[Tensor, "network unit unit"],
+    input_weights: Float[Tensor, "network unit input"],
+    bias: Float[Tensor, "network unit"],
+    initial_state: Float[Tensor, "network unit"],
+    output_weights: Float[Tensor, "network output unit"],
+    output_bias: Float[Tensor, "network output"],
+    noise: Float[Tensor, "network time trial unit"] | None,
+    alpha: float,
+    every: int | None = None,
+    workspace: Workspace | None = None,
+) -> tuple[Float[Tensor, "network time trial output"], Float[Tensor, "network sampled_time trial unit"] | None]:
+    """Outputs ``y = W_out r + b_out`` of the networks that `simulate` simulates, and their rates at every n-th time.
+
+    As one function, since errors of the outputs enter the recursion backwards as inputs enter it forwards, and the
+    gradient with respect to all rates need not be stored. The rates are a view of the workspace; None without `every`.
+    """
+    weights = recurrent_weights, input_weights, bias, initial_state, output_weights, output_bias
+    return _Simulation.apply(inputs, *weights, noise, alpha, every, workspace or Workspace())

@@ -81,10 +81,11 @@ INLINE void copy_rows(float *to, long to_row, const float *from, long from_row, 
     for (int r = 0; r < rows; r++) memcpy(to + r * to_row, from + r * from_row, 4 * units);
 }
 
-/* How many numbers of scratch, beginning at a multiple of 64 bytes, `forward` and `backward` need. */
-long scratch_size(long units, long n_inputs)
+/* How many numbers of scratch, beginning at a multiple of 64 bytes, `forward` and `backward` need with so many inputs
+ * and outputs. */
+long scratch_size(long units, long others)
 {
-    return 4 * ROWS * (units + LANES + n_inputs);
+    return ROWS * (5 * (units + LANES) + units + others + 1);
 }
 
 long lanes(void) { return LANES; }
@@ -138,41 +139,82 @@ void forward(long times, long trials, long units, long n_inputs, const float *in
     }
 }
 
-INLINE void go_back(int columns, long first, const float *following, long depth, const vector *weights, long vectors,
-                    const vector *grad_rates, const vector *rates, float keep, vector *grad_states)
+/* sums += left^T right, for `count` columns of `left` and ROWS padded rows of `right`. */
+INLINE void add_outer_products(long count, const float *left, long left_row, const vector *right, long vectors,
+                               vector *sums)
 {
-    vector sums[ROWS][COLUMNS];
-    EACH(r, ROWS) EACH(c, columns) sums[r][c] = grad_rates[r * vectors + first + c];
-    add_product(columns, following, vectors * LANES, depth, weights + first, vectors, sums);
-    EACH(r, ROWS) EACH(c, columns) {
-        long at = r * vectors + first + c;
-        grad_states[at] = keep * ((const vector *)following)[at] + sums[r][c] * (1.0f - rates[at] * rates[at]);
+    for (long v = 0; v < vectors; v++) {
+        vector of_row[ROWS];
+        EACH(r, ROWS) of_row[r] = right[r * vectors + v];
+        for (long k = 0; k < count; k++) {
+            vector sum = {0};
+            EACH(r, ROWS) sum += left[r * left_row + k] * of_row[r];
+            sums[k * vectors + v] += sum;
+        }
     }
 }
 
-/* The gradient with respect to the states, from that with respect to the rates.
+INLINE void go_back(int columns, long first, const float *left, long left_row, long depth, const vector *weights,
+                    long vectors, const vector *grad_rates, const vector *rates, float keep, const vector *following,
+                    vector *grad_states)
+{
+    vector sums[ROWS][COLUMNS];
+    EACH(r, ROWS) EACH(c, columns) sums[r][c] = grad_rates[r * vectors + first + c];
+    add_product(columns, left, left_row, depth, weights + first, vectors, sums);
+    EACH(r, ROWS) EACH(c, columns) {
+        long at = r * vectors + first + c;
+        grad_states[at] = keep * following[at] + sums[r][c] * (1.0f - rates[at] * rates[at]);
+    }
+}
+
+/* The gradient with respect to the states, from that with respect to the outputs and the rates; and, since all that they
+ * need is at hand, those with respect to the small weights.
  *
- *   grad_rates, grad_states  (time, trial, unit)
- *   rates                    (time and first, trial, unit), as `forward` left them
- *   weights                  (unit, unit_from), padded: alpha J
+ *   inputs              (time, trial, input)
+ *   grad_outputs        (time, trial, output); without outputs, NULL
+ *   grad_rates          (every n-th time from the first on, trial, unit), or NULL
+ *   rates               (time and first, trial, unit), as `forward` left them
+ *   weights             (unit and output, unit_from), padded: alpha J above W_out
+ *   grad_states         (time, trial, unit)
+ *   grad_drive          (input and 1, unit), padded: sums of grad_states times the inputs, and alone; at first zeros
+ *   grad_readout        (output, unit), padded: sums of the rates times grad_outputs; at first zeros
  */
-void backward(long times, long trials, long units, const float *grad_rates, const float *rates, const float *weights,
-              float keep, float *scratch, float *grad_states)
+void backward(long times, long trials, long units, long n_inputs, long n_outputs, long every, const float *inputs,
+              const float *grad_outputs, const float *grad_rates, const float *rates, const float *weights, float keep,
+              float *scratch, float *grad_states, float *grad_drive, float *grad_readout)
 {
     const long vectors = (units + LANES - 1) / LANES, row = vectors * LANES;
-    float *of_rates = scratch, *slopes = scratch + ROWS * row, *following = slopes + ROWS * row;
-    float *now = following + ROWS * row;
+    const long left_row = units + n_outputs, driving_row = n_inputs + 1;
+    float *zeros = scratch, *sampled = zeros + ROWS * row, *slopes = sampled + ROWS * row;
+    float *following = slopes + ROWS * row, *now = following + ROWS * row;
+    /* Following gradients with those of the outputs behind them; inputs with a 1 behind them. */
+    float *left = now + ROWS * row, *driving = left + ROWS * left_row;
 
-    memset(scratch, 0, 4 * 4 * ROWS * row);
+    memset(scratch, 0, 4 * ROWS * 5 * row);
     for (long trial = 0; trial < trials; trial += ROWS) {
         int rows = trials - trial < ROWS ? trials - trial : ROWS;
         memset(following, 0, 4 * ROWS * row);
+        /* The rows without a trial must add nothing to sums over trials. */
+        memset(left, 0, 4 * ROWS * (left_row + driving_row));
+        for (int r = 0; r < rows; r++) driving[r * driving_row + n_inputs] = 1.0f;
         for (long time = times - 1; time >= 0; time--) {
             long at = time * trials + trial;
-            copy_rows(of_rates, row, grad_rates + at * units, units, rows, units);
+            int is_sampled = grad_rates && time % every == 0;
+            if (is_sampled)
+                copy_rows(sampled, row, grad_rates + (time / every * trials + trial) * units, units, rows, units);
             copy_rows(slopes, row, rates + (at + trials) * units, units, rows, units);
-            FOR_BLOCKS(vectors, go_back, following, units, (const vector *)weights, vectors,
-                       (const vector *)of_rates, (const vector *)slopes, keep, (vector *)now)
+            copy_rows(driving, driving_row, inputs + at * n_inputs, n_inputs, rows, n_inputs);
+            if (grad_outputs) {
+                copy_rows(left + units, left_row, grad_outputs + at * n_outputs, n_outputs, rows, n_outputs);
+                add_outer_products(n_outputs, left + units, left_row, (const vector *)slopes, vectors,
+                                   (vector *)grad_readout);
+            }
+            FOR_BLOCKS(vectors, go_back, left, left_row, left_row, (const vector *)weights, vectors,
+                       (const vector *)(is_sampled ? sampled : zeros), (const vector *)slopes, keep,
+                       (const vector *)following, (vector *)now)
+            add_outer_products(driving_row, driving, driving_row, (const vector *)now, vectors,
+                               (vector *)grad_drive);
+            copy_rows(left, left_row, now, row, rows, units);
             copy_rows(grad_states + at * units, units, now, row, rows, units);
             float *swap = following;
             following = now;

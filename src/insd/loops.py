@@ -24,7 +24,7 @@ class CompiledLoops:
         size, array, number = ctypes.c_long, ctypes.c_void_p, ctypes.c_float
         self._forward, self._backward, self._scratch_size = library.forward, library.backward, library.scratch_size
         self._forward.argtypes = [size] * 4 + [array] * 5 + [number] + [array] * 2
-        self._backward.argtypes = [size] * 3 + [array] * 3 + [number] + [array] * 2
+        self._backward.argtypes = [size] * 6 + [array] * 5 + [number] + [array] * 4
         self._forward.restype = self._backward.restype = None
         self._scratch_size.argtypes, self._scratch_size.restype = [size] * 2, size
         self._look_up = library.look_up
@@ -62,23 +62,48 @@ class CompiledLoops:
 
     def backward(
         self,
-        grad_rates: Float[Tensor, "network time trial unit"],
+        inputs: Float[Tensor, "network time trial input"],
+        grad_outputs: Float[Tensor, "network time trial output"] | None,
+        grad_rates: Float[Tensor, "network sampled_time trial unit"] | None,
+        every: int,
         rates: Float[Tensor, "network time_and_first trial unit"],
         recurrent_weights: Float[Tensor, "network unit unit"],
+        output_weights: Float[Tensor, "network output unit"] | None,
         alpha: float,
         grad_states: Float[Tensor, "network time trial unit"],
-    ) -> None:
-        """Fill the gradient with respect to the states, which is contiguous."""
-        grad_rates = grad_rates.contiguous()
-        weights = self._padded(alpha * recurrent_weights)
-        scratch = rates.new_empty(self._scratch_size(rates.shape[-1], 0))
-        for network, of_network in enumerate(grad_rates):
+    ) -> tuple[
+        Float[Tensor, "network unit input"], Float[Tensor, "network unit"], Float[Tensor, "network output unit"]
+    ]:
+        """Fill the gradient with respect to the states, which is contiguous.
+
+        The gradient with respect to the rates is of every n-th time, from the first on. Returns those with respect to
+        the weights of the inputs, the bias, and the weights of the outputs (none where there is no gradient of these).
+        """
+        networks, times, trials, n_inputs = inputs.shape
+        units, n_outputs = grad_states.shape[-1], grad_outputs.shape[-1] if grad_outputs is not None else 0
+        inputs = inputs.contiguous()
+        grad_outputs = grad_outputs.contiguous() if grad_outputs is not None else None
+        grad_rates = grad_rates.contiguous() if grad_rates is not None else None
+        weights = alpha * recurrent_weights
+        if output_weights is not None:
+            weights = torch.cat([weights, output_weights], 1)
+        weights = self._padded(weights)
+        scratch = rates.new_empty(self._scratch_size(units, n_inputs + n_outputs))
+        grad_drive = rates.new_zeros(networks, n_inputs + 1, weights.shape[-1])
+        grad_readout = rates.new_zeros(networks, n_outputs, weights.shape[-1])
+        for network in range(networks):
             self._backward(
-                *of_network.shape,
-                *(part.data_ptr() for part in (of_network, rates[network], weights[network])),
+                *(times, trials, units, n_inputs, n_outputs, every),
+                *(
+                    part[network].data_ptr() if part is not None else None
+                    for part in (inputs, grad_outputs, grad_rates, rates, weights)
+                ),
                 1.0 - alpha,
-                *(scratch.data_ptr(), grad_states[network].data_ptr()),
+                scratch.data_ptr(),
+                *(part[network].data_ptr() for part in (grad_states, grad_drive, grad_readout)),
             )
+        grad_drive = alpha * grad_drive[..., :units]
+        return grad_drive[:, :-1].transpose(1, 2), grad_drive[:, -1], grad_readout[..., :units]
 
     def look_up(self, bits: Int[Tensor, "part"], values: Float[Tensor, "value"], noise: Float[Tensor, "any"]) -> None:
         """Fill the noise with the values that the lower 15 of each 16 bits choose; all are contiguous."""

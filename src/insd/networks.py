@@ -17,7 +17,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from insd.bptt import Workspace, compiled_for, read_out, simulate
+from insd.bptt import Workspace, compiled_for, read_out, simulate, simulate_outputs
 from insd.datasets import ARCHITECTURE_WEIGHTS, architecture_of
 from insd.settings import Network
 
@@ -128,6 +128,17 @@ class RecurrentNetworks(torch.nn.Module, ABC):
         """Outputs ``y = W_out r + b_out``."""
         return read_out(rates, self.output_weights, self.output_bias)
 
+    def outputs(
+        self,
+        inputs: Float[Tensor, "network time trial input"],
+        noise: Float[Tensor, "network time trial unit"] | None = None,
+        every: int | None = None,
+        workspace: Workspace | None = None,
+    ) -> tuple[Float[Tensor, "network time trial output"], Float[Tensor, "network sampled_time trial unit"] | None]:
+        """Outputs in response to the inputs, and the rates at every n-th time, if n is given; as `forward`."""
+        rates = self(inputs, noise, workspace)
+        return self.readout(rates), rates[:, ::every] if every else None
+
     def weights(self) -> dict[str, Tensor]:
         """Copies of all parameters by name, detached."""
         return {name: getattr(self, name).detach().clone() for name in self.parameter_names()}
@@ -206,8 +217,21 @@ class RateRNN(RecurrentNetworks):
         workspace: Workspace | None = None,
     ) -> Float[Tensor, "network time trial unit"]:
         """Rates in response to the inputs, with the hand-written gradient of `insd.bptt.simulate`."""
-        weights = (self.recurrent_weights, self.input_weights, self.bias, self.initial_state)
-        return simulate(inputs, *weights, noise, self.alpha, workspace)
+        return simulate(inputs, *self._dynamics(), noise, self.alpha, workspace)
+
+    def outputs(
+        self,
+        inputs: Float[Tensor, "network time trial input"],
+        noise: Float[Tensor, "network time trial unit"] | None = None,
+        every: int | None = None,
+        workspace: Workspace | None = None,
+    ) -> tuple[Float[Tensor, "network time trial output"], Float[Tensor, "network sampled_time trial unit"] | None]:
+        """Outputs and rates, with the hand-written gradient of `insd.bptt.simulate_outputs`."""
+        weights = *self._dynamics(), self.output_weights, self.output_bias
+        return simulate_outputs(inputs, *weights, noise, self.alpha, every, workspace)
+
+    def _dynamics(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.recurrent_weights, self.input_weights, self.bias, self.initial_state
 
 
 class LowRankRNN(RateRNN):

@@ -97,13 +97,13 @@ class _Penalty(torch.autograd.Function):
         weighted = weights * factors
         of_ridge = -(ctx.ridge / rates.shape[-1]) * (weights * weighted).sum((-2, -1))[:, None, None]
 
-        # X M and X B^T in one product, and what is left of Y and of X Q in the other.
-        both = torch.cat([weights, basis.transpose(-1, -2)], -1).to(rates.dtype)
-        seen = rates @ both
-        components = weights.shape[-1]
-        torch.sub(earlier * scale[:, None].to(rates.dtype), seen[..., :components], out=seen[..., :components])
-        seen *= 2 * torch.cat([factors, -of_ridge.expand(-1, 1, basis.shape[-2])], -1).to(rates.dtype)
-        grad_rates = torch.baddbmm(2 * of_ridge.to(rates.dtype) * rates, seen, both.transpose(-1, -2))
+        # Weights for Y as it is stored, which is not divided by its norm: Y - X M / scale, times 2 M_w scale.
+        by_norm = scale[:, None]
+        residual = torch.baddbmm(earlier, rates, (weights / by_norm).to(rates.dtype), alpha=-1)
+        single, twice = basis.to(rates.dtype).contiguous(), (2 * of_ridge).to(rates.dtype)
+        grad_rates = rates * twice
+        grad_rates.baddbmm_(rates @ single.transpose(-1, -2), -twice * single)
+        grad_rates.baddbmm_(residual, (2 * by_norm * weighted).to(rates.dtype).transpose(-1, -2))
 
         outer = basis.transpose(-1, -2)
         seen_gram = basis @ gram

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from insd.bptt import Workspace, read_out_and_sample
+from insd.bptt import Workspace
 from insd.checkpoints import Checkpoint
 from insd.datasets import ARCHITECTURE_WEIGHTS
 from insd.devices import CPU
@@ -327,8 +327,7 @@ class _Attempt:
         ).to(self.device)
         inputs, targets, mask = self._trials(trials)
         noise = self.networks.draw_noise(inputs.shape[1], settings.batch_size, self.noise_streams, self.workspace)
-        rates = self.networks(inputs, noise, self.workspace)
-        outputs, sampled = self._read_out(rates)
+        outputs, sampled = self.networks.outputs(inputs, noise, self._every(), self.workspace)
         loss = task_loss(outputs, targets, mask, self.variance)
         record = {"task_loss": loss.detach()}
         if self.schedule is not None:
@@ -353,8 +352,7 @@ class _Attempt:
     def _evaluate(self, iteration: int) -> dict[str, np.ndarray]:
         """Task loss, score and S on the held-out trials, noise-free, each (network, ...)."""
         inputs, targets, mask = self._trials(self.held_out)
-        rates = self.networks(inputs)
-        outputs, sampled = self._read_out(rates)
+        outputs, sampled = self.networks.outputs(inputs, every=self._every())
         row = {
             "iteration": np.array(iteration),
             "held_out_loss": task_loss(outputs, targets, mask, self.variance).cpu().numpy(),
@@ -380,17 +378,12 @@ class _Attempt:
             good &= (row["held_out_penalty"] <= self.recipe.deflation.bound).all(1)
         return good
 
-    def _read_out(
-        self, rates: Float[Tensor, "network time trial unit"]
-    ) -> tuple[Float[Tensor, "network time trial output"], Float[Tensor, "network sample unit"] | None]:
-        """Outputs, and the samples of the rates that the penalty is computed on, where there is one."""
-        if self.earlier is None:
-            return self.networks.readout(rates), None
-        weights = self.networks.output_weights, self.networks.output_bias
-        return read_out_and_sample(rates, *weights, self.earlier.time_stride)
+    def _every(self) -> int | None:
+        """Every how many time steps the penalty is computed on; None where there is none."""
+        return self.earlier.time_stride if self.earlier else None
 
     def _penalty(
-        self, sampled: Float[Tensor, "network sample unit"] | None, trials: Int[Tensor, "network trial"]
+        self, sampled: Float[Tensor, "network sampled_time trial unit"] | None, trials: Int[Tensor, "network trial"]
     ) -> Float[Tensor, "network earlier"]:
         """S towards each earlier round of the rates sampled on those trials of the bank."""
         assert self.earlier is not None and sampled is not None
@@ -399,7 +392,7 @@ class _Attempt:
         of_network = bank_trials * torch.arange(networks, device=self.device)[:, None]
         stored = minibatch(components.flatten(0, 1), of_network + trials)
         return deflation_penalty(
-            sampled,
+            sampled.flatten(1, 2),
             self.networks.output_weights,
             stored.flatten(1, 2),
             self.earlier.membership,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from insd.bptt import Workspace, read_out, simulate
+from insd.bptt import Workspace, read_out, simulate, simulate_outputs
 
 NETWORKS, TIMES, TRIALS, INPUTS, UNITS, ALPHA = 2, 6, 3, 2, 5, 0.3
 
@@ -124,12 +124,49 @@ def test_single_precision_is_exact_to_rounding():
     assert np.abs(rates.double().numpy() - exact).max() < 2.5e-7
 
 
-def test_the_readout_and_its_gradient():
-    def draw(*shape):
-        return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+def random_readout(outputs=2):
+    return tuple(
+        torch.randn(NETWORKS, *shape, dtype=torch.float64, requires_grad=True)
+        for shape in ((outputs, UNITS), (outputs,))
+    )
 
-    arguments = draw(NETWORKS, TIMES, TRIALS, UNITS), draw(NETWORKS, 2, UNITS), draw(NETWORKS, 2)
-    rates, weights, bias = arguments
+
+def test_the_readout():
+    weights, bias = random_readout()
+    rates = torch.randn(NETWORKS, TIMES, TRIALS, UNITS, dtype=torch.float64)
     expected = torch.einsum("ntbu,nou->ntbo", rates, weights) + bias[:, None, None]
-    torch.testing.assert_close(read_out(*arguments), expected)
-    assert torch.autograd.gradcheck(read_out, arguments)
+    torch.testing.assert_close(read_out(rates, weights, bias), expected)
+
+
+@pytest.mark.parametrize("every", [None, 1, 2, 4])
+def test_outputs_and_rates_are_those_of_the_simulation_read_out(every):
+    *dynamics, noise = random_arguments()
+    readout = random_readout()
+    outputs, sampled = simulate_outputs(*dynamics, *readout, noise, ALPHA, every)
+    rates = simulate(*dynamics, noise, ALPHA)
+    torch.testing.assert_close(outputs, read_out(rates, *readout))
+    assert sampled is None if every is None else torch.equal(sampled, rates[:, ::every])
+
+
+@pytest.mark.parametrize("every", [None, 1, 4])
+def test_gradcheck_of_outputs_and_sampled_rates(every):
+    *dynamics, noise = random_arguments()
+
+    def found(*arguments):
+        outputs, rates = simulate_outputs(*arguments, ALPHA, every)
+        return outputs if rates is None else (outputs, rates)
+
+    assert torch.autograd.gradcheck(found, (*dynamics, *random_readout(), noise))
+
+
+def test_a_loss_of_the_sampled_rates_alone():
+    *dynamics, noise = random_arguments()
+    weights = torch.randn(NETWORKS, TIMES // 2, TRIALS, UNITS, dtype=torch.float64)
+    _, sampled = simulate_outputs(*dynamics, *random_readout(), noise, ALPHA, 2)
+    rates = simulate(*dynamics, noise, ALPHA)
+    for ours, plain in zip(
+        torch.autograd.grad((sampled * weights).sum(), dynamics),
+        torch.autograd.grad((rates[:, ::2] * weights).sum(), dynamics),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, plain)

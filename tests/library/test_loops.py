@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from insd import bptt
-from insd.bptt import simulate
+from insd.bptt import simulate, simulate_outputs
 from insd.loops import BUILDS, COMPILED, load
 
 ALPHA = 0.2
@@ -64,6 +64,26 @@ def test_it_was_built_for_this_processor():
 def test_rates_and_every_gradient(build, units, trials):
     arguments = random_arguments(2, 11, trials, 3, units)
     assert_as_in_double_precision(arguments, torch.randn(2, 11, trials, units))
+
+
+@pytest.mark.parametrize("every", [None, 1, 2, 3])
+@pytest.mark.parametrize("units, n_outputs", [(5, 1), (29, 3), (100, 2)])
+def test_outputs_rates_and_every_gradient(build, units, n_outputs, every):
+    arguments = random_arguments(2, 11, 13, 3, units)
+    readout = [torch.randn(2, n_outputs, units), torch.randn(2, n_outputs)]
+    of_outputs, of_rates = torch.randn(2, 11, 13, n_outputs), torch.randn(2, 11, 13, units)
+
+    def everything(dtype):
+        own = [part.detach().to(dtype).requires_grad_() for part in (*arguments[:5], *readout, arguments[5])]
+        outputs, rates = simulate_outputs(*own, ALPHA, every)
+        loss = (outputs * of_outputs.to(dtype)).sum()
+        if every:
+            loss = loss + (rates * of_rates[:, ::every].to(dtype)).sum()
+        found = [outputs, *([rates] if every else [])]
+        return [*(part.detach() for part in found), *torch.autograd.grad(loss, own)]
+
+    for ours, double in zip(everything(torch.float32), everything(torch.float64), strict=True):
+        assert (ours.double() - double).abs().max() <= 2e-5 * double.abs().max()
 
 
 def test_without_noise_and_with_one_step(build):
