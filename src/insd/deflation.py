@@ -71,8 +71,8 @@ class DeflationPenalty:
         readout : its linear readout, or the weights of that.
         trials : which of the stored trials the rates are on; all of them, in order, if None.
 
-        Raises DeflationError where the network has no linear readout or as many outputs as units, or its rates are on
-        other trials.
+        Raises DeflationError where the network has no linear readout or as many outputs as units, its outputs depend on
+        each other, or its rates are on other trials or do not vary.
         """
         weights = readout if isinstance(readout, Tensor) else getattr(readout, "weight", None)
         if not isinstance(weights, Tensor) or weights.ndim != 2 or weights.shape[1] != rates.shape[-1]:
@@ -88,13 +88,20 @@ class DeflationPenalty:
                 f"the rates are on {tuple(rates.shape[:2])} (trials, times) and the earlier activity on "
                 f"{tuple(stored.shape[:2])}: they must be of the same trials"
             )
-        penalty = deflation_penalty(
-            rates.flatten(0, 1)[None],
-            weights[None],
-            stored.flatten(0, 1)[None].to(rates),
-            self.membership.to(rates.device),
-            self.ridge,
-        )
+        try:
+            penalty = deflation_penalty(
+                rates.flatten(0, 1)[None],
+                weights[None],
+                stored.flatten(0, 1)[None].to(rates),
+                self.membership.to(rates.device),
+                self.ridge,
+            )
+        except torch.linalg.LinAlgError:
+            if int(torch.linalg.matrix_rank(weights.detach())) < len(weights):
+                why = "outputs of the readout are linear combinations of others: give it independent rows of weights"
+            else:
+                why = "the rates do not vary in the null space of the readout, or are not finite: there is no activity"
+            raise DeflationError(why) from None
         return penalty[0]
 
 

@@ -145,6 +145,11 @@ def _of_module(stored: Mapping[str, Tensor], prefix: str, readout: str, path: ob
 def _check(architecture: str, weights: Mapping[str, Tensor], trials: xr.Dataset, path: object) -> None:
     """That all weights are of one network, and of one for these trials."""
     units = weights["output_weights"].shape[-1]
+    if trials.sizes["output"] >= units:
+        raise CheckpointError(
+            f"{path}: {trials.sizes['output']} output(s) of {units} units leave no null space, in which activity is "
+            "compared; import a network of more units"
+        )
     sizes = {"unit": units, "unit_from": units, "gate": 3, **{name: trials.sizes[name] for name in ("input", "output")}}
     for name, dimensions in ARCHITECTURE_WEIGHTS[architecture].items():
         expected = tuple(sizes[dimension] for dimension in dimensions[1:])

@@ -233,7 +233,8 @@ class _Attempt:
             bank.attrs["dt"] / recipe.network.tau,
             self._streams("weights"),
         ).to(device)
-        self.workspace = Workspace()
+        # Evaluations are on other numbers of trials than iterations: each has blocks, and on a GPU graphs, that fit.
+        self.workspace, self.evaluation_workspace = Workspace(), Workspace()
         self.noise_streams = self._streams("noise", device)
         self.batch_streams = self._streams("batches")
         self.schedule = None
@@ -352,7 +353,7 @@ class _Attempt:
     def _evaluate(self, iteration: int) -> dict[str, np.ndarray]:
         """Task loss, score and S on the held-out trials, noise-free, each (network, ...)."""
         inputs, targets, mask = self._trials(self.held_out)
-        outputs, sampled = self.networks.outputs(inputs, every=self._every())
+        outputs, sampled = self.networks.outputs(inputs, every=self._every(), workspace=self.evaluation_workspace)
         row = {
             "iteration": np.array(iteration),
             "held_out_loss": task_loss(outputs, targets, mask, self.variance).cpu().numpy(),

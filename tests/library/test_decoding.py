@@ -18,6 +18,7 @@ from trained import oracle
 from insd.analysis.decoding import RIDGES, decode, decoding
 from insd.analysis.oscillation import dominant_frequency
 from insd.analysis.rounds import Round
+from insd.errors import InsdError
 from insd.tasks import TASKS
 from insd.tasks.base import Variable
 
@@ -37,6 +38,15 @@ def drawn(random, trials, times, kind):
         "angle": random.uniform(-np.pi, np.pi, trials),
     }[kind]
     return Variable.constant(values, times, kind)
+
+
+@pytest.mark.parametrize("kind, values", [("value", [1.0] * 8), ("value", [0.0] * 7 + [1.0]), ("sign", [1.0] * 8)])
+def test_too_few_trials_that_differ_are_refused(random, kind, values):
+    variables = {"choice": Variable.constant(np.array(values), 3, kind)}
+    with pytest.raises(
+        InsdError, match=r"choice: no score of decoding from 8 trials in 4 folds.*raise trials.evaluation"
+    ):
+        decode(random.standard_normal((8, 3, 5)), variables, np.arange(3), 4, 0)
 
 
 class OneScale(TransformerMixin, BaseEstimator):

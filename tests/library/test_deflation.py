@@ -77,6 +77,14 @@ def test_gradients_reach_the_network_and_its_readout(make):
             lambda rates, e: DeflationPenalty(e)(rates, torch.nn.Linear(12, 15)),
             "15 output(s) of 12 units leave no null space",
         ),
+        (
+            lambda rates, e: DeflationPenalty(e)(rates, torch.ones(2, 12)),
+            "outputs of the readout are linear combinations of others",
+        ),
+        (
+            lambda rates, e: DeflationPenalty(e)(torch.zeros_like(rates), torch.randn(2, 12)),
+            "the rates do not vary in the null space of the readout",
+        ),
     ],
 )
 def test_what_cannot_be_deflated_is_refused(call, message):

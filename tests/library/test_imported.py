@@ -122,6 +122,15 @@ class Evil:
             "'input_weights' has shape (10, 2); unit, input",
         ),
         (lambda: matrices(bias=torch.full((10,), torch.nan)), {"tau": 0.1}, "'bias' holds values that are not finite"),
+        (
+            lambda: {
+                "recurrent_weights": torch.eye(3),
+                "input_weights": torch.ones(3, 3),
+                "output_weights": torch.ones(3, 3),
+            },
+            {"tau": 0.1},
+            "3 output(s) of 3 units leave no null space",
+        ),
         (lambda: {"epoch": 3}, {}, "holds more than a dict of tensors"),
         (Model, {}, "no checkpoint of tensors alone"),
         (lambda: {"x": Evil()}, {}, "no checkpoint of tensors alone"),

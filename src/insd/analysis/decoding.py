@@ -16,6 +16,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 
 from insd.analysis.rounds import Round, network_label
+from insd.errors import InsdError
 from insd.predictivity import null_projector_array
 from insd.provenance import random_seed
 from insd.tasks import Task
@@ -60,7 +61,8 @@ def decode(
         that always gives the same sign has .5. A fold with trials of one sign only is left out.
     angle : mean cosine of the error of the angle of the decoded cosine and sine; 1 is perfect, -1 opposite.
 
-    A change of the mean activity from one time to the other counts as an error like any other.
+    A change of the mean activity from one time to the other counts as an error like any other. Raises InsdError where a
+    variable has no score, since it does not differ among the trials of a fold.
     """
     if not variables:
         return np.empty((0, times.size, times.size))
@@ -83,6 +85,13 @@ def decode(
             predicted[:, time] = model.predict(held_out / scale).reshape(test.size, times.size, -1)
         for row, (name, part) in enumerate(zip(variables, np.split(predicted, edges, axis=-1), strict=True)):
             scores[fold, row] = _score(actual[name][test], part, variables[name].kind)
+    undefined = np.where(np.isnan(scores).all(0) | np.isinf(scores).any(0))[0]
+    if undefined.size:
+        names = ", ".join(name for row, name in enumerate(variables) if row in undefined)
+        raise InsdError(
+            f"{names}: no score of decoding from {len(rates)} trials in {folds} folds, since the trials of a fold do "
+            "not differ; raise trials.evaluation, or lower analysis.decoding.folds"
+        )
     return np.nanmean(scores, axis=0)
 
 
@@ -102,7 +111,8 @@ def _score(
         return np.cos(np.arctan2(predicted[..., 1], predicted[..., 0]) - actual).mean(0)
     if kind == "value":
         residual = np.square(actual - predicted[..., 0]).sum(0)
-        return 1 - residual / np.square(actual - actual.mean(0)).sum(0)
+        with np.errstate(divide="ignore", invalid="ignore"):  # where the trials do not differ
+            return 1 - residual / np.square(actual - actual.mean(0)).sum(0)
     correct, positive = np.sign(predicted[..., 0]) == actual, actual > 0
     with np.errstate(invalid="ignore"):  # 0 / 0 where there is no trial of a sign
         shares = [(correct & group).sum(0) / group.sum(0) for group in (positive, ~positive)]
