@@ -146,16 +146,12 @@ def _legend(figure: Figure, alternatives: pd.DataFrame) -> None:
 def chosen_multiplier(rows: pd.DataFrame) -> float:
     """The constant lambda to use: as unlike the reference as any, at the least loss that comes with it.
 
-    Among the values whose alternatives are all solved, it is the one with the lowest median r2 to the reference, unless
-    others come within `AS_UNLIKE` of it at less than half its median test loss: then the one of these with the lowest
-    loss. Not a number if no value has all its alternatives solved.
+    Of the values whose alternatives are all solved, and whose median r2 to the reference is within `AS_UNLIKE` of the
+    lowest of these, it is the one with the lowest median test loss. Not a number if no value has all its alternatives
+    solved.
     """
     columns = {"r2": ("r2_null_to_reference", "median"), "loss": ("test_loss", "median"), "solved": ("solved", "all")}
     by_multiplier = rows.groupby("multiplier").agg(**columns)
     solved = by_multiplier[by_multiplier["solved"]]
-    if solved.empty:
-        return float("nan")
-    least = solved.nsmallest(1, "r2")
-    as_unlike = solved["r2"] <= least["r2"].item() + AS_UNLIKE
-    cheaper = solved[as_unlike & (solved["loss"] < least["loss"].item() / 2)]
-    return float((cheaper.nsmallest(1, "loss") if len(cheaper) else least).index[0])
+    as_unlike = solved[solved["r2"] <= solved["r2"].min() + AS_UNLIKE]
+    return float(as_unlike.nsmallest(1, "loss").index[0]) if len(as_unlike) else float("nan")
