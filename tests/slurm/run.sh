@@ -23,4 +23,4 @@ exec {lock}>/var/lock/insd-test-slurm
 flock --nonblock $lock || { echo "test-slurm: these tests run on this machine already" >&2; exit 1; }
 # Where the tests are killed before they have stopped it.
 trap 'tests/slurm/cluster.sh stop >/dev/null' EXIT
-"${PYTHON:-.venv/bin/python}" -m pytest -m slurm tests/slurm "$@" {lock}>&-
+"${PYTHON:-.venv/bin/python}" -m pytest -m slurm --durations 0 tests/slurm "$@" {lock}>&-
