@@ -58,7 +58,6 @@ def job(log: str | Path) -> Iterator[None]:
 
 
 def _is_want_of_memory(error: Exception) -> bool:
-    # On a CPU, torch has no class of its own for it. On a GPU it has, which goes by its name here, since half of all jobs
-    # never import torch, which takes a second.
+    # On a CPU, torch has no class of its own for it. That of a GPU goes by its name: half of all jobs need no torch.
     on_cpu = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     return on_cpu or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
