@@ -27,8 +27,8 @@ def front_figure(table: pd.DataFrame, made_tasks: Mapping[str, Task]) -> Figure:
     """Score (top) and test loss (bottom) against null-space r2 to the reference, a column per task.
 
     Every alternative is a point in the hue of its round, with the marker of its schedule, hollow if it is not solved.
-    Medians of the populations with a constant lambda are joined in its order and labelled with it; a ring marks the one
-    that `chosen_multiplier` chooses. The dashed line is the criterion of the task.
+    Medians of the populations with a constant lambda are joined in its order, and labelled with it below; a ring marks
+    the one that `chosen_multiplier` chooses. The dashed line is the criterion of the task.
 
     `table` is `networks.csv`, `made_tasks` has its tasks by name. Populations with another ridge than most are labelled
     with it and not joined.
@@ -44,8 +44,10 @@ def front_figure(table: pd.DataFrame, made_tasks: Mapping[str, Task]) -> Figure:
     for column, task in enumerate(tasks):
         rows = alternatives[alternatives["task"] == task]
         for row, (name, text) in enumerate((("score", made_tasks[task].score_name), ("test_loss", "test loss"))):
-            labels.append(_panel(axes[row, column], rows, name))
+            medians = _panel(axes[row, column], rows, name)
             axes[row, column].set_ylabel(text)
+        # The panel above has the same r2, and no room for them where scores are alike.
+        labels.append(_named(axes[1, column], medians))
         axes[0, column].axhline(made_tasks[task].criterion, color="0.6", linestyle="--", linewidth=0.6)
         axes[0, column].set_title(task.replace("_", " "))
         log_axis(axes[1, column])
@@ -60,8 +62,8 @@ def front_figure(table: pd.DataFrame, made_tasks: Mapping[str, Task]) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, name: str) -> list[Annotation]:
-    """Points, line and ring of one quantity; the labels of settings are returned."""
+def _panel(axes: Axes, rows: pd.DataFrame, name: str) -> list[tuple[str, tuple[float, float]]]:
+    """Points, line and ring of one quantity; names of the settings with a constant lambda, and their medians."""
     for row in rows.to_dict("records"):
         colour = ROUND_HUES[row["round"] % len(ROUND_HUES)]
         face = colour if row["solved"] else "none"
@@ -77,10 +79,19 @@ def _panel(axes: Axes, rows: pd.DataFrame, name: str) -> list[Annotation]:
     chosen = chosen_multiplier(constant[constant["ridge"] == usual])
     ring = joined[joined["multiplier"] == chosen]
     axes.plot(ring["r2_null_to_reference"], ring[name], "o", markersize=8, color="black", markerfacecolor="none")
+    return [
+        (
+            f"{point['multiplier']:g}" if point["ridge"] == usual else f"ridge {point['ridge']:g}",
+            (point["r2_null_to_reference"], point[name]),
+        )
+        for point in medians.to_dict("records")
+    ]
+
+
+def _named(axes: Axes, medians: list[tuple[str, tuple[float, float]]]) -> list[Annotation]:
+    """Labels of settings at their medians."""
     labels = []
-    for point in medians.to_dict("records"):
-        text = f"{point['multiplier']:g}" if point["ridge"] == usual else f"ridge {point['ridge']:g}"
-        at = (point["r2_null_to_reference"], point[name])
+    for text, at in medians:
         # No part of the layout: the label is put where there is room.
         label = axes.annotate(text, at, (0, 0), textcoords="offset points", ha="center", va="center", fontsize=7)
         label.set_in_layout(False)
