@@ -66,11 +66,7 @@ def newton(
         while len(searching) and share > LEAST_SHARE:
             index = active[searching]
             trial = states[index] + share * steps[searching]
-            trial_force = flow.force(trial)
-            trial_speed = trial_force.square().sum(1) / 2
-            falls = trial_speed < speed[index] * (1 - 0.01 * share)
-            moved = index[falls]
-            states[moved], force[moved], speed[moved] = trial[falls], trial_force[falls], trial_speed[falls]
+            falls, _ = _move(flow, (states, force, speed), index, trial, speed[index] * (1 - 0.01 * share))
             searching, share = searching[~falls], share / 2
         for _ in range(REPEATED_STEPS):
             again = ((speed[active] < CONVERGING * before) & (speed[active] > TARGET_SPEED)).nonzero()[:, 0]
@@ -78,11 +74,7 @@ def newton(
                 break
             before, index = speed[active], active[again]
             trial = states[index] + _newton_steps(factors, pivots, force[active])[again]
-            trial_force = flow.force(trial)
-            trial_speed = trial_force.square().sum(1) / 2
-            falls = trial_speed < speed[index]
-            moved = index[falls]
-            states[moved], force[moved], speed[moved] = trial[falls], trial_force[falls], trial_speed[falls]
+            _move(flow, (states, force, speed), index, trial, speed[index])
         goes_on = torch.ones(len(active), dtype=torch.bool)
         goes_on[searching] = False
         active = active[goes_on & (speed[active] > TARGET_SPEED)]
@@ -95,6 +87,26 @@ def _newton_steps(
     """Steps ``-A^-1 F`` from the factors of the transposed Jacobians."""
     right = force.to(factors.dtype)[..., None]
     return -torch.linalg.lu_solve(factors, pivots, right, adjoint=True)[..., 0].to(force.dtype)
+
+
+def _move(
+    flow: Flow,
+    at: tuple[Float[Tensor, "start unit"], Float[Tensor, "start unit"], Float[Tensor, "start"]],
+    index: Int[Tensor, "trial"],
+    trial: Float[Tensor, "trial unit"],
+    bound: Float[Tensor, "trial"],
+) -> tuple[Bool[Tensor, "trial"], Float[Tensor, "trial"]]:
+    """Move those of the states at an index, with their F and speeds, whose trial is slower than a bound.
+
+    Returns which those are, and the speeds of all trials.
+    """
+    states, force, speed = at
+    trial_force = flow.force(trial)
+    trial_speed = trial_force.square().sum(1) / 2
+    falls = trial_speed < bound
+    moved = index[falls]
+    states[moved], force[moved], speed[moved] = trial[falls], trial_force[falls], trial_speed[falls]
+    return falls, trial_speed
 
 
 def levenberg_marquardt(
@@ -119,16 +131,12 @@ def levenberg_marquardt(
         factor = torch.linalg.cholesky_ex(normal)[0]
         steps = -torch.cholesky_solve(gradient[..., None], factor)[..., 0]
 
-        trial = states[active] + steps
-        trial_force = flow.force(trial)
-        trial_speed = trial_force.square().sum(1) / 2
-        falls = trial_speed < speed[active]
+        before = speed[active]
+        falls, trial_speed = _move(flow, (states, force, speed), active, states[active] + steps, before)
         predicted = (steps * (damping[active, None] * steps - gradient)).sum(1) / 2
-        surplus = 2 * (speed[active] - trial_speed) / predicted - 1
-        small_steps[active[falls & (trial_speed > 0.999 * speed[active])]] += 1
-        small_steps[active[trial_speed <= 0.999 * speed[active]]] = 0
-        moved = active[falls]
-        states[moved], force[moved], speed[moved] = trial[falls], trial_force[falls], trial_speed[falls]
+        surplus = 2 * (before - trial_speed) / predicted - 1
+        small_steps[active[falls & (trial_speed > 0.999 * before)]] += 1
+        small_steps[active[trial_speed <= 0.999 * before]] = 0
         damping[active] *= torch.where(falls, (1 - surplus**3).clamp(min=0.2), growth[active])
         growth[active] = torch.where(falls, 2.0, 2 * growth[active])
         goes_on = (speed[active] > TARGET_SPEED) & (small_steps[active] < 3) & ~(steps.norm(dim=1) < 1e-9)

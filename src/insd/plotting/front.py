@@ -43,11 +43,11 @@ def front_figure(table: pd.DataFrame, made_tasks: Mapping[str, Task]) -> Figure:
     labels: list[list[Annotation]] = []
     for column, task in enumerate(tasks):
         rows = alternatives[alternatives["task"] == task]
-        for row, (name, text) in enumerate((("score", made_tasks[task].score_name), ("test_loss", "test loss"))):
-            medians = _panel(axes[row, column], rows, name)
-            axes[row, column].set_ylabel(text)
-        # The panel above has the same r2, and no room for them where scores are alike.
-        labels.append(_named(axes[1, column], medians))
+        _panel(axes[0, column], rows, "score")
+        axes[0, column].set_ylabel(made_tasks[task].score_name)
+        # Labels of settings in the lower panel alone: that above has the same r2, and no room where scores are alike.
+        labels.append(_named(axes[1, column], _panel(axes[1, column], rows, "test_loss")))
+        axes[1, column].set_ylabel("test loss")
         axes[0, column].axhline(made_tasks[task].criterion, color="0.6", linestyle="--", linewidth=0.6)
         axes[0, column].set_title(task.replace("_", " "))
         log_axis(axes[1, column])
