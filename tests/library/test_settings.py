@@ -285,7 +285,7 @@ def deep_merge(base, overlay):
     return base
 
 
-@pytest.mark.parametrize("overlay", [None, "demo", "smoke", "sweep"])
+@pytest.mark.parametrize("overlay", [None, "demo", "smoke", "sweep", "constant", "pilots"])
 def test_the_configs_that_are_shipped_load(overlay):
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     if overlay:

@@ -24,6 +24,7 @@ INTRODUCTION = """\
 | `demo.yaml` | laid over it: the same networks and training, one chain and two seeds per gain |
 | `sweep.yaml` | laid over it: constant multipliers and ridges beside the constrained schedule, on the same references |
 | `constant.yaml` | laid over it: the paper's constant multiplier, one lambda per task, on the same references |
+| `pilots.yaml` | laid over it: one setting of the training of alternatives changed at a time |
 | `smoke.yaml` | laid over it: tiny networks that run every rule in two minutes |
 
 A file given by `--configfile` is laid over `config.yaml`, key by key; `null` leaves out a population. Unknown keys are
