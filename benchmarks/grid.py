@@ -31,6 +31,8 @@ MOST_TRAINING = {"standards": 150, "insd": 150}
 """Most core-minutes of training of the standard populations, and of all rounds of the chains."""
 MOST_MINUTES = {"similarity": 2, "dsa": 15, "fixed_points": 25, "decoding": 10}
 """Most minutes of an analysis of all tasks on two cores."""
+MOST_OF_A_GRID = {"seconds": 240, "MB": 2000}
+"""Most time and memory of the performance of one task's networks in all regimes and at all points of its grid."""
 MOST_FIGURES = 3
 """Most minutes of all figures on two cores."""
 ITERATIONS = 1000
@@ -46,7 +48,7 @@ def main() -> None:
     if not files:
         parser.error(f"{folder} holds no benchmark files; run the workflow first")
     jobs = read_jobs(folder, files)
-    if missing := {*TRAINING, *MOST_MINUTES} - set(jobs["rule"]):
+    if missing := {*TRAINING, *MOST_MINUTES, "performance"} - set(jobs["rule"]):
         parser.error(f"{folder} is of a grid that is not finished: it lacks {', '.join(sorted(missing))}")
     profile(jobs)
     cores(jobs)
@@ -137,6 +139,15 @@ def _of_analyses(jobs: pd.DataFrame) -> list[Bound]:
         Bound(f"{rule} of all tasks on two cores, below {most} min", f"{taken[rule]:.1f} min", taken[rule] < most)
         for rule, most in MOST_MINUTES.items()
     ]
+    grids = jobs[jobs["rule"] == "performance"]
+    seconds, memory = grids["s"].max(), grids["max_rss"].max()
+    bounds.append(
+        Bound(
+            f"performance of one task, below {MOST_OF_A_GRID['seconds'] / 60:g} min and {MOST_OF_A_GRID['MB']:,} MB",
+            f"{seconds / 60:.1f} min on one core, {memory:.0f} MB",
+            seconds < MOST_OF_A_GRID["seconds"] and memory < MOST_OF_A_GRID["MB"],
+        )
+    )
     what = f"all figures on two cores, below {MOST_FIGURES} min"
     return [*bounds, Bound(what, f"{figures:.1f} min", figures < MOST_FIGURES if figures else None)]
 

@@ -114,7 +114,11 @@ def test_a_grid_that_shows_all_of_it():
     poor = table["claim"].str.contains("poor everywhere")
     assert set(table.loc[~poor, "verdict"]) == {REPRODUCED}
     assert set(table.loc[poor, "verdict"]) == {NOT}
-    assert verdicts(judged(verdict="worse"), "poor everywhere") == {REPRODUCED}
+    worse = judged(verdict="worse")
+    assert verdicts(worse, "poor everywhere") == {REPRODUCED}
+    # With the size of each difference.
+    found = worse.loc[worse["claim"].str.contains("poor everywhere"), "number"]
+    assert found.str.contains(r"noisy_long: \+0\.100 \(\+0\.050 to \+0\.150\)").all()
     assert verdicts(judged(verdict="worse"), "does better") == {NOT}
 
 

@@ -17,6 +17,7 @@ from insd.analysis.performance import grid_performance, performance
 from insd.analysis.robustness import kick_steps, robustness
 from insd.analysis.rounds import Round
 from insd.networks import RateRNN
+from insd.provenance import random_seed
 from insd.settings import Deflation
 from insd.tasks import TASKS
 from insd.tasks.context_integration import ContextIntegration
@@ -175,6 +176,21 @@ def test_the_regime_test_has_the_stored_score(name, number):
     close = pytest.approx(found, rel=1e-5 if name == "memory_pro" else 1e-6)
     assert network.attrs["score"] == close
     assert plain_score(name, trials, plain_outputs(network, trials)) == close
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_each_point_of_the_grid_has_the_score_of_a_plain_loop_on_its_trials(name):
+    full = TASKS[name]().grid
+    task = TASKS[name](grid={axis: [levels[0], levels[2]] for axis, levels in full.items()})
+    network = trained_network(name, 0)
+    _, scores = grid_performance(task, name, [network], 60)
+    for noise, duration in itertools.product(range(2), range(2)):
+        trials = task.in_grid(noise, duration).sample("test", 60, random_seed("grid", name, noise, duration))
+        expected = plain_score(name, trials, plain_outputs(network, trials))
+        assert scores[0, noise, duration] == pytest.approx(expected, rel=1e-4)
+    # The levels differ, so that none stands for another; the first is that of the training trials.
+    assert len(np.unique(scores)) > 1
+    assert task.solved(scores[0, 0, 0])
 
 
 def test_grid_in_blocks_equals_one_network_at_a_time(random, monkeypatch):

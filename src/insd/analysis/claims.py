@@ -262,7 +262,8 @@ def poor_everywhere(round_number: int) -> Callable[[Evidence], Answer]:
         regimes, grid = rows[rows["measure"] == "regime"], rows[rows["measure"] == "grid"]
         if regimes.empty or (regimes["verdict"] == "too few").all():
             return TOO_FEW
-        found = f"regimes: {_count(regimes)}; points of the grid: {_count(grid)}"
+        each = "; ".join(f"{row['level']}: {_difference(row)}" for row in regimes.to_dict("records"))
+        found = f"{each}; regimes: {_count(regimes)}; points of the grid: {_count(grid)}"
         if (regimes["verdict"] == "worse").all() and (grid["verdict"] != "better").all():
             return found, REPRODUCED
         return found, PARTLY if (regimes["verdict"] == "worse").mean() >= 0.5 else NOT
