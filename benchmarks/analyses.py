@@ -330,7 +330,7 @@ def points(networks: Sequence[xr.Dataset], trials: xr.Dataset) -> tuple[list[Bou
             f"{'in all' if as_good else 'not in all'} networks; as many stable ones "
             f"{'in all' if as_stable else 'not in all'}",
             as_good,
-            "Newton's method passes by a few saddles, which Levenberg-Marquardt finds in twice the time",
+            "the search passes by a few saddles, and by no stable point" if as_stable else "stable points are missed",
         ),
     ], table(head, rows)
 
