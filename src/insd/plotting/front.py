@@ -52,7 +52,11 @@ def front_figure(table: pd.DataFrame, made_tasks: Mapping[str, Task]) -> Figure:
         axes[0, column].set_title(task.replace("_", " "))
         log_axis(axes[1, column])
         axes[1, column].set_xlabel("null-space r² to the reference")
-        axes[1, column].set_xlim(-0.03, 1.03)
+    r2 = alternatives["r2_null_to_reference"]
+    # Most of a sweep is at low r2; the axis is that of all panels.
+    axes[0, 0].set_xscale("log")
+    axes[0, 0].set_xticks((0.02, 0.05, 0.1, 0.2, 0.5, 1.0), ("0.02", "0.05", "0.1", "0.2", "0.5", "1"))
+    axes[0, 0].set_xlim(min(0.02, 0.9 * r2[r2 > 0].min()), 1.5)
     letters(axes.flat)
     _legend(figure, alternatives)
     # Where panels stand is known only once all else is in the figure.
@@ -100,12 +104,15 @@ def _named(axes: Axes, medians: list[tuple[str, tuple[float, float]]]) -> list[A
 
 
 def _apart(labels: list[Annotation]) -> None:
-    """Move the labels of one panel near what they name, to where they meet neither each other nor points nor lines."""
+    """Move the labels of one panel near what they name, and nearer to it than to what others name, to where they meet
+    neither each other nor points nor lines.
+    """
     if not labels:
         return
     axes = labels[0].axes
     assert axes is not None
-    taken = []
+    taken: list[Bbox] = []
+    labelled: list[Bbox] = []
     for line in axes.lines:
         if line.get_linestyle() == "--":
             # The criterion.
@@ -117,7 +124,8 @@ def _apart(labels: list[Annotation]) -> None:
             places = np.column_stack([np.interp(steps, range(len(places)), part) for part in places.T])
         taken += [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in places]
     room = axes.get_window_extent()
-    for label in labels:
+    named = axes.transData.transform([label.xy for label in labels])
+    for number, label in enumerate(labels):
         best, least = (0.0, 0.0), np.inf
         for distance, angle in product((8.0, 14.0, 20.0, 28.0, 36.0), np.linspace(0, 2 * np.pi, 16, endpoint=False)):
             # Texts are wider than high.
@@ -126,11 +134,13 @@ def _apart(labels: list[Annotation]) -> None:
             outside = not (room.containsx(box.x0) and room.containsx(box.x1)) or not (
                 room.containsy(box.y0) and room.containsy(box.y1)
             )
-            met = 1000 * outside + sum(box.padded(1).overlaps(other) for other in taken)
+            away = np.hypot(*(named - ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)).T)
+            met = sum(box.padded(1).overlaps(other) for other in taken) + 3 * (away.argmin() != number)
+            met += 100 * outside + 10 * sum(box.padded(2).overlaps(other) for other in labelled)
             if met < least:
                 best, least = label.get_position(), met
         label.set_position(best)
-        taken.append(label.get_window_extent())
+        labelled.append(label.get_window_extent())
 
 
 def _legend(figure: Figure, alternatives: pd.DataFrame) -> None:
