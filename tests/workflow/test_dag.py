@@ -131,3 +131,11 @@ def test_rounds_ask_for_a_gpu_where_the_config_does(checkout):
     for device, count in (("cpu", 0), ("auto", 0), ("cuda", 1)):
         plan = snakemake(checkout, "-n", round_0, *SMOKE, "--config", f"device={device}").stdout
         assert re.findall(r"gpu=(\d)", plan) == [str(count)], plan
+
+
+def test_snakemake_looks_for_new_jobs_when_one_has_ended_and_not_all_the_time(checkout):
+    regimes = ("test", "noisy", "long", "noisy_long", "train")
+    files = [f"results/flip_flop/trials/{regime}.nc" for regime in regimes]
+    output = snakemake(checkout, *files, "--cores", "1", "--verbose", *SMOKE).stdout
+    assert "5 of 5 steps (100%) done" in output, output[-3000:]
+    assert output.count("Ready jobs: ") == 5
