@@ -27,12 +27,12 @@ include: "workflow/rules/archive.smk"
 
 
 onstart:
-    # Snakemake's default limit of 100 jobs a second adds nothing to the cores or `jobs` that a run has, and makes it look
-    # for new jobs again a second after each look: one look a second more for every job that has ended, which after some
-    # 150 of them is a core's full work (Snakemake 9.27). Without it, Snakemake looks when a job has ended. Another limit,
-    # given by --max-jobs-per-timespan, stays.
+    # Jobs of this machine begin when cores are free. Snakemake's default limit of 100 jobs a second adds nothing to that,
+    # and makes it look for new jobs again a second after each look: one look a second more for every job that has ended,
+    # which after some 150 of them is a core's full work (Snakemake 9.27). Without it, Snakemake looks when a job has
+    # ended. Another limit, given by --max-jobs-per-timespan, stays.
     limit = workflow.scheduling_settings.max_jobs_per_timespan
-    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+    if workflow.local_exec and limit and (limit.max_jobs, limit.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
 
 
