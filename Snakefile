@@ -32,7 +32,8 @@ onstart:
     # which after some 150 of them is a core's full work (Snakemake 9.27). Without it, Snakemake looks when a job has
     # ended. Another limit, given by --max-jobs-per-timespan, stays.
     limit = workflow.scheduling_settings.max_jobs_per_timespan
-    if workflow.local_exec and limit and (limit.max_jobs, limit.timespan) == (100, 1):
+    by_default = limit and (limit.max_jobs, limit.timespan) == (100, 1)
+    if workflow.local_exec and by_default:
         workflow.scheduler.job_rate_limiter = None
 
 
