@@ -29,7 +29,7 @@ from insd.analysis.similarity import similarity as all_measures
 from insd.analysis.zeros import merge, minimise_speed
 from insd.datasets import read
 from insd.errors import InsdError
-from insd.settings import DynamicalSimilarity, FixedPoints
+from insd.settings.config import DynamicalSimilarity, FixedPoints
 from insd.tasks import TASKS
 
 TASK = "flip_flop"

@@ -22,7 +22,7 @@ from insd.activity import join_earlier, record_activity
 from insd.bptt import Workspace
 from insd.devices import CPU, describe, device_of
 from insd.networks import RateRNN
-from insd.settings import Recipe, Settings, load, seeds_of
+from insd.settings.config import Recipe, Settings, load, seeds_of
 from insd.training import train_round
 
 TITLE = "A GPU full of networks"

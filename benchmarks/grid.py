@@ -68,7 +68,7 @@ def read_jobs(folder: Path, files: list[Path]) -> pd.DataFrame:
 
 def profile(jobs: pd.DataFrame) -> None:
     """Core-minutes of each rule, and what of them is start-up."""
-    imports = _cpu_seconds([sys.executable, "-c", "import insd.activity, insd.settings"])
+    imports = _cpu_seconds([sys.executable, "-c", "import insd.activity, insd.settings.config"])
     scheduling = _scheduling()
     rules = jobs.groupby("rule").agg(
         jobs=("s", "size"), minutes=("cpu_time", lambda seconds: seconds.sum() / 60), memory=("max_rss", "max")

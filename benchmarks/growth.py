@@ -29,7 +29,7 @@ from insd.analysis.dsa import dynamical_similarity, fit_operator
 from insd.analysis.fixed_points import fixed_points
 from insd.analysis.rounds import Round
 from insd.analysis.similarity import TIME_STRIDE, network_statistics, similarity
-from insd.settings import DynamicalSimilarity, FixedPoints, Recipe
+from insd.settings.config import DynamicalSimilarity, FixedPoints, Recipe
 from insd.training import Earlier, train_round
 
 PICTURE = PAGE.with_suffix("") / "growth.svg"

@@ -23,7 +23,7 @@ from insd import bptt
 from insd.activity import join_earlier, record_activity
 from insd.devices import CPU
 from insd.jobs import reuse_freed_memory
-from insd.settings import Deflation, Recipe
+from insd.settings.config import Deflation, Recipe
 from insd.tasks import FlipFlop
 from insd.training import Bank, Earlier, _Attempt, train_round
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from insd.datasets import DatasetError, read
 from insd.networks import load_networks
 from insd.predictivity import null_projector_array, principal_components
-from insd.settings import Deflation
+from insd.settings.config import Deflation
 from insd.tasks import Task
 from insd.training import Bank, Earlier, target_variance, task_loss
 

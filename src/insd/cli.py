@@ -23,7 +23,7 @@ from insd.errors import InsdError
 if TYPE_CHECKING:
     import xarray as xr
 
-    from insd.settings import Settings
+    from insd.settings.config import Settings
     from insd.tasks import Task
 
 RECIPE = ("network", "training", "deflation")
@@ -146,7 +146,7 @@ def fixed_points(chosen: argparse.Namespace) -> None:
     from insd.analysis import fixed_points as search
     from insd.analysis.rounds import Round
     from insd.provenance import attributes
-    from insd.settings import FixedPoints
+    from insd.settings.config import FixedPoints
 
     torch.set_num_threads(1)
     if chosen.starts < 2:
@@ -253,7 +253,7 @@ def _settings(
 
     `sampled` says how many trials there are, where they are there already: neither they nor the task can change then.
     """
-    from insd.settings import load
+    from insd.settings.config import load
 
     defaults = {section: dict(recipe.get(section, {})) for section in RECIPE}
     parameters: dict[str, Any] = dict(entry.get("parameters", {}))
@@ -335,7 +335,7 @@ def _network(path: str, seed: int | None) -> "xr.Dataset":
 
 def _task(chosen: argparse.Namespace, network: "xr.Dataset") -> "Task":
     """The task that the command names, or that the network was trained on."""
-    from insd.settings import make_task
+    from insd.settings.config import make_task
 
     if chosen.task:
         name, entry = _task_entry(chosen.task)

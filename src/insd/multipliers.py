@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from insd.devices import CPU
-from insd.settings import Deflation
+from insd.settings.config import Deflation
 
 
 class Schedule(ABC):

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from insd.bptt import Workspace, compiled_for, read_out, simulate, simulate_outputs
 from insd.datasets import ARCHITECTURE_WEIGHTS, architecture_of
-from insd.settings import Network
+from insd.settings.config import Network
 
 QUANTILES = torch.special.ndtri((torch.arange(1 << 15, dtype=torch.float64) + 0.5) / (1 << 15))
 """Quantiles of the normal distribution in the middle of 32,768 steps of equal probability, with a variance of 1."""

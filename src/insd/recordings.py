@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from insd.datasets import ENGINE, DatasetError
 from insd.predictivity import null_projector_array, principal_components
-from insd.settings import Deflation
+from insd.settings.config import Deflation
 
 MEANING = {
     "rates": "activity (trial, time, unit)",

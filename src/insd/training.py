@@ -25,7 +25,7 @@ from insd.multipliers import make_schedule
 from insd.networks import initialise
 from insd.predictivity import deflation_penalty
 from insd.provenance import array_fingerprint, code_fingerprint, random_seed
-from insd.settings import Recipe
+from insd.settings.config import Recipe
 from insd.tasks import Task, task_fingerprint
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ import torch
 from insd import datasets
 from insd.activity import join_earlier, record_activity
 from insd.provenance import array_fingerprint, random_seed
-from insd.settings import Recipe
+from insd.settings.config import Recipe
 from insd.tasks import TASKS
 from insd.training import train_round
 

@@ -15,7 +15,8 @@ from insd.analysis.robustness import robustness
 from insd.analysis.rounds import Round
 from insd.networks import GRU, LowRankRNN, RateRNN, RecurrentNetworks, constant_input_weights, load_networks, rates_at
 from insd.provenance import array_fingerprint
-from insd.settings import Deflation, FixedPoints, Network, Recipe, SettingsError, Training, load
+from insd.settings.base import SettingsError
+from insd.settings.config import Deflation, FixedPoints, Network, Recipe, Training, load
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 

@@ -14,7 +14,7 @@ import xarray as xr
 from insd.activity import join_earlier, record_activity
 from insd.checkpoints import Checkpoint
 from insd.provenance import code_fingerprint
-from insd.settings import Deflation, Network, Recipe, Training
+from insd.settings.config import Deflation, Network, Recipe, Training
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 

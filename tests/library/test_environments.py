@@ -9,7 +9,8 @@ import pytest
 from conftest import ROOT
 
 from insd import provenance
-from insd.settings import SettingsError, load
+from insd.settings.base import SettingsError
+from insd.settings.config import load
 from insd.tasks import find_task
 from insd.tasks.environments import TrialsError, make_environment
 

@@ -11,7 +11,7 @@ from insd.analysis.rounds import Round
 from insd.datasets import WEIGHTS
 from insd.explorer import SHOWN_TRIALS, _first_pair, explorer_page, leading_components, packed
 from insd.networks import RateRNN
-from insd.settings import FixedPoints
+from insd.settings.config import FixedPoints
 from insd.tasks.flip_flop import FlipFlop
 
 UNITS = 6

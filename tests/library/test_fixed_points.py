@@ -16,7 +16,7 @@ from insd.analysis.line_attractor import line_attractor
 from insd.analysis.long_runs import FAILURES, long_runs
 from insd.analysis.rounds import Round
 from insd.analysis.zeros import merge, minimise_speed
-from insd.settings import FixedPoints
+from insd.settings.config import FixedPoints
 from insd.tasks import TASKS, FlipFlop
 
 DT, TAU = 0.02, 0.1

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from insd.multipliers import make_schedule
-from insd.settings import Deflation
+from insd.settings.config import Deflation
 
 
 def test_constant_without_ramp_is_the_papers_lambda_from_the_start():

@@ -7,7 +7,8 @@ import pytest
 from conftest import ROOT
 
 from insd import provenance
-from insd.settings import SettingsError, load, make_task
+from insd.settings.base import SettingsError
+from insd.settings.config import load, make_task
 
 CODE = """
 from dataclasses import dataclass

@@ -52,7 +52,7 @@ from insd.plotting.theme import (
     short_names,
     standards_and_alternatives,
 )
-from insd.settings import Robustness
+from insd.settings.config import Robustness
 from insd.tasks import TASKS, FlipFlop
 
 

@@ -14,7 +14,8 @@ from insd.networks import RateRNN
 from insd.predictivity import null_projector_array
 from insd.provenance import array_fingerprint
 from insd.recordings import read_recording, reference_of_recording
-from insd.settings import Deflation, SettingsError, load
+from insd.settings.base import SettingsError
+from insd.settings.config import Deflation, load
 from insd.tasks import FlipFlop
 
 BANK = FlipFlop(channels=1, duration=0.4).sample("train", 30, 0)

@@ -18,7 +18,7 @@ from insd.analysis.robustness import kick_steps, robustness
 from insd.analysis.rounds import Round
 from insd.networks import RateRNN
 from insd.provenance import random_seed
-from insd.settings import Deflation
+from insd.settings.config import Deflation
 from insd.tasks import TASKS
 from insd.tasks.context_integration import ContextIntegration
 from insd.tasks.flip_flop import FlipFlop

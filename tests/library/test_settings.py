@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from insd.settings import SettingsError, load, seeds_of
+from insd.settings.base import SettingsError
+from insd.settings.config import load, seeds_of
 
 ROOT = Path(__file__).parents[2]
 GOOD = {

@@ -9,7 +9,7 @@ from trained import evaluation_trials, oracle, trained_network
 
 from insd.activity import simulate_trials
 from insd.analysis.dsa import dynamical_similarity, fit_operator
-from insd.settings import DynamicalSimilarity
+from insd.settings.config import DynamicalSimilarity
 from insd.tasks import TASKS
 
 SETTINGS = DynamicalSimilarity()

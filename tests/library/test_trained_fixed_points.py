@@ -10,7 +10,7 @@ import torch
 from trained import trained_network, trained_round
 
 from insd.analysis.fixed_points import fixed_points
-from insd.settings import FixedPoints
+from insd.settings.config import FixedPoints
 from insd.tasks import TASKS
 
 SETTINGS = FixedPoints(starts=96, blocks=2)

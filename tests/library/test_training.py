@@ -11,7 +11,7 @@ from insd.activity import join_earlier, loss_and_score, record_activity, simulat
 from insd.datasets import WEIGHTS, DatasetError
 from insd.predictivity import linear_predictivity, null_projector_array
 from insd.provenance import array_fingerprint
-from insd.settings import Deflation, Network, Recipe, Training
+from insd.settings.config import Deflation, Network, Recipe, Training
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import Bank, TrainingError, target_variance, task_loss, train_round
 

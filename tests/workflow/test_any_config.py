@@ -9,7 +9,8 @@ from conftest import ROOT, copy_checkout, snakemake
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from insd.settings import Recipe, SettingsError, load, seeds_of
+from insd.settings.base import SettingsError
+from insd.settings.config import Recipe, load, seeds_of
 from insd.tasks import TASKS
 
 SCHEMA = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())

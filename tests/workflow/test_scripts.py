@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from insd.datasets import read, write
-from insd.settings import Deflation, Network, Recipe, Training
+from insd.settings.config import Deflation, Network, Recipe, Training
 
 RECIPE = Recipe(
     network=Network(units=12),

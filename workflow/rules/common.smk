@@ -13,7 +13,8 @@ sys.path.append(str(Path.cwd()))
 
 from insd.provenance import code_fingerprint, settings_fingerprint
 from insd.report import LiveNumbers
-from insd.settings import SettingsError, load, seeds_of
+from insd.settings.base import SettingsError
+from insd.settings.config import load, seeds_of
 
 try:
     SETTINGS = load(config)

@@ -5,7 +5,7 @@ from insd.analysis.decoding import decoding
 from insd.analysis.rounds import read_rounds
 from insd.jobs import job
 from insd.provenance import attributes, random_seed
-from insd.settings import make_task
+from insd.settings.config import make_task
 
 settings, task_name = snakemake.params.settings, snakemake.wildcards.task
 

@@ -5,7 +5,7 @@ import pandas as pd
 from insd.jobs import job
 from insd.plotting.front import front_figure
 from insd.plotting.theme import save
-from insd.settings import make_task
+from insd.settings.config import make_task
 
 with job(snakemake.log[0]):
     tasks = {name: make_task(name, parameters) for name, parameters in snakemake.params.tasks.items()}

@@ -7,7 +7,7 @@ from insd import datasets
 from insd.jobs import job
 from insd.plotting.mechanism import mechanism_figure, read_shown, shown_networks
 from insd.plotting.theme import save
-from insd.settings import make_task
+from insd.settings.config import make_task
 
 torch.set_num_threads(snakemake.threads)
 task, files = snakemake.wildcards.task, snakemake.input

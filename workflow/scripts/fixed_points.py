@@ -7,7 +7,7 @@ from insd.analysis.fixed_points import fixed_points
 from insd.analysis.rounds import read_rounds
 from insd.jobs import job
 from insd.provenance import attributes, random_seed
-from insd.settings import FixedPoints, make_task
+from insd.settings.config import FixedPoints, make_task
 
 torch.set_num_threads(snakemake.threads)
 settings, task_name = snakemake.params.settings, snakemake.wildcards.task

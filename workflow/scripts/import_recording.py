@@ -4,7 +4,7 @@ from insd import datasets
 from insd.jobs import job
 from insd.provenance import attributes
 from insd.recordings import reference_of_recording
-from insd.settings import Deflation, seeds_of
+from insd.settings.config import Deflation, seeds_of
 
 deflation, seeds = snakemake.params.deflation, snakemake.wildcards.seeds
 

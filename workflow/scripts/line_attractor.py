@@ -8,7 +8,7 @@ from insd.analysis.rounds import read_rounds
 from insd.jobs import job
 from insd.networks import constant_input_weights
 from insd.provenance import attributes
-from insd.settings import make_task
+from insd.settings.config import make_task
 
 with job(snakemake.log[0]):
     task = make_task(snakemake.wildcards.task, snakemake.params.parameters)

@@ -5,7 +5,7 @@ from insd.analysis.performance import performance
 from insd.analysis.rounds import read_rounds
 from insd.jobs import job
 from insd.provenance import attributes
-from insd.settings import make_task
+from insd.settings.config import make_task
 
 with job(snakemake.log[0]):
     name = snakemake.wildcards.task

@@ -7,7 +7,7 @@ from insd.analysis.robustness import robustness
 from insd.analysis.rounds import read_rounds
 from insd.jobs import job, reuse_freed_memory
 from insd.provenance import attributes
-from insd.settings import make_task
+from insd.settings.config import make_task
 
 torch.set_num_threads(snakemake.threads)
 reuse_freed_memory()

@@ -9,7 +9,7 @@ from insd.activity import join_earlier, read_earlier, record_activity
 from insd.devices import describe, device_of
 from insd.jobs import job, reuse_freed_memory
 from insd.provenance import attributes
-from insd.settings import Recipe, load, make_task, seeds_of
+from insd.settings.config import Recipe, load, make_task, seeds_of
 from insd.training import train_round
 
 torch.set_num_threads(snakemake.threads)

@@ -23,7 +23,7 @@ from insd.analysis.linearisation import linearise
 from insd.analysis.long_runs import long_runs, returns
 from insd.analysis.rounds import Round, network_label
 from insd.analysis.zeros import ZERO_SPEED, merge, minimise_speed, newton
-from insd.settings import FixedPoints
+from insd.settings.config import FixedPoints
 from insd.tasks import Task
 
 logger = logging.getLogger("insd.analysis.fixed_points")

@@ -34,7 +34,7 @@ from insd.plotting.theme import (
     new_figure,
     note,
 )
-from insd.settings import seeds_of
+from insd.settings.config import seeds_of
 from insd.tasks import Task
 from insd.tasks.base import Variable
 

@@ -15,31 +15,23 @@ from itertools import product
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
-from insd.errors import InsdError
+from insd.settings.base import (
+    ClassPath,
+    Count,
+    NotNegative,
+    PopulationName,
+    Positive,
+    Repeats,
+    Section,
+    SettingsError,
+    Share,
+    TaskName,
+)
 from insd.tasks import TASKS, Task, TaskError, check_task, find_task, task_fingerprint
 from insd.tasks.base import Rule
 
-
-class SettingsError(InsdError):
-    """The config cannot be used; the message names each key, its value and what is allowed."""
-
-
-class Section(BaseModel):
-    """A closed, frozen section of the config: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Repeats = Annotated[int, Field(ge=1, le=10_000)]
-TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-ClassPath = Annotated[str, Field(pattern=r"^[\w.]+:[\w./:-]+$")]
-PopulationName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 REGIME = "[a-z][a-z0-9_]*"
 MOST_STEPS = 100_000
 """Longest duration in time steps: a day-long trial is a slip of the unit."""

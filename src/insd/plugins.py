@@ -1,0 +1,136 @@
+"""What the config names is found here: a task, an architecture, a term, a maker, a measure, an analysis, a figure.
+
+Each of them is one file in the folder of its kind, and the name of the file is its name in the config. A user's own is
+named `module:Class` (or `module:CONSTANT` for kinds that are described by a constant) and needs no place in this
+library. No list of all files of a kind is imported anywhere, so that a further file changes nothing for the others.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from insd.errors import InsdError
+
+
+class PluginError(InsdError):
+    """A name leads to nothing that can be used; the message lists the names that do."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of thing that the config names."""
+
+    package: str
+    """The package with one module per thing."""
+    what: str
+    """The kind as messages name it."""
+    base: str | None = None
+    """`module:Class` that all classes of the kind derive from; None for a kind that is described by a constant."""
+    constant: str | None = None
+    """The name of that constant."""
+    tools: tuple[str, ...] = ()
+    """Modules of the package, other than `base`, that hold nothing the config names."""
+
+
+KINDS = {
+    "task": Kind("insd.tasks", "task", base="insd.tasks.base:Task", tools=("own", "environments")),
+    "network": Kind("insd.networks", "architecture", base="insd.networks.base:Networks"),
+    "term": Kind("insd.objectives", "term of an objective", base="insd.objectives.base:Term", tools=("schedules",)),
+    "maker": Kind("insd.makers", "maker", base="insd.makers.base:Maker"),
+    "measure": Kind("insd.measures", "measure", base="insd.measures.base:Measure"),
+    "analysis": Kind("insd.analysis", "analysis", constant="ANALYSIS"),
+    "claims": Kind("insd.claims", "set of claims", constant="CLAIMS"),
+    "figure": Kind("insd.figures", "figure", constant="FIGURE", tools=("theme", "panels")),
+}
+"""All kinds by name."""
+
+
+@cache
+def names(kind: str) -> tuple[str, ...]:
+    """The names of all files of a kind in this library, in alphabetical order."""
+    found = KINDS[kind]
+    package = importlib.import_module(found.package)
+    return tuple(
+        sorted(
+            module.name
+            for module in pkgutil.iter_modules(package.__path__)
+            if not module.ispkg and module.name not in ("base", *found.tools)
+        )
+    )
+
+
+def module_of(kind: str, name: str) -> str:
+    """The full name of the module that holds what the config names.
+
+    Raises PluginError if this library has no such file.
+    """
+    if ":" in name:
+        return name.partition(":")[0]
+    if name not in names(kind):
+        found = KINDS[kind]
+        example = f"module:{found.constant or 'Class'}"
+        raise PluginError(
+            f"there is no {found.what} {name!r}; choose from {', '.join(names(kind))}, or name your own as '{example}'"
+        )
+    return f"{KINDS[kind].package}.{name}"
+
+
+@cache
+def find(kind: str, name: str) -> Any:
+    """The class, or the constant, of a kind that the config names.
+
+    Raises PluginError if there is none, or if it is of a different kind.
+    """
+    module = module_of(kind, name)
+    try:
+        loaded = importlib.import_module(module)
+    except ImportError as error:
+        raise PluginError(f"{name}: the module {module!r} cannot be imported ({error})") from None
+    attribute = name.partition(":")[2] or KINDS[kind].constant
+    if attribute is None:
+        return _only_class(kind, loaded)
+    if not hasattr(loaded, attribute):
+        raise PluginError(f"{name}: the module {module!r} has no {attribute!r}")
+    return check(kind, getattr(loaded, attribute), name)
+
+
+def check(kind: str, found: Any, name: str) -> Any:
+    """What was found, if it is of the kind; else PluginError."""
+    base = KINDS[kind].base
+    if base is None:
+        return found
+    expected = _base(base)
+    if not (isinstance(found, type) and issubclass(found, expected)):
+        raise PluginError(f"{name}: is not a subclass of {base.replace(':', '.')}, as a {KINDS[kind].what} must be")
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(vars(found)["__abstractmethods__"]))
+        raise PluginError(f"{name}: does not define {missing}, as a {KINDS[kind].what} must")
+    return found
+
+
+@cache
+def _base(path: str) -> type:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _only_class(kind: str, module: Any) -> type:
+    """The one class of the kind that a file of this library defines."""
+    expected = _base(KINDS[kind].base or "")
+
+    def is_own(value: Any) -> bool:
+        return (
+            isinstance(value, type)
+            and issubclass(value, expected)
+            and value.__module__ == module.__name__
+            and not value.__name__.startswith("_")
+            and not inspect.isabstract(value)
+        )
+
+    found = [value for value in vars(module).values() if is_own(value)]
+    if len(found) != 1:
+        raise PluginError(f"{module.__file__}: must define one {KINDS[kind].what}, and defines {len(found)}")
+    return found[0]

@@ -1,0 +1,1 @@
+"""The config as frozen settings: the sections, how layers make a recipe, and the cross-checks."""

@@ -1,0 +1,27 @@
+"""What every section of the config is made of, wherever it is declared: closed, frozen models and their types."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from insd.errors import InsdError
+
+
+class SettingsError(InsdError):
+    """The config cannot be used; the message names each key, its value and what is allowed."""
+
+
+class Section(BaseModel):
+    """A closed, frozen section of the config: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Repeats = Annotated[int, Field(ge=1, le=10_000)]
+TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+ClassPath = Annotated[str, Field(pattern=r"^[\w.]+:[\w./:-]+$")]
+PopulationName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
