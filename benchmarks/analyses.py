@@ -22,12 +22,12 @@ from common import Bound, one_core, side_by_side, table, timed, verdicts, write_
 from insd.analysis.decoding import decode
 from insd.analysis.dsa import dynamical_similarity, fit_operator
 from insd.analysis.fixed_points import trajectory_states
-from insd.analysis.flow import Flow, flow_of
-from insd.analysis.linearisation import linearise
 from insd.analysis.similarity import MEASURES, TIME_STRIDE, Statistics, network_statistics
 from insd.analysis.similarity import similarity as all_measures
-from insd.analysis.zeros import merge, minimise_speed
 from insd.datasets import read
+from insd.dynamics.flow import Flow, flow_of
+from insd.dynamics.linearisation import linearise
+from insd.dynamics.zeros import merge, minimise_speed
 from insd.errors import InsdError
 from insd.settings.config import DynamicalSimilarity, FixedPoints
 from insd.tasks import TASKS

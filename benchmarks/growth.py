@@ -27,8 +27,8 @@ from insd.activity import simulate_trials
 from insd.analysis.decoding import decoding
 from insd.analysis.dsa import dynamical_similarity, fit_operator
 from insd.analysis.fixed_points import fixed_points
-from insd.analysis.rounds import Round
 from insd.analysis.similarity import TIME_STRIDE, network_statistics, similarity
+from insd.members import Round
 from insd.settings.config import DynamicalSimilarity, FixedPoints, Recipe
 from insd.training import Earlier, train_round
 

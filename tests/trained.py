@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from insd import datasets
-from insd.analysis.rounds import Round
+from insd.members import Round
 from insd.provenance import array_fingerprint
 from insd.tasks import TASKS
 

@@ -144,7 +144,7 @@ def fixed_points(chosen: argparse.Namespace) -> None:
 
     from insd import datasets
     from insd.analysis import fixed_points as search
-    from insd.analysis.rounds import Round
+    from insd.members import Round
     from insd.provenance import attributes
     from insd.settings.config import FixedPoints
 

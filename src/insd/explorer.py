@@ -19,8 +19,8 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
-from insd.analysis.orbits import cycle_orbit
-from insd.analysis.rounds import Round, network_label
+from insd.dynamics.orbits import cycle_orbit
+from insd.members import Round, network_label
 from insd.networks import rates_at
 from insd.tasks import Task
 

@@ -9,11 +9,11 @@ import scipy.linalg
 import xarray as xr
 
 from insd.activity import participation_ratio
-from insd.analysis.levels import COLUMNS, levels
-from insd.analysis.rounds import Round, read_rounds
-from insd.analysis.table import network_table, round_rows
 from insd.datasets import DatasetError, write
+from insd.members import Round, read_rounds
 from insd.provenance import settings_fingerprint
+from insd.tables.levels import COLUMNS, levels
+from insd.tables.networks import network_table, round_rows
 from insd.tasks.flip_flop import FlipFlop
 
 TRIALS, TIMES, UNITS = 40, 20, 8

@@ -9,10 +9,10 @@ from insd import datasets
 from insd.activity import join_earlier, record_activity, simulate_trials
 from insd.analysis.costs import costs
 from insd.analysis.fixed_points import fixed_points
-from insd.analysis.flow import NetworkFlow, RateFlow, flow_of
 from insd.analysis.performance import performance
 from insd.analysis.robustness import robustness
-from insd.analysis.rounds import Round
+from insd.dynamics.flow import NetworkFlow, RateFlow, flow_of
+from insd.members import Round
 from insd.networks import GRU, LowRankRNN, RateRNN, RecurrentNetworks, constant_input_weights, load_networks, rates_at
 from insd.provenance import array_fingerprint
 from insd.settings.base import SettingsError

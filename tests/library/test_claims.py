@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from insd.analysis.claims import CLAIMS, NO_ANSWER, NOT, PARTLY, REPRODUCED, Evidence, claims, generalisation, page
-from insd.analysis.rounds import network_label
+from insd.members import network_label
 
 TASKS = ("context_integration", "flip_flop", "memory_pro")
 

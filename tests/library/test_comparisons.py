@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 import xarray as xr
 
-from insd.analysis.comparisons import clustered_interval, comparisons, difference_interval
+from insd.tables.comparisons import clustered_interval, comparisons, difference_interval
 
 STANDARDS, CHAINS = 12, 4
 

@@ -16,9 +16,9 @@ from sklearn.pipeline import make_pipeline
 from trained import oracle
 
 from insd.analysis.decoding import RIDGES, decode, decoding
-from insd.analysis.oscillation import dominant_frequency
-from insd.analysis.rounds import Round
+from insd.dynamics.oscillation import dominant_frequency
 from insd.errors import InsdError
+from insd.members import Round
 from insd.tasks import TASKS
 from insd.tasks.base import Variable
 

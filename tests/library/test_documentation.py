@@ -22,7 +22,7 @@ import pytest
 from conftest import ROOT
 
 import insd
-from insd.plotting.theme import new_figure
+from insd.figures.theme import new_figure
 from insd.tasks import TASKS
 
 PAGES = sorted((ROOT / "docs/api").glob("*.md"))

@@ -24,7 +24,7 @@ from insd.analysis.dsa import (
     random_starts,
     spectral_distance,
 )
-from insd.analysis.rounds import Round
+from insd.members import Round
 from insd.networks import RateRNN
 
 DELAYS, RANK = 2, 10

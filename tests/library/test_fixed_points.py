@@ -10,12 +10,12 @@ import xarray as xr
 
 from insd.analysis import limit_cycles
 from insd.analysis.fixed_points import fixed_points, search
-from insd.analysis.flow import RateFlow
-from insd.analysis.limit_cycles import Cycle, find_cycle
 from insd.analysis.line_attractor import line_attractor
-from insd.analysis.long_runs import FAILURES, long_runs
-from insd.analysis.rounds import Round
-from insd.analysis.zeros import merge, minimise_speed
+from insd.dynamics.flow import RateFlow
+from insd.dynamics.limit_cycles import Cycle, find_cycle
+from insd.dynamics.long_runs import FAILURES, long_runs
+from insd.dynamics.zeros import merge, minimise_speed
+from insd.members import Round
 from insd.settings.config import FixedPoints
 from insd.tasks import TASKS, FlipFlop
 

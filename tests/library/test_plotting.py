@@ -16,28 +16,20 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.art3d import Path3DCollection
 from PIL import Image
 
-from insd.analysis.comparisons import comparisons
 from insd.analysis.decoding import SCORES
-from insd.analysis.flow import flow_of
-from insd.analysis.limit_cycles import find_cycle
-from insd.analysis.orbits import cycle_orbit
 from insd.analysis.performance import about_score
-from insd.analysis.rounds import Round, network_labels
 from insd.datasets import DatasetError
-from insd.plotting.collapse import MEASURES, collapse_figure, of_networks
-from insd.plotting.deflation import deflation_figure
-from insd.plotting.front import chosen_multiplier, front_figure
-from insd.plotting.mechanism import (
-    condition_of,
-    leading_components,
-    mechanism_figure,
-    read_shown,
-    shown_networks,
-)
-from insd.plotting.networks import networks_figure
-from insd.plotting.panels import numbers
-from insd.plotting.regimes import regime_grids_figure, regimes_figure
-from insd.plotting.theme import (
+from insd.dynamics.flow import flow_of
+from insd.dynamics.limit_cycles import find_cycle
+from insd.dynamics.orbits import cycle_orbit
+from insd.figures.collapse import MEASURES, collapse_figure, of_networks
+from insd.figures.deflation import deflation_figure
+from insd.figures.front import chosen_multiplier, front_figure
+from insd.figures.mechanism import condition_of, leading_components, mechanism_figure, read_shown, shown_networks
+from insd.figures.networks import networks_figure
+from insd.figures.panels import numbers
+from insd.figures.regimes import regime_grids_figure, regimes_figure
+from insd.figures.theme import (
     ROUND_HUES,
     SHUFFLED,
     UNTRAINED,
@@ -52,7 +44,9 @@ from insd.plotting.theme import (
     short_names,
     standards_and_alternatives,
 )
+from insd.members import Round, network_labels
 from insd.settings.config import Robustness
+from insd.tables.comparisons import comparisons
 from insd.tasks import TASKS, FlipFlop
 
 

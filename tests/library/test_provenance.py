@@ -66,7 +66,7 @@ def test_training_depends_on_its_modules_and_not_on_figures():
     modules = provenance._imported("insd.activity", set())
     assert {"insd.training", "insd.bptt", "insd.networks", "insd.predictivity", "insd.multipliers"} <= modules
     assert {"insd.tasks.base", "insd.tasks.flip_flop"} <= modules
-    assert not any("plotting" in name or "analysis" in name for name in modules)
+    assert not any("figures" in name or "analysis" in name for name in modules)
 
 
 def test_attributes_say_where_a_file_comes_from():

@@ -8,8 +8,8 @@ import xarray as xr
 from insd import datasets
 from insd.activity import join_earlier, read_earlier, simulate_trials
 from insd.analysis.recordings import recording_predictivity
-from insd.analysis.rounds import Round
 from insd.imported import import_checkpoint
+from insd.members import Round
 from insd.networks import RateRNN
 from insd.predictivity import null_projector_array
 from insd.provenance import array_fingerprint

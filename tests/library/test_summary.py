@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from insd.analysis.comparisons import COLUMNS, comparisons
-from insd.analysis.rounds import network_labels
-from insd.analysis.summary import lines, outcomes, page, summary
+from insd.members import network_labels
+from insd.tables.comparisons import COLUMNS, comparisons
+from insd.tables.summary import lines, outcomes, page, summary
 
 TASK = "context_integration"
 

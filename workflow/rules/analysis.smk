@@ -276,7 +276,7 @@ rule network_table:
             task: made_with(task, round_blocks()) for task in SETTINGS.tasks
         },
         noise_probes=SETTINGS.analysis.noise_probes,
-        code=code_fingerprint("insd.analysis.table"),
+        code=code_fingerprint("insd.tables.networks"),
     script:
         "../scripts/network_table.py"
 
@@ -309,7 +309,7 @@ rule levels:
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         tasks=list(SETTINGS.tasks),
-        code=code_fingerprint("insd.analysis.levels"),
+        code=code_fingerprint("insd.tables.levels"),
     script:
         "../scripts/levels.py"
 
@@ -342,7 +342,7 @@ rule comparisons:
     params:
         tasks=list(SETTINGS.tasks),
         settings=SETTINGS.analysis.comparisons.model_dump(),
-        code=code_fingerprint("insd.analysis.comparisons"),
+        code=code_fingerprint("insd.tables.comparisons"),
     script:
         "../scripts/comparisons.py"
 
@@ -381,7 +381,7 @@ rule summary:
         tasks=list(SETTINGS.tasks),
         integrators=integrators(),
         config=config,
-        code=code_fingerprint("insd.analysis.summary"),
+        code=code_fingerprint("insd.tables.summary"),
     script:
         "../scripts/summary.py"
 

@@ -3,10 +3,10 @@
 import pandas as pd
 
 from insd import datasets
-from insd.analysis.rounds import read_rounds
 from insd.explorer import explorer_page
 from insd.files import write_text
 from insd.jobs import job, reuse_freed_memory
+from insd.members import read_rounds
 from insd.settings.config import make_task
 
 reuse_freed_memory()

@@ -3,10 +3,10 @@
 import torch
 
 from insd import datasets
-from insd.analysis.rounds import read_rounds
-from insd.analysis.table import network_table, round_rows
 from insd.files import write_text
 from insd.jobs import job, reuse_freed_memory
+from insd.members import read_rounds
+from insd.tables.networks import network_table, round_rows
 
 torch.set_num_threads(snakemake.threads)
 reuse_freed_memory()

@@ -1,9 +1,9 @@
 """Linear predictivity and the usual measures of similarity between all networks of a task."""
 
 from insd import datasets
-from insd.analysis.rounds import network_label, read_rounds
 from insd.analysis.similarity import network_statistics, similarity
 from insd.jobs import job
+from insd.members import network_label, read_rounds
 from insd.provenance import attributes, random_seed
 
 task = snakemake.wildcards.task

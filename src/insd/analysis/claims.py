@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from insd.analysis.comparisons import IN_WORDS, clustered_interval, expanded_tail
-from insd.analysis.levels import QUANTILE, SAME_ACTIVITY
-from insd.analysis.rounds import chain_names, network_labels, round_name
+from insd.members import chain_names, network_labels, round_name
 from insd.provenance import random_seed
+from insd.tables.comparisons import IN_WORDS, clustered_interval, expanded_tail
+from insd.tables.levels import QUANTILE, SAME_ACTIVITY
 
 REPRODUCED, PARTLY, NOT, NO_ANSWER = "reproduced", "partly", "not", "no answer"
 """The verdicts."""
@@ -104,7 +104,7 @@ def median_difference(r2: xr.DataArray, first: list[str], second: list[str], see
     """Median over pairs of the first networks minus that over pairs of the second, and its bootstrap interval.
 
     Pairs share networks: networks are resampled, and pairs of different ones taken of what is drawn. The interval is
-    widened for small groups as in `insd.analysis.comparisons.difference_interval`.
+    widened for small groups as in `insd.tables.comparisons.difference_interval`.
     """
     random = np.random.default_rng(seed)
     resampled = []

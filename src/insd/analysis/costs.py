@@ -14,7 +14,7 @@ def costs(network: xr.Dataset, trials: xr.Dataset, probes: int, seed: int) -> di
     """Costs of a `network.nc` of one seed, as in arXiv:2610.04697.
 
     `mean_squared_recurrent_weight`; `sum_squared_weights` over all trained weights, with biases and the initial state;
-    and `noise_sensitivity` on the trials (see there). The mean squared rate is in `insd.analysis.table`.
+    and `noise_sensitivity` on the trials (see there). The mean squared rate is in `insd.tables.networks`.
     """
     names = ARCHITECTURES[architecture_of(network)].parameter_names()
     return {

@@ -38,7 +38,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.manifold import MDS
 from torch import Tensor
 
-from insd.analysis.rounds import Round, network_label
+from insd.members import Round, network_label
 
 logger = logging.getLogger("insd.analysis.dsa")
 

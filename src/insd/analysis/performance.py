@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from insd.activity import loss_and_score, simulate_trials
-from insd.analysis.rounds import Round, network_label
 from insd.datasets import architecture_of
+from insd.members import Round, network_label
 from insd.networks import RecurrentNetworks, load_networks
 from insd.provenance import random_seed
 from insd.tasks import Task

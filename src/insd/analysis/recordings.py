@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from insd.activity import simulate_trials
-from insd.analysis.rounds import Round, network_label
+from insd.members import Round, network_label
 from insd.predictivity import linear_predictivity, null_projector_array
 from insd.recordings import null_rates
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from insd.activity import loss_and_score
 from insd.analysis.performance import about_score, chunked_outputs
-from insd.analysis.rounds import Round, network_label
 from insd.datasets import PERTURBATIONS
+from insd.members import Round, network_label
 from insd.networks import RecurrentNetworks, simulated_as, stacked_weights
 from insd.predictivity import null_projector_array
 from insd.provenance import random_seed

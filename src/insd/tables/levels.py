@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from insd.analysis.rounds import network_label, network_labels
+from insd.members import network_label, network_labels
 
 SAME_ACTIVITY = 0.5
 """Null-space r2 to the reference from which on the activity counts as the same (ours)."""

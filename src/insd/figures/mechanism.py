@@ -17,12 +17,10 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
-from insd.analysis.orbits import cycle_orbit
-from insd.analysis.rounds import Block, Round, network_label, network_labels, read_rounds
 from insd.datasets import DatasetError
-from insd.networks import rates_at
-from insd.plotting.panels import predictivity_matrix
-from insd.plotting.theme import (
+from insd.dynamics.orbits import cycle_orbit
+from insd.figures.panels import predictivity_matrix
+from insd.figures.theme import (
     ANGLES,
     CONDITION_HUES,
     SHUFFLED,
@@ -34,6 +32,8 @@ from insd.plotting.theme import (
     new_figure,
     note,
 )
+from insd.members import Block, Round, network_label, network_labels, read_rounds
+from insd.networks import rates_at
 from insd.settings.config import seeds_of
 from insd.tasks import Task
 from insd.tasks.base import Variable

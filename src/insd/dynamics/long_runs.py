@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from insd.analysis.flow import Flow
-from insd.analysis.limit_cycles import Cycle
+from insd.dynamics.flow import Flow
+from insd.dynamics.limit_cycles import Cycle
 from insd.settings.config import FixedPoints
 
 SETTLED_SPEED = 1e-7

@@ -9,9 +9,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from insd.analysis.rounds import network_labels, round_name
-from insd.plotting.panels import predictivity_matrix
-from insd.plotting.theme import (
+from insd.figures.panels import predictivity_matrix
+from insd.figures.theme import (
     ROUND_HUES,
     SHUFFLED,
     TWO_COLUMNS,
@@ -22,6 +21,7 @@ from insd.plotting.theme import (
     new_figure,
     note,
 )
+from insd.members import network_labels, round_name
 
 
 def deflation_figure(

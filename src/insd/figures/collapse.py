@@ -10,8 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from insd.analysis.rounds import network_label, network_labels, round_name
-from insd.plotting.theme import (
+from insd.figures.theme import (
     SHUFFLED,
     STANDARDS,
     TWO_COLUMNS,
@@ -25,6 +24,7 @@ from insd.plotting.theme import (
     note,
     short_names,
 )
+from insd.members import network_label, network_labels, round_name
 
 MEASURES: dict[str, tuple[str, str, str]] = {
     "predictivity_new_to_reference": ("r² copy → network", "black", "o-"),

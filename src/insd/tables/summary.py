@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from insd.analysis.comparisons import IN_WORDS, MEASURES, clustered_interval, number_of_intervals
-from insd.analysis.rounds import chain_names, network_labels, round_name
+from insd.members import chain_names, network_labels, round_name
 from insd.provenance import random_seed
+from insd.tables.comparisons import IN_WORDS, MEASURES, clustered_interval, number_of_intervals
 
 CONFIDENCE, RESAMPLES = 0.95, 9999
 """Of the intervals of ratios of costs."""

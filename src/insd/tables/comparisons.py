@@ -8,7 +8,7 @@ import scipy.stats
 import xarray as xr
 from jaxtyping import Float
 
-from insd.analysis.rounds import network_labels
+from insd.members import network_labels
 from insd.provenance import random_seed
 
 MEASURES = {

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from insd.analysis.flow import Flow
+from insd.dynamics.flow import Flow
 
 ZERO_SPEED = 1e-14
 """Points below this speed q are zeros of F."""

@@ -7,7 +7,7 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 
-from insd.analysis.flow import flow_of
+from insd.dynamics.flow import flow_of
 
 
 def cycle_orbit(

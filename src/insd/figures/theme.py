@@ -20,9 +20,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from PIL import Image
 
-from insd.analysis.comparisons import expanded_tail
-from insd.analysis.rounds import round_name
 from insd.files import written_whole
+from insd.members import round_name
+from insd.tables.comparisons import expanded_tail
 
 ONE_COLUMN, TWO_COLUMNS = 88.0, 180.0
 """Widths in mm."""
@@ -106,7 +106,7 @@ def interval(
 ) -> tuple[Float[np.ndarray, "*condition"], Float[np.ndarray, "*condition"]]:
     """Bootstrap interval of the mean over networks in each condition, of the confidence that figures show.
 
-    Between quantiles of resampled means, widened for few networks as in `insd.analysis.comparisons`: of two networks it
+    Between quantiles of resampled means, widened for few networks as in `insd.tables.comparisons`: of two networks it
     is their range, and it never leaves the range of the values. Not a number for fewer than two networks.
     """
     count = len(values)

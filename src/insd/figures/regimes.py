@@ -12,9 +12,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from insd.analysis.rounds import network_labels
-from insd.plotting.panels import numbers
-from insd.plotting.theme import (
+from insd.figures.panels import numbers
+from insd.figures.theme import (
     TWO_COLUMNS,
     band,
     chain_rounds,
@@ -25,6 +24,7 @@ from insd.plotting.theme import (
     note,
     standards_and_alternatives,
 )
+from insd.members import network_labels
 
 Groups = Sequence[tuple[str, str, pd.DataFrame]]
 """Name, colour and rows of `networks.csv` of each group of networks."""

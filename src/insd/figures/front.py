@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from insd.analysis.rounds import round_name
-from insd.plotting.theme import ROUND_HUES, TWO_COLUMNS, key, letters, log_axis, new_figure, note
+from insd.figures.theme import ROUND_HUES, TWO_COLUMNS, key, letters, log_axis, new_figure, note
+from insd.members import round_name
 from insd.tasks import Task
 
 MARKERS = {"constrained": "o", "constant": "s"}

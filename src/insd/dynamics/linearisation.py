@@ -5,7 +5,7 @@ import scipy.linalg
 from jaxtyping import Float
 from torch import Tensor
 
-from insd.analysis.flow import Flow
+from insd.dynamics.flow import Flow
 
 
 def linearise(flow: Flow, points: Float[Tensor, "point unit"]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:

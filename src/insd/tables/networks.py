@@ -8,9 +8,9 @@ import xarray as xr
 
 from insd.activity import participation_ratio
 from insd.analysis.costs import costs
-from insd.analysis.oscillation import dominant_frequency, lowest_frequency
-from insd.analysis.rounds import Round, network_label
 from insd.datasets import architecture_of
+from insd.dynamics.oscillation import dominant_frequency, lowest_frequency
+from insd.members import Round, network_label
 from insd.predictivity import null_projector_array
 from insd.provenance import random_seed
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from insd.plotting.theme import TWO_COLUMNS, dots, groups, letters, log_axis, new_figure, note, short_names
+from insd.figures.theme import TWO_COLUMNS, dots, groups, letters, log_axis, new_figure, note, short_names
 
 QUANTITIES = {
     "score": ("score", "linear"),
@@ -36,7 +36,7 @@ def networks_figure(table: pd.DataFrame, score_names: Mapping[str, str]) -> Figu
 
     Parameters
     ----------
-    table : `networks.csv`, whose columns `round_rows` and `network_table` (insd.analysis.table) explain.
+    table : `networks.csv`, whose columns `round_rows` and `network_table` (insd.tables.networks) explain.
     score_names : name and unit of the score of each task.
     """
     tasks = list(dict.fromkeys(table["task"]))

@@ -1,0 +1,1 @@
+"""Dynamics of one network under a constant input: tools that write no file."""
