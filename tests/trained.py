@@ -31,7 +31,7 @@ def trained_network(name: str, number: int) -> xr.Dataset:
 
 def trained_round(name: str, number: int) -> Round:
     """The same as a round, without activity."""
-    return Round("trained", number, trained_network(name, number), xr.Dataset())
+    return Round("trained", number, "control", trained_network(name, number), xr.Dataset())
 
 
 def oracle(module: str) -> ModuleType:

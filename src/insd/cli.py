@@ -156,7 +156,9 @@ def fixed_points(chosen: argparse.Namespace) -> None:
     for those in (trials, task.sample("test", 1, 0)):
         _must_fit(network, those, chosen.network)
     settings = FixedPoints(starts=chosen.starts)
-    found = search.fixed_points(task, [Round("network", 0, network, network)], trials, settings, progress_bar=True)
+    found = search.fixed_points(
+        task, [Round("network", 0, "control", network, network)], trials, settings, progress_bar=True
+    )
     columns = ("n_fixed_points", "n_stable_fixed_points", "n_slow_points", "n_cycles", "share_elsewhere")
     print(f"{'static input':20s}  {'fixed':>6s}  {'stable':>6s}  {'slow':>6s}  {'cycles':>6s}  runs that end elsewhere")
     for condition in found["searched_condition"].values:

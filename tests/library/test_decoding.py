@@ -174,7 +174,7 @@ def decoded():
         coords={"seed": [4, 5]},
     )
     activity = xr.Dataset({"rates": (("seed", "trial", "time", "unit"), np.stack(rates).astype(np.float32))})
-    result = decoding([Round("p", 1, network, activity)], task, trials, seed=7, time_stride=30, folds=4)
+    result = decoding([Round("p", 1, "alternative", network, activity)], task, trials, seed=7, time_stride=30, folds=4)
     return task, trials, activity, result
 
 

@@ -82,7 +82,7 @@ def test_networks_predict_a_recording_of_themselves(tmp_path):
     inputs = torch.from_numpy(BANK["inputs"].values).transpose(0, 1).expand(2, -1, -1, -1)
     rates = weights(inputs).detach().transpose(1, 2).numpy()
     recordings = {"p": {"rates": rates[0], "output_weights": network["output_weights"].values[0]}}
-    found = recording_predictivity([Round("q", 1, network, xr.Dataset())], recordings, BANK, 10, 0)
+    found = recording_predictivity([Round("q", 1, "alternative", network, xr.Dataset())], recordings, BANK, 10, 0)
     datasets.validate(found, "recordings", "r")
     np.testing.assert_allclose(found["r2"].sel(network="q/0/1"), 1, atol=1e-3)
     assert (found["r2_shuffled"].sel(network="q/0/1") < 0.9).all()

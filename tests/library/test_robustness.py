@@ -56,7 +56,7 @@ def random_networks(random, task, seeds=1, units=12, tau=TAU, scale=1.0):
 
 
 def one_round(network, number=0):
-    return Round("p", number, network, xr.Dataset())
+    return Round("p", number, "standard", network, xr.Dataset())
 
 
 # Grids

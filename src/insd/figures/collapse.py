@@ -10,11 +10,12 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from insd.cohorts import network_labels, round_name
 from insd.figures.theme import (
     SHUFFLED,
     STANDARDS,
     TWO_COLUMNS,
-    UNTRAINED,
+    UNTRAINED_HUE,
     dots,
     groups,
     is_standard,
@@ -24,7 +25,7 @@ from insd.figures.theme import (
     note,
     short_names,
 )
-from insd.members import network_label, network_labels, round_name
+from insd.members import network_label
 
 MEASURES: dict[str, tuple[str, str, str]] = {
     "predictivity_new_to_reference": ("r² copy → network", "black", "o-"),
@@ -104,7 +105,7 @@ def _legends(figure: Figure, responses: Axes) -> None:
         key(label="not solved", markerfacecolor="none", **circle),
         key(color="black", linewidth=1.1, label="mean and 95 % interval"),
         key(color=SHUFFLED, linestyle="-.", linewidth=1, label="trials shuffled"),
-        key(color=UNTRAINED, linestyle="--", linewidth=0.6, label="untrained"),
+        key(color=UNTRAINED_HUE, linestyle="--", linewidth=0.6, label="untrained"),
     ]
     measures = responses.get_legend_handles_labels()[0]
     tight: dict[str, Any] = {"columnspacing": 1.2, "handlelength": 2.2, "handletextpad": 0.4}
@@ -115,10 +116,9 @@ def _legends(figure: Figure, responses: Axes) -> None:
 def of_networks(table: pd.DataFrame, predictivity: xr.Dataset) -> list[Group]:
     """The mean r2 of each network of a task towards the targets of its group, in one space."""
     grouped = groups(table)
-    chains = {rows["population"].iloc[0] for _, _, rows in grouped if rows["round"].iloc[0] > 0}
     found = []
     labels = set(predictivity["target"].values.tolist())
-    standards = [rows for _, _, rows in grouped if is_standard(rows) and rows["population"].iloc[0] not in chains]
+    standards = [rows for _, _, rows in grouped if is_standard(rows)]
     for name, (_, colour, rows) in zip(short_names(grouped), grouped, strict=True):
         own = network_labels(rows)
         if rows["round"].iloc[0] == 0:
@@ -164,8 +164,8 @@ def _group(
 def _networks(axes: Axes, found: list[Group]) -> None:
     for position, group in enumerate(found):
         dots(axes, position, group.r2, group.solved, group.colour, size=1.8)
-        if group.colour == UNTRAINED and len(group.r2):
-            axes.axhline(group.r2.mean(), linestyle="--", color=UNTRAINED, linewidth=0.6, zorder=0)
+        if group.colour == UNTRAINED_HUE and len(group.r2):
+            axes.axhline(group.r2.mean(), linestyle="--", color=UNTRAINED_HUE, linewidth=0.6, zorder=0)
         if len(group.shuffled):
             ends = [position - 0.38, position + 0.38]
             axes.plot(ends, [group.shuffled.mean()] * 2, "-.", color=SHUFFLED, linewidth=1)

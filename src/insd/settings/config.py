@@ -32,6 +32,7 @@ from insd.settings.base import (
 from insd.tasks import TASKS, Task, TaskError, check_task, find_task, task_fingerprint
 from insd.tasks.base import Rule
 
+Role = Literal["standard", "untrained", "reference", "alternative", "control"]
 REGIME = "[a-z][a-z0-9_]*"
 MOST_STEPS = 100_000
 """Longest duration in time steps: a day-long trial is a slip of the unit."""
@@ -137,11 +138,25 @@ class Population(Layer):
     """Number of independent repeats; seeds are 0, 1, ... For a deflated population, one chain each."""
     rounds: Repeats = 1
     """Rounds of each seed: round 0 is the reference, round k is deflated against rounds 0 to k - 1."""
+    tasks: Annotated[list[TaskName], Field(min_length=1)] | None = None
+    """The tasks that it is trained on; all without it."""
+    role: Role | None = None
+    """The role of its networks, of the later rounds where it has several. Without it, round 0 of a chain is a
+    `reference`, later rounds are `alternative`, networks of 0 iterations `untrained`, and one round of the architecture
+    `rate` on the task alone is `standard`; every other population needs this key."""
     reference: PopulationName | Recording | None = None
     """Population whose round 0, seed by seed, is the reference, or a recording, `{file: path}`; without it, round 0 is
     trained by this population."""
     alternatives: Layer = Layer()
     """What differs for rounds 1, 2, ..., laid over the population's other settings."""
+
+
+class Figures(Section):
+    """Choices of what figures show."""
+
+    chain: PopulationName | None = None
+    """The population whose reference and alternatives are shown side by side; needed where several have
+    alternatives."""
 
 
 class TaskEntry(Section):
@@ -268,6 +283,8 @@ class Settings(Section):
     What is trained already stays."""
     analysis: Analysis = Analysis()
     """Settings of the analyses."""
+    figures: Figures = Figures()
+    """What figures show."""
     defaults: Layer = Layer()
     """Settings of the networks of all populations."""
     populations: Annotated[dict[PopulationName, Population], Field(min_length=1), BeforeValidator(_without_null)]
@@ -321,9 +338,45 @@ class Settings(Section):
         reference = self.population(population).reference
         return reference if isinstance(reference, str) else population
 
+    def population_names(self, task: str) -> list[str]:
+        """The populations that are trained on a task."""
+        return [name for name, entry in self.populations.items() if entry.tasks is None or task in entry.tasks]
+
+    def role(self, task: str, population: str, round_number: int) -> str:
+        """The role of the networks of a round, as the config says it; SettingsError where it must and does not."""
+        entry = self.population(population)
+        if entry.rounds > 1 and round_number == 0:
+            return "reference"
+        if entry.role is not None:
+            return entry.role
+        if round_number > 0:
+            return "alternative"
+        if any(other.reference == population for other in self.populations.values()):
+            return "reference"
+        recipe = self.recipe(task, population, 0)
+        if recipe.training.iterations == 0:
+            return "untrained"
+        if recipe.network.architecture == "rate":
+            return "standard"
+        raise SettingsError(
+            f"populations.{population}.role: needed for networks of the architecture {recipe.network.architecture!r}, "
+            f"which count as standards only where the config says so; choose from: {', '.join(get_args(Role))}"
+        )
+
+    def deflated_populations(self) -> list[str]:
+        """The populations that have alternatives."""
+        return [
+            name for name, entry in self.populations.items() if entry.rounds > 1 and entry.role in (None, "alternative")
+        ]
+
+    def shown_chain(self) -> str | None:
+        """The population whose chain figures show; None where no population has alternatives."""
+        deflated = self.deflated_populations()
+        return self.figures.chain or (deflated[0] if deflated else None)
+
     def recordings(self, task: str) -> dict[str, str]:
-        """The files of the populations whose reference is a recording."""
-        found = {name: population.reference for name, population in self.populations.items()}
+        """The files of the populations of a task whose reference is a recording."""
+        found = {name: self.populations[name].reference for name in self.population_names(task)}
         return {
             name: reference.file.replace("{task}", task)
             for name, reference in found.items()
@@ -387,9 +440,10 @@ def _problems(settings: Settings) -> Iterator[str]:
             f"{settings.trials.evaluation}"
         )
     yield from _reference_problems(settings)
+    yield from _role_problems(settings)
     for task_name, task in tasks.items():
         outputs = len(task.sample("train", 1, 0)["output"])
-        for name in settings.populations:
+        for name in settings.population_names(task_name):
             for round_number in settings.trained_rounds(name)[:2]:
                 recipe = settings.recipe(task_name, name, round_number)
                 where = f"populations.{name}, task {task_name}, round {round_number}"
@@ -477,11 +531,45 @@ def _reference_problems(settings: Settings) -> Iterator[str]:
             continue
         if reference not in own:
             yield f"{path}.reference = {reference!r}: choose a population that has a round 0: {', '.join(own)}"
+        elif missing := [
+            task
+            for task in settings.tasks
+            if name in settings.population_names(task) and reference not in settings.population_names(task)
+        ]:
+            yield f"{path}.reference = {reference!r}: is not trained on {', '.join(missing)}, as {name!r} is"
         elif not set(settings.seed_blocks(name)) <= set(settings.seed_blocks(reference)):
             yield (
                 f"{path}.seeds = {population.seeds}: '{reference}' has {settings.population(reference).seeds} seeds, "
                 f"and seeds_per_job = {settings.seeds_per_job} must part both alike"
             )
+
+
+def _role_problems(settings: Settings) -> Iterator[str]:
+    for name, population in settings.populations.items():
+        for task in population.tasks or ():
+            if task not in settings.tasks:
+                known = ", ".join(settings.tasks)
+                yield f"populations.{name}.tasks: the config has no task {task!r}; its tasks are: {known}"
+    for name in settings.populations:
+        for task in settings.tasks:
+            if name in settings.population_names(task) and 0 in settings.trained_rounds(name):
+                try:
+                    settings.role(task, name, 0)
+                except SettingsError as error:
+                    yield str(error)
+                    break
+    for task in settings.tasks:
+        if not settings.population_names(task):
+            yield f"tasks.{task}: no population is trained on it; name it in the `tasks` of one"
+    deflated, chain = settings.deflated_populations(), settings.figures.chain
+    if chain is None and len(deflated) > 1:
+        yield (
+            f"figures.chain: {len(deflated)} populations have alternatives; name the one that figures show: "
+            f"{', '.join(deflated)}"
+        )
+    elif chain is not None and chain not in deflated:
+        choices = ", ".join(deflated) or "there is none"
+        yield f"figures.chain = {chain!r}: choose a population that has alternatives: {choices}"
 
 
 def _recipe_problems(settings: Settings, recipe: Recipe, task: Task, outputs: int) -> Iterator[str]:
