@@ -24,7 +24,7 @@ from insd.activity import join_earlier, record_activity
 from insd.devices import CPU
 from insd.jobs import reuse_freed_memory
 from insd.settings.config import Deflation, Recipe
-from insd.tasks import FlipFlop
+from insd.tasks.flip_flop import FlipFlop
 from insd.training import Bank, Earlier, _Attempt, train_round
 
 TASK = FlipFlop()

@@ -7,11 +7,11 @@ from types import ModuleType
 
 import pytest
 import xarray as xr
+from known import TASKS
 
 from insd import datasets
 from insd.members import Round
 from insd.provenance import array_fingerprint
-from insd.tasks import TASKS
 
 FOLDER = Path(__file__).parent / "data"
 TRIALS = 256

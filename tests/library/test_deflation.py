@@ -15,7 +15,7 @@ from insd.deflation import DeflationError, DeflationPenalty, null_space_activity
 from insd.predictivity import linear_predictivity, null_projector
 from insd.provenance import array_fingerprint
 from insd.settings.config import Network, Recipe, Training
-from insd.tasks import FlipFlop
+from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 
 

@@ -7,6 +7,7 @@ import scipy.optimize
 import scipy.spatial.distance
 import torch
 import xarray as xr
+from known import TASKS
 
 from insd.analysis.fixed_points import fixed_points, search
 from insd.analysis.line_attractor import line_attractor
@@ -17,7 +18,7 @@ from insd.dynamics.long_runs import FAILURES, long_runs
 from insd.dynamics.zeros import merge, minimise_speed
 from insd.members import Round
 from insd.settings.config import FixedPoints
-from insd.tasks import TASKS, FlipFlop
+from insd.tasks.flip_flop import FlipFlop
 
 DT, TAU = 0.02, 0.1
 QUICK = FixedPoints(starts=64, blocks=2)

@@ -11,6 +11,7 @@ import xarray as xr
 import yaml
 from conftest import ROOT
 from drawn import check_text
+from known import TASKS
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.art3d import Path3DCollection
@@ -48,7 +49,7 @@ from insd.figures.theme import (
 from insd.members import Round
 from insd.settings.config import Robustness
 from insd.tables.comparisons import comparisons
-from insd.tasks import TASKS, FlipFlop
+from insd.tasks.flip_flop import FlipFlop
 
 CHAINS = ("insd", "x", "y", "p")
 """The populations of these tests that have alternatives."""

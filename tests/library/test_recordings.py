@@ -16,7 +16,7 @@ from insd.provenance import array_fingerprint
 from insd.recordings import read_recording, reference_of_recording
 from insd.settings.base import SettingsError
 from insd.settings.config import Deflation, load
-from insd.tasks import FlipFlop
+from insd.tasks.flip_flop import FlipFlop
 
 BANK = FlipFlop(channels=1, duration=0.4).sample("train", 30, 0)
 BANK.attrs["fingerprint"] = array_fingerprint(BANK, ["inputs", "targets", "mask"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from known import TASKS
 from trained import evaluation_trials, trained_network
 
 from insd.activity import loss_and_score, record_activity, simulate_trials
@@ -19,7 +20,6 @@ from insd.members import Round
 from insd.networks import RateRNN
 from insd.provenance import random_seed
 from insd.settings.config import Deflation
-from insd.tasks import TASKS
 from insd.tasks.context_integration import ContextIntegration
 from insd.tasks.flip_flop import FlipFlop
 from insd.tasks.memory_pro import MemoryPro

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from insd import plugins
 from insd.settings.config import Settings
-from insd.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.json"
@@ -78,7 +78,8 @@ def readme() -> str:
     parts = [INTRODUCTION]
     for name in order:
         parts.append(_table(titles.get(name, name), sections[name]))
-    for name, task in TASKS.items():
+    for name in plugins.names("task"):
+        task = plugins.find("task", name)
         parts.append(_table(f"Parameters of the task `{name}`", TypeAdapter(task).json_schema()))
     return "\n".join(parts)
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
+from insd import plugins
 from insd.settings.base import (
     ClassPath,
     Count,
@@ -29,7 +30,7 @@ from insd.settings.base import (
     Share,
     TaskName,
 )
-from insd.tasks import TASKS, Task, TaskError, check_task, find_task, task_fingerprint
+from insd.tasks import Task, TaskError, check_task, find_task, task_fingerprint
 from insd.tasks.base import Rule
 
 Role = Literal["standard", "untrained", "reference", "alternative", "control"]
@@ -305,8 +306,11 @@ class Settings(Section):
         entry = self.tasks[name]
         if entry.class_path is None:
             return entry.parameters
-        code = task_fingerprint(find_task(entry.class_path))
-        return {"class": {"path": entry.class_path, "code": code}, **entry.parameters}
+        return {"class": {"path": entry.class_path, "code": self.task_code(name)}, **entry.parameters}
+
+    def task_code(self, name: str) -> str:
+        """Fingerprint of the code of a task."""
+        return task_fingerprint(find_task(self.tasks[name].class_path or name))
 
     def population(self, name: str) -> Population:
         """The population of that name; SettingsError if the config has no such population."""
@@ -452,9 +456,10 @@ def _problems(settings: Settings) -> Iterator[str]:
 
 def _checked_task(settings: Settings, name: str, entry: TaskEntry) -> Task:
     """The task, once each of its regimes and each level of its grid makes a task, too, whose trials can be scored."""
-    if entry.class_path is None and name not in TASKS:
+    if entry.class_path is None and name not in plugins.names("task"):
+        known = ", ".join(plugins.names("task"))
         raise SettingsError(
-            f"tasks.{name}: there is no such task; choose from: {', '.join(TASKS)}, or name a class of your own: "
+            f"tasks.{name}: there is no such task; choose from: {known}, or name a class of your own: "
             f"{name}: {{class: 'module:Class'}}"
         )
     parameters = settings.task_parameters(name)
@@ -602,7 +607,7 @@ def make_task(name: str, parameters: Mapping[str, Any], within: str = "") -> Tas
     if problems := list(_not_finite(parameters, f"tasks.{name}.parameters.{within}".rstrip("."))):
         raise SettingsError(_join(problems))
     fields = dict(parameters)
-    adapter = _task_adapter(find_task(fields.pop("class")["path"]) if "class" in fields else TASKS[name])
+    adapter = _task_adapter(find_task(fields.pop("class")["path"] if "class" in fields else name))
     try:
         return adapter.validate_json(json.dumps(fields, default=str), strict=True)
     except ValidationError as error:
