@@ -249,6 +249,16 @@ def overlap_of(a: Statistics, b: Statistics) -> Float[np.ndarray, "rank rank_to"
     return a.basis.T @ (flat[0].T @ flat[1]).astype(np.float64) @ b.basis
 
 
+def both_ways(measure: Measure, a: Any, b: Any, overlap: Float[np.ndarray, "rank rank_to"]) -> tuple[float, float]:
+    """The value from a to b and the one from b to a, by the product of their bases where the measure takes it."""
+
+    def value(a: Any, b: Any, overlap: Float[np.ndarray, "rank rank_to"]) -> float:
+        return measure.compare(a, b, overlap) if isinstance(measure, LinearMeasure) else measure.compare(a, b)
+
+    forward = value(a, b, overlap)
+    return forward, forward if measure.symmetric else value(b, a, overlap.T)
+
+
 def find_measures(names: Sequence[str]) -> list[Measure]:
     """The measures that the config names, in its order.
 
