@@ -18,7 +18,8 @@ rule similarity:
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         rounds=lambda wildcards: made_with(wildcards.task, round_blocks(wildcards.task)),
-        code=code_fingerprint("insd.analysis.similarity"),
+        measures=SETTINGS.analysis.similarity.measures,
+        code=measures_fingerprint("insd.analysis.similarity"),
     script:
         "../scripts/similarity.py"
 
@@ -40,7 +41,8 @@ rule measure_responses:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
-        code=code_fingerprint("insd.analysis.similarity"),
+        measures=SETTINGS.analysis.similarity.measures,
+        code=measures_fingerprint("insd.analysis.responses"),
     script:
         "../scripts/measure_responses.py"
 

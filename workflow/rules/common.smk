@@ -11,7 +11,12 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 # A task of the user's own may be a module in the working directory.
 sys.path.append(str(Path.cwd()))
 
-from insd.provenance import code_fingerprint, settings_fingerprint
+from insd.plugins import module_of
+from insd.provenance import (
+    code_fingerprint,
+    modules_fingerprint,
+    settings_fingerprint,
+)
 from insd.report import LiveNumbers
 from insd.settings.base import SettingsError
 from insd.settings.config import load, seeds_of
@@ -174,6 +179,14 @@ def recording_analyses():
         for task in SETTINGS.tasks
         if SETTINGS.recordings(task)
     ]
+
+
+def measures_fingerprint(analysis):
+    """Digest of the code of an analysis and of the measures of similarity that it takes."""
+    measures = SETTINGS.analysis.similarity.measures
+    return modules_fingerprint(
+        [analysis, *(module_of("measure", name) for name in measures)]
+    )
 
 
 def task_parameters(wildcards):

@@ -60,7 +60,7 @@ def readme() -> str:
         "Training",
         "Deflation",
     ]
-    order += ["DynamicalSimilarity", "FixedPoints", "Decoding", "Robustness", "Comparisons"]
+    order += ["Similarity", "DynamicalSimilarity", "FixedPoints", "Decoding", "Robustness", "Comparisons"]
     titles = {
         "Settings": "The whole file",
         "Recipe": "Sections of a recipe",
@@ -69,6 +69,7 @@ def readme() -> str:
         "Recording": "A recording as the reference",
     }
     titles |= {
+        "Similarity": "`analysis.similarity`",
         "DynamicalSimilarity": "`analysis.dsa`",
         "FixedPoints": "`analysis.fixed_points`",
         "Decoding": "`analysis.decoding`",
@@ -109,7 +110,8 @@ def _type(value: dict[str, Any]) -> str:
         entries = [*value.get("patternProperties", {}).values(), value.get("additionalProperties")]
         return f"name: {_type(entries[0])}" if isinstance(entries[0], dict) and entries[0] else "mapping"
     if value.get("type") == "array":
-        return "[shortest, longest]"
+        # Pairs are spans of durations.
+        return "[shortest, longest]" if "prefixItems" in value else f"list of {_type(value['items'])}"
     bounds = [f"{sign} {value[key]:g}" for key, sign in _BOUNDS.items() if key in value]
     return " ".join([value.get("type", "any"), ", ".join(bounds)]).strip()
 

@@ -18,9 +18,12 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from insd import plugins
+from insd.errors import InsdError
+from insd.measures.base import find_measures
 from insd.settings.base import (
     ClassPath,
     Count,
+    MeasureName,
     NotNegative,
     PopulationName,
     Positive,
@@ -35,6 +38,9 @@ from insd.tasks.base import Rule
 
 Role = Literal["standard", "untrained", "reference", "alternative", "control"]
 REGIME = "[a-z][a-z0-9_]*"
+REPORTED_ELSEWHERE = ("predictivity", "dsa", "dsa_spectrum")
+"""Measures of this library that are not in `similarity.nc` unless the config says so: they are in `predictivity.nc` and
+`dsa.nc`."""
 MOST_STEPS = 100_000
 """Longest duration in time steps: a day-long trial is a slip of the unit."""
 
@@ -179,6 +185,18 @@ class Trials(Section):
     """Trials of the regime `test` and of each harder regime."""
 
 
+def _reported_in_similarity() -> list[str]:
+    return [name for name in plugins.names("measure") if name not in REPORTED_ELSEWHERE]
+
+
+class Similarity(Section):
+    """Measures of similarity between all networks of a task."""
+
+    measures: Annotated[list[MeasureName], Field(min_length=1)] = Field(default_factory=_reported_in_similarity)
+    """The measures in `similarity.nc` and `responses.nc`: names of this library (docs/analyses/similarity.md) or
+    `module:Class`, a measure of your own. Default: all of this library but those that have files of their own."""
+
+
 class DynamicalSimilarity(Section):
     """Dynamical similarity analysis; the defaults were chosen by held-out prediction error (docs/science.md)."""
 
@@ -250,6 +268,8 @@ class Comparisons(Section):
 class Analysis(Section):
     """What the analyses of all networks do."""
 
+    similarity: Similarity = Similarity()
+    """Measures of similarity."""
     dsa: DynamicalSimilarity = DynamicalSimilarity()
     """Dynamical similarity."""
     fixed_points: FixedPoints = FixedPoints()
@@ -443,6 +463,7 @@ def _problems(settings: Settings) -> Iterator[str]:
             f"analysis.robustness.trials = {settings.analysis.robustness.trials}: at most trials.evaluation = "
             f"{settings.trials.evaluation}"
         )
+    yield from _measure_problems(settings.analysis.similarity.measures)
     yield from _reference_problems(settings)
     yield from _role_problems(settings)
     for task_name, task in tasks.items():
@@ -522,6 +543,18 @@ def _must_make_trials(task: Task, regime: str, where: str, given: Mapping[str, A
             f"{where} = {given}: no time step is left in which the response is scored at dt = {changed.dt}; make the "
             "response longer"
         )
+
+
+def _measure_problems(names: list[str]) -> Iterator[str]:
+    where = "analysis.similarity.measures"
+    try:
+        for name in names:
+            plugins.module_of("measure", name)
+        # Those of this library alone are known without being imported.
+        if len(set(names)) < len(names) or any(":" in name for name in names):
+            find_measures(names)
+    except InsdError as error:
+        yield f"{where}: {error}"
 
 
 def _reference_problems(settings: Settings) -> Iterator[str]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from insd.cohorts import ALTERNATIVE, STANDARD, network_labels, of_role, solved
 from insd.provenance import random_seed
 
-MEASURES = {
+CONDITIONS = {
     "": "regime",
     "grid_": "grid",
     "noise_": "private noise",
@@ -52,7 +52,7 @@ def comparisons(
 
     Returns
     -------
-    measure : what is compared, of `MEASURES`, at a `level` and, on the grid, a `duration`.
+    measure : what is compared, of `CONDITIONS`, at a `level` and, on the grid, a `duration`.
     quantity : "score" or "loss".
     n_alternatives, n_standards, unsolved_alternatives, unsolved_standards : networks compared, and left out.
     difference : mean of the alternatives minus that of the standards, in the unit of the quantity but with the sign
@@ -108,7 +108,7 @@ def measured(performance: xr.Dataset, robustness: xr.Dataset) -> tuple[pd.DataFr
     """
     conditions: list[dict[str, str]] = []
     values: list[pd.Series] = []
-    for prefix, measure in MEASURES.items():
+    for prefix, measure in CONDITIONS.items():
         for quantity in ("score", "loss"):
             name = prefix + quantity
             array = (performance if name in performance else robustness)[name]

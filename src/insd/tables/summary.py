@@ -18,7 +18,7 @@ from insd.cohorts import (
     solved,
 )
 from insd.provenance import random_seed
-from insd.tables.comparisons import IN_WORDS, MEASURES, clustered_interval, number_of_intervals
+from insd.tables.comparisons import CONDITIONS, IN_WORDS, clustered_interval, number_of_intervals
 
 CONFIDENCE, RESAMPLES = 0.95, 9999
 """Of the intervals of ratios of costs."""
@@ -218,10 +218,10 @@ def outcomes(comparisons: pd.DataFrame, quantity: str) -> pd.DataFrame:
             kind: " / ".join(str(counts[kind].get(verdict, 0)) for verdict in ("better", "equal", "worse"))
             if set(counts[kind].index) != {"too few"}
             else IN_WORDS["too few"]
-            for kind in MEASURES.values()
+            for kind in CONDITIONS.values()
             if kind in counts
         }
-    return pd.DataFrame(columns).reindex([kind for kind in MEASURES.values() if kind in set(rows["measure"])])
+    return pd.DataFrame(columns).reindex([kind for kind in CONDITIONS.values() if kind in set(rows["measure"])])
 
 
 def lines(table: pd.DataFrame, attractors: Mapping[str, xr.Dataset]) -> pd.DataFrame:
