@@ -22,7 +22,7 @@ from jaxtyping import Float
 from insd.cohorts import alternatives, solved
 from insd.dynamics.orbits import cycle_orbit
 from insd.members import Round, network_label
-from insd.networks import rates_at
+from insd.networks.base import rates_at
 from insd.tasks import Task
 
 SHOWN_TRIALS = 48

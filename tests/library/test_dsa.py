@@ -25,7 +25,7 @@ from insd.analysis.dsa import (
     spectral_distance,
 )
 from insd.members import Round
-from insd.networks import RateRNN
+from insd.networks.rate import RateRNN
 
 DELAYS, RANK = 2, 10
 STARTS, ITERATIONS = 12, 200

@@ -10,7 +10,7 @@ from insd.analysis.fixed_points import fixed_points
 from insd.datasets import WEIGHTS
 from insd.explorer import SHOWN_TRIALS, _first_pair, explorer_page, leading_components, packed
 from insd.members import Round
-from insd.networks import RateRNN
+from insd.networks.rate import RateRNN
 from insd.settings.config import FixedPoints
 from insd.tasks.flip_flop import FlipFlop
 

@@ -10,7 +10,7 @@ from insd.activity import join_earlier, read_earlier, simulate_trials
 from insd.analysis.recordings import recording_predictivity
 from insd.imported import import_checkpoint
 from insd.members import Round
-from insd.networks import RateRNN
+from insd.networks.rate import RateRNN
 from insd.predictivity import null_projector_array
 from insd.provenance import array_fingerprint
 from insd.recordings import read_recording, reference_of_recording

@@ -17,7 +17,7 @@ from insd.analysis.costs import costs, noise_sensitivity
 from insd.analysis.performance import grid_performance, performance
 from insd.analysis.robustness import kick_steps, robustness
 from insd.members import Round
-from insd.networks import RateRNN
+from insd.networks.rate import RateRNN
 from insd.provenance import random_seed
 from insd.settings.config import Deflation
 from insd.tasks.context_integration import ContextIntegration

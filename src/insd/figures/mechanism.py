@@ -35,7 +35,7 @@ from insd.figures.theme import (
     note,
 )
 from insd.members import Block, Round, network_label, read_rounds
-from insd.networks import rates_at
+from insd.networks.base import rates_at
 from insd.settings.config import seeds_of
 from insd.tasks import Task
 from insd.tasks.base import Variable

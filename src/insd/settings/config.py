@@ -8,18 +8,20 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from itertools import product
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, TypeAdapter, ValidationError
 
 from insd import plugins
 from insd.errors import InsdError
 from insd.measures.base import find_measures
+from insd.networks.settings.base import NetworkSettings, network_settings, settings_class
+from insd.plugins import PluginError
 from insd.settings.base import (
     ClassPath,
     Count,
@@ -43,24 +45,6 @@ REPORTED_ELSEWHERE = ("predictivity", "dsa", "dsa_spectrum")
 `dsa.nc`."""
 MOST_STEPS = 100_000
 """Longest duration in time steps: a day-long trial is a slip of the unit."""
-
-
-class Network(Section):
-    """The network and its initial weights."""
-
-    architecture: Literal["rate", "gru", "low_rank"] = "rate"
-    """`rate`: the paper's rate network. `low_rank`: the same with recurrent weights of rank `rank`. `gru`: gated
-    recurrent units in continuous time; with tau = dt, those of PyTorch."""
-    rank: Count | None = None
-    """Rank of the recurrent weights; needed by `low_rank`, and by no other architecture."""
-    units: Annotated[int, Field(ge=2)] = 100
-    """Number of units N."""
-    gain: NotNegative = 1.0
-    """Initial gain g: recurrent weights, of every gate, start with variance g²/N (Qian & Pehlevan 2026)."""
-    tau: Positive = 0.1
-    """Time constant in s; the Euler step is alpha = dt / tau."""
-    recurrent_noise: NotNegative = 0.05
-    """Private noise sigma_rec of the state during training, scaled by sqrt(2 / alpha)."""
 
 
 class Training(Section):
@@ -112,21 +96,39 @@ class Deflation(Section):
     """Share of null-space variance that the stored principal components hold; S is exact to the share left out."""
 
 
+def _as_network(given: Any) -> Any:
+    return network_settings(given) if isinstance(given, Mapping) else given
+
+
 class Recipe(Section):
     """Everything that makes the networks of one round."""
 
-    network: Network = Network()
-    """The network and its initial weights."""
+    network: Annotated[SerializeAsAny[NetworkSettings], BeforeValidator(_as_network)] = Field(
+        default_factory=lambda: network_settings({})
+    )
+    """The network and its initial weights, by the settings of its architecture."""
     training: Training = Training()
     """The optimisation."""
     deflation: Deflation = Deflation()
     """The penalty towards earlier rounds."""
 
 
-class Layer(Recipe):
+class Changes(Section):
+    """What a layer says of a recipe: only the keys that are given count."""
+
+    network: dict[str, Any] = {}
+    """The network and its initial weights: keys of its architecture, checked once all layers are laid over each other.
+    A layer that names a different architecture drops the keys that only the one below has."""
+    training: Training = Training()
+    """The optimisation."""
+    deflation: Deflation = Deflation()
+    """The penalty towards earlier rounds."""
+
+
+class Layer(Changes):
     """Settings laid over those of the layers below: only the keys that are given count."""
 
-    by_task: dict[TaskName, Recipe] = {}
+    by_task: dict[TaskName, Changes] = {}
     """What differs for a task, laid over the rest of this layer."""
 
 
@@ -349,13 +351,24 @@ class Settings(Section):
             raise SettingsError(
                 f"population '{population}' has no round 0: its reference is that of '{entry.reference}'"
             )
-        layers: list[Layer] = [self.defaults, entry] + ([entry.alternatives] if round_number > 0 else [])
-        resolved: dict[str, dict[str, Any]] = {section: {} for section in Recipe.model_fields}
-        for layer in layers:
-            for part in (layer, layer.by_task.get(task, Recipe())):
-                for section, values in resolved.items():
-                    values.update(getattr(part, section).model_dump(exclude_unset=True))
+        layers = list(self._layers(task, population, round_number > 0))
+        resolved: dict[str, Any] = {"network": _network(layers)}
+        for section in ("training", "deflation"):
+            resolved[section] = {}
+            for _, layer in layers:
+                resolved[section] |= getattr(layer, section).model_dump(exclude_unset=True)
         return Recipe.model_validate(resolved)
+
+    def _layers(self, task: str, population: str, alternative: bool) -> Iterator[tuple[str, Changes]]:
+        """The layers of a recipe by their paths in the config, each laid over those before."""
+        entry = self.populations[population]
+        layers: list[tuple[str, Layer]] = [("defaults", self.defaults), (f"populations.{population}", entry)]
+        if alternative:
+            layers.append((f"populations.{population}.alternatives", entry.alternatives))
+        for path, layer in layers:
+            yield path, layer
+            if task in layer.by_task:
+                yield f"{path}.by_task.{task}", layer.by_task[task]
 
     def reference(self, population: str) -> str:
         """The population that round 0 of a population's seeds belongs to; itself where that is a recording."""
@@ -465,6 +478,9 @@ def _problems(settings: Settings) -> Iterator[str]:
         )
     yield from _measure_problems(settings.analysis.similarity.measures)
     yield from _reference_problems(settings)
+    if problems := list(_network_problems(settings)):
+        yield from dict.fromkeys(problems)
+        return
     yield from _role_problems(settings)
     for task_name, task in tasks.items():
         outputs = len(task.sample("train", 1, 0)["output"])
@@ -610,19 +626,51 @@ def _role_problems(settings: Settings) -> Iterator[str]:
         yield f"figures.chain = {chain!r}: choose a population that has alternatives: {choices}"
 
 
+def _network_problems(settings: Settings) -> Iterator[str]:
+    """What is wrong with the section `network` in any combination of layers, as often as it is found."""
+    for name in settings.populations:
+        # Alternatives are checked even where there is no round for them, as all other keys are.
+        kinds = {number > 0 for number in settings.trained_rounds(name)} | {True}
+        for task, alternative in product(settings.tasks, sorted(kinds)):
+            try:
+                _network(list(settings._layers(task, name, alternative)))
+            except SettingsError as error:
+                yield from str(error).splitlines()
+
+
+def _network(layers: Sequence[tuple[str, Changes]]) -> NetworkSettings:
+    """The settings of the network in layers, by those of its architecture.
+
+    Raises SettingsError with one line per problem, each with the path of the layer that the key is from.
+    """
+    architecture, architecture_from = "rate", ""
+    values: dict[str, Any] = {}
+    paths: dict[str, str] = {}
+    try:
+        for path, layer in layers:
+            before = architecture
+            if "architecture" in layer.network:
+                architecture, architecture_from = str(layer.network["architecture"]), f"{path}.network"
+            if architecture != before:
+                dropped = set(settings_class(before).model_fields) - set(settings_class(architecture).model_fields)
+                values = {key: value for key, value in values.items() if key not in dropped}
+            values |= layer.network
+            paths |= dict.fromkeys(layer.network, f"{path}.network")
+        found = settings_class(architecture)
+    except PluginError as error:
+        why = str(error).removeprefix(f"{architecture}: ")
+        raise SettingsError(f"{architecture_from}.architecture = {architecture!r}: {why}") from None
+    try:
+        return found.model_validate_json(json.dumps(values, default=str), strict=True)
+    except ValidationError as error:
+        known = ", ".join(found.model_fields)
+        default = architecture_from or f"{layers[-1][0]}.network"
+        raise SettingsError("\n".join(_lines(error, lambda key: f"{paths.get(key, default)}.", known))) from None
+
+
 def _recipe_problems(settings: Settings, recipe: Recipe, task: Task, outputs: int) -> Iterator[str]:
-    network, training, deflation = recipe.network, recipe.training, recipe.deflation
-    if task.dt > network.tau:
-        yield f"network.tau = {network.tau} is shorter than the task's dt = {task.dt}; the Euler step needs tau >= dt"
-    if (network.rank is None) == (network.architecture == "low_rank"):
-        yield (
-            f"network.rank = {network.rank}: needed by the architecture 'low_rank' and by no other; this one is "
-            f"{network.architecture!r}"
-        )
-    elif network.rank is not None and network.rank > network.units:
-        yield f"network.rank = {network.rank}: at most network.units = {network.units}"
-    if network.units <= outputs:
-        yield f"network.units = {network.units}: the task's {outputs} output(s) leave no null space; use more units"
+    yield from recipe.network.problems(task.dt, outputs)
+    training, deflation = recipe.training, recipe.deflation
     if training.validation_trials + training.batch_size > settings.trials.train:
         yield (
             f"training.validation_trials = {training.validation_trials} and training.batch_size = "
@@ -663,10 +711,15 @@ def _not_finite(value: Any, path: str) -> Iterator[str]:
 
 
 def _explain(error: ValidationError, prefix: str = "", known: str = "") -> str:
+    return _join(_lines(error, lambda key: prefix, known))
+
+
+def _lines(error: ValidationError, prefix: Callable[[str], str], known: str) -> list[str]:
+    """One line per problem, each key below a path that depends on its first part."""
     lines = []
     for problem in error.errors(include_url=False):
         location = [str(part) for part in problem["loc"] if part != "[key]"]
-        path = (prefix + ".".join(location)).rstrip(".") or "config"
+        path = (prefix(location[0] if location else "") + ".".join(location)).rstrip(".") or "config"
         given = problem["input"]
         shown = "" if isinstance(given, dict | list) and len(str(given)) > 80 else f" = {given!r}"
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
@@ -682,7 +735,7 @@ def _explain(error: ValidationError, prefix: str = "", known: str = "") -> str:
             if isinstance(given, str) and problem["type"] in ("float_type", "int_type"):
                 hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
             lines.append(f"{path}{shown}: {message[0].lower()}{message[1:]}{hint}")
-    return _join(lines)
+    return lines
 
 
 def _keys(location: list[str]) -> list[str]:
