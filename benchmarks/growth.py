@@ -30,7 +30,8 @@ from insd.analysis.fixed_points import fixed_points
 from insd.analysis.similarity import TIME_STRIDE, network_statistics, similarity
 from insd.members import Round
 from insd.settings.config import DynamicalSimilarity, FixedPoints, Recipe
-from insd.training import Earlier, train_round
+from insd.objectives.base import Stored
+from insd.training import train_round
 
 PICTURE = PAGE.with_suffix("") / "growth.svg"
 COMPONENTS = 18
@@ -167,11 +168,14 @@ def training_point(units: int = 100, steps: int = STEPS, rounds: int = 0) -> flo
     bank = bank.isel(time=chosen).assign_coords(time=np.arange(steps) * bank.attrs["dt"])
     earlier = None
     if rounds:
-        earlier = Earlier(
-            torch.randn(1, 128, -(-steps // 2), COMPONENTS * rounds),
-            torch.eye(rounds).repeat_interleave(COMPONENTS, 0),
-            2,
-        )
+        earlier = {
+            "predictivity": Stored(
+                {"components": torch.randn(1, 128, -(-steps // 2), COMPONENTS * rounds)},
+                {"membership": torch.eye(rounds).repeat_interleave(COMPONENTS, 0)},
+                rounds,
+                every=2,
+            )
+        }
     return side_by_side({"step": ours(attempt(bank, units, earlier=earlier))}, 7)["step"]
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from insd.settings.config import Settings
     from insd.tasks import Task
 
-RECIPE = ("network", "training", "deflation")
+RECIPE = ("network", "training", "terms")
 """What `--set` can change of any round."""
 SECTIONS = (*RECIPE, "trials", "task")
 """What `--set` can change of the first: later rounds have its trials."""

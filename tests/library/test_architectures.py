@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 
 from insd import datasets
-from insd.activity import join_earlier, record_activity, simulate_trials
+from insd.activity import record_activity, simulate_trials
 from insd.analysis.costs import costs
 from insd.analysis.fixed_points import fixed_points
 from insd.analysis.performance import performance
@@ -15,8 +15,9 @@ from insd.dynamics.flow import NetworkFlow, RateFlow, flow_of
 from insd.members import Round
 from insd.networks import GRU, LowRankRNN, RateRNN, RecurrentNetworks, constant_input_weights, load_networks, rates_at
 from insd.provenance import array_fingerprint
+from insd.objectives.base import join_earlier
 from insd.settings.base import SettingsError
-from insd.settings.config import Deflation, FixedPoints, Network, Recipe, Training, load
+from insd.settings.config import FixedPoints, Network, Recipe, Training, load
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 
@@ -58,10 +59,10 @@ def chain(request):
     settings = recipe(request.param, 2 if request.param == "low_rank" else None)
     rounds = []
     for number in (0, 1):
-        earlier = join_earlier([rounds[0][2]], BANK, ["file"]) if number else None
+        earlier = join_earlier(settings.terms, [rounds[0][2]], BANK, ["file"]) if number else None
         network, history = train_round(TASK, BANK, settings, [("t", "p", 0, number)], earlier)
         network.attrs["settings"] = "{}"
-        rounds.append((network, history, record_activity(network, TASK, BANK, TEST, Deflation())))
+        rounds.append((network, history, record_activity(network, TASK, BANK, TEST, settings.terms)))
     return rounds
 
 

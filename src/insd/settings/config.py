@@ -20,7 +20,6 @@ from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, TypeAdap
 from insd import plugins
 from insd.errors import InsdError
 from insd.measures.base import find_measures
-from insd.networks.settings.base import NetworkSettings, network_settings, settings_class
 from insd.plugins import PluginError
 from insd.settings.base import (
     ClassPath,
@@ -36,6 +35,8 @@ from insd.settings.base import (
     TaskName,
 )
 from insd.tasks import Task, TaskError, check_task, find_task, task_fingerprint
+from insd.settings.messages import lines
+from insd.settings.recipe import Changes, Layer, Recipe, Training, problems_of, recipe_of
 from insd.tasks.base import Rule
 
 Role = Literal["standard", "untrained", "reference", "alternative", "control"]
@@ -45,91 +46,6 @@ REPORTED_ELSEWHERE = ("predictivity", "dsa", "dsa_spectrum")
 `dsa.nc`."""
 MOST_STEPS = 100_000
 """Longest duration in time steps: a day-long trial is a slip of the unit."""
-
-
-class Training(Section):
-    """Optimisation of one network, by Adam with a one-cycle step size."""
-
-    iterations: Annotated[int, Field(ge=0)] = 1500
-    """Most iterations of one attempt; 0 leaves the network untrained."""
-    batch_size: Count = 64
-    """Trials of the bank per iteration."""
-    step_size: Positive = 3e-3
-    """Peak step size of Adam."""
-    gradient_clip: Positive = 1.0
-    """Largest norm of a network's gradient."""
-    evaluate_every: Count = 100
-    """Iterations between evaluations on the held-out trials of the bank."""
-    validation_trials: Count = 256
-    """Trials of the bank held out from training."""
-    loss_bound: Positive = 0.05
-    """Held-out task loss (share of the targets' variance that is not explained) that is good enough."""
-    patience: Count = 5
-    """Evaluations in a row that must meet every bound before training stops early."""
-    restarts: Annotated[int, Field(ge=0)] = 2
-    """Most fresh starts of a network that does not solve the held-out trials."""
-
-
-class Deflation(Section):
-    """The penalty on null-space predictivity towards earlier rounds; without effect in round 0."""
-
-    schedule: Literal["constant", "constrained"] = "constrained"
-    """`constant`: one lambda for all earlier rounds (the paper's). `constrained`: one multiplier per earlier round,
-    raised while its S is above `bound` and the task within `training.loss_bound`, and lowered otherwise."""
-    multiplier: Positive = 0.1
-    """The weight of each S: lambda of the constant schedule, or where the constrained schedule starts."""
-    task_only: Share = 0.1
-    """Share of the iterations that train on the task alone, before the penalty starts."""
-    ramp: Share = 0.6
-    """Constant schedule: share of the iterations over which lambda then rises linearly from 0; 0 for no ramp."""
-    bound: Positive = 0.05
-    """S towards each earlier round that is low enough: held by the constrained schedule, and needed to stop early."""
-    multiplier_rate: Positive = 0.01
-    """Constrained schedule: largest change of the logarithm of a multiplier per iteration."""
-    multiplier_max: Positive = 10.0
-    """Constrained schedule: largest multiplier."""
-    ridge: Positive = 1e-3
-    """Ridge rho over the mean variance of a unit's null-space rates."""
-    time_stride: Count = 2
-    """Every how many time steps of the bank a network's null-space activity is stored for later rounds."""
-    variance_kept: Annotated[float, Field(gt=0, le=1)] = 0.99
-    """Share of null-space variance that the stored principal components hold; S is exact to the share left out."""
-
-
-def _as_network(given: Any) -> Any:
-    return network_settings(given) if isinstance(given, Mapping) else given
-
-
-class Recipe(Section):
-    """Everything that makes the networks of one round."""
-
-    network: Annotated[SerializeAsAny[NetworkSettings], BeforeValidator(_as_network)] = Field(
-        default_factory=lambda: network_settings({})
-    )
-    """The network and its initial weights, by the settings of its architecture."""
-    training: Training = Training()
-    """The optimisation."""
-    deflation: Deflation = Deflation()
-    """The penalty towards earlier rounds."""
-
-
-class Changes(Section):
-    """What a layer says of a recipe: only the keys that are given count."""
-
-    network: dict[str, Any] = {}
-    """The network and its initial weights: keys of its architecture, checked once all layers are laid over each other.
-    A layer that names a different architecture drops the keys that only the one below has."""
-    training: Training = Training()
-    """The optimisation."""
-    deflation: Deflation = Deflation()
-    """The penalty towards earlier rounds."""
-
-
-class Layer(Changes):
-    """Settings laid over those of the layers below: only the keys that are given count."""
-
-    by_task: dict[TaskName, Changes] = {}
-    """What differs for a task, laid over the rest of this layer."""
 
 
 class Recording(Section):
@@ -351,13 +267,7 @@ class Settings(Section):
             raise SettingsError(
                 f"population '{population}' has no round 0: its reference is that of '{entry.reference}'"
             )
-        layers = list(self._layers(task, population, round_number > 0))
-        resolved: dict[str, Any] = {"network": _network(layers)}
-        for section in ("training", "deflation"):
-            resolved[section] = {}
-            for _, layer in layers:
-                resolved[section] |= getattr(layer, section).model_dump(exclude_unset=True)
-        return Recipe.model_validate(resolved)
+        return recipe_of(list(self._layers(task, population, round_number > 0)))
 
     def _layers(self, task: str, population: str, alternative: bool) -> Iterator[tuple[str, Changes]]:
         """The layers of a recipe by their paths in the config, each laid over those before."""
@@ -478,7 +388,7 @@ def _problems(settings: Settings) -> Iterator[str]:
         )
     yield from _measure_problems(settings.analysis.similarity.measures)
     yield from _reference_problems(settings)
-    if problems := list(_network_problems(settings)):
+    if problems := list(_layer_problems(settings)):
         yield from dict.fromkeys(problems)
         return
     yield from _role_problems(settings)
@@ -626,61 +536,25 @@ def _role_problems(settings: Settings) -> Iterator[str]:
         yield f"figures.chain = {chain!r}: choose a population that has alternatives: {choices}"
 
 
-def _network_problems(settings: Settings) -> Iterator[str]:
-    """What is wrong with the section `network` in any combination of layers, as often as it is found."""
+def _layer_problems(settings: Settings) -> Iterator[str]:
+    """What is wrong in any combination of layers, as often as it is found."""
     for name in settings.populations:
         # Alternatives are checked even where there is no round for them, as all other keys are.
         kinds = {number > 0 for number in settings.trained_rounds(name)} | {True}
         for task, alternative in product(settings.tasks, sorted(kinds)):
-            try:
-                _network(list(settings._layers(task, name, alternative)))
-            except SettingsError as error:
-                yield from str(error).splitlines()
-
-
-def _network(layers: Sequence[tuple[str, Changes]]) -> NetworkSettings:
-    """The settings of the network in layers, by those of its architecture.
-
-    Raises SettingsError with one line per problem, each with the path of the layer that the key is from.
-    """
-    architecture, architecture_from = "rate", ""
-    values: dict[str, Any] = {}
-    paths: dict[str, str] = {}
-    try:
-        for path, layer in layers:
-            before = architecture
-            if "architecture" in layer.network:
-                architecture, architecture_from = str(layer.network["architecture"]), f"{path}.network"
-            if architecture != before:
-                dropped = set(settings_class(before).model_fields) - set(settings_class(architecture).model_fields)
-                values = {key: value for key, value in values.items() if key not in dropped}
-            values |= layer.network
-            paths |= dict.fromkeys(layer.network, f"{path}.network")
-        found = settings_class(architecture)
-    except PluginError as error:
-        why = str(error).removeprefix(f"{architecture}: ")
-        raise SettingsError(f"{architecture_from}.architecture = {architecture!r}: {why}") from None
-    try:
-        return found.model_validate_json(json.dumps(values, default=str), strict=True)
-    except ValidationError as error:
-        known = ", ".join(found.model_fields)
-        default = architecture_from or f"{layers[-1][0]}.network"
-        raise SettingsError("\n".join(_lines(error, lambda key: f"{paths.get(key, default)}.", known))) from None
+            yield from problems_of(list(settings._layers(task, name, alternative)))
 
 
 def _recipe_problems(settings: Settings, recipe: Recipe, task: Task, outputs: int) -> Iterator[str]:
     yield from recipe.network.problems(task.dt, outputs)
-    training, deflation = recipe.training, recipe.deflation
+    training = recipe.training
     if training.validation_trials + training.batch_size > settings.trials.train:
         yield (
             f"training.validation_trials = {training.validation_trials} and training.batch_size = "
             f"{training.batch_size} need more than trials.train = {settings.trials.train} trials"
         )
-    if deflation.task_only + deflation.ramp > 1:
-        yield (
-            f"deflation.task_only = {deflation.task_only} and deflation.ramp = {deflation.ramp} are shares of the "
-            "iterations: together at most 1"
-        )
+    for name, term in recipe.terms.items():
+        yield from term.problems(f"terms.{name}")
 
 
 def make_task(name: str, parameters: Mapping[str, Any], within: str = "") -> Task:
@@ -711,31 +585,7 @@ def _not_finite(value: Any, path: str) -> Iterator[str]:
 
 
 def _explain(error: ValidationError, prefix: str = "", known: str = "") -> str:
-    return _join(_lines(error, lambda key: prefix, known))
-
-
-def _lines(error: ValidationError, prefix: Callable[[str], str], known: str) -> list[str]:
-    """One line per problem, each key below a path that depends on its first part."""
-    lines = []
-    for problem in error.errors(include_url=False):
-        location = [str(part) for part in problem["loc"] if part != "[key]"]
-        path = (prefix(location[0] if location else "") + ".".join(location)).rstrip(".") or "config"
-        given = problem["input"]
-        shown = "" if isinstance(given, dict | list) and len(str(given)) > 80 else f" = {given!r}"
-        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            lines.append(f"{path}{shown}: unknown key; known here: {known or ', '.join(_keys(location[:-1]))}")
-        elif problem["type"] == "missing":
-            lines.append(f"{path}: this key is required")
-        elif problem["type"] == "value_error":
-            # The task itself objects, and begins with the name of its field.
-            lines.append(f"{path}.{problem['ctx']['error']}")
-        else:
-            message = problem["msg"]
-            hint = ""
-            if isinstance(given, str) and problem["type"] in ("float_type", "int_type"):
-                hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
-            lines.append(f"{path}{shown}: {message[0].lower()}{message[1:]}{hint}")
-    return lines
+    return _join(lines(error, lambda key: prefix, lambda place: known or ", ".join(_keys(place))))
 
 
 def _keys(location: list[str]) -> list[str]:
