@@ -10,8 +10,8 @@ rates, the gradient with respect to the states runs backwards in time,
     d[t] = (1 - alpha) d[t+1] + (g[t] + W_out^T e[t] + alpha J^T d[t+1]) * phi'(x[t]),
 
 where phi' follows from the rates, ``1 - r^2`` for tanh (`insd.networks.engine.nonlinearity`); and every weight gradient
-is one large matrix product over all times and trials, outside the loop (Werbos 1990, "Backpropagation through time: what
-it does and how to do it").
+is one large matrix product over all times and trials, outside the loop (Werbos 1990, "Backpropagation through time:
+what it does and how to do it").
 
 Several networks run side by side along a leading axis. Arrays are (network, time, trial, ...): a time step is a
 contiguous (trial, unit) matrix per network, and all times and trials of a network are one matrix without a copy.
