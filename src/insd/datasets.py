@@ -112,10 +112,18 @@ CONTRACTS = {
     ),
     # A network whose activity does not vary is like none.
     "similarity": Contract({"value": ("measure", "network", "network_to")}, may_be_nan=frozenset({"value"})),
-    # Changes of fewer levels than the others end in values that are not numbers.
+    # Changes of fewer levels than the others end in NaN.
     "responses": Contract(
-        {"value": ("change", "measure", "level"), "amount": ("change", "level")},
-        may_be_nan=frozenset({"value", "amount"}),
+        {
+            "value": ("change", "measure", "level"),
+            "amount": ("change", "level"),
+            "long_name": ("measure",),
+            "kind": ("measure",),
+            "highest": ("measure",),
+        },
+        # Distances need have no largest value.
+        may_be_nan=frozenset({"value", "amount", "highest"}),
+        text=frozenset({"long_name", "kind"}),
     ),
     "dsa": Contract(
         {

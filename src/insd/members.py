@@ -4,35 +4,19 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
 import xarray as xr
 
 from insd.datasets import DatasetError, read
 from insd.provenance import settings_fingerprint
 
-Block = tuple[str, str, int, str]
-"""Population, seeds and round of a job of training, and the fingerprint of the task and recipe that the config has."""
+Block = tuple[str, str, int, str, str]
+"""Population, seeds and round of a job, the role of its networks, and the fingerprint of the task and recipe that the
+config has."""
 
 
 def network_label(population: str, seed: int, round_number: int) -> str:
     """The name of a network among those of its task."""
     return f"{population}/{seed}/{round_number}"
-
-
-def network_labels(rows: pd.DataFrame) -> list[str]:
-    """The labels of the networks in some rows of `networks.csv`."""
-    columns = (rows["population"], rows["seed"], rows["round"])
-    return [network_label(str(p), int(seed), int(number)) for p, seed, number in zip(*columns, strict=True)]
-
-
-def chain_names(rows: pd.DataFrame) -> list[str]:
-    """The chains that the networks in some rows of `networks.csv` belong to; a network without deflation is its own."""
-    return [f"{population}/{seed}" for population, seed in zip(rows["population"], rows["seed"], strict=True)]
-
-
-def round_name(round_number: int) -> str:
-    """What figures and tables call a round of a deflated population."""
-    return "reference" if round_number == 0 else f"alt-{round_number}"
 
 
 @dataclass(frozen=True)
@@ -41,6 +25,7 @@ class Round:
 
     population: str
     round_number: int
+    role: str
     network: xr.Dataset
     activity: xr.Dataset
 
@@ -73,10 +58,10 @@ def read_rounds(
             )
 
     for network_file, activity_file, block in zip(networks, activities, blocks, strict=True):
-        population, _, round_number, made_with = block
+        population, _, round_number, role, made_with = block
         network = read(network_file, "network")
         activity = read(activity_file, "activity", only)
-        current = Round(population, round_number, network, activity)
+        current = Round(population, round_number, role, network, activity)
         if settings_fingerprint(current.settings["task"], current.settings["recipe"]) != made_with:
             # Snakemake may find the file up to date: of a job on a cluster it writes down the settings that it started
             # with itself, and not those that the job read.

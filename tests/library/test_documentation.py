@@ -20,10 +20,10 @@ from types import ModuleType
 
 import pytest
 from conftest import ROOT
+from known import TASKS
 
 import insd
 from insd.figures.theme import new_figure
-from insd.tasks import TASKS
 
 PAGES = sorted((ROOT / "docs/api").glob("*.md"))
 # The builds of the compiled loops are libraries, not modules.

@@ -9,8 +9,9 @@ import xarray as xr
 
 from insd.activity import join_earlier, loss_and_score, record_activity, simulate_trials
 from insd.datasets import DatasetError
+from insd.measures.predictivity import linear_predictivity
 from insd.networks.rate import RateRNN
-from insd.predictivity import linear_predictivity, null_projector_array
+from insd.predictivity import null_projector_array
 from insd.provenance import array_fingerprint
 from insd.settings.config import Deflation, Recipe, Training
 from insd.tasks.flip_flop import FlipFlop

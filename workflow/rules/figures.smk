@@ -24,7 +24,7 @@ rule figure_deflation:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
-        rounds=round_blocks(),
+        rounds=lambda wildcards: round_blocks(wildcards.task),
         numbers=NUMBERS,
         code=code_fingerprint("insd.figures.deflation"),
     script:
@@ -128,8 +128,9 @@ rule figure_mechanism:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
+        chain=SETTINGS.shown_chain(),
         parameters=task_parameters,
-        rounds=lambda wildcards: made_with(wildcards.task, shown_blocks()),
+        rounds=lambda wildcards: made_with(wildcards.task, shown_blocks(wildcards.task)),
         numbers=NUMBERS,
         code=code_fingerprint("insd.figures.mechanism"),
     script:
@@ -165,6 +166,7 @@ rule figure_regimes:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
+        chain=SETTINGS.shown_chain(),
         tasks=list(SETTINGS.tasks),
         numbers=NUMBERS,
         code=code_fingerprint("insd.figures.regimes"),
@@ -200,6 +202,7 @@ rule figure_regime_grids:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
+        chain=SETTINGS.shown_chain(),
         tasks=list(SETTINGS.tasks),
         numbers=NUMBERS,
         code=code_fingerprint("insd.figures.regimes"),

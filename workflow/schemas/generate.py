@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from insd import plugins
 from insd.networks.settings.base import NetworkSettings, settings_class
 from insd.plugins import names
 from insd.settings.config import Settings
-from insd.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.json"
@@ -78,7 +78,7 @@ def readme() -> str:
         "Training",
         "Deflation",
     ]
-    order += ["DynamicalSimilarity", "FixedPoints", "Decoding", "Robustness", "Comparisons"]
+    order += ["Similarity", "DynamicalSimilarity", "FixedPoints", "Decoding", "Robustness", "Comparisons"]
     titles = {
         "Settings": "The whole file",
         "Changes": "Sections of a recipe",
@@ -87,6 +87,7 @@ def readme() -> str:
         "Recording": "A recording as the reference",
     }
     titles |= {
+        "Similarity": "`analysis.similarity`",
         "DynamicalSimilarity": "`analysis.dsa`",
         "FixedPoints": "`analysis.fixed_points`",
         "Decoding": "`analysis.decoding`",
@@ -96,7 +97,8 @@ def readme() -> str:
     parts = [INTRODUCTION]
     for name in order:
         parts.append(_table(titles.get(name, name), sections[name]))
-    for name, task in TASKS.items():
+    for name in plugins.names("task"):
+        task = plugins.find("task", name)
         parts.append(_table(f"Parameters of the task `{name}`", TypeAdapter(task).json_schema()))
     return "\n".join(parts)
 
@@ -126,7 +128,8 @@ def _type(value: dict[str, Any]) -> str:
         entries = [*value.get("patternProperties", {}).values(), value.get("additionalProperties")]
         return f"name: {_type(entries[0])}" if isinstance(entries[0], dict) and entries[0] else "mapping"
     if value.get("type") == "array":
-        return "[shortest, longest]"
+        # Pairs are spans of durations.
+        return "[shortest, longest]" if "prefixItems" in value else f"list of {_type(value['items'])}"
     bounds = [f"{sign} {value[key]:g}" for key, sign in _BOUNDS.items() if key in value]
     return " ".join([value.get("type", "any"), ", ".join(bounds)]).strip()
 

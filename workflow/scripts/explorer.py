@@ -22,5 +22,6 @@ with job(snakemake.log[0]):
         datasets.read(snakemake.input.trials, "trials"),
         datasets.read(snakemake.input.points, "fixed_points"),
         table[table["task"] == name],
+        snakemake.params.chain,
     )
     write_text(snakemake.output.page, page)

@@ -15,7 +15,7 @@ task, files = snakemake.wildcards.task, snakemake.input
 with job(snakemake.log[0]):
     table = pd.read_csv(files.table)
     table = table[table["task"] == task]
-    shown = shown_networks(table)
+    shown = shown_networks(table, snakemake.params.chain)
     figure = mechanism_figure(
         make_task(task, snakemake.params.parameters),
         datasets.read(files.trials, "trials"),

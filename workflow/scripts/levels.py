@@ -12,5 +12,5 @@ with job(snakemake.log[0]):
         name: datasets.read_by_task(snakemake.params.tasks, snakemake.input[name], contract)
         for name, contract in (("predictivity", "predictivity"), ("dsa", "dsa"), ("points", "fixed_points"))
     }
-    table = levels(pd.read_csv(snakemake.input.table), **by_task)
+    table = levels(pd.read_csv(snakemake.input.table), snakemake.params.chain, **by_task)
     write_text(snakemake.output.levels, table.to_csv(index=False, float_format="%.6g"))

@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from insd.cohorts import REFERENCE, network_labels, round_name
 from insd.figures.panels import predictivity_matrix
 from insd.figures.theme import (
     ROUND_HUES,
@@ -21,7 +22,6 @@ from insd.figures.theme import (
     new_figure,
     note,
 )
-from insd.members import network_labels, round_name
 
 
 def deflation_figure(
@@ -65,7 +65,6 @@ def deflation_figure(
 
 def _null_r2(axes: Axes, grouped: list[tuple[str, str, pd.DataFrame]], predictivity: xr.Dataset) -> None:
     """Pairs among the standards of all gains and among the untrained; alternatives to their references."""
-    chains = {rows["population"].iloc[0] for _, _, rows in grouped if rows["round"].iloc[0] > 0}
     members: dict[str, list[pd.DataFrame]] = {}
     towards: dict[str, pd.DataFrame] = {}
     for name, colour, rows in grouped:
@@ -73,7 +72,7 @@ def _null_r2(axes: Axes, grouped: list[tuple[str, str, pd.DataFrame]], predictiv
             # From the table, since recordings are in no matrix of pairs.
             r2 = {"r2": rows["r2_null_to_reference"], "r2_shuffled": rows["r2_null_shuffled_to_reference"]}
             towards[name] = rows.assign(colour=colour, **r2)
-        elif rows["population"].iloc[0] not in chains:
+        elif rows["role"].iloc[0] != REFERENCE:
             members.setdefault("standards" if is_standard(rows) else name, []).append(rows.assign(colour=colour))
     null = predictivity.sel(space="null")
     found = {kind: _pairs(pd.concat(parts), null) for kind, parts in members.items()} | towards

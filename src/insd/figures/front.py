@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
+from insd.cohorts import ALTERNATIVE, of_role, round_name
 from insd.figures.theme import ROUND_HUES, TWO_COLUMNS, key, letters, log_axis, new_figure, note
-from insd.members import round_name
 from insd.tasks import Task
 
 MARKERS = {"constrained": "o", "constant": "s"}
@@ -33,7 +33,7 @@ def front_figure(table: pd.DataFrame, made_tasks: Mapping[str, Task]) -> Figure:
     `table` is `networks.csv`, `made_tasks` has its tasks by name. Populations with another ridge than most are labelled
     with it and not joined.
     """
-    alternatives = table[table["round"] > 0]
+    alternatives = of_role(table, ALTERNATIVE)
     tasks = list(dict.fromkeys(alternatives["task"]))
     figure = new_figure(TWO_COLUMNS, 120.0)
     axes = np.asarray(figure.subplots(2, max(len(tasks), 1), sharex=True, squeeze=False))

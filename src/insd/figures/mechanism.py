@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
+from insd.cohorts import alternatives, network_labels, references, trained
 from insd.datasets import DatasetError
 from insd.dynamics.orbits import cycle_orbit
 from insd.figures.panels import predictivity_matrix
@@ -27,12 +28,13 @@ from insd.figures.theme import (
     TWO_COLUMNS,
     band,
     groups,
+    is_round_of,
     key,
     letter,
     new_figure,
     note,
 )
-from insd.members import Block, Round, network_label, network_labels, read_rounds
+from insd.members import Block, Round, network_label, read_rounds
 from insd.networks.base import rates_at
 from insd.settings.config import seeds_of
 from insd.tasks import Task
@@ -87,28 +89,26 @@ class Condition:
         return ANGLES(value / len(self.names))
 
 
-def shown_networks(table: pd.DataFrame) -> list[Shown]:
+def shown_networks(table: pd.DataFrame, chain: str | None) -> list[Shown]:
     """The networks of one task that are shown side by side.
 
-    Of the last deflated population, the first chain whose networks are all solved, else its first: the reference and
+    Of the deflated population `chain`, the first chain whose networks are all solved, else its first: the reference and
     the first two alternatives. Without deflation, the first solved network, else the first, of the first three trained
     populations, or of the untrained ones if none was trained.
     """
     grouped = groups(table)
-    deflated = [rows["population"].iloc[0] for _, _, rows in grouped if rows["round"].iloc[0] > 0]
-    if not deflated:
-        trained = [group for group in grouped if (group[2]["iterations"] > 0).any()] or grouped
-        return [_shown(group, _first_solved(group[2])) for group in trained[:COLUMNS]]
-    later = table[(table["population"] == deflated[-1]) & (table["round"] > 0)]
-    references = {(later["reference"].iloc[0], 0)}
-    members = references | {(deflated[-1], int(number)) for number in later["round"]}
-    chain = [group for group in grouped if (group[2]["population"].iloc[0], group[2]["round"].iloc[0]) in members]
-    chain = sorted(chain, key=lambda group: group[2]["round"].iloc[0])[:COLUMNS]
-    rows = pd.concat([group[2] for group in chain])
-    seeds = sorted(set(later["seed"]))
+    later = [group for group in grouped if chain is not None and is_round_of(group[2], chain)]
+    if chain is None or not later:
+        known = [group for group in grouped if len(trained(group[2]))] or grouped
+        return [_shown(group, _first_solved(group[2])) for group in known[:COLUMNS]]
+    labels = set(network_labels(references(table, chain)))
+    first = [group for group in grouped if labels & set(network_labels(group[2]))]
+    rounds = [*first, *later][:COLUMNS]
+    rows = pd.concat([group[2] for group in rounds])
+    seeds = sorted(set(alternatives(table, chain)["seed"]))
     all_solved = [seed for seed in seeds if rows.loc[rows["seed"] == seed, "solved"].all()]
     seed = (all_solved or seeds)[0]
-    return [_shown(group, group[2][group[2]["seed"] == seed].iloc[0]) for group in chain]
+    return [_shown(group, group[2][group[2]["seed"] == seed].iloc[0]) for group in rounds]
 
 
 def _first_solved(rows: pd.DataFrame) -> pd.Series:
@@ -132,13 +132,13 @@ def read_shown(
     found = {}
     for one in shown:
         for network, activity, block in zip(networks, activities, blocks, strict=True):
-            population, seeds, number, _ = block
+            population, seeds, number, role, _ = block
             for seed in seeds_of(seeds):
                 if network_label(population, seed, number) == one.label:
                     (current,) = read_rounds([network], [activity], [block], ["rates"])
                     of_seed = {"seed": seed}
                     found[one.label] = Round(
-                        population, number, current.network.sel(of_seed), current.activity.sel(of_seed)
+                        population, number, role, current.network.sel(of_seed), current.activity.sel(of_seed)
                     )
         if one.label not in found:
             raise DatasetError(f"{one.label}: is in the table of networks, but in none of {', '.join(networks)}")

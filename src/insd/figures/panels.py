@@ -7,8 +7,8 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 
+from insd.cohorts import network_labels
 from insd.figures.theme import short_names
-from insd.members import network_labels
 
 
 def predictivity_matrix(axes: Axes, grouped: Sequence[tuple[str, str, pd.DataFrame]], r2: xr.DataArray) -> None:

@@ -12,9 +12,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
+from insd.cohorts import ALTERNATIVE, network_labels
 from insd.figures.panels import numbers
 from insd.figures.theme import (
     TWO_COLUMNS,
+    Group,
     band,
     chain_rounds,
     dots,
@@ -24,10 +26,8 @@ from insd.figures.theme import (
     note,
     standards_and_alternatives,
 )
-from insd.members import network_labels
 
-Groups = Sequence[tuple[str, str, pd.DataFrame]]
-"""Name, colour and rows of `networks.csv` of each group of networks."""
+Groups = Sequence[Group]
 
 PERTURBATIONS = {
     "noise": ("noise_level", "private noise", "private noise σ"),
@@ -44,6 +44,7 @@ RECOVERY = {"full": "-", "null": "--"}
 
 def regimes_figure(
     table: pd.DataFrame,
+    chain: str | None,
     performance: Mapping[str, xr.Dataset],
     robustness: Mapping[str, xr.Dataset],
     comparisons: pd.DataFrame,
@@ -63,6 +64,7 @@ def regimes_figure(
     Parameters
     ----------
     table : `networks.csv`.
+    chain : the deflated population that is shown, if any.
     performance, robustness : by task, `performance.nc` and `robustness.nc`.
     comparisons : `comparisons.csv`.
     """
@@ -71,12 +73,12 @@ def regimes_figure(
     names: dict[str, str] = {}
     for part, letters, (task, scores) in zip(parts, _letters(5), performance.items(), strict=False):
         rows = table[table["task"] == task]
-        grouped, chain = standards_and_alternatives(rows), chain_rounds(rows)
-        names |= {name: colour for name, colour, _ in [*grouped, *chain]}
+        grouped, rounds = standards_and_alternatives(rows, chain), chain_rounds(rows, chain)
+        names |= {name: colour for name, colour, _ in [*grouped, *rounds]}
         verdicts = _verdicts(comparisons, task)
         about = scores["score"].attrs
         above, below = part.subfigures(2, 1, height_ratios=[1.2, 1])
-        alternatives = [group for group in grouped if group[2]["round"].iloc[0] > 0]
+        alternatives = [group for group in grouped if group[2]["role"].iloc[0] == ALTERNATIVE]
         # The heat maps, with a bar of their own, have the room of two panels.
         first, maps, after = above.subfigures(1, 3, width_ratios=[1.2, 2.2, 1.7])
         regimes = first.subplots()
@@ -84,7 +86,7 @@ def regimes_figure(
         regimes.set_title(task.replace("_", " "), fontweight="bold")
         _levels([regimes], about)
         _maps(maps, alternatives, scores["grid_score"], verdicts, letters[1])
-        _recovery(after, chain, robustness[task], letters[2])
+        _recovery(after, rounds, robustness[task], letters[2])
         panels = list(below.subplots(1, 1 + len(PERTURBATIONS), sharey=True))
         _steps(panels[0], grouped, robustness[task], verdicts)
         _perturbations(panels[1:], grouped, robustness[task], verdicts)
@@ -98,7 +100,7 @@ def regimes_figure(
 
 
 def regime_grids_figure(
-    table: pd.DataFrame, performance: Mapping[str, xr.Dataset], comparisons: pd.DataFrame
+    table: pd.DataFrame, chain: str | None, performance: Mapping[str, xr.Dataset], comparisons: pd.DataFrame
 ) -> Figure:
     """Supplement: a row per task, score against noise in a panel per duration; means over the solved networks.
 
@@ -109,7 +111,7 @@ def regime_grids_figure(
     axes = figure.subplots(len(performance), columns, sharey="row", squeeze=False)
     names: dict[str, str] = {}
     for panels, text, (task, scores) in zip(axes, _letters(1), performance.items(), strict=False):
-        grouped = standards_and_alternatives(table[table["task"] == task])
+        grouped = standards_and_alternatives(table[table["task"] == task], chain)
         names |= {name: colour for name, colour, _ in grouped}
         about = scores["grid_score"].attrs
         _grid(panels, grouped, scores["grid_score"], _verdicts(comparisons, task))
@@ -185,12 +187,12 @@ def _differences(
     )
 
 
-def _recovery(figure: SubFigure, chain: Groups, robustness: xr.Dataset, text: str) -> None:
+def _recovery(figure: SubFigure, rounds: Groups, robustness: xr.Dataset, text: str) -> None:
     """The way back after the smallest and the largest kick."""
     recovery, levels = robustness["kick_recovery"], robustness["kick_level"].values
     panels = figure.subplots(1, 2, sharey=True)
     for axes, level in zip(panels, (levels.min(), levels.max()), strict=True):
-        for _, colour, rows in chain:
+        for _, colour, rows in rounds:
             networks = network_labels(rows[rows["solved"]])
             for space, style in RECOVERY.items():
                 chosen = recovery.sel(network=networks, space=space).isel(kick_level=int(np.argmax(levels == level)))
@@ -198,7 +200,7 @@ def _recovery(figure: SubFigure, chain: Groups, robustness: xr.Dataset, text: st
         axes.axhline(0, color="0.6", linewidth=0.6, zorder=0)
         axes.set_title(f"kick {level:g}")
         axes.set_xlabel("time after it (s)")
-    if not any(rows["solved"].any() for _, _, rows in chain):
+    if not any(rows["solved"].any() for _, _, rows in rounds):
         note(panels[0], "no network\nsolves the task")
     panels[0].set_ylabel("distance to unperturbed\n(share of the first)")
     panels[0].set_ylim(bottom=-0.05)

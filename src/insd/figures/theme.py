@@ -20,8 +20,17 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from PIL import Image
 
+from insd.cohorts import (
+    ALTERNATIVE,
+    REFERENCE,
+    STANDARD,
+    UNTRAINED,
+    deflated_populations,
+    of_role,
+    references,
+    round_name,
+)
 from insd.files import written_whole
-from insd.members import round_name
 from insd.tables.comparisons import expanded_tail
 
 ONE_COLUMN, TWO_COLUMNS = 88.0, 180.0
@@ -31,8 +40,10 @@ ROUND_HUES = [_PALETTE[number] for number in (0, 1, 2, 3, 9, 5, 8)]
 """Colour-blind-safe hues: round k takes the k-th, the reference the first; after the last, they begin again.
 
 Grey is left to standards and pink to untrained networks."""
-UNTRAINED = _PALETTE[4]
+UNTRAINED_HUE = _PALETTE[4]
 """Colour of untrained networks."""
+CONTROL_HUE = "#999933"
+"""Colour of controls."""
 SHUFFLED = "#c44e52"
 """Colour of the trial-shuffled baseline."""
 CONDITION_HUES = ("#332288", "#88ccee", "#882255", "#cc6677", "#117733", "#44aa99", "#999933", "#ddcc77")
@@ -47,6 +58,8 @@ RESAMPLES = 2000
 """Resamples of the bootstrap behind intervals."""
 PIXELS_PER_INCH = 160
 """Of figures as PNG, the size at which they are shown in the documentation."""
+Group = tuple[str, str, pd.DataFrame]
+"""Name, colour and rows of `networks.csv` of networks that figures draw together."""
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 7,
@@ -194,70 +207,70 @@ def letters(panels: Iterable[Axes]) -> None:
 
 
 def is_standard(rows: pd.DataFrame) -> bool:
-    """Whether a group of networks was trained, and on the task alone."""
-    return bool((rows["round"] == 0).all() and (rows["iterations"] > 0).all())
+    """Whether a group of networks are standards."""
+    return bool((rows["role"] == STANDARD).all())
 
 
-def groups(table: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
-    """The networks of a table as figures group them: (name, colour, rows) by population, deflated ones by round.
+def groups(table: pd.DataFrame) -> list[Group]:
+    """The networks of a table as figures group them: (name, colour, rows) by population, those of chains by round.
 
     The name of a deflated population is left out where there is only one. Standards are greys, darker for larger
-    gains; untrained populations are pink.
+    gains; untrained populations are pink, controls olive.
     """
-    chains = set(table.loc[table["round"] > 0, "population"])
-    gains = sorted(set(table.loc[~table["population"].isin(chains), "gain"]))
+    several = len(deflated_populations(table)) > 1
+    gains = sorted(set(of_role(table, STANDARD)["gain"]))
     greys = np.linspace(0.75, 0.15, max(len(gains), 2))
-    found = []
+    found: list[Group] = []
     for population in dict.fromkeys(table["population"]):
         rows = table[table["population"] == population]
-        if population in chains:
-            prefix = f"{population} " if len(chains) > 1 else ""
-            for number, part in rows.groupby("round"):
-                colour = ROUND_HUES[int(str(number)) % len(ROUND_HUES)]
-                found.append((prefix + round_name(int(str(number))), colour, part))
-        elif (rows["iterations"] == 0).all():
-            found.append((population, UNTRAINED, rows))
-        else:
-            found.append((population, str(greys[gains.index(rows["gain"].iloc[0])]), rows))
+        for number, part in rows.groupby("round"):
+            round_number, role = int(str(number)), part["role"].iloc[0]
+            if role in (REFERENCE, ALTERNATIVE):
+                prefix = f"{population} " if several else ""
+                colour = ROUND_HUES[round_number % len(ROUND_HUES)]
+                found.append((prefix + round_name(round_number), colour, part))
+            elif role == STANDARD:
+                found.append((population, str(greys[gains.index(part["gain"].iloc[0])]), part))
+            else:
+                name = population if round_number == 0 else f"{population} {round_number}"
+                found.append((name, UNTRAINED_HUE if role == UNTRAINED else CONTROL_HUE, part))
     return found
 
 
-def short_names(grouped: Sequence[tuple[str, str, pd.DataFrame]]) -> list[str]:
+def short_names(grouped: Sequence[Group]) -> list[str]:
     """Names of `groups` for narrow axes: standards by their gain, unless two groups of them have the same."""
-    chains = {rows["population"].iloc[0] for _, _, rows in grouped if rows["round"].iloc[0] > 0}
-    of_standards = [
-        rows["gain"].iloc[0] if is_standard(rows) and rows["population"].iloc[0] not in chains else None
-        for _, _, rows in grouped
-    ]
+    of_standards = [rows["gain"].iloc[0] if is_standard(rows) else None for _, _, rows in grouped]
     gains = [gain for gain in of_standards if gain is not None]
     if len(set(gains)) < len(gains):
         return [name for name, _, _ in grouped]
     return [name if gain is None else f"g = {gain:g}" for (name, _, _), gain in zip(grouped, of_standards, strict=True)]
 
 
-def standards_and_alternatives(table: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
-    """What is compared: the standards of all gains together, and each round of the last deflated population.
+def standards_and_alternatives(table: pd.DataFrame, chain: str | None) -> list[Group]:
+    """What is compared: the standards of all gains together, and each round of the deflated population `chain`.
 
     Where there are no standards but references, these stand for them.
     """
-    grouped = [group for group in groups(table) if (group[2]["iterations"] > 0).all()]
-    chains = [rows["population"].iloc[0] for _, _, rows in grouped if rows["round"].iloc[0] > 0]
-    alternatives = [group for group in grouped if group[2]["population"].iloc[0] in chains[-1:]]
-    alternatives = [group for group in alternatives if group[2]["round"].iloc[0] > 0]
-    standard = [rows for _, _, rows in grouped if rows["population"].iloc[0] not in chains]
-    if standard:
-        return [("standards", STANDARDS, pd.concat(standard)), *alternatives]
-    used = {(rows["reference"].iloc[0], 0) for _, _, rows in alternatives}
-    references = [group for group in grouped if (group[2]["population"].iloc[0], group[2]["round"].iloc[0]) in used]
-    return [*references, *alternatives]
+    grouped = groups(table)
+    later = [group for group in grouped if chain is not None and is_round_of(group[2], chain)]
+    standard = of_role(table, STANDARD)
+    if len(standard):
+        return [("standards", STANDARDS, standard), *later]
+    return [*_references(table, chain), *later]
 
 
-def chain_rounds(table: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
-    """The rounds of the last deflated population of one task, with its references; without one, what is compared."""
-    compared = standards_and_alternatives(table)
-    alternatives = [group for group in compared if group[2]["round"].iloc[0] > 0]
-    if not alternatives:
-        return compared
-    references = table["population"].isin(alternatives[0][2]["reference"]) & (table["round"] == 0)
-    first = [(round_name(0), ROUND_HUES[0], table[references])] if references.any() else []
-    return [*first, *alternatives]
+def chain_rounds(table: pd.DataFrame, chain: str | None) -> list[Group]:
+    """The rounds of the deflated population `chain` of one task, with its references; without one, what is compared."""
+    compared = standards_and_alternatives(table, chain)
+    later = [group for group in compared if group[2]["role"].iloc[0] == ALTERNATIVE]
+    return [*_references(table, chain), *later] if later else compared
+
+
+def is_round_of(rows: pd.DataFrame, chain: str) -> bool:
+    """Whether a group of networks are the alternatives of one round of a population."""
+    return rows["population"].iloc[0] == chain and rows["role"].iloc[0] == ALTERNATIVE
+
+
+def _references(table: pd.DataFrame, chain: str | None) -> list[Group]:
+    rows = table.iloc[:0] if chain is None else references(table, chain)
+    return [(round_name(0), ROUND_HUES[0], rows)] if len(rows) else []

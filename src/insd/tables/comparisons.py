@@ -8,10 +8,10 @@ import scipy.stats
 import xarray as xr
 from jaxtyping import Float
 
-from insd.members import network_labels
+from insd.cohorts import ALTERNATIVE, STANDARD, network_labels, of_role, solved
 from insd.provenance import random_seed
 
-MEASURES = {
+CONDITIONS = {
     "": "regime",
     "grid_": "grid",
     "noise_": "private noise",
@@ -40,9 +40,9 @@ def comparisons(
 ) -> pd.DataFrame:
     """Alternatives against the standard networks of their task under every condition, one row per comparison.
 
-    Alternatives are the networks of one deflated population and round; standards are all trained networks of
-    populations without deflation. Only networks that meet their criterion in the regime `test` are compared. Draws of a
-    perturbation are averaged for each network first: networks are what intervals are over.
+    Alternatives are those of one population and round; standards are all of their task. Only networks that meet their
+    criterion in the regime `test` are compared. Draws of a perturbation are averaged for each network first: networks
+    are what intervals are over.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def comparisons(
 
     Returns
     -------
-    measure : what is compared, of `MEASURES`, at a `level` and, on the grid, a `duration`.
+    measure : what is compared, of `CONDITIONS`, at a `level` and, on the grid, a `duration`.
     quantity : "score" or "loss".
     n_alternatives, n_standards, unsolved_alternatives, unsolved_standards : networks compared, and left out.
     difference : mean of the alternatives minus that of the standards, in the unit of the quantity but with the sign
@@ -64,16 +64,14 @@ def comparisons(
         if no alternative differed.
     """
     parts = []
-    for task, networks in table[table["iterations"] > 0].groupby("task", sort=False):
-        chains = list(dict.fromkeys(networks.loc[networks["round"] > 0, "population"]))
-        standards = networks[~networks["population"].isin(chains)]
+    for task, networks in table.groupby("task", sort=False):
+        standards = of_role(networks, STANDARD)
         conditions, values = measured(performance[str(task)], robustness[str(task)])
-        standards_in = standards[standards["solved"]]
+        standards_in = solved(standards)
         of_standards = values[network_labels(standards_in)].to_numpy(float)
         spread = of_standards.std(axis=1, ddof=1) if len(standards_in) > 1 else np.zeros(len(values))
-        alternatives = networks[networks["population"].isin(chains) & (networks["round"] > 0)]
-        for (population, number), group in alternatives.groupby(["population", "round"], sort=False):
-            group_in = group[group["solved"]]
+        for (population, number), group in of_role(networks, ALTERNATIVE).groupby(["population", "round"], sort=False):
+            group_in = solved(group)
             of_group = values[network_labels(group_in)].to_numpy(float)
             seed = random_seed("comparisons", str(task), str(population), str(number))
             low, high = difference_interval(of_group, of_standards, confidence, resamples, seed)
@@ -110,7 +108,7 @@ def measured(performance: xr.Dataset, robustness: xr.Dataset) -> tuple[pd.DataFr
     """
     conditions: list[dict[str, str]] = []
     values: list[pd.Series] = []
-    for prefix, measure in MEASURES.items():
+    for prefix, measure in CONDITIONS.items():
         for quantity in ("score", "loss"):
             name = prefix + quantity
             array = (performance if name in performance else robustness)[name]

@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from insd.members import network_label, network_labels
+from insd.cohorts import (
+    REFERENCE,
+    STANDARD,
+    network_labels,
+    of_role,
+    reference_labels,
+    references,
+    solved,
+    trained,
+)
 
 SAME_ACTIVITY = 0.5
 """Null-space r2 to the reference from which on the activity counts as the same (ours)."""
@@ -27,19 +36,21 @@ COLUMNS = [
 
 def levels(
     table: pd.DataFrame,
+    chain: str | None,
     predictivity: Mapping[str, xr.Dataset],
     dsa: Mapping[str, xr.Dataset],
     points: Mapping[str, xr.Dataset],
 ) -> pd.DataFrame:
     """One row per trained network: each level relative to the reference, and a word where the levels disagree.
 
-    The reference of a deflated network is round 0 of its chain, that of any other network round 0 of the first chain
-    of the task's last deflated population; references themselves, tasks without chains, and chains
-    that begin with a recording, whose dynamics are not known, have no rows.
+    A deflated network is compared with the reference of its chain, any other network with each reference of the chains
+    that figures show, in a row for each. References themselves have no rows, nor has anything compared with a
+    recording, whose dynamics are not known.
 
     Parameters
     ----------
     table : the rows of `networks.csv`.
+    chain : the deflated population that figures show, if any.
     predictivity, dsa, points : by task, `predictivity.nc`, `dsa.nc` and `fixed_points.nc`.
 
     Returns
@@ -54,60 +65,54 @@ def levels(
     """
     rows = [
         row
-        for task, part in table[table["iterations"] > 0].groupby("task", sort=False)
-        for row in _of_task(part, predictivity[str(task)], dsa[str(task)], points[str(task)])
+        for task, part in trained(table).groupby("task", sort=False)
+        for row in _of_task(part, chain, predictivity[str(task)], dsa[str(task)], points[str(task)])
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _of_task(
-    table: pd.DataFrame, predictivity: xr.Dataset, dynamics: xr.Dataset, points: xr.Dataset
+    table: pd.DataFrame, chain: str | None, predictivity: xr.Dataset, dynamics: xr.Dataset, points: xr.Dataset
 ) -> list[dict[str, object]]:
-    later = table["round"] > 0
-    if later.any():
-        recorded = later & ~(table["reference"] + "/0/0").isin(predictivity["target"].values)
-        table = table[~recorded]
-    chains = list(dict.fromkeys(table.loc[table["round"] > 0, "population"]))
-    if not chains:
-        return []
-    references = set(table.loc[table["population"].isin(chains), "reference"])
-    common = network_label(table.loc[table["population"] == chains[-1], "reference"].iloc[0], 0, 0)
+    # A recording is in no matrix of pairs.
+    known = set(predictivity["target"].values.tolist())
+    shown = [] if chain is None else [label for label in network_labels(references(table, chain)) if label in known]
     topology = _topology_distance(points)
-
-    labels = network_labels(table)
-    standard = (table["solved"] & ~table["population"].isin([*chains, *references])).to_numpy()
-    standards = [label for label, chosen in zip(labels, standard, strict=True) if chosen]
+    standards = network_labels(solved(of_role(table, STANDARD)))
     dsa_bound, topology_bound = (_bound(distance, standards) for distance in (dynamics["distance"], topology))
 
     rows: list[dict[str, object]] = []
-    for label, (_, row) in zip(labels, table.iterrows(), strict=True):
-        to = network_label(row["reference"], row["seed"], 0) if row["population"] in chains else common
-        if label == to:
+    labels = zip(network_labels(table), reference_labels(table), strict=True)
+    for (label, own), row in zip(labels, table.to_dict("records"), strict=True):
+        if row["role"] == REFERENCE:
             continue
-        pair = {"network": label, "network_to": to}
-        r2 = float(predictivity["r2"].sel(space="null", predictor=label, target=to))
-        dsa = float(dynamics["distance"].sel(pair))
-        differing = float(topology.sel(pair))
-        same = {
-            "activity": _within(-r2, -SAME_ACTIVITY),
-            "dynamics": _within(dsa, dsa_bound),
-            "topology": _within(differing, topology_bound),
-        }
-        agreeing = [name for name, value in same.items() if value]
-        known = [value for value in same.values() if value is not None]
-        rows.append(
-            {
-                **{name: row[name] for name in ("task", "population", "seed", "round", "solved")},
-                "compared_to": to,
-                "r2_null": r2,
-                "dsa": dsa,
-                "dsa_bound": dsa_bound,
-                "topology": differing,
-                "topology_bound": topology_bound,
-                **{f"same_{name}": value for name, value in same.items()},
-                "disagreement": "" if len(agreeing) in (0, len(known)) else f"same {' and '.join(agreeing)} only",
+        for to in [own] if row["round"] > 0 else shown:
+            if to not in known:
+                continue
+            pair = {"network": label, "network_to": to}
+            r2 = float(predictivity["r2"].sel(space="null", predictor=label, target=to))
+            dsa = float(dynamics["distance"].sel(pair))
+            differing = float(topology.sel(pair))
+            same = {
+                "activity": _within(-r2, -SAME_ACTIVITY),
+                "dynamics": _within(dsa, dsa_bound),
+                "topology": _within(differing, topology_bound),
             }
-        )
+            agreeing = [name for name, value in same.items() if value]
+            judged = [value for value in same.values() if value is not None]
+            rows.append(
+                {
+                    **{name: row[name] for name in ("task", "population", "seed", "round", "solved")},
+                    "compared_to": to,
+                    "r2_null": r2,
+                    "dsa": dsa,
+                    "dsa_bound": dsa_bound,
+                    "topology": differing,
+                    "topology_bound": topology_bound,
+                    **{f"same_{name}": value for name, value in same.items()},
+                    "disagreement": "" if len(agreeing) in (0, len(judged)) else f"same {' and '.join(agreeing)} only",
+                }
+            )
     return rows
 
 

@@ -45,6 +45,8 @@ def round_rows(
                 "task": task,
                 "population": current.population,
                 "reference": reference,
+                "role": current.role,
+                "chain": f"{current.population}/{seed}",
                 "architecture": architecture_of(network),
                 "gain": recipe["network"]["gain"],
                 "seed": int(seed),

@@ -6,9 +6,19 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from insd.members import chain_names, network_labels, round_name
+from insd.cohorts import (
+    ALTERNATIVE,
+    REFERENCE,
+    STANDARD,
+    UNTRAINED,
+    deflated_populations,
+    network_labels,
+    of_role,
+    round_name,
+    solved,
+)
 from insd.provenance import random_seed
-from insd.tables.comparisons import IN_WORDS, MEASURES, clustered_interval, number_of_intervals
+from insd.tables.comparisons import CONDITIONS, IN_WORDS, clustered_interval, number_of_intervals
 
 CONFIDENCE, RESAMPLES = 0.95, 9999
 """Of the intervals of ratios of costs."""
@@ -30,10 +40,9 @@ def summary(
 
     `table` are the rows of `networks.csv`, the rest is by task.
 
-    Standards are trained networks of populations without deflation, alternatives those of rounds from 1 on. Medians of
-    r2 towards the reference are over alternatives of all rounds, solved or not; those of the largest r2 towards any
-    earlier network, and all that is said of dynamics, harder regimes and costs, over the solved ones. Pairs are
-    ordered: from each network to each other one. Statements that begin with "..." go on from the one above them.
+    Medians of r2 towards the reference are over alternatives of all rounds, solved or not; those of the largest r2
+    towards any earlier network, and all that is said of dynamics, harder regimes and costs, over the solved ones. Pairs
+    are ordered: from each network to each other one. Statements that begin with "..." go on from the one above them.
     """
     sections: dict[str, Callable[[_Task], Rows]] = {
         "Solutions": _solutions,
@@ -57,10 +66,9 @@ class _Task:
 
     def __init__(self, name: str, table: pd.DataFrame, predictivity: xr.Dataset, performance: xr.Dataset):
         self.name, self.table, self.predictivity, self.performance = name, table, predictivity, performance
-        self.chains = list(dict.fromkeys(table.loc[table["round"] > 0, "population"]))
-        trained = table["iterations"] > 0
-        self.untrained = table[~trained]
-        self.standards = table[trained & ~table["population"].isin(self.chains)]
+        self.chains = deflated_populations(table)
+        self.untrained = of_role(table, UNTRAINED)
+        self.standards = of_role(table, STANDARD)
 
     def populations(self) -> Iterable[tuple[str, pd.DataFrame]]:
         """What the names of statements on a deflated population begin with, and its networks."""
@@ -72,14 +80,14 @@ class _Task:
         """Standards and all alternatives of each deflated population."""
         yield "standards", self.standards
         for prefix, rows in self.populations():
-            yield f"{prefix}alternatives", rows[rows["round"] > 0]
+            yield f"{prefix}alternatives", of_role(rows, ALTERNATIVE)
 
     def rounds(self) -> Iterable[tuple[str, pd.DataFrame]]:
         """Standards, solved or not, and the solved networks of each round of each deflated population."""
         yield "standards", self.standards
         for prefix, rows in self.populations():
             for number, part in rows.groupby("round"):
-                yield f"{prefix}{round_name(int(str(number)))}", _solved(part)
+                yield f"{prefix}{round_name(int(str(number)))}", solved(part)
 
 
 def _solutions(task: _Task) -> Rows:
@@ -94,10 +102,10 @@ def _solutions(task: _Task) -> Rows:
         "... between untrained networks (floor)": _spread(_between(task.untrained, null["r2"])),
     }
     for prefix, networks in task.populations():
-        alternatives = networks[networks["round"] > 0]
-        solved = _solved(alternatives)
+        alternatives = of_role(networks, ALTERNATIVE)
+        solutions = solved(alternatives)
         of_population: Rows = {
-            "references solved": _count(networks[networks["round"] == 0]),
+            "references solved": _count(of_role(networks, REFERENCE)),
             "alternatives solved": _count(alternatives),
             "null-space r², alternative → reference": _spread(alternatives["r2_null_to_reference"]),
         }
@@ -111,8 +119,8 @@ def _solutions(task: _Task) -> Rows:
             ),
             "... untrained → reference (floor)": _spread(floor["r2"].values.ravel()),
             "... untrained → reference, trials shuffled": _spread(floor["r2_shuffled"].values.ravel()),
-            "largest null-space r², solved alternative → any earlier": _spread(solved["r2_null_max_to_earlier"]),
-            "... with trials of that network shuffled": _spread(solved["r2_null_shuffled_max_to_earlier"]),
+            "largest null-space r², solved alternative → any earlier": _spread(solutions["r2_null_max_to_earlier"]),
+            "... with trials of that network shuffled": _spread(solutions["r2_null_shuffled_max_to_earlier"]),
         }
         rows |= {prefix + name: value for name, value in of_population.items()}
     return rows
@@ -159,17 +167,17 @@ def _perturbed(task: _Task) -> Rows:
     hardest = score.isel(noise=-1, duration=-1)
     rows: Rows = {"hardest point of the grid": f"{hardest['noise'].item()}; {hardest['duration'].item()}"}
     for name, networks in task.groups():
-        labels = network_labels(_solved(networks))
+        labels = network_labels(solved(networks))
         rows[f"score there, {name}"] = _spread(hardest.sel(network=labels).values)
     rows["... of a network that guesses (chance)"] = f"{float(score.attrs['chance']):.3f}"
     for name, networks in task.groups():
-        solved = _solved(networks)
+        solutions = solved(networks)
         rows |= {
             f"criterion still met at half the time step, {name}": (
-                f"{int(solved['solved_half_step'].sum())} of {len(solved)}"
+                f"{int(solutions['solved_half_step'].sum())} of {len(solutions)}"
             ),
-            f"time to half after the smallest kick (s), {name}": _spread(solved["kick_half_time"]),
-            f"... share that is left at the end of the trial, {name}": _spread(solved["kick_left"]),
+            f"time to half after the smallest kick (s), {name}": _spread(solutions["kick_half_time"]),
+            f"... share that is left at the end of the trial, {name}": _spread(solutions["kick_left"]),
         }
     return rows
 
@@ -178,17 +186,16 @@ def _costs(task: _Task) -> Rows:
     rows: Rows = {}
     for column, cost in COSTS.items():
         for name, networks in task.groups():
-            rows[f"{cost}, {name}"] = _spread(_solved(networks)[column])
+            rows[f"{cost}, {name}"] = _spread(solved(networks)[column])
         for prefix, networks in task.populations():
-            solved = _solved(networks[networks["round"] > 0])
-            ratio = _ratio(task.name, column, solved, _solved(task.standards))
+            ratio = _ratio(task.name, column, solved(of_role(networks, ALTERNATIVE)), solved(task.standards))
             rows[f"... {prefix}alternatives over standards, {cost}"] = ratio
     return rows
 
 
 def _ratio(task: str, column: str, first: pd.DataFrame, second: pd.DataFrame) -> str:
     """Ratio of the geometric means of a cost, with its interval; networks of one chain are resampled together."""
-    above, below = (np.log(rows[column]).set_axis(chain_names(rows)) for rows in (first, second))
+    above, below = (np.log(rows[column]).set_axis(rows["chain"].tolist()) for rows in (first, second))
     low, high = clustered_interval(above, below, CONFIDENCE, RESAMPLES, random_seed("costs", task, column))
     if np.isnan(low):
         return "none"
@@ -211,10 +218,10 @@ def outcomes(comparisons: pd.DataFrame, quantity: str) -> pd.DataFrame:
             kind: " / ".join(str(counts[kind].get(verdict, 0)) for verdict in ("better", "equal", "worse"))
             if set(counts[kind].index) != {"too few"}
             else IN_WORDS["too few"]
-            for kind in MEASURES.values()
+            for kind in CONDITIONS.values()
             if kind in counts
         }
-    return pd.DataFrame(columns).reindex([kind for kind in MEASURES.values() if kind in set(rows["measure"])])
+    return pd.DataFrame(columns).reindex([kind for kind in CONDITIONS.values() if kind in set(rows["measure"])])
 
 
 def lines(table: pd.DataFrame, attractors: Mapping[str, xr.Dataset]) -> pd.DataFrame:
@@ -227,7 +234,7 @@ def lines(table: pd.DataFrame, attractors: Mapping[str, xr.Dataset]) -> pd.DataF
     for name, found in attractors.items():
         task = _Task(name, table[table["task"] == name], xr.Dataset(), xr.Dataset())
         for group, networks in task.rounds():
-            here = found.sel(network=network_labels(_solved(networks)))
+            here = found.sel(network=network_labels(solved(networks)))
             for condition in found["condition"].values:
                 one = here.sel(condition=condition)
                 selection = {
@@ -305,10 +312,6 @@ def _markdown(table: pd.DataFrame) -> str:
     body = table.astype(object).where(table.notna(), "")
     lines = [list(table.columns), ["---"] * table.shape[1], *body.values.tolist()]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
-def _solved(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["solved"]]
 
 
 def _between(rows: pd.DataFrame, r2: xr.DataArray) -> np.ndarray:
