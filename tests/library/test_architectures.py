@@ -357,7 +357,7 @@ def test_a_config_of_this_librarys_architectures_is_read_without_pytorch():
     code = (
         "import sys; from insd.settings.config import load\n"
         "for network in ({}, {'architecture': 'low_rank', 'rank': 2}, {'architecture': 'gru'}):\n"
-        "    entry = {'seeds': 1, 'network': network}\n"
+        "    entry = {'seeds': 1, 'role': 'control', 'network': network}\n"
         "    load({'tasks': {'flip_flop': {}}, 'populations': {'p': entry}}).recipe('flip_flop', 'p', 0)\n"
         "assert 'torch' not in sys.modules"
     )
@@ -501,7 +501,7 @@ def test_an_architecture_of_the_users_own_from_config_to_analyses(toy, tmp_path)
     earlier = join_earlier([activity], BANK, ["file"])
     deflated, _ = train_round(TASK, BANK, chosen, [("t", "p", 0, 1), ("t", "p", 1, 1)], earlier)
     assert np.isfinite(deflated["elman_weights"]).all()
-    one = Round("p", 0, stored.isel(seed=[0]), xr.Dataset())
+    one = Round("p", 0, "control", stored.isel(seed=[0]), xr.Dataset())
     levels = {"noise_levels": [0.0], "jitter_levels": [0.0], "silenced_shares": [0.0], "kick_levels": [0.1]}
     result = robustness(TASK, "t", [one], TEST, draws=2, **levels)
     for name in ("noise", "jitter", "silence"):
@@ -549,7 +549,7 @@ class Counting(Networks):
         flow_of(trained.isel(seed=0), np.zeros(1), 0.02)
     assert np.isnan(constant_input_weights(trained)).all()
     levels = {"noise_levels": [0.1], "jitter_levels": [0.1], "silenced_shares": [0.1], "kick_levels": [0.1]}
-    result = robustness(TASK, "t", [Round("p", 0, trained, xr.Dataset())], TEST, draws=2, **levels)
+    result = robustness(TASK, "t", [Round("p", 0, "control", trained, xr.Dataset())], TEST, draws=2, **levels)
     for kind in ("jitter", "silence", "kick", "half_step"):
         assert result[f"{kind}_loss"].isnull().all() and result[f"{kind}_score"].isnull().all()
     assert np.isfinite(result["noise_loss"]).all() and np.isfinite(result["unperturbed_loss"]).all()
