@@ -16,7 +16,7 @@ from insd.checkpoints import Checkpoint
 from insd.objectives.settings.predictivity import PredictivitySettings
 from insd.objectives.base import join_earlier
 from insd.provenance import code_fingerprint
-from insd.settings.config import Network, Recipe, Training
+from insd.settings.config import Recipe, Training
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 
@@ -31,7 +31,7 @@ class StoppedError(Exception):
 
 def recipe(**training):
     chosen = {"iterations": 40, "batch_size": 8, "evaluate_every": 5, "validation_trials": 16, "restarts": 1}
-    return Recipe(network=Network(units=8), training=Training(**(chosen | training)))
+    return Recipe(network={"units": 8}, training=Training(**(chosen | training)))
 
 
 @pytest.fixture

@@ -541,7 +541,8 @@ def _layer_problems(settings: Settings) -> Iterator[str]:
     for name in settings.populations:
         # Alternatives are checked even where there is no round for them, as all other keys are.
         kinds = {number > 0 for number in settings.trained_rounds(name)} | {True}
-        for task, alternative in product(settings.tasks, sorted(kinds)):
+        tasks = [task for task in settings.tasks if name in settings.population_names(task)]
+        for task, alternative in product(tasks, sorted(kinds)):
             yield from problems_of(list(settings._layers(task, name, alternative)))
 
 
