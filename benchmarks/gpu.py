@@ -19,12 +19,13 @@ from common import PAGE, Bound, one_core, table, verdicts, write_section
 from training import ALPHA, BATCH, STEPS, TASK, attempt, ours
 
 from insd.activity import record_activity
-from insd.objectives.base import join_earlier
 from insd.devices import CPU, describe, device_of
 from insd.networks.engine.bptt import Workspace
 from insd.networks.rate import RateRNN
 from insd.networks.settings.rate import RateSettings
-from insd.settings.config import Recipe, Settings, load, seeds_of
+from insd.objectives.base import join_earlier
+from insd.settings.config import Settings, load, seeds_of
+from insd.settings.recipe import Recipe
 from insd.training import train_round
 
 TITLE = "A GPU full of networks"

@@ -29,8 +29,9 @@ from insd.analysis.dsa import dynamical_similarity, fit_operator
 from insd.analysis.fixed_points import fixed_points
 from insd.analysis.similarity import TIME_STRIDE, network_statistics, similarity
 from insd.members import Round
-from insd.settings.config import DynamicalSimilarity, FixedPoints, Recipe
 from insd.objectives.base import Stored
+from insd.settings.config import DynamicalSimilarity, FixedPoints
+from insd.settings.recipe import Recipe
 from insd.training import train_round
 
 PICTURE = PAGE.with_suffix("") / "growth.svg"

@@ -21,11 +21,11 @@ from torch import Tensor
 
 from insd.activity import record_activity
 from insd.bank import Bank
-from insd.objectives.base import Stored, join_earlier
-from insd.objectives.settings.predictivity import PredictivitySettings
 from insd.devices import CPU
 from insd.jobs import reuse_freed_memory
 from insd.networks.engine import bptt
+from insd.objectives.base import Stored, join_earlier
+from insd.objectives.settings.predictivity import PredictivitySettings
 from insd.settings.recipe import Recipe
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import _Attempt, train_round

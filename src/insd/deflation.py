@@ -31,7 +31,8 @@ class DeflationPenalty:
     ----------
     earlier : activity (trial, time, unit) of each earlier network on the same trials, of any numbers of units: the
         null-space rates of stored networks (`null_space_activity`), or any recording.
-    ridge : rho over the mean variance of a unit's null-space rates (see `insd.objectives.predictivity.deflation_penalty`).
+    ridge : rho over the mean variance of a unit's null-space rates (see `deflation_penalty` in
+        `insd.objectives.predictivity`).
     variance_kept : share of each activity's variance that the components it is kept as hold; S is exact to the share
         left out.
 

@@ -47,10 +47,10 @@ def read_rounds(
     used, was made with another task or recipe than its block says, or with other code or trials than the files before
     it: a grid must not mix them.
     """
-    first: dict[str, tuple[str, object]] = {}
+    first: dict[object, tuple[str, object]] = {}
 
-    def must_agree(what: str, value: object, file: str) -> None:
-        earlier_file, earlier_value = first.setdefault(what, (file, value))
+    def must_agree(what: str, value: object, file: str, way: object = None) -> None:
+        earlier_file, earlier_value = first.setdefault((what, way), (file, value))
         if value != earlier_value:
             raise DatasetError(
                 f"{file}: was made with another {what} than {earlier_file}; the config or the code changed between "
@@ -69,7 +69,10 @@ def read_rounds(
                 f"{network_file}: was made with another task or recipe than the config has for round {round_number} of "
                 f"{population}; the config changed in between: delete the file, and run the workflow again"
             )
-        must_agree("code", network.attrs["code_fingerprint"], network_file)
+        # What is made in different ways is made by different code.
+        recipe = current.settings["recipe"]
+        way = (network.attrs.get("maker"), network.attrs["architecture"], *sorted(recipe["terms"]))
+        must_agree("code", network.attrs["code_fingerprint"], network_file, way)
         must_agree("set of test trials", activity.attrs["test_fingerprint"], activity_file)
         must_agree("training bank", activity.attrs["bank_fingerprint"], activity_file)
         yield current

@@ -18,7 +18,7 @@ from insd import datasets
 from insd.activity import record_activity
 from insd.objectives.base import join_earlier
 from insd.provenance import array_fingerprint, random_seed
-from insd.settings.config import Recipe
+from insd.settings.recipe import Recipe
 from insd.training import train_round
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -32,10 +32,11 @@ from insd.networks.gru import GRU
 from insd.networks.low_rank import LowRankRNN
 from insd.networks.rate import RateRNN
 from insd.networks.settings.base import network_settings, settings_class
-from insd.provenance import array_fingerprint
 from insd.objectives.base import join_earlier
+from insd.provenance import array_fingerprint
 from insd.settings.base import SettingsError
-from insd.settings.config import FixedPoints, Recipe, Training, load
+from insd.settings.config import FixedPoints, load
+from insd.settings.recipe import Recipe, Training
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 

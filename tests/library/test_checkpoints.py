@@ -13,10 +13,10 @@ import xarray as xr
 
 from insd.activity import record_activity
 from insd.checkpoints import Checkpoint
-from insd.objectives.settings.predictivity import PredictivitySettings
 from insd.objectives.base import join_earlier
+from insd.objectives.settings.predictivity import PredictivitySettings
 from insd.provenance import code_fingerprint
-from insd.settings.config import Recipe, Training
+from insd.settings.recipe import Recipe, Training
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 

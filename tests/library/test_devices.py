@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from insd.objectives.base import join_earlier
 from insd.activity import record_activity
 from insd.devices import CPU, DeviceError, describe, device_of
 from insd.networks.engine.bptt import Workspace, simulate
-from insd.settings.config import Recipe
+from insd.objectives.base import join_earlier
+from insd.settings.recipe import Recipe
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 

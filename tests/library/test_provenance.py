@@ -69,7 +69,7 @@ def test_training_depends_on_its_modules_and_not_on_figures():
         "insd.networks.engine.bptt",
         "insd.networks.base",
         "insd.predictivity",
-        "insd.multipliers",
+        "insd.objectives.schedules",
     } <= modules
     assert "insd.tasks.base" in modules and "insd.tasks.flip_flop" not in modules
     assert not any("figures" in name or "analysis" in name for name in modules)

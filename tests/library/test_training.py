@@ -201,7 +201,9 @@ def test_earlier_rounds_stand_side_by_side(reference):
     count = activity.sizes["component"]
     assert joined.shared["membership"].sum(0).tolist() == [count, 2]
     assert (joined.every, joined.earlier) == (2, 2)
-    np.testing.assert_array_equal(joined.of_networks["components"][1, 7, 3, count:], activity["null_activity"][1, 7, 3, :2])
+    np.testing.assert_array_equal(
+        joined.of_networks["components"][1, 7, 3, count:], activity["null_activity"][1, 7, 3, :2]
+    )
 
 
 def test_history_is_a_dataset(reference):

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from insd.datasets import read, write
-from insd.settings.config import Recipe, Training
+from insd.settings.recipe import Recipe, Training
 
 RECIPE = Recipe(
     network={"units": 12},

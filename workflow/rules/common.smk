@@ -1,5 +1,6 @@
 # The config as settings, and every function that the rules use.
 import hashlib
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 sys.path.append(str(Path.cwd()))
 
 from insd.plugins import module_of
+from insd.makers.base import MakerError, code_of
 from insd.provenance import (
     code_fingerprint,
     modules_fingerprint,
@@ -48,10 +50,10 @@ wildcard_constraints:
 
 
 def round_blocks(task):
-    """Population, seeds and round of every training job of a task, in the order of the grid."""
+    """Population, seeds and round of every job that makes networks of a task, in the order of the grid."""
     return [
         (population, seeds, round_number)
-        for population in SETTINGS.population_names(task)
+        for population in SETTINGS.network_populations(task)
         for seeds in SETTINGS.seed_blocks(population)
         for round_number in SETTINGS.trained_rounds(population)
     ]
@@ -86,11 +88,12 @@ def reference_activity(task):
     """The activity of one reference: round 0 of the first seeds of the chain that figures show or, without one, of the
     first population.
     """
-    names = SETTINGS.population_names(task)
+    names = SETTINGS.network_populations(task)
     chain = SETTINGS.shown_chain()
     population = SETTINGS.reference(chain if chain in names else names[0])
-    seeds = SETTINGS.seed_blocks(population)[0]
     # A chain that begins with a recording has no network before round 1.
+    population = population if population in names else chain
+    seeds = SETTINGS.seed_blocks(population)[0]
     first = SETTINGS.trained_rounds(population)[0]
     return f"{ROUND}/activity.nc".format(
         task=task, population=population, seeds=seeds, round=first
@@ -118,49 +121,42 @@ def shown_files(name, task):
     return [files[block] for block in shown_blocks(task)]
 
 
-def earlier_activity(wildcards):
-    """The activity of all earlier rounds of the same seeds, or the recording in place of round 0; nothing for round 0."""
-    populations = [wildcards.population] * int(wildcards.round)
-    if populations:
-        populations[0] = SETTINGS.reference(wildcards.population)
-    files = [
-        f"{ROUND}/activity.nc".format(
-            **{**wildcards, "population": population, "round": k}
+def earlier_files(wildcards):
+    """The files of earlier rounds of the same seeds that a round reads."""
+    population = wildcards.population
+    reads = SETTINGS.maker(population).reads(
+        population, SETTINGS.reference(population), int(wildcards.round)
+    )
+    return [
+        f"{ROUND}/{name}.nc".format(
+            **{
+                **wildcards,
+                "population": read.population,
+                "round": read.round_number,
+            }
         )
-        for k, population in enumerate(populations)
+        for read in reads
+        for name in read.files
     ]
-    if files and wildcards.population in SETTINGS.recordings(wildcards.task):
-        files[0] = "results/{task}/{population}/seeds-{seeds}/recording.nc".format(
-            **wildcards
-        )
-    return files
 
 
-def recording_file(wildcards):
-    """The recording that takes the place of a population's round 0."""
-    return existing_recordings(wildcards.task)[wildcards.population]
+def source_files(wildcards):
+    """The user's files that a round is made from."""
+    try:
+        return list(SETTINGS.maker(wildcards.population).sources(wildcards.task))
+    except MakerError as error:
+        raise WorkflowError(f"populations.{wildcards.population}.{error}")
 
 
 def existing_recordings(task):
-    """The recordings that chains of a task begin with, by population.
+    """The recordings of a task, by population.
 
     Asked for only by jobs that read them, since recordings are made of a task's trials, which come first.
     """
     recordings = SETTINGS.recordings(task)
-    for population, path in recordings.items():
-        if not Path(path).is_file():
-            raise WorkflowError(
-                f"populations.{population}.reference.file = {path!r}: there is no such file in {Path.cwd()}; "
-                f"make it of the trials in results/{task}/trials/train.nc"
-            )
+    for population in recordings:
+        source_files(snakemake.io.Wildcards(fromdict={"population": population, "task": task}))
     return recordings
-
-
-def recording_deflation(wildcards):
-    """How a recording is kept: by the settings of the rounds that read it."""
-    return SETTINGS.recipe(
-        wildcards.task, wildcards.population, 1
-    ).deflation.model_dump()
 
 
 def held_out_trials(task):
@@ -168,6 +164,7 @@ def held_out_trials(task):
     return min(
         SETTINGS.recipe(task, population, round_number).training.validation_trials
         for population in SETTINGS.population_names(task)
+        if "training" in SETTINGS.maker(population).sections
         for round_number in SETTINGS.trained_rounds(population)
     )
 
@@ -219,13 +216,18 @@ def n_trials(wildcards):
 # All analyses ask for those of all rounds.
 @cache
 def resolved(task, population, round_number):
-    """The resolved settings of a round."""
-    return SETTINGS.recipe(task, population, round_number).model_dump()
+    """All settings that a round is made with."""
+    return SETTINGS.made_with(task, population, round_number)
 
 
-def recipe(wildcards):
-    """The resolved settings of a round that is trained."""
+def made(wildcards):
+    """All settings that a round is made with."""
     return resolved(wildcards.task, wildcards.population, int(wildcards.round))
+
+
+def code_of_round(wildcards):
+    """Fingerprint of the code that a round is made by."""
+    return code_of(made(wildcards), type(SETTINGS.task(wildcards.task)))
 
 
 def rounds_to_come(wildcards):
@@ -233,24 +235,45 @@ def rounds_to_come(wildcards):
     return SETTINGS.population(wildcards.population).rounds - int(wildcards.round)
 
 
-def training_memory(wildcards, attempt):
-    """Memory of a round in MB: what it needs at all, and for each network, whose activity on 2,000 trials is most of it.
-
-    Measured with 100 units: 0.8 GB for one network, 1.3 GB for ten.
-    """
-    units = recipe(wildcards)["network"]["units"]
-    return attempt * (1400 + units * len(seeds_of(wildcards.seeds)))
+def written_by(make):
+    """The files of the rounds of a maker."""
+    return SETTINGS.maker(SETTINGS.made_by(make)[0]).writes
 
 
-def training_minutes(wildcards, attempt):
-    """Time limit of a round: what all its attempts may take at 20 iterations per second and network, and some more."""
-    training = SETTINGS.recipe(
+def any_of(names):
+    """What a wildcard may be, where it is one of some names."""
+    return "|".join(map(re.escape, names))
+
+
+def about_round(wildcards):
+    """The maker of a round, its recipe and number of networks."""
+    recipe = SETTINGS.recipe(
         wildcards.task, wildcards.population, int(wildcards.round)
-    ).training
-    iterations = (
-        training.iterations * (training.restarts + 1) * len(seeds_of(wildcards.seeds))
     )
-    return attempt * (10 + iterations // 1200)
+    return (
+        SETTINGS.maker(wildcards.population),
+        recipe,
+        len(seeds_of(wildcards.seeds)),
+    )
+
+
+def round_memory(wildcards, attempt):
+    """Memory of a round in MB."""
+    maker, *about = about_round(wildcards)
+    return attempt * maker.memory_mb(*about)
+
+
+def round_minutes(wildcards, attempt):
+    """Time limit of a round."""
+    maker, *about = about_round(wildcards)
+    return attempt * maker.minutes(*about)
+
+
+def round_gpus(wildcards):
+    """GPUs of a round."""
+    return int(
+        SETTINGS.device == "cuda" and SETTINGS.maker(wildcards.population).uses_device
+    )
 
 
 def all_trials():
@@ -264,12 +287,15 @@ def all_trials():
 
 def all_rounds():
     """The files of all rounds of all tasks."""
-    names = ("network.nc", "activity.nc", "history.nc")
     return [
-        path
+        f"{ROUND}/{name}.nc".format(
+            task=task, population=population, seeds=seeds, round=round_number
+        )
         for task in SETTINGS.tasks
-        for name in names
-        for path in round_files(name, task)
+        for population in SETTINGS.population_names(task)
+        for name in SETTINGS.maker(population).writes
+        for seeds in SETTINGS.seed_blocks(population)
+        for round_number in SETTINGS.trained_rounds(population)
     ]
 
 

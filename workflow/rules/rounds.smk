@@ -1,53 +1,35 @@
-rule train_round:
-    """Train one round of a population, deflated against the earlier rounds of its seeds, and record its activity."""
-    input:
-        bank="results/{task}/trials/train.nc",
-        test="results/{task}/trials/test.nc",
-        earlier=earlier_activity,
-    output:
-        network=f"{ROUND}/network.nc",
-        activity=f"{ROUND}/activity.nc",
-        history=f"{ROUND}/history.nc",
-    log:
-        "results/logs/train_round/{task}/{population}/seeds-{seeds}/round-{round}.log",
-    benchmark:
-        "results/benchmarks/train_round/{task}/{population}/seeds-{seeds}/round-{round}.tsv"
-    priority: rounds_to_come
-    conda:
-        "../../envs/insd.yaml"
-    threads: 1
-    resources:
-        mem_mb=training_memory,
-        runtime=training_minutes,
-        # Nothing is asked for with `auto`: such a job uses what the machine has.
-        gpu=1 if SETTINGS.device == "cuda" else 0,
-    params:
-        parameters=task_parameters,
-        recipe=recipe,
-        code=code_fingerprint("insd.activity"),
-    script:
-        "../scripts/train_round.py"
+# One rule for each maker that the config uses, for the populations that it makes.
+for make in SETTINGS.makers():
+    MADE = "train_round" if make == "train" else f"make_{make.rpartition(':')[2]}"
 
-
-rule import_recording:
-    """Make recorded activity ready to be deflated against, in the place of round 0."""
-    input:
-        recording=recording_file,
-        bank="results/{task}/trials/train.nc",
-    output:
-        reference="results/{task}/{population}/seeds-{seeds}/recording.nc",
-    log:
-        "results/logs/import_recording/{task}/{population}/seeds-{seeds}.log",
-    benchmark:
-        "results/benchmarks/import_recording/{task}/{population}/seeds-{seeds}.tsv"
-    conda:
-        "../../envs/insd.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
-    params:
-        deflation=recording_deflation,
-        code=code_fingerprint("insd.recordings"),
-    script:
-        "../scripts/import_recording.py"
+    rule:
+        name:
+            MADE
+        wildcard_constraints:
+            population=any_of(SETTINGS.made_by(make)),
+        input:
+            bank="results/{task}/trials/train.nc",
+            test="results/{task}/trials/test.nc",
+            earlier=earlier_files,
+            sources=source_files,
+        output:
+            **{name: f"{ROUND}/{name}.nc" for name in written_by(make)},
+        log:
+            f"results/logs/{MADE}/{{task}}/{{population}}/seeds-{{seeds}}/round-{{round}}.log",
+        benchmark:
+            f"results/benchmarks/{MADE}/{{task}}/{{population}}/seeds-{{seeds}}/round-{{round}}.tsv"
+        priority: rounds_to_come
+        conda:
+            "../../envs/insd.yaml"
+        threads: 1
+        resources:
+            mem_mb=round_memory,
+            runtime=round_minutes,
+            # None with `auto`: such a job uses what the machine has.
+            gpu=round_gpus,
+        params:
+            parameters=task_parameters,
+            made=made,
+            code=code_of_round,
+        script:
+            "../scripts/make_round.py"

@@ -115,7 +115,7 @@ class Term(ABC):
     @abstractmethod
     def value(
         self,
-        rates: Float[Tensor, "network time trial unit"],
+        rates: Float[Tensor, "network sampled_time trial unit"],
         networks: Networks,
         stored: Stored,
         trials: Int[Tensor, "network trial"],
@@ -133,6 +133,11 @@ class Term(ABC):
 def make_terms(settings: Mapping[str, TermSettings]) -> dict[str, Term]:
     """The terms that a recipe names."""
     return {name: find("term", name)(own) for name, own in settings.items()}
+
+
+def variables_of(settings: Mapping[str, TermSettings]) -> list[str]:
+    """The variables of activity files that terms read."""
+    return [name for term in make_terms(settings).values() for name in term.variables]
 
 
 def join_earlier(

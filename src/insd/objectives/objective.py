@@ -14,7 +14,7 @@ from insd.objectives.base import Stored, make_terms
 from insd.objectives.schedules import make_schedule
 from insd.objectives.settings.base import TermSettings
 
-Rates = Float[Tensor, "network time trial unit"] | None
+Rates = Float[Tensor, "network sampled_time trial unit"] | None
 """Rates at every `Objective.every`-th time step; None where there is no term."""
 
 
@@ -68,9 +68,7 @@ class Objective:
             loss = loss + (multipliers * value).sum(1)
         return loss, record
 
-    def held_out(
-        self, rates: Rates, networks: Networks, trials: Int[Tensor, "network trial"]
-    ) -> dict[str, np.ndarray]:
+    def held_out(self, rates: Rates, networks: Networks, trials: Int[Tensor, "network trial"]) -> dict[str, np.ndarray]:
         """The values of all terms, as the history keeps them."""
         return {
             self._variable("held_out_penalty", name): self._kept(name, self._value(name, rates, networks, trials))

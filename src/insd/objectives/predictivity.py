@@ -105,14 +105,12 @@ class Predictivity(Term):
         steps = np.searchsorted(bank["time"].values, first["bank_time"].values - bank.attrs["dt"] / 2)
         stride = int(steps[1]) if len(steps) > 1 else len(bank["time"])
         if not np.array_equal(bank["time"].values[::stride], first["bank_time"].values):
-            raise DatasetError(
-                f"{files[0]}: its 'bank_time' is not a regular selection of the bank's; {READ_AGAIN}"
-            )
+            raise DatasetError(f"{files[0]}: its 'bank_time' is not a regular selection of the bank's; {READ_AGAIN}")
         return Stored({"components": torch.cat(components, -1)}, {"membership": membership}, len(rounds), stride)
 
     def value(
         self,
-        rates: Float[Tensor, "network time trial unit"],
+        rates: Float[Tensor, "network sampled_time trial unit"],
         networks: Networks,
         stored: Stored,
         trials: Int[Tensor, "network trial"],

@@ -55,7 +55,7 @@ class Constant(Schedule):
 
 
 class Constrained(Schedule):
-    """One multiplier per earlier round, moved so that each value is brought to its bound while the task keeps to its own.
+    """One multiplier per earlier round, moved to bring each value to its bound while the task keeps to its own.
 
     After each iteration, with S_i the term's value for earlier round i and L the smoothed task loss,
 

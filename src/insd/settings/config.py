@@ -8,22 +8,25 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from itertools import product
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
 from insd import plugins
 from insd.errors import InsdError
+from insd.makers.base import Maker
 from insd.measures.base import find_measures
 from insd.plugins import PluginError
 from insd.settings.base import (
     ClassPath,
     Count,
+    MakerName,
     MeasureName,
     NotNegative,
     PopulationName,
@@ -34,9 +37,9 @@ from insd.settings.base import (
     Share,
     TaskName,
 )
-from insd.tasks import Task, TaskError, check_task, find_task, task_fingerprint
 from insd.settings.messages import lines
-from insd.settings.recipe import Changes, Layer, Recipe, Training, problems_of, recipe_of
+from insd.settings.recipe import Changes, Layer, Recipe, checked, problems_of, recipe_of
+from insd.tasks import Task, TaskError, check_task, find_task, task_fingerprint
 from insd.tasks.base import Rule
 
 Role = Literal["standard", "untrained", "reference", "alternative", "control"]
@@ -48,32 +51,51 @@ MOST_STEPS = 100_000
 """Longest duration in time steps: a day-long trial is a slip of the unit."""
 
 
-class Recording(Section):
-    """Activity that takes the place of round 0."""
-
-    file: str
-    """An npz or NetCDF file with `rates` (trial, time, unit) on the trials of the bank, their `fingerprint` and, if
-    there is one, the readout `output_weights` (output, unit); `{task}` in the path stands for the task."""
+def _maker_keys(schema: dict[str, Any]) -> None:
+    """Complete the schema of a population by the sections of this library's makers."""
+    for name in plugins.names("maker"):
+        section = plugins.find("maker", name).Settings
+        if section.model_fields:
+            schema["properties"][name] = section.model_json_schema()
+    schema["additionalProperties"] = False
 
 
 class Population(Layer):
     """A named recipe by which networks are made."""
 
+    # The maker's own section has the maker's name.
+    model_config = ConfigDict(extra="allow", json_schema_extra=_maker_keys)
+
     seeds: Repeats
     """Number of independent repeats; seeds are 0, 1, ... For a deflated population, one chain each."""
     rounds: Repeats = 1
     """Rounds of each seed: round 0 is the reference, round k is deflated against rounds 0 to k - 1."""
+    make: MakerName = "train"
+    """How its networks come to be: `train`, by training; `checkpoint`, from files of trained networks; `recording`, not
+    at all: recorded activity takes the place of round 0 of the chains that refer to it; or your own, as `module:Class`.
+    The keys of the maker are in the section of the population that has its name."""
     tasks: Annotated[list[TaskName], Field(min_length=1)] | None = None
-    """The tasks that it is trained on; all without it."""
+    """The tasks that it is made for; all without it."""
     role: Role | None = None
     """The role of its networks, of the later rounds where it has several. Without it, round 0 of a chain is a
     `reference`, later rounds are `alternative`, networks of 0 iterations `untrained`, and one round of the architecture
     `rate` on the task alone is `standard`; every other population needs this key."""
-    reference: PopulationName | Recording | None = None
-    """Population whose round 0, seed by seed, is the reference, or a recording, `{file: path}`; without it, round 0 is
-    trained by this population."""
+    reference: PopulationName | None = None
+    """Population whose round 0, seed by seed, is the reference; without it, round 0 is made by this population."""
     alternatives: Layer = Layer()
     """What differs for rounds 1, 2, ..., laid over the population's other settings."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known_keys(cls, given: Any) -> Any:
+        """Refuse keys other than those above and the maker's section."""
+        if not isinstance(given, dict):
+            return given
+        unknown = set(given) - set(cls.model_fields) - {given.get("make", "train")}
+        if unknown:
+            errors = [InitErrorDetails(type="extra_forbidden", loc=(key,), input=given[key]) for key in sorted(unknown)]
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return given
 
 
 class Figures(Section):
@@ -233,14 +255,21 @@ class Settings(Section):
         """The task of that name with its parameters; SettingsError if the config has no such task."""
         if name not in self.tasks:
             raise SettingsError(f"task '{name}' is not in the config; its tasks are: {', '.join(self.tasks)}")
-        return make_task(name, self.task_parameters(name))
+        return make_task(name, self._given_parameters(name))
 
     def task_parameters(self, name: str) -> dict[str, Any]:
-        """The parameters of a task as jobs get them and files keep them (see `make_task`).
+        """All parameters of a task, as jobs get them and files keep them (see `make_task`): every field.
 
-        Those of a class of another module also hold, by the key `class`, which no field can have, where it is found and
-        a fingerprint of its code.
+        Those of a class of a different module also hold, by the key `class`, which no field can have, where it is found
+        and a fingerprint of its code.
         """
+        task = self.task(name)
+        stored = _task_adapter(type(task)).dump_python(task, mode="json")
+        own = {field.name: stored[field.name] for field in fields(task) if field.init}
+        return {key: value for key, value in self._given_parameters(name).items() if key == "class"} | own
+
+    def _given_parameters(self, name: str) -> dict[str, Any]:
+        """The parameters of a task that the config gives, and where a class of a different module is found."""
         entry = self.tasks[name]
         if entry.class_path is None:
             return entry.parameters
@@ -261,13 +290,36 @@ class Settings(Section):
     def recipe(self, task: str, population: str, round_number: int) -> Recipe:
         """The resolved recipe of a round: defaults, population and, from round 1 on, its `alternatives`, in layers."""
         entry = self.population(population)
-        if round_number == 0 and isinstance(entry.reference, Recording):
-            raise SettingsError(f"population '{population}' has no round 0: its reference is a recording")
         if round_number == 0 and entry.reference:
             raise SettingsError(
                 f"population '{population}' has no round 0: its reference is that of '{entry.reference}'"
             )
         return recipe_of(list(self._layers(task, population, round_number > 0)))
+
+    def maker(self, population: str) -> Maker:
+        """The maker of a population; SettingsError where it is not found, or its section cannot be read."""
+        entry = self.population(population)
+        path = f"populations.{population}"
+        try:
+            found = plugins.find("maker", entry.make)
+        except PluginError as error:
+            raise SettingsError(f"{path}.make = {entry.make!r}: {str(error).removeprefix(f'{entry.make}: ')}") from None
+        given = (entry.model_extra or {}).get(entry.make, {})
+        return found(checked(found.Settings, given, f"{path}.{entry.make}"))
+
+    def makers(self) -> list[str]:
+        """The makers that the populations name, in their order."""
+        return list(dict.fromkeys(entry.make for entry in self.populations.values()))
+
+    def made_by(self, make: str) -> list[str]:
+        """The populations of a maker."""
+        return [name for name, entry in self.populations.items() if entry.make == make]
+
+    def made_with(self, task: str, population: str, round_number: int) -> dict[str, Any]:
+        """All settings that a round is made with, as jobs get them and files keep them: those that its maker uses."""
+        maker, recipe = self.maker(population), self.recipe(task, population, round_number)
+        own = {"make": self.population(population).make, "maker": maker.settings.model_dump()}
+        return own | {section: recipe.model_dump()[section] for section in maker.sections}
 
     def _layers(self, task: str, population: str, alternative: bool) -> Iterator[tuple[str, Changes]]:
         """The layers of a recipe by their paths in the config, each laid over those before."""
@@ -281,12 +333,11 @@ class Settings(Section):
                 yield f"{path}.by_task.{task}", layer.by_task[task]
 
     def reference(self, population: str) -> str:
-        """The population that round 0 of a population's seeds belongs to; itself where that is a recording."""
-        reference = self.population(population).reference
-        return reference if isinstance(reference, str) else population
+        """The population that round 0 of a population's seeds belongs to."""
+        return self.population(population).reference or population
 
     def population_names(self, task: str) -> list[str]:
-        """The populations that are trained on a task."""
+        """The populations that are made for a task."""
         return [name for name, entry in self.populations.items() if entry.tasks is None or task in entry.tasks]
 
     def role(self, task: str, population: str, round_number: int) -> str:
@@ -300,6 +351,11 @@ class Settings(Section):
             return "alternative"
         if any(other.reference == population for other in self.populations.values()):
             return "reference"
+        if "training" not in self.maker(population).sections:
+            raise SettingsError(
+                f"populations.{population}.role: needed for networks that are not trained here; choose from: "
+                "control, reference"
+            )
         recipe = self.recipe(task, population, 0)
         if recipe.training.iterations == 0:
             return "untrained"
@@ -322,16 +378,19 @@ class Settings(Section):
         return self.figures.chain or (deflated[0] if deflated else None)
 
     def recordings(self, task: str) -> dict[str, str]:
-        """The files of the populations of a task whose reference is a recording."""
-        found = {name: self.populations[name].reference for name in self.population_names(task)}
+        """The files of the recordings of a task, by the population that each of them is."""
         return {
-            name: reference.file.replace("{task}", task)
-            for name, reference in found.items()
-            if isinstance(reference, Recording)
+            name: self.maker(name).settings.file.replace("{task}", task)
+            for name in self.population_names(task)
+            if self.population(name).make == "recording"
         }
 
+    def network_populations(self, task: str) -> list[str]:
+        """The populations of a task that are networks; recordings are not."""
+        return [name for name in self.population_names(task) if "network" in self.maker(name).writes]
+
     def trained_rounds(self, population: str) -> range:
-        """The rounds that a population trains itself."""
+        """The rounds that a population makes itself."""
         entry = self.population(population)
         return range(1 if entry.reference else 0, entry.rounds)
 
@@ -374,19 +433,16 @@ def _problems(settings: Settings) -> Iterator[str]:
             yield str(error)
         except TaskError as error:
             yield f"tasks.{name}: {error}"
-    layers = [("defaults", settings.defaults)]
-    for name, population in settings.populations.items():
-        layers += [(f"populations.{name}", population), (f"populations.{name}.alternatives", population.alternatives)]
-    for path, layer in layers:
-        for name in layer.by_task:
-            if name not in settings.tasks:
-                yield f"{path}.by_task.{name}: the config has no such task; its tasks are: {', '.join(settings.tasks)}"
+    yield from _by_task_problems(settings)
     if settings.analysis.robustness.trials > settings.trials.evaluation:
         yield (
             f"analysis.robustness.trials = {settings.analysis.robustness.trials}: at most trials.evaluation = "
             f"{settings.trials.evaluation}"
         )
     yield from _measure_problems(settings.analysis.similarity.measures)
+    if problems := [*_maker_problems(settings)]:
+        yield from problems
+        return
     yield from _reference_problems(settings)
     if problems := list(_layer_problems(settings)):
         yield from dict.fromkeys(problems)
@@ -398,7 +454,10 @@ def _problems(settings: Settings) -> Iterator[str]:
             for round_number in settings.trained_rounds(name)[:2]:
                 recipe = settings.recipe(task_name, name, round_number)
                 where = f"populations.{name}, task {task_name}, round {round_number}"
-                yield from (f"{where}: {problem}" for problem in _recipe_problems(settings, recipe, task, outputs))
+                sections = settings.maker(name).sections
+                problems = _recipe_problems(settings, recipe, sections, task, outputs)
+                yield from (f"{where}: {problem}" for problem in problems)
+            yield from _term_problems(settings, task_name, name)
 
 
 def _checked_task(settings: Settings, name: str, entry: TaskEntry) -> Task:
@@ -409,7 +468,7 @@ def _checked_task(settings: Settings, name: str, entry: TaskEntry) -> Task:
             f"tasks.{name}: there is no such task; choose from: {known}, or name a class of your own: "
             f"{name}: {{class: 'module:Class'}}"
         )
-    parameters = settings.task_parameters(name)
+    parameters = settings._given_parameters(name)
     task = make_task(name, parameters)
     _must_end(task, f"tasks.{name}.parameters")
     plain = {key: value for key, value in parameters.items() if key not in ("regimes", "grid")}
@@ -483,6 +542,51 @@ def _measure_problems(names: list[str]) -> Iterator[str]:
         yield f"{where}: {error}"
 
 
+def _by_task_problems(settings: Settings) -> Iterator[str]:
+    layers = [("defaults", settings.defaults)]
+    for name, population in settings.populations.items():
+        layers += [(f"populations.{name}", population), (f"populations.{name}.alternatives", population.alternatives)]
+    for path, layer in layers:
+        for name in layer.by_task:
+            if name not in settings.tasks:
+                yield f"{path}.by_task.{name}: the config has no such task; its tasks are: {', '.join(settings.tasks)}"
+
+
+def _maker_problems(settings: Settings) -> Iterator[str]:
+    for name, population in settings.populations.items():
+        try:
+            maker = settings.maker(name)
+        except SettingsError as error:
+            yield from str(error).splitlines()
+            continue
+        path = f"populations.{name}"
+        if not maker.chains:
+            if population.rounds > 1:
+                yield f"{path}.rounds = {population.rounds}: networks of make = {population.make!r} have one round"
+            if population.reference is not None:
+                yield f"{path}.reference = {population.reference!r}: make = {population.make!r} takes no reference"
+        if "training" not in maker.sections and population.role not in (None, "reference", "control"):
+            yield (
+                f"{path}.role = {population.role!r}: networks that are not trained here are 'reference' or 'control'"
+            )
+
+
+def _term_problems(settings: Settings, task: str, population: str) -> Iterator[str]:
+    """Terms of later rounds that compare them with earlier ones, which keep nothing for them."""
+    rounds = range(settings.population(population).rounds)
+    owners = [settings.reference(population) if number == 0 else population for number in rounds]
+    terms = [settings.recipe(task, owner, number).terms for owner, number in zip(owners, rounds, strict=True)]
+    for number in rounds[1:]:
+        for name, own in terms[number].items():
+            lacking = [owner for owner, kept in zip(owners[:number], terms, strict=False) if name not in kept]
+            if own.compares and lacking:
+                yield (
+                    f"populations.{population}, task {task}, round {number}: terms.{name} compares networks with those "
+                    f"of {lacking[0]!r}, whose earlier rounds lack this term; give it to them, too"
+                )
+                return
+
+
 def _reference_problems(settings: Settings) -> Iterator[str]:
     own = [name for name, population in settings.populations.items() if not population.reference]
     for name, population in settings.populations.items():
@@ -491,8 +595,6 @@ def _reference_problems(settings: Settings) -> Iterator[str]:
             continue
         if population.rounds < 2:
             yield f"{path}.rounds = {population.rounds}: with the reference of another population at least 2"
-        if isinstance(reference, Recording):
-            continue
         if reference not in own:
             yield f"{path}.reference = {reference!r}: choose a population that has a round 0: {', '.join(own)}"
         elif missing := [
@@ -546,10 +648,13 @@ def _layer_problems(settings: Settings) -> Iterator[str]:
             yield from problems_of(list(settings._layers(task, name, alternative)))
 
 
-def _recipe_problems(settings: Settings, recipe: Recipe, task: Task, outputs: int) -> Iterator[str]:
-    yield from recipe.network.problems(task.dt, outputs)
+def _recipe_problems(
+    settings: Settings, recipe: Recipe, sections: tuple[str, ...], task: Task, outputs: int
+) -> Iterator[str]:
     training = recipe.training
-    if training.validation_trials + training.batch_size > settings.trials.train:
+    if "network" in sections:
+        yield from recipe.network.problems(task.dt, outputs)
+    if "training" in sections and training.validation_trials + training.batch_size > settings.trials.train:
         yield (
             f"training.validation_trials = {training.validation_trials} and training.batch_size = "
             f"{training.batch_size} need more than trials.train = {settings.trials.train} trials"

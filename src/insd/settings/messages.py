@@ -5,9 +5,7 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 
-def lines(
-    error: ValidationError, prefix: Callable[[str], str], known: Callable[[list[str]], str]
-) -> list[str]:
+def lines(error: ValidationError, prefix: Callable[[str], str], known: Callable[[list[str]], str]) -> list[str]:
     """One line per problem: the key below a path that depends on its first part, its value and what is allowed.
 
     `known` gives the keys at a place of what was checked.

@@ -132,7 +132,7 @@ def network_of(layers: Layers) -> NetworkSettings:
     except PluginError as error:
         why = str(error).removeprefix(f"{architecture}: ")
         raise SettingsError(f"{architecture_from}.architecture = {architecture!r}: {why}") from None
-    return _checked(found, values, paths, architecture_from or f"{layers[-1][0]}.network")
+    return checked(found, values, architecture_from or f"{layers[-1][0]}.network", paths)
 
 
 def terms_of(layers: Layers) -> dict[str, TermSettings]:
@@ -153,7 +153,7 @@ def terms_of(layers: Layers) -> dict[str, TermSettings]:
     problems, found = [], {}
     for name, own in values.items():
         try:
-            found[name] = _checked(term_settings(name), own, paths[name], paths[name][""])
+            found[name] = checked(term_settings(name), own, paths[name][""], paths[name])
         except PluginError as error:
             problems.append(f"{paths[name]['']}: {str(error).removeprefix(f'{name}: ')}")
         except SettingsError as error:
@@ -163,11 +163,11 @@ def terms_of(layers: Layers) -> dict[str, TermSettings]:
     return found
 
 
-def _checked(found: type[Kind], values: Mapping[str, Any], paths: Mapping[str, str], default: str) -> Kind:
-    """Values as settings; else SettingsError with one line per problem, each key with its path."""
+def checked(found: type[Kind], values: Any, default: str, paths: Mapping[str, str] | None = None) -> Kind:
+    """Values as settings; else SettingsError with one line per problem: each key below its path, or the default one."""
     try:
         return found.model_validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         known = ", ".join(found.model_fields)
-        problems = lines(error, lambda key: f"{paths.get(key, default)}.", lambda place: known)
+        problems = lines(error, lambda key: f"{(paths or {}).get(key, default)}.", lambda place: known)
         raise SettingsError("\n".join(problems)) from None

@@ -24,15 +24,16 @@ def round_rows(
     """What the files of one round say of its networks, one row per seed.
 
     `reference` is the population that round 0 of their chain belongs to, `iterations` the most that training was
-    allowed; `schedule`, `multiplier` and `ridge` are those of the deflation, empty in round 0. `null_variance_share`
-    is the variance of the rates in the null space of the readout over all their variance, `participation_ratio`,
-    `dominant_frequency` (Hz) and `dominant_power_share` those of the null-space rates, `lowest_frequency` (Hz) that
-    from which on the former is an oscillation, and `mean_squared_rate` the mean over test trials, times and units.
+    allowed; `schedule`, `multiplier` and `ridge` are those of the term `predictivity`, empty in round 0.
+    `null_variance_share` is the variance of the rates in the null space of the readout over all their variance,
+    `participation_ratio`, `dominant_frequency` (Hz) and `dominant_power_share` those of the null-space rates,
+    `lowest_frequency` (Hz) that from which on the former is an oscillation, and `mean_squared_rate` the mean over test
+    trials, times and units.
     `trials` are those of the regime `test`, `noise_probes` the random vectors of the sensitivity to noise
     (`insd.analysis.costs`).
     """
     network, activity, recipe = current.network, current.activity, current.settings["recipe"]
-    deflation = recipe["deflation"] if current.round_number else {}
+    deflation = recipe["terms"].get("predictivity", {}) if current.round_number else {}
     deflated = {name: deflation.get(name) for name in ("schedule", "multiplier", "ridge")}
     rows: list[dict[str, object]] = []
     for seed in activity["seed"].values:
@@ -48,10 +49,10 @@ def round_rows(
                 "role": current.role,
                 "chain": f"{current.population}/{seed}",
                 "architecture": architecture_of(network),
-                "gain": recipe["network"]["gain"],
+                "gain": recipe.get("network", {}).get("gain", np.nan),
                 "seed": int(seed),
                 "round": current.round_number,
-                "iterations": recipe["training"]["iterations"],
+                "iterations": recipe.get("training", {}).get("iterations"),
                 **deflated,
                 "test_loss": float(activity["test_loss"].sel(seed=seed)),
                 "score": float(activity["score"].sel(seed=seed)),
@@ -114,8 +115,8 @@ def network_table(
         earlier = [network_label(row["population"], row["seed"], k) for k in range(1, row["round"])]
         found = predictivity[row["task"]].sel(space="null", predictor=label)
         recorded = recordings.get(row["task"])
-        if recorded is not None and row["population"] in recorded["recording"]:
-            reference = recorded.sel(space="null", network=label, recording=row["population"])
+        if recorded is not None and row["reference"] in recorded["recording"]:
+            reference = recorded.sel(space="null", network=label, recording=row["reference"])
         else:
             to = network_label(row["reference"], row["seed"], 0)
             reference = found.sel(target=to)

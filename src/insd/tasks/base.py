@@ -73,10 +73,11 @@ class Task(ABC):
     """A generator of trials. Its fields are the numbers of the regime `train`; a regime replaces some of them.
 
     A subclass defines `_sample`. Its fields may be of any types; those of `Duration`, `Span` and `NotNegative` are
-    checked. The rest may stay as it is: outputs are then scored by the share of the targets'
-    variance that they explain, trained on that (`loss`), there are no harder regimes and nothing to decode, and fixed points are those without
-    input. A subclass with a score of its own (`_score`) also says its `score_name` with its unit, the `criterion` that
-    a solved network meets, whether higher is better, and the score of a network that guesses (`chance`).
+    checked. The rest may stay as it is: networks are then trained on the share of the targets' variance that their
+    outputs leave unexplained (`loss`) and scored by what they explain, there are no harder regimes and nothing to
+    decode, and fixed points are those without input. A subclass with a score of its own (`_score`) also says its
+    `score_name` with its unit, the `criterion` that a solved network meets, whether higher is better, and the score of
+    a network that guesses (`chance`).
     """
 
     # Described here and not below, since only a class's own docstrings of fields reach the table of keys.
