@@ -28,7 +28,7 @@ def import_checkpoint(
     trials: xr.Dataset,
     tau: float | None = None,
     readout: str = "readout",
-    nonlinearity: str = "tanh",
+    nonlinearity: str | None = None,
 ) -> xr.Dataset:
     """The networks of one file, for the inputs and outputs of trials: seed k is the k-th network in it.
 
@@ -41,7 +41,7 @@ def import_checkpoint(
       `input_weights` (unit, input), `output_weights` (output, unit) and, zero without them, `bias` (unit),
       `output_bias` (output) and `initial_state` (unit). They need their time constant `tau` in s.
 
-    Neither says the `nonlinearity` of a rate network. A file of several networks has one more axis in each of its
+    Neither says the `nonlinearity` of a rate network: `tanh` unless it is given. A file of several networks has one more axis in each of its
     arrays, the first, over the networks; or is a dict or list of such dicts; or has names that begin with the name of
     the network and a slash (``0/recurrent_weights``), in which order they are.
 
@@ -57,7 +57,7 @@ def import_checkpoints(
     trials: xr.Dataset,
     tau: float | None = None,
     readout: str = "readout",
-    nonlinearity: str = "tanh",
+    nonlinearity: str | None = None,
 ) -> xr.Dataset:
     """The networks of several files (see `import_checkpoint`), one after the other: of one architecture and size."""
     networks = [import_checkpoint(path, trials, tau, readout, nonlinearity) for path in paths]
@@ -84,7 +84,7 @@ def _imported(
     trials: xr.Dataset,
     tau: float | None,
     readout: str,
-    nonlinearity: str,
+    nonlinearity: str | None,
 ) -> xr.Dataset:
     prefix = next((name.removesuffix("weight_hh_l0") for name in stored if name.endswith("weight_hh_l0")), None)
     if prefix is None:
@@ -102,8 +102,8 @@ def _imported(
                 f"{path}: networks of PyTorch have the time step as their time constant; leave out tau"
             )
         architecture, weights = _of_module(stored, prefix, readout, path)
-        if architecture == "rate":
-            log.info("%s: taken for a torch.nn.RNN with %s, which a state dict does not say", path, nonlinearity)
+        if architecture == "rate" and nonlinearity is None:
+            log.warning("%s: taken for a torch.nn.RNN with tanh; a state dict does not say if it was with relu", path)
         tau = float(trials.attrs["dt"])
     _check(architecture, weights, trials, path)
     dimensions = find("network", architecture).dimensions
@@ -115,7 +115,7 @@ def _imported(
             "dt": trials.attrs["dt"],
             "tau": tau,
             "architecture": architecture,
-            "nonlinearity": nonlinearity if architecture == "rate" else "identity",
+            "nonlinearity": (nonlinearity or "tanh") if architecture == "rate" else "identity",
         },
     )
 

@@ -19,8 +19,8 @@ class CheckpointSettings(Section):
     """Time constant in s, of matrices; a torch.nn.RNN or torch.nn.GRU has the time step as its time constant."""
     readout: str = "readout"
     """Name of the linear readout in state dicts."""
-    nonlinearity: Literal["tanh", "relu", "softplus"] = "tanh"
-    """The rates of states of rate networks, which files do not say."""
+    nonlinearity: Literal["tanh", "relu", "softplus"] | None = None
+    """The rates of states of rate networks, which files do not say; `tanh` without it."""
 
 
 class Checkpoint(Maker):
