@@ -20,17 +20,17 @@ import xarray as xr
 from common import Bound, one_core, side_by_side, table, timed, verdicts, write_section
 
 from insd import plugins
-from insd.analysis.decoding import decode
-from insd.analysis.dsa import dynamical_similarity, fit_operator
-from insd.analysis.fixed_points import trajectory_states
-from insd.analysis.similarity import MEASURES, TIME_STRIDE, Statistics, network_statistics
-from insd.analysis.similarity import similarity as all_measures
 from insd.datasets import read
 from insd.dynamics.flow import Flow, flow_of
 from insd.dynamics.linearisation import linearise
+from insd.dynamics.search import trajectory_states
+from insd.dynamics.settings import DynamicalSimilarity, FixedPoints
+from insd.dynamics.similarity import dynamical_similarity, fit_operator
 from insd.dynamics.zeros import merge, minimise_speed
 from insd.errors import InsdError
-from insd.settings.config import DynamicalSimilarity, FixedPoints
+from insd.evaluation.decoding import decode
+from insd.measures.pairs import MEASURES, TIME_STRIDE, Statistics, network_statistics
+from insd.measures.pairs import similarity as all_measures
 
 TASK = "flip_flop"
 REPEATS = 3

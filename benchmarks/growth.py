@@ -24,12 +24,13 @@ from common import PAGE, one_core, side_by_side, table, write_section
 from training import STEPS, TASK, attempt, ours
 
 from insd.activity import simulate_trials
-from insd.analysis.decoding import decoding
-from insd.analysis.dsa import dynamical_similarity, fit_operator
-from insd.analysis.fixed_points import fixed_points
-from insd.analysis.similarity import TIME_STRIDE, network_statistics, similarity
+from insd.dynamics.search import fixed_points
+from insd.dynamics.settings import DynamicalSimilarity, FixedPoints
+from insd.dynamics.similarity import dynamical_similarity, fit_operator
+from insd.evaluation.decoding import decoding
+from insd.measures.pairs import TIME_STRIDE, network_statistics, similarity
 from insd.members import Round
-from insd.settings.config import DynamicalSimilarity, FixedPoints, Recipe
+from insd.settings.config import Recipe
 from insd.training import Earlier, train_round
 
 PICTURE = PAGE.with_suffix("") / "growth.svg"

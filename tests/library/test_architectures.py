@@ -7,16 +7,17 @@ import xarray as xr
 
 from insd import datasets
 from insd.activity import join_earlier, record_activity, simulate_trials
-from insd.analysis.costs import costs
-from insd.analysis.fixed_points import fixed_points
-from insd.analysis.performance import performance
-from insd.analysis.robustness import robustness
 from insd.dynamics.flow import NetworkFlow, RateFlow, flow_of
+from insd.dynamics.search import fixed_points
+from insd.dynamics.settings import FixedPoints
+from insd.evaluation.costs import costs
+from insd.evaluation.performance import performance
+from insd.evaluation.perturbations import robustness
 from insd.members import Round
 from insd.networks import GRU, LowRankRNN, RateRNN, RecurrentNetworks, constant_input_weights, load_networks, rates_at
 from insd.provenance import array_fingerprint
 from insd.settings.base import SettingsError
-from insd.settings.config import Deflation, FixedPoints, Network, Recipe, Training, load
+from insd.settings.config import Deflation, Network, Recipe, Training, load
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 

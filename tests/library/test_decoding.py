@@ -16,9 +16,9 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from trained import oracle
 
-from insd.analysis.decoding import RIDGES, decode, decoding
-from insd.dynamics.oscillation import dominant_frequency
 from insd.errors import InsdError
+from insd.evaluation.decoding import RIDGES, decode, decoding
+from insd.evaluation.oscillation import dominant_frequency
 from insd.members import Round
 from insd.tasks.base import Variable
 

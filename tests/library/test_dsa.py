@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trained import oracle
 
-from insd.analysis.dsa import (
+from insd.dynamics.similarity import (
     align,
     computed_starts,
     dynamical_similarity,
@@ -218,7 +218,7 @@ def test_the_dataset(operators, result, tmp_path, caplog):
         np.sort_complex(eigenvalues), np.sort_complex(np.linalg.eigvals(operators[labels[0]])), atol=1e-12
     )
     result.to_netcdf(tmp_path / "dsa.nc")
-    with caplog.at_level(logging.INFO, "insd.analysis.dsa"):
+    with caplog.at_level(logging.INFO, "insd.dynamics.similarity"):
         again = dynamical_similarity(operators, dict.fromkeys(labels, 0.0), STARTS, ITERATIONS, seed=0)
     np.testing.assert_allclose(again["distance"].values, result["distance"].values, atol=1e-9)
     assert "network 5 of 6: 1 pairs" in caplog.text

@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from insd.analysis.fixed_points import fixed_points
 from insd.datasets import WEIGHTS
+from insd.dynamics.search import fixed_points
+from insd.dynamics.settings import FixedPoints
 from insd.explorer import SHOWN_TRIALS, _first_pair, explorer_page, leading_components, packed
 from insd.members import Round
 from insd.networks.rate import RateRNN
-from insd.settings.config import FixedPoints
 from insd.tasks.flip_flop import FlipFlop
 
 UNITS = 6

@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.art3d import Path3DCollection
 from PIL import Image
 
-from insd.analysis.decoding import SCORES
-from insd.analysis.performance import about_score
 from insd.cohorts import network_labels
 from insd.datasets import DatasetError
 from insd.dynamics.flow import flow_of
 from insd.dynamics.limit_cycles import find_cycle
 from insd.dynamics.orbits import cycle_orbit
+from insd.evaluation.decoding import SCORES
+from insd.evaluation.performance import about_score
 from insd.figures.collapse import MEASURES, collapse_figure, of_networks
 from insd.figures.deflation import deflation_figure
 from insd.figures.front import chosen_multiplier, front_figure

@@ -7,7 +7,7 @@ import xarray as xr
 
 from insd import datasets
 from insd.activity import join_earlier, read_earlier, simulate_trials
-from insd.analysis.recordings import recording_predictivity
+from insd.evaluation.recordings import recording_predictivity
 from insd.imported import import_checkpoint
 from insd.members import Round
 from insd.networks.rate import RateRNN

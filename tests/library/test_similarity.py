@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trained import oracle
 
-from insd.analysis.similarity import DISTANCES, MEASURES, TIME_STRIDE, network_statistics, responses, similarity
+from insd.measures.pairs import DISTANCES, MEASURES, TIME_STRIDE, network_statistics, responses, similarity
 
 TRIALS, TIMES, UNITS = 40, 20, 8
 

@@ -9,8 +9,8 @@ from known import TASKS
 from trained import evaluation_trials, oracle, trained_network
 
 from insd.activity import simulate_trials
-from insd.analysis.dsa import dynamical_similarity, fit_operator
-from insd.settings.config import DynamicalSimilarity
+from insd.dynamics.settings import DynamicalSimilarity
+from insd.dynamics.similarity import dynamical_similarity, fit_operator
 
 SETTINGS = DynamicalSimilarity()
 SEEDS = 3
