@@ -9,7 +9,8 @@ from known import TASKS
 from trained import evaluation_trials, oracle, trained_network
 
 from insd.activity import simulate_trials
-from insd.analysis.dsa import dynamical_similarity, fit_operator
+from insd.analysis.dsa import dynamical_similarity
+from insd.dynamics.operators import fit_operator
 from insd.settings.config import DynamicalSimilarity
 
 SETTINGS = DynamicalSimilarity()
