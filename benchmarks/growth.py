@@ -25,11 +25,13 @@ from training import STEPS, TASK, attempt, ours
 
 from insd.activity import simulate_trials
 from insd.analysis.decoding import decoding
-from insd.analysis.dsa import dynamical_similarity, fit_operator
+from insd.analysis.dsa import dynamical_similarity
 from insd.analysis.fixed_points import fixed_points
-from insd.analysis.similarity import TIME_STRIDE, network_statistics, similarity
+from insd.analysis.similarity import prepare, similarity
+from insd.dynamics.operators import fit_operator
+from insd.measures.base import TIME_STRIDE, find_measures
 from insd.members import Round
-from insd.settings.config import DynamicalSimilarity, FixedPoints, Recipe
+from insd.settings.config import DynamicalSimilarity, FixedPoints, Recipe, Similarity
 from insd.training import Earlier, train_round
 
 PICTURE = PAGE.with_suffix("") / "growth.svg"
@@ -203,14 +205,15 @@ def similarity_point(count: int) -> float:
 
 def _similarity_seconds(count: int, trials: int, units: int) -> tuple[float, float]:
     """Seconds of the statistics of so many networks, and of all measures between them."""
-    statistics, seconds = {}, 0.0
+    measures = find_measures(Similarity().measures)
+    prepared, seconds = {}, 0.0
     for number, one in enumerate(untrained(count, _trials(trials), units)):
         rates, weights = one.activity["rates"].values[0], one.network["output_weights"].values[0]
         start = time.perf_counter()
-        statistics[str(number)] = network_statistics(rates, weights)
+        prepared[str(number)] = prepare(rates, weights, measures)
         seconds += time.perf_counter() - start
     start = time.perf_counter()
-    similarity(statistics, 0)
+    similarity(prepared, measures, 0)
     return seconds, time.perf_counter() - start
 
 
