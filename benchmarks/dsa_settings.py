@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from insd.datasets import read
-from insd.dynamics.similarity import persistence_error, prediction_error
+from insd.dynamics.operators import persistence_error, prediction_error
 
 
 def main() -> None:

@@ -24,11 +24,14 @@ from common import PAGE, one_core, side_by_side, table, write_section
 from training import STEPS, TASK, attempt, ours
 
 from insd.activity import simulate_trials
+from insd.analysis.similarity import Similarity
+from insd.dynamics.operators import fit_operator
 from insd.dynamics.search import fixed_points
 from insd.dynamics.settings import DynamicalSimilarity, FixedPoints
-from insd.dynamics.similarity import dynamical_similarity, fit_operator
+from insd.dynamics.similarity import dynamical_similarity
 from insd.evaluation.decoding import decoding
-from insd.measures.pairs import TIME_STRIDE, network_statistics, similarity
+from insd.measures.base import TIME_STRIDE, find_measures
+from insd.measures.pairs import prepare, similarity
 from insd.members import Round
 from insd.settings.config import Recipe
 from insd.training import Earlier, train_round
@@ -204,14 +207,15 @@ def similarity_point(count: int) -> float:
 
 def _similarity_seconds(count: int, trials: int, units: int) -> tuple[float, float]:
     """Seconds of the statistics of so many networks, and of all measures between them."""
-    statistics, seconds = {}, 0.0
+    measures = find_measures(Similarity().measures)
+    prepared, seconds = {}, 0.0
     for number, one in enumerate(untrained(count, _trials(trials), units)):
         rates, weights = one.activity["rates"].values[0], one.network["output_weights"].values[0]
         start = time.perf_counter()
-        statistics[str(number)] = network_statistics(rates, weights)
+        prepared[str(number)] = prepare(rates, weights, measures)
         seconds += time.perf_counter() - start
     start = time.perf_counter()
-    similarity(statistics, 0)
+    similarity(prepared, measures, 0)
     return seconds, time.perf_counter() - start
 
 

@@ -113,9 +113,8 @@ def deflate(chosen: argparse.Namespace) -> None:
 def compare(chosen: argparse.Namespace) -> None:
     """Predictivity both ways and the measures of similarity between two networks."""
     from insd.activity import simulate_trials
-    from insd.analysis.similarity import Settings
     from insd.measures.base import find_measures
-    from insd.measures.pairs import prepare, similarity
+    from insd.measures.pairs import Settings, prepare, similarity
 
     seeds = chosen.seed or (None, None)
     networks = [_network(path, seed) for path, seed in zip((chosen.a, chosen.b), seeds, strict=True)]

@@ -31,7 +31,7 @@ MEASURE_HUES = ("#332288", "#44aa99", "#999933", "#ddcc77", "#882255", "#88ccee"
 """Colours of the measures of similarity in turn, after linear predictivity, which is black."""
 MEASURE_MARKERS = ("s", "^", "v", "D", "P", "X", "<")
 """Markers of the same: as many as are no multiple of the colours, so that more measures than either look different."""
-MEASURES_PER_ROW = 7
+MEASURES_PER_ROW = 6
 """Measures in a row of the legend."""
 
 
