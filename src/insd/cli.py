@@ -113,8 +113,9 @@ def deflate(chosen: argparse.Namespace) -> None:
 def compare(chosen: argparse.Namespace) -> None:
     """Predictivity both ways and the measures of similarity between two networks."""
     from insd.activity import simulate_trials
+    from insd.analysis.similarity import Settings
     from insd.measures.base import find_measures
-    from insd.measures.pairs import Settings, prepare, similarity
+    from insd.measures.pairs import prepare, similarity
 
     seeds = chosen.seed or (None, None)
     networks = [_network(path, seed) for path, seed in zip((chosen.a, chosen.b), seeds, strict=True)]
@@ -261,7 +262,9 @@ def _settings(
     defaults = {section: dict(recipe.get(section, {})) for section in RECIPE}
     parameters: dict[str, Any] = dict(entry.get("parameters", {}))
     trials: dict[str, Any] = dict(sampled or {})
-    places = {**defaults, "task": parameters, "trials": trials}
+    # Laid over the settings of the last round, so that a different architecture drops what only that one had.
+    changed: dict[str, dict[str, Any]] = {section: {} for section in RECIPE}
+    places = {**changed, "task": parameters, "trials": trials}
     sections = RECIPE if sampled else SECTIONS
     for change in changes:
         key, equals, value = change.partition("=")
@@ -284,7 +287,7 @@ def _settings(
             # Needs at most as many trials as there are, and is not run.
             "analysis": {"robustness": {"trials": 1}},
             "defaults": defaults,
-            "populations": {POPULATION: {"seeds": 1, "rounds": 2}},
+            "populations": {POPULATION: {"seeds": 1, "rounds": 2, **changed}},
         }
     )
 

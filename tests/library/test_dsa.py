@@ -22,6 +22,7 @@ from insd.measures.dsa import DSA
 from insd.measures.dsa_spectrum import DSASpectrum
 from insd.members import Round
 from insd.networks.rate import RateRNN
+from insd.networks.settings.rate import RateSettings
 
 DELAYS, RANK = 2, 10
 STARTS, ITERATIONS = 12, 200
@@ -30,7 +31,7 @@ STARTS, ITERATIONS = 12, 200
 def network_rates(gain, seed, units=40, trials=40, times=50):
     """Rates of an untrained network in response to smooth inputs, (trial, time, unit)."""
     generator = torch.Generator().manual_seed(seed)
-    network = RateRNN.initialise(units, 3, 1, gain, alpha=0.2, recurrent_noise=0.0, generators=[generator])
+    network = RateRNN.initialise(RateSettings(units=units, gain=gain), 3, 1, 0.2, [generator])
     inputs = torch.randn(1, times, trials, 3, generator=torch.Generator().manual_seed(99)).cumsum(1) / 4
     with torch.no_grad():
         return network(inputs)[0].transpose(0, 1).numpy()

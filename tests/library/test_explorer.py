@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from insd.datasets import WEIGHTS
 from insd.dynamics.search import fixed_points
 from insd.dynamics.settings import FixedPoints
 from insd.explorer import SHOWN_TRIALS, _first_pair, explorer_page, leading_components, packed
 from insd.members import Round
 from insd.networks.rate import RateRNN
+from insd.networks.settings.rate import RateSettings
 from insd.tasks.flip_flop import FlipFlop
 
 UNITS = 6
@@ -48,9 +48,9 @@ def grid():
     task = FlipFlop()
     trials = task.sample("test", SHOWN_TRIALS + 10, seed=0)
     generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
-    weights = RateRNN.initialise(UNITS, 3, 3, 3.0, 0.2, 0.0, generators).weights()
+    weights = RateRNN.initialise(RateSettings(units=UNITS, gain=3.0), 3, 3, 0.2, generators).weights()
     network = xr.Dataset(
-        {name: (WEIGHTS[name], weights[name].numpy()) for name in WEIGHTS},
+        {name: (dimensions, weights[name].numpy()) for name, dimensions in RateRNN.dimensions.items()},
         {"seed": [0, 1]},
         {"tau": 0.1, "dt": 0.02},
     )

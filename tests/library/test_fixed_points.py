@@ -27,7 +27,8 @@ QUICK = FixedPoints(starts=64, blocks=2)
 def flow_of(weights, drive=None, dt=DT):
     weights = torch.as_tensor(weights, dtype=torch.float64)
     drive = torch.zeros(len(weights)) if drive is None else torch.as_tensor(drive)
-    return RateFlow(dt / TAU, TAU, weights, drive.double(), torch.eye(len(weights)).double())
+    matrices = weights, drive.double(), torch.eye(len(weights)).double()
+    return RateFlow(dt / TAU, TAU, *matrices, torch.tanh, lambda states: 1 - torch.tanh(states).square())
 
 
 def searched(flow, settings=QUICK, seed=0, spread=2.0):
@@ -273,6 +274,8 @@ def round_of(recurrent_weights, input_weights, bias=None, seeds=None):
             "recurrent_weights": (("seed", "unit", "unit_from"), recurrent_weights.astype(np.float32)),
             "input_weights": (("seed", "unit", "input"), input_weights.astype(np.float32)),
             "bias": (("seed", "unit"), bias.astype(np.float32)),
+            "output_weights": (("seed", "output", "unit"), np.zeros((count, 1, units), np.float32)),
+            "output_bias": (("seed", "output"), np.zeros((count, 1), np.float32)),
             "initial_state": (("seed", "unit"), np.zeros((count, units), np.float32)),
         },
         coords={"seed": np.arange(count) if seeds is None else seeds},

@@ -11,6 +11,7 @@ from insd.evaluation.recordings import recording_predictivity
 from insd.imported import import_checkpoint
 from insd.members import Round
 from insd.networks.rate import RateRNN
+from insd.networks.settings.rate import RateSettings
 from insd.predictivity import null_projector_array
 from insd.provenance import array_fingerprint
 from insd.recordings import read_recording, reference_of_recording
@@ -73,9 +74,9 @@ def test_without_a_readout_all_activity_is_the_reference(tmp_path):
 
 
 def test_networks_predict_a_recording_of_themselves(tmp_path):
-    weights = RateRNN.initialise(8, 1, 1, 1.0, 0.2, 0.0, [torch.Generator().manual_seed(s) for s in (0, 1)])
+    weights = RateRNN.initialise(RateSettings(units=8), 1, 1, 0.2, [torch.Generator().manual_seed(s) for s in (0, 1)])
     network = xr.Dataset(
-        {name: (datasets.WEIGHTS[name], values.numpy()) for name, values in weights.weights().items()},
+        {name: (RateRNN.dimensions[name], values.numpy()) for name, values in weights.weights().items()},
         coords={"seed": [0, 1]},
         attrs={"tau": 0.1, "dt": 0.02},
     )

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import xarray as xr
 
 from insd.analysis.base import Analysis, Job
+from insd.analysis.similarity import Settings, measure_modules
 from insd.datasets import Contract
-from insd.measures.pairs import Settings, measure_modules
 from insd.provenance import random_seed
 
 # Changes of fewer levels than the others end in NaN.

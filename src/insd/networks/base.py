@@ -9,7 +9,7 @@ subclass of `Networks`, with as many of its capabilities as it has. Training and
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self, overload
+from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 import torch
@@ -88,7 +88,7 @@ class Networks(torch.nn.Module, ABC):
         outputs: int,
         alpha: float,
         generators: Sequence[torch.Generator],
-    ) -> Self:
+    ) -> "Networks":
         """Random networks, one per generator, each drawn from its own stream alone; settings are a `Settings`."""
 
     @abstractmethod

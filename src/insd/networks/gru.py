@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -54,7 +53,7 @@ class GRU(Flowing):
         outputs: int,
         alpha: float,
         generators: Sequence[torch.Generator],
-    ) -> Self:
+    ) -> "GRU":
         """Random networks, one per generator, with the variances of `RateRNN.initialise` for each gate (ours)."""
         count, units = len(generators), settings.units
         weights = {

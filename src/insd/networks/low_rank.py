@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -50,7 +50,7 @@ class LowRankRNN(RateRNN):
         outputs: int,
         alpha: float,
         generators: Sequence[torch.Generator],
-    ) -> Self:
+    ) -> "LowRankRNN":
         """Random networks as in `RateRNN.initialise`, with normal vectors.
 
         Their scale gives J the variance ``gain^2 / units`` per entry, that of a rate network of this gain (ours).

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -54,7 +54,7 @@ class RateRNN(Additive):
         outputs: int,
         alpha: float,
         generators: Sequence[torch.Generator],
-    ) -> Self:
+    ) -> "RateRNN":
         """Random networks, one per generator, each drawn from its own stream alone.
 
         ``J ~ N(0, gain^2 / units)`` (Qian & Pehlevan 2026); ``W_in ~ N(0, 1 / inputs)``, ``W_out ~ N(0, 1 / units)``,

@@ -566,7 +566,8 @@ def _network_problems(settings: Settings) -> Iterator[str]:
     for name in settings.populations:
         # Alternatives are checked even where there is no round for them, as all other keys are.
         kinds = {number > 0 for number in settings.trained_rounds(name)} | {True}
-        for task, alternative in product(settings.tasks, sorted(kinds)):
+        tasks = [task for task in settings.tasks if name in settings.population_names(task)]
+        for task, alternative in product(tasks, sorted(kinds)):
             try:
                 _network(list(settings._layers(task, name, alternative)))
             except SettingsError as error:

@@ -2,17 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-
-class Slopes(Protocol):
-    """Fills an array with the derivatives that belong to rates; `one` holds the number 1."""
-
-    def __call__(self, rates: Tensor, one: Tensor, out: Tensor) -> object: ...
 
 
 @dataclass(frozen=True)
@@ -27,8 +20,8 @@ class Nonlinearity:
     """phi'(x), from the rates phi(x)."""
     fill_rates: Callable[[Tensor, Tensor], object]
     """Fills the second array with phi of the first."""
-    fill_slopes: Slopes
-    """Fills an array with phi'."""
+    fill_slopes: Callable[[Tensor, Tensor, Tensor], object]
+    """Fills the third array with phi', from the rates in the first; the second holds the number 1."""
 
 
 def _tanh(states: Float[Tensor, "*any"], out: Float[Tensor, "*any"]) -> None:
