@@ -32,7 +32,7 @@ from insd.dynamics.similarity import dynamical_similarity
 from insd.evaluation.decoding import decoding
 from insd.measures.base import TIME_STRIDE, find_measures
 from insd.measures.pairs import prepare, similarity
-from insd.members import Round
+from insd.members import Member
 from insd.settings.config import Recipe
 from insd.training import Earlier, train_round
 
@@ -179,7 +179,7 @@ def training_point(units: int = 100, steps: int = STEPS, rounds: int = 0) -> flo
     return side_by_side({"step": ours(attempt(bank, units, earlier=earlier))}, 7)["step"]
 
 
-def untrained(count: int, trials: xr.Dataset, units: int = UNITS) -> Iterator[Round]:
+def untrained(count: int, trials: xr.Dataset, units: int = UNITS) -> Iterator[Member]:
     """Networks with their activity, one at a time."""
     recipe = Recipe.model_validate(
         {
@@ -191,7 +191,7 @@ def untrained(count: int, trials: xr.Dataset, units: int = UNITS) -> Iterator[Ro
         network, _ = train_round(TASK, trials.isel(trial=slice(16)), recipe, [("flip_flop", "untrained", seed, 0)])
         rates = simulate_trials(network, trials)[0].numpy()
         dimensions = ("seed", "trial", "time", "unit")
-        yield Round(
+        yield from Member.of_datasets(
             "untrained", 0, "untrained", network, xr.Dataset({"rates": (dimensions, rates)}, {"seed": network["seed"]})
         )
 
@@ -210,7 +210,7 @@ def _similarity_seconds(count: int, trials: int, units: int) -> tuple[float, flo
     measures = find_measures(Similarity().measures)
     prepared, seconds = {}, 0.0
     for number, one in enumerate(untrained(count, _trials(trials), units)):
-        rates, weights = one.activity["rates"].values[0], one.network["output_weights"].values[0]
+        rates, weights = one.rates, one.network["output_weights"].values[0]
         start = time.perf_counter()
         prepared[str(number)] = prepare(rates, weights, measures)
         seconds += time.perf_counter() - start
@@ -221,7 +221,7 @@ def _similarity_seconds(count: int, trials: int, units: int) -> tuple[float, flo
 
 def dsa_point(count: int, iterations: int) -> float:
     """Seconds of the alignment of all pairs, operators not counted."""
-    rates = (one.activity["rates"].values[0] for one in untrained(count, _trials()))
+    rates = (one.rates for one in untrained(count, _trials()))
     settings = DynamicalSimilarity()
     operators = {str(number): fit_operator(one, settings.delays, settings.rank) for number, one in enumerate(rates)}
     start = time.perf_counter()

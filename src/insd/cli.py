@@ -159,7 +159,7 @@ def fixed_points(chosen: argparse.Namespace) -> None:
         _must_fit(network, those, chosen.network)
     settings = FixedPoints(starts=chosen.starts)
     found = search.fixed_points(
-        task, list(Member.of_datasets("network", 0, "control", network, network)), trials, settings, progress_bar=True
+        task, Member.of_datasets("network", 0, "control", network, network), trials, settings, progress_bar=True
     )
     columns = ("n_fixed_points", "n_stable_fixed_points", "n_slow_points", "n_cycles", "share_elsewhere")
     print(f"{'static input':20s}  {'fixed':>6s}  {'stable':>6s}  {'slow':>6s}  {'cycles':>6s}  runs that end elsewhere")

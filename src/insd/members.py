@@ -39,12 +39,13 @@ class Member:
     @classmethod
     def of_datasets(
         cls, population: str, round_number: int, role: str, network: xr.Dataset, activity: xr.Dataset
-    ) -> "Iterator[Member]":
+    ) -> "list[Member]":
         """The members of a `network.nc` and an `activity.nc` that are in memory, one per seed."""
-        for seed in network["seed"].values.tolist():
-            of_seed = activity.sel(seed=seed) if "seed" in activity.coords else activity
-            settings = json.loads(network.attrs.get("settings", "{}"))
-            yield cls(population, seed, round_number, role, settings, network.sel(seed=[seed]), _chosen(of_seed))
+        settings = json.loads(network.attrs.get("settings", "{}"))
+        return [
+            cls(population, seed, round_number, role, settings, network.sel(seed=[seed]), _chosen(activity, seed))
+            for seed in network["seed"].values.tolist()
+        ]
 
     @property
     def label(self) -> str:
@@ -68,9 +69,9 @@ class Member:
         return self.rates @ null_projector_array(self.output_weights)
 
 
-def _chosen(activity: xr.Dataset) -> Callable[[Collection[str]], xr.Dataset]:
+def _chosen(activity: xr.Dataset, seed: int) -> Callable[[Collection[str]], xr.Dataset]:
     def read_chosen(names: Collection[str]) -> xr.Dataset:
-        return activity[list(names)]
+        return activity[list(names)].sel(seed=seed)
 
     return read_chosen
 

@@ -47,7 +47,7 @@ from insd.figures.theme import (
     short_names,
     standards_and_alternatives,
 )
-from insd.members import Round
+from insd.members import Member
 from insd.tables.comparisons import comparisons
 from insd.tasks.flip_flop import FlipFlop
 
@@ -440,8 +440,7 @@ def mechanism_data(table, task=SHORT):
         "bias": (("unit",), np.zeros(UNITS)),
     }
     round_of = {
-        name: Round("p", 0, "reference", xr.Dataset(weights, attrs={"dt": 0.02, "tau": 0.1}), activity_of(rates[name]))
-        for name in names
+        name: member_of(xr.Dataset(weights, attrs={"dt": 0.02, "tau": 0.1}), activity_of(rates[name])) for name in names
     }
     count = 3 * len(names)
     points = xr.Dataset(
@@ -495,6 +494,12 @@ def mechanism_data(table, task=SHORT):
         "decoding": decoding,
     }
     return {"trials": trials, "rounds": round_of, "analyses": analyses}
+
+
+def member_of(network, activity):
+    """A network and its activity without the dimension of seeds as a member."""
+    both = (one.expand_dims(seed=[0]) for one in (network, activity))
+    return Member.of_datasets("p", 0, "reference", *both)[0]
 
 
 def activity_of(rates):
@@ -581,7 +586,7 @@ def test_points_are_drawn_where_they_are_and_by_stability():
     figure = drawn(data, table, shown)
     panels = [axes for axes in figure.axes if axes.name == "3d"]
     assert len(panels) == 3
-    mean, directions, _ = leading_components(data["rounds"][shown[1].label].activity["rates"].values)
+    mean, directions, _ = leading_components(data["rounds"][shown[1].label].rates)
     points = data["analyses"]["points"]
     own = points["state"].values[points["network"].values == shown[1].label]
     expected = (np.tanh(own) - mean) @ directions
@@ -672,9 +677,7 @@ def test_cycles_are_drawn_but_not_the_artefacts_of_the_step():
     table = pd.DataFrame([network("a")])
     data = mechanism_data(table)
     random = np.random.default_rng(0)
-    data["rounds"]["a/0/0"] = Round(
-        "a", 0, "reference", oscillator(), activity_of(np.tanh(random.standard_normal((12, TIMES, 2))))
-    )
+    data["rounds"]["a/0/0"] = member_of(oscillator(), activity_of(np.tanh(random.standard_normal((12, TIMES, 2)))))
     points = data["analyses"]["points"].isel(unit=slice(2), cycle=[])
     points = points.drop_vars(
         ["cycle_state", "cycle_period", "cycle_step_artefact", "cycle_network", "cycle_condition"]

@@ -7,7 +7,7 @@ import pandas as pd
 from insd.files import write_text
 from insd.jobs import job
 from insd.members import read_members
-from insd.tables.networks import identity, join_columns, network_table
+from insd.tables.networks import identity, join_columns, network_table, read_results
 
 inputs, params = snakemake.input, snakemake.params
 
@@ -19,6 +19,6 @@ with job(snakemake.log[0]):
     for task, rounds in params.rounds.items():
         members = read_members(*(list(islice(paths, len(rounds))) for paths in (networks, activities)), rounds)
         rows = [identity(task, member, params.references[member.population]) for member in members]
-        of_task = {name: paths[task] for name, paths in files.items() if task in paths}
-        tables.append(join_columns(pd.DataFrame(rows).set_index("label"), of_task))
+        results = read_results({name: paths[task] for name, paths in files.items() if task in paths})
+        tables.append(join_columns(pd.DataFrame(rows).set_index("label"), results))
     write_text(snakemake.output.table, network_table(tables).to_csv(index=False, float_format="%.6g"))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+import xarray as xr
 
 from insd import plugins
 from insd.datasets import read
@@ -48,8 +49,15 @@ def identity(task: str, member: Member, reference: str) -> dict[str, object]:
     }
 
 
-def join_columns(identities: pd.DataFrame, analyses: Mapping[str, str]) -> pd.DataFrame:
-    """The networks of one task with the columns of each of its analyses, by name the file that they are from.
+def read_results(files: Mapping[str, str]) -> dict[str, xr.Dataset]:
+    """The first file that each of some analyses writes, by the name of the analysis."""
+    return {
+        name: read(path, next(iter(plugins.find("analysis", name).writes.values()))) for name, path in files.items()
+    }
+
+
+def join_columns(identities: pd.DataFrame, analyses: Mapping[str, xr.Dataset]) -> pd.DataFrame:
+    """The networks of one task with the columns of each of its analyses (`read_results`).
 
     `identities` has one row per network, indexed by label. A network that an analysis left out has no value in its
     columns. Each analysis documents its columns (`insd.analysis`).
@@ -57,8 +65,7 @@ def join_columns(identities: pd.DataFrame, analyses: Mapping[str, str]) -> pd.Da
     table = identities
     for name in sorted(analyses, key=lambda name: (len(plugins.find("analysis", name).completes), name)):
         found = plugins.find("analysis", name)
-        result = read(analyses[name], next(iter(found.writes.values())))
-        columns = found.columns(result, table)
+        columns = found.columns(analyses[name], table)
         table = table.drop(columns=[column for column in columns if column in table]).join(columns)
     return table
 
