@@ -113,14 +113,14 @@ def deflate(chosen: argparse.Namespace) -> None:
 def compare(chosen: argparse.Namespace) -> None:
     """Predictivity both ways and the measures of similarity between two networks."""
     from insd.activity import simulate_trials
-    from insd.analysis.similarity import prepare, similarity
+    from insd.analysis.similarity import Settings
     from insd.measures.base import find_measures
-    from insd.settings.config import Similarity
+    from insd.measures.pairs import prepare, similarity
 
     seeds = chosen.seed or (None, None)
     networks = [_network(path, seed) for path, seed in zip((chosen.a, chosen.b), seeds, strict=True)]
     trials = _trials(chosen, networks[0])
-    measures = find_measures(Similarity().measures)
+    measures = find_measures(Settings().measures)
     prepared = {}
     for label, path, network in zip("AB", (chosen.a, chosen.b), networks, strict=True):
         _must_fit(network, trials, path)
@@ -145,10 +145,10 @@ def fixed_points(chosen: argparse.Namespace) -> None:
     import torch
 
     from insd import datasets
-    from insd.analysis import fixed_points as search
-    from insd.members import Round
+    from insd.dynamics import search
+    from insd.dynamics.settings import FixedPoints
+    from insd.members import Member
     from insd.provenance import attributes
-    from insd.settings.config import FixedPoints
 
     torch.set_num_threads(1)
     if chosen.starts < 2:
@@ -159,7 +159,7 @@ def fixed_points(chosen: argparse.Namespace) -> None:
         _must_fit(network, those, chosen.network)
     settings = FixedPoints(starts=chosen.starts)
     found = search.fixed_points(
-        task, [Round("network", 0, "control", network, network)], trials, settings, progress_bar=True
+        task, Member.of_datasets("network", 0, "control", network, network), trials, settings, progress_bar=True
     )
     columns = ("n_fixed_points", "n_stable_fixed_points", "n_slow_points", "n_cycles", "share_elsewhere")
     print(f"{'static input':20s}  {'fixed':>6s}  {'stable':>6s}  {'slow':>6s}  {'cycles':>6s}  runs that end elsewhere")
@@ -170,7 +170,7 @@ def fixed_points(chosen: argparse.Namespace) -> None:
             f"{condition:20s}  {values[0]:6d}  {values[1]:6d}  {values[2]:6d}  {values[3]:6d}  {100 * values[4]:.0f} %"
         )
     if chosen.output:
-        found.attrs |= attributes(settings.model_dump(), "insd.analysis.fixed_points")
+        found.attrs |= attributes(settings.model_dump(), "insd.dynamics.search")
         datasets.write(found, chosen.output, "fixed_points")
 
 

@@ -41,16 +41,6 @@ class Contract:
     """Whether arrays along more than two axes, which are rounded (`insd.rounding`), are compressed."""
 
 
-PERTURBATIONS: dict[str, tuple[str, ...]] = {
-    "unperturbed": (),
-    "noise": ("noise_level",),
-    "jitter": ("jitter_level", "draw"),
-    "silence": ("silenced_share", "draw"),
-    "kick": ("kick_level",),
-    "half_step": (),
-}
-"""The perturbations of trained networks, with the dimensions of a network's loss and score under each."""
-
 KEPT = {"null_activity": ("seed", "bank_trial", "bank_time", "component")}
 """What INSD's term keeps of networks for later rounds; other terms keep variables of their own."""
 
@@ -98,141 +88,6 @@ CONTRACTS = {
             | {"penalty", "held_out_penalty", "multiplier"}
         ),
     ),
-    "predictivity": Contract(
-        dict.fromkeys(("r2", "r2_shuffled", "r2_shuffled_residual"), ("space", "predictor", "target")),
-        # A network whose activity does not vary has nothing to predict.
-        may_be_nan=frozenset({"r2", "r2_shuffled", "r2_shuffled_residual"}),
-    ),
-    "recordings": Contract(
-        {"r2": ("space", "network", "recording"), "r2_shuffled": ("space", "network", "recording")},
-        # Held-out trials of a recording may not vary.
-        may_be_nan=frozenset({"r2", "r2_shuffled"}),
-    ),
-    # A network whose activity does not vary is like none.
-    "similarity": Contract({"value": ("measure", "network", "network_to")}, may_be_nan=frozenset({"value"})),
-    # Changes of fewer levels than the others end in NaN.
-    "responses": Contract(
-        {
-            "value": ("change", "measure", "level"),
-            "amount": ("change", "level"),
-            "long_name": ("measure",),
-            "kind": ("measure",),
-            "highest": ("measure",),
-        },
-        # Distances need have no largest value.
-        may_be_nan=frozenset({"value", "amount", "highest"}),
-        text=frozenset({"long_name", "kind"}),
-    ),
-    "dsa": Contract(
-        {
-            "distance": ("network", "network_to"),
-            "spectral_distance": ("network", "network_to"),
-            "gradient_norm": ("network", "network_to"),
-            "agreement": ("network", "network_to"),
-            "embedding": ("network", "axis"),
-            "spectral_embedding": ("network", "axis"),
-            "stress": (),
-            "spectral_stress": (),
-            "eigenvalues_real": ("network", "mode"),
-            "eigenvalues_imag": ("network", "mode"),
-            "prediction_error": ("network",),
-        },
-        # A network whose activity does not vary has no operator.
-        may_be_nan=frozenset(
-            {"distance", "spectral_distance", "gradient_norm", "agreement", "embedding", "spectral_embedding"}
-            | {"stress", "spectral_stress", "eigenvalues_real", "eigenvalues_imag", "prediction_error"}
-        ),
-    ),
-    "fixed_points": Contract(
-        {
-            "state": ("point", "unit"),
-            "network": ("point",),
-            "condition": ("point",),
-            "kind": ("point",),
-            "speed": ("point",),
-            "stable": ("point",),
-            "stable_flow": ("point",),
-            "returns": ("point",),
-            "eigenvalues_real": ("point", "unit"),
-            "eigenvalues_imag": ("point", "unit"),
-            "right_eigenvector_real": ("point", "unit"),
-            "right_eigenvector_imag": ("point", "unit"),
-            "left_eigenvector_real": ("point", "unit"),
-            "left_eigenvector_imag": ("point", "unit"),
-            "input_selection": ("point", "input"),
-            "cycle_state": ("cycle", "unit"),
-            "cycle_network": ("cycle",),
-            "cycle_condition": ("cycle",),
-            "cycle_period": ("cycle",),
-            "cycle_step_artefact": ("cycle",),
-            "n_fixed_points": ("searched_network", "searched_condition"),
-            "n_stable_fixed_points": ("searched_network", "searched_condition"),
-            "n_not_returned_to": ("searched_network", "searched_condition"),
-            "n_slow_points": ("searched_network", "searched_condition"),
-            "n_cycles": ("searched_network", "searched_condition"),
-            "share_at_points": ("searched_network", "searched_condition"),
-            "share_at_cycles": ("searched_network", "searched_condition"),
-            "share_slow": ("searched_network", "searched_condition"),
-            "share_elsewhere": ("searched_network", "searched_condition"),
-            "share_drifting": ("searched_network", "searched_condition"),
-            "share_recurrent": ("searched_network", "searched_condition"),
-        },
-        # Networks of fewer units than others leave the rest of their rows empty.
-        may_be_nan=frozenset(
-            {"state", "eigenvalues_real", "eigenvalues_imag", "cycle_state"}
-            | {f"{side}_eigenvector_{part}" for side in ("right", "left") for part in ("real", "imag")}
-        ),
-        text=frozenset({"network", "condition", "kind", "cycle_network", "cycle_condition"}),
-    ),
-    "line_attractor": Contract(
-        {
-            "direction": ("network", "condition", "unit"),
-            "selection": ("network", "condition", "unit"),
-            "straightness": ("network", "condition"),
-            "extent": ("network", "condition"),
-            "selected_evidence": ("network", "condition", "evidence"),
-            "direct_evidence": ("network", "condition", "evidence"),
-        },
-        # Fewer than three points make no line.
-        may_be_nan=frozenset(
-            {"direction", "selection", "straightness", "extent", "selected_evidence", "direct_evidence"}
-        ),
-    ),
-    "decoding": Contract(
-        {
-            "score": ("network", "variable", "time", "time_to"),
-            "score_null": ("network", "variable", "time", "time_to"),
-            "score_shuffled": ("network", "variable", "time"),
-            "chance": ("variable",),
-        },
-    ),
-    "performance": Contract(
-        {
-            "loss": ("network", "regime"),
-            "score": ("network", "regime"),
-            "grid_loss": ("network", "noise", "duration"),
-            "grid_score": ("network", "noise", "duration"),
-        }
-    ),
-    "robustness": Contract(
-        {
-            **{
-                f"{name}_{quantity}": ("network", *levels)
-                for name, levels in PERTURBATIONS.items()
-                for quantity in ("loss", "score")
-            },
-            "kick_recovery": ("network", "kick_level", "space", "time_after"),
-        },
-        # A kick of size 0 has nothing to recover from, and not every architecture can be kicked, jittered or silenced.
-        may_be_nan=frozenset(
-            {"kick_recovery"}
-            | {
-                f"{name}_{quantity}"
-                for name in ("jitter", "silence", "kick", "half_step")
-                for quantity in ("loss", "score")
-            }
-        ),
-    ),
 }
 """What each kind of file holds, by its name."""
 
@@ -242,11 +97,16 @@ def architecture_of(network: xr.Dataset) -> str:
     return network.attrs.get("architecture", "rate")
 
 
-def contract_of(dataset: xr.Dataset, contract: str) -> Contract:
-    """What a file must hold; a network file, the weights of the architecture that it names.
+def contract_of(dataset: xr.Dataset, contract: str | Contract) -> Contract:
+    """What a file must hold, by the name of the contract: one of `CONTRACTS`, or the file of an analysis; a network
+    file, the weights of the architecture that it names.
 
-    Raises PluginError if there is no such architecture.
+    Raises PluginError if there is no such architecture or analysis.
     """
+    if isinstance(contract, Contract):
+        return contract
+    if contract not in CONTRACTS:
+        return _of_analysis(contract)
     rules = CONTRACTS[contract]
     if contract != "network":
         return rules
@@ -254,7 +114,17 @@ def contract_of(dataset: xr.Dataset, contract: str) -> Contract:
     return replace(rules, variables={**weights, **rules.variables})
 
 
-def validate(dataset: xr.Dataset, contract: str, where: str, only: Collection[str] | None = None) -> xr.Dataset:
+def _of_analysis(name: str) -> Contract:
+    for analysis in plugins.names("analysis"):
+        writes: Mapping[str, Contract] = plugins.find("analysis", analysis).writes
+        if name in writes:
+            return writes[name]
+    raise plugins.PluginError(f"no analysis of this library writes {name}.nc")
+
+
+def validate(
+    dataset: xr.Dataset, contract: str | Contract, where: str, only: Collection[str] | None = None
+) -> xr.Dataset:
     """The dataset itself if it (or those of its variables in `only`) keeps the contract; else DatasetError.
 
     `where` names the dataset in the message, by its file.
@@ -288,7 +158,7 @@ def validate(dataset: xr.Dataset, contract: str, where: str, only: Collection[st
     return dataset
 
 
-def write(dataset: xr.Dataset, path: str | Path, contract: str) -> None:
+def write(dataset: xr.Dataset, path: str | Path, contract: str | Contract) -> None:
     """Check a dataset against its contract and write it; the file appears whole or not at all.
 
     Raises DatasetError if the dataset breaks the contract, or if the file cannot be written.
@@ -309,7 +179,7 @@ def write(dataset: xr.Dataset, path: str | Path, contract: str) -> None:
         ) from None
 
 
-def read(path: str | Path, contract: str, only: Collection[str] | None = None) -> xr.Dataset:
+def read(path: str | Path, contract: str | Contract, only: Collection[str] | None = None) -> xr.Dataset:
     """A whole file, or its variables in `only`, checked against the contract.
 
     Raises DatasetError if the file is missing, unreadable or breaks the contract.

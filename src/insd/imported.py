@@ -41,9 +41,9 @@ def import_checkpoint(
       `input_weights` (unit, input), `output_weights` (output, unit) and, zero without them, `bias` (unit),
       `output_bias` (output) and `initial_state` (unit). They need their time constant `tau` in s.
 
-    Neither says the `nonlinearity` of a rate network: `tanh` unless it is given. A file of several networks has one more axis in each of its
-    arrays, the first, over the networks; or is a dict or list of such dicts; or has names that begin with the name of
-    the network and a slash (``0/recurrent_weights``), in which order they are.
+    Neither says the `nonlinearity` of a rate network: `tanh` unless it is given. A file of several networks has one
+    more axis in each of its arrays, the first, over the networks; or is a dict or list of such dicts; or has names that
+    begin with the name of the network and a slash (``0/recurrent_weights``), in which order they are.
 
     Only tensors are read (`weights_only`): a checkpoint cannot run code. Raises CheckpointError if the file is of a
     different kind, has no readout, or does not fit the trials.

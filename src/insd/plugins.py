@@ -45,8 +45,8 @@ KINDS = {
         tools=("check", "objective", "schedules"),
     ),
     "maker": Kind("insd.makers", "maker", base="insd.makers.base:Maker", tools=("check",)),
-    "measure": Kind("insd.measures", "measure", base="insd.measures.base:Measure"),
-    "analysis": Kind("insd.analysis", "analysis", constant="ANALYSIS"),
+    "measure": Kind("insd.measures", "measure", base="insd.measures.base:Measure", tools=("pairs", "responses")),
+    "analysis": Kind("insd.analysis", "analysis", constant="ANALYSIS", tools=("claims",)),
     "claims": Kind("insd.claims", "set of claims", constant="CLAIMS"),
     "figure": Kind("insd.figures", "figure", constant="FIGURE", tools=("theme", "panels")),
 }

@@ -11,12 +11,13 @@ from conftest import ROOT, environment
 
 from insd import datasets, plugins
 from insd.activity import record_activity, simulate_trials
-from insd.analysis.costs import costs, noise_sensitivity
-from insd.analysis.fixed_points import fixed_points
-from insd.analysis.performance import performance
-from insd.analysis.robustness import robustness
 from insd.dynamics.flow import FlowError, NetworkFlow, RateFlow, flow_of
-from insd.members import Round
+from insd.dynamics.search import fixed_points
+from insd.dynamics.settings import FixedPoints
+from insd.evaluation.costs import costs, noise_sensitivity
+from insd.evaluation.performance import performance
+from insd.evaluation.perturbations import robustness
+from insd.members import Member
 from insd.networks.base import (
     Connected,
     Flowing,
@@ -35,7 +36,7 @@ from insd.networks.settings.base import network_settings, settings_class
 from insd.objectives.base import join_earlier
 from insd.provenance import array_fingerprint
 from insd.settings.base import SettingsError
-from insd.settings.config import FixedPoints, load
+from insd.settings.config import load
 from insd.settings.recipe import Recipe, Training
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
@@ -156,7 +157,7 @@ def test_training_lowers_the_loss_and_the_files_keep_their_contract(chain, tmp_p
 
 def test_every_analysis_of_weights_runs(chain):
     network = chain[1][0]
-    one = Round("p", 0, "standard", network, xr.Dataset())
+    one = Member.of_datasets("p", 0, "standard", network, xr.Dataset())[0]
     levels = {"noise_levels": [0.0], "jitter_levels": [0.0], "silenced_shares": [0.0], "kick_levels": [0.1]}
     result = robustness(TASK, "t", [one], TEST, draws=2, **levels)
     for name in ("noise", "jitter", "silence"):
@@ -175,7 +176,7 @@ def test_every_analysis_of_weights_runs(chain):
 
 def test_silenced_units_are_heard_by_none(chain):
     network = chain[1][0]
-    one = Round("p", 0, "standard", network, xr.Dataset())
+    one = Member.of_datasets("p", 0, "standard", network, xr.Dataset())[0]
     levels = {"noise_levels": [0.0], "jitter_levels": [0.0], "silenced_shares": [1.0], "kick_levels": [0.1]}
     result = robustness(TASK, "t", [one], TEST, draws=1, **levels)
     # Only the bias of the readout is left.
@@ -186,7 +187,7 @@ def test_silenced_units_are_heard_by_none(chain):
 def test_fixed_points_are_zeros_of_the_step(chain):
     network = chain[0][0]
     settings = FixedPoints(starts=24, block=2.0, blocks=2)
-    result = fixed_points(TASK, [Round("p", 0, "standard", network, xr.Dataset())], TEST, settings)
+    result = fixed_points(TASK, Member.of_datasets("p", 0, "standard", network, xr.Dataset()), TEST, settings)
     zeros = result.isel(point=result["kind"].values == "fixed")
     assert zeros.sizes["point"] > 0
     states = torch.from_numpy(zeros["state"].values)[None]
@@ -503,7 +504,7 @@ def test_an_architecture_of_the_users_own_from_config_to_analyses(toy, tmp_path)
     earlier = join_earlier([activity], BANK, ["file"])
     deflated, _ = train_round(TASK, BANK, chosen, [("t", "p", 0, 1), ("t", "p", 1, 1)], earlier)
     assert np.isfinite(deflated["elman_weights"]).all()
-    one = Round("p", 0, "control", stored.isel(seed=[0]), xr.Dataset())
+    one = Member.of_datasets("p", 0, "control", stored.isel(seed=[0]), xr.Dataset())[0]
     levels = {"noise_levels": [0.0], "jitter_levels": [0.0], "silenced_shares": [0.0], "kick_levels": [0.1]}
     result = robustness(TASK, "t", [one], TEST, draws=2, **levels)
     for name in ("noise", "jitter", "silence"):
@@ -551,7 +552,9 @@ class Counting(Networks):
         flow_of(trained.isel(seed=0), np.zeros(1), 0.02)
     assert np.isnan(constant_input_weights(trained)).all()
     levels = {"noise_levels": [0.1], "jitter_levels": [0.1], "silenced_shares": [0.1], "kick_levels": [0.1]}
-    result = robustness(TASK, "t", [Round("p", 0, "control", trained, xr.Dataset())], TEST, draws=2, **levels)
+    result = robustness(
+        TASK, "t", Member.of_datasets("p", 0, "control", trained, xr.Dataset()), TEST, draws=2, **levels
+    )
     for kind in ("jitter", "silence", "kick", "half_step"):
         assert result[f"{kind}_loss"].isnull().all() and result[f"{kind}_score"].isnull().all()
     assert np.isfinite(result["noise_loss"]).all() and np.isfinite(result["unperturbed_loss"]).all()

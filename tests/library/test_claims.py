@@ -7,7 +7,7 @@ import xarray as xr
 from tables import with_roles
 
 from insd.analysis.claims import CLAIMS, NO_ANSWER, NOT, PARTLY, REPRODUCED, Evidence, claims, generalisation, page
-from insd.members import network_label
+from insd.cohorts import network_label
 
 TASKS = ("context_integration", "flip_flop", "memory_pro")
 

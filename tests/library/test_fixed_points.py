@@ -9,15 +9,15 @@ import torch
 import xarray as xr
 from known import TASKS
 
-from insd.analysis.fixed_points import fixed_points, search
 from insd.analysis.line_attractor import line_attractor
 from insd.dynamics import limit_cycles
 from insd.dynamics.flow import RateFlow
 from insd.dynamics.limit_cycles import Cycle, find_cycle
 from insd.dynamics.long_runs import FAILURES, long_runs
+from insd.dynamics.search import fixed_points, search
+from insd.dynamics.settings import FixedPoints
 from insd.dynamics.zeros import merge, minimise_speed
-from insd.members import Round
-from insd.settings.config import FixedPoints
+from insd.members import Member
 from insd.tasks.flip_flop import FlipFlop
 
 DT, TAU = 0.02, 0.1
@@ -281,7 +281,7 @@ def round_of(recurrent_weights, input_weights, bias=None, seeds=None):
         coords={"seed": np.arange(count) if seeds is None else seeds},
         attrs={"dt": DT, "tau": TAU},
     )
-    return Round("toy", 0, "standard", network, xr.Dataset())
+    return Member.of_datasets("toy", 0, "standard", network, xr.Dataset())[0]
 
 
 def test_dataset_of_several_networks_survives_a_file(tmp_path):

@@ -7,9 +7,9 @@ import xarray as xr
 
 from insd import datasets
 from insd.activity import join_earlier, read_earlier, simulate_trials
-from insd.analysis.recordings import recording_predictivity
+from insd.evaluation.recordings import recording_predictivity
 from insd.imported import import_checkpoint
-from insd.members import Round
+from insd.members import Member
 from insd.networks.rate import RateRNN
 from insd.networks.settings.rate import RateSettings
 from insd.predictivity import null_projector_array
@@ -83,7 +83,9 @@ def test_networks_predict_a_recording_of_themselves(tmp_path):
     inputs = torch.from_numpy(BANK["inputs"].values).transpose(0, 1).expand(2, -1, -1, -1)
     rates = weights(inputs).detach().transpose(1, 2).numpy()
     recordings = {"p": {"rates": rates[0], "output_weights": network["output_weights"].values[0]}}
-    found = recording_predictivity([Round("q", 1, "alternative", network, xr.Dataset())], recordings, BANK, 10, 0)
+    found = recording_predictivity(
+        Member.of_datasets("q", 1, "alternative", network, xr.Dataset()), recordings, BANK, 10, 0
+    )
     datasets.validate(found, "recordings", "r")
     np.testing.assert_allclose(found["r2"].sel(network="q/0/1"), 1, atol=1e-3)
     assert (found["r2_shuffled"].sel(network="q/0/1") < 0.9).all()

@@ -1,33 +1,27 @@
-# The config as settings, and every function that the rules use.
+# The config as settings, and what several files of rules use.
 import hashlib
-import re
 import sys
-from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 # Forwarded to scripts, also in remote jobs, so that the library needs no installation.
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
-# A task of the user's own may be a module in the working directory.
+# A module of the user's own may be in the working directory.
 sys.path.append(str(Path.cwd()))
 
-from insd.plugins import module_of
-from insd.makers.base import MakerError, code_of
-from insd.provenance import (
-    code_fingerprint,
-    modules_fingerprint,
-    settings_fingerprint,
-)
+from insd.errors import InsdError
+from insd.grid import ROUND, Grid
+from insd.provenance import code_fingerprint
 from insd.report import LiveNumbers
-from insd.settings.base import SettingsError
-from insd.settings.config import load, seeds_of
+from insd.settings.config import load
 
 try:
     SETTINGS = load(config)
-except SettingsError as error:
+except InsdError as error:
     raise WorkflowError(str(error))
 
+GRID = Grid(SETTINGS)
 TABLE = "results/tables/networks.csv"
 LEVELS = "results/tables/levels.csv"
 COMPARISONS = "results/tables/comparisons.csv"
@@ -37,7 +31,6 @@ CLAIMS = "results/tables/claims.csv"
 CLAIMS_PAGE = "results/tables/claims.md"
 # What captions of the report quote.
 NUMBERS = LiveNumbers(STATEMENTS, CLAIMS)
-ROUND = "results/{task}/{population}/seeds-{seeds}/round-{round}"
 
 
 wildcard_constraints:
@@ -49,141 +42,9 @@ wildcard_constraints:
     table="[a-z]+",
 
 
-def round_blocks(task):
-    """Population, seeds and round of every job that makes networks of a task, in the order of the grid."""
-    return [
-        (population, seeds, round_number)
-        for population in SETTINGS.network_populations(task)
-        for seeds in SETTINGS.seed_blocks(population)
-        for round_number in SETTINGS.trained_rounds(population)
-    ]
-
-
-def made_with(task, blocks):
-    """The blocks, each with its role and the fingerprint of the task and recipe that the config has for it: analyses
-    refuse a file that was made with others.
-    """
-    about = {"name": task, "parameters": SETTINGS.task_parameters(task)}
-    return [
-        (
-            *(population, seeds, round_number),
-            SETTINGS.role(task, population, round_number),
-            settings_fingerprint(about, resolved(task, population, round_number)),
-        )
-        for population, seeds, round_number in blocks
-    ]
-
-
-def round_files(name, task):
-    """One file of every round of a task, in the order of `round_blocks`."""
-    return [
-        f"{ROUND}/{name}".format(
-            task=task, population=population, seeds=seeds, round=round_number
-        )
-        for population, seeds, round_number in round_blocks(task)
-    ]
-
-
-def reference_activity(task):
-    """The activity of one reference: round 0 of the first seeds of the chain that figures show or, without one, of the
-    first population.
-    """
-    names = SETTINGS.network_populations(task)
-    chain = SETTINGS.shown_chain()
-    population = SETTINGS.reference(chain if chain in names else names[0])
-    # A chain that begins with a recording has no network before round 1.
-    population = population if population in names else chain
-    seeds = SETTINGS.seed_blocks(population)[0]
-    first = SETTINGS.trained_rounds(population)[0]
-    return f"{ROUND}/activity.nc".format(
-        task=task, population=population, seeds=seeds, round=first
-    )
-
-
-def shown_blocks(task):
-    """Population, seeds and round of the jobs whose networks figures show side by side: those of the chain that the
-    config names and of its references or, without one, all.
-    """
-    chain = SETTINGS.shown_chain()
-    if chain not in SETTINGS.population_names(task):
-        return round_blocks(task)
-    reference = SETTINGS.reference(chain)
-    return [
-        block
-        for block in round_blocks(task)
-        if block[0] == chain or (block[0] == reference and block[2] == 0)
-    ]
-
-
-def shown_files(name, task):
-    """One file of each of the rounds in `shown_blocks`, in their order."""
-    files = dict(zip(round_blocks(task), round_files(name, task)))
-    return [files[block] for block in shown_blocks(task)]
-
-
-def earlier_files(wildcards):
-    """The files of earlier rounds of the same seeds that a round reads."""
-    population = wildcards.population
-    reads = SETTINGS.maker(population).reads(
-        population, SETTINGS.reference(population), int(wildcards.round)
-    )
-    return [
-        f"{ROUND}/{name}.nc".format(
-            **{
-                **wildcards,
-                "population": read.population,
-                "round": read.round_number,
-            }
-        )
-        for read in reads
-        for name in read.files
-    ]
-
-
-def source_files(wildcards):
-    """The user's files that a round is made from."""
-    try:
-        return list(SETTINGS.maker(wildcards.population).sources(wildcards.task))
-    except MakerError as error:
-        raise WorkflowError(f"populations.{wildcards.population}.{error}")
-
-
-def existing_recordings(task):
-    """The recordings of a task, by population.
-
-    Asked for only by jobs that read them, since recordings are made of a task's trials, which come first.
-    """
-    recordings = SETTINGS.recordings(task)
-    for population in recordings:
-        source_files(snakemake.io.Wildcards(fromdict={"population": population, "task": task}))
-    return recordings
-
-
-def held_out_trials(task):
-    """Trials of the bank that no network of a task was trained on."""
-    return min(
-        SETTINGS.recipe(task, population, round_number).training.validation_trials
-        for population in SETTINGS.population_names(task)
-        if "training" in SETTINGS.maker(population).sections
-        for round_number in SETTINGS.trained_rounds(population)
-    )
-
-
-def recording_analyses():
-    """How well networks predict recordings, for every task; nothing where the config has no recording."""
-    return [
-        f"results/{task}/analysis/recordings.nc"
-        for task in SETTINGS.tasks
-        if SETTINGS.recordings(task)
-    ]
-
-
-def measures_fingerprint(analysis):
-    """Digest of the code of an analysis and of the measures of similarity that it takes."""
-    measures = SETTINGS.analysis.similarity.measures
-    return modules_fingerprint(
-        [analysis, *(module_of("measure", name) for name in measures)]
-    )
+def per_attempt(amount):
+    """A resource that grows with each attempt of a job."""
+    return lambda wildcards, attempt: amount * attempt
 
 
 def task_parameters(wildcards):
@@ -192,135 +53,28 @@ def task_parameters(wildcards):
     return SETTINGS.task_parameters(wildcards.task)
 
 
-def evaluation_regimes(task):
-    """The regimes that networks are evaluated in: `test` and every harder one."""
-    return [
-        regime for regime in SETTINGS.task(task).regime_names() if regime != "train"
-    ]
-
-
-def regime_files(task):
-    """The trials of the regimes that networks are evaluated in."""
-    return [f"results/{task}/trials/{regime}.nc" for regime in evaluation_regimes(task)]
-
-
-def n_trials(wildcards):
-    """How many trials a regime has."""
-    return (
-        SETTINGS.trials.train
-        if wildcards.regime == "train"
-        else SETTINGS.trials.evaluation
-    )
-
-
-# All analyses ask for those of all rounds.
-@cache
-def resolved(task, population, round_number):
-    """All settings that a round is made with."""
-    return SETTINGS.made_with(task, population, round_number)
-
-
-def made(wildcards):
-    """All settings that a round is made with."""
-    return resolved(wildcards.task, wildcards.population, int(wildcards.round))
-
-
-def code_of_round(wildcards):
-    """Fingerprint of the code that a round is made by."""
-    return code_of(made(wildcards), type(SETTINGS.task(wildcards.task)))
-
-
-def rounds_to_come(wildcards):
-    """How many rounds of the chain wait for this one: long chains go first, or the last of them would run alone."""
-    return SETTINGS.population(wildcards.population).rounds - int(wildcards.round)
-
-
-def written_by(make):
-    """The files of the rounds of a maker."""
-    return SETTINGS.maker(SETTINGS.made_by(make)[0]).writes
-
-
-def any_of(names):
-    """What a wildcard may be, where it is one of some names."""
-    return "|".join(map(re.escape, names))
-
-
-def about_round(wildcards):
-    """The maker of a round, its recipe and number of networks."""
-    recipe = SETTINGS.recipe(
-        wildcards.task, wildcards.population, int(wildcards.round)
-    )
-    return (
-        SETTINGS.maker(wildcards.population),
-        recipe,
-        len(seeds_of(wildcards.seeds)),
-    )
-
-
-def round_memory(wildcards, attempt):
-    """Memory of a round in MB."""
-    maker, *about = about_round(wildcards)
-    return attempt * maker.memory_mb(*about)
-
-
-def round_minutes(wildcards, attempt):
-    """Time limit of a round."""
-    maker, *about = about_round(wildcards)
-    return attempt * maker.minutes(*about)
-
-
-def round_gpus(wildcards):
-    """GPUs of a round."""
-    return int(
-        SETTINGS.device == "cuda" and SETTINGS.maker(wildcards.population).uses_device
-    )
+def by_task(name, tasks=SETTINGS.tasks):
+    """The files of an analysis of all tasks."""
+    return expand("results/{task}/analysis/{name}.nc", task=tasks, name=name)
 
 
 def all_trials():
     """The trials of all regimes of all tasks."""
     return [
-        path
+        f"results/{task}/trials/{regime}.nc"
         for task in SETTINGS.tasks
-        for path in [f"results/{task}/trials/train.nc", *regime_files(task)]
+        for regime in ["train", *GRID.evaluation_regimes(task)]
     ]
 
 
-def all_rounds():
-    """The files of all rounds of all tasks."""
-    return [
-        f"{ROUND}/{name}.nc".format(
-            task=task, population=population, seeds=seeds, round=round_number
-        )
-        for task in SETTINGS.tasks
-        for population in SETTINGS.population_names(task)
-        for name in SETTINGS.maker(population).writes
-        for seeds in SETTINGS.seed_blocks(population)
-        for round_number in SETTINGS.trained_rounds(population)
-    ]
+def all_rounds(names=("network", "activity", "history")):
+    """The files of all rounds of all tasks, as far as their makers write them."""
+    return [path for task in SETTINGS.tasks for path in GRID.round_files(task, names)]
 
 
-def integrators():
-    """The tasks that integrate evidence, for which line attractors are sought."""
-    return [task for task in SETTINGS.tasks if SETTINGS.task(task).evidence_inputs]
-
-
-def all_analyses():
-    """The analyses of all tasks."""
-    names = [
-        "predictivity",
-        "similarity",
-        "responses",
-        "dsa",
-        "fixed_points",
-        "decoding",
-        "performance",
-        "robustness",
-    ]
-    return [
-        *expand("results/{task}/analysis/{name}.nc", task=SETTINGS.tasks, name=names),
-        *expand("results/{task}/analysis/line_attractor.nc", task=integrators()),
-        *recording_analyses(),
-    ]
+def of_networks(name):
+    """One file of every round of all tasks that has networks."""
+    return [path for task in SETTINGS.tasks for path in GRID.files(name, task)]
 
 
 def all_tables():
@@ -333,13 +87,8 @@ def all_tables():
     ]
 
 
-def all_explorers():
-    """The pages on which networks are explored."""
-    return expand("results/explorer/{task}.html", task=SETTINGS.tasks)
-
-
 def template_fingerprint(name):
-    """Digest of a template of the library: an edit makes its pages anew."""
+    """Digest of a template of the library: an edit makes its pages again."""
     path = Path(workflow.basedir) / "src" / "insd" / "templates" / name
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
@@ -347,6 +96,11 @@ def template_fingerprint(name):
 def task_name(wildcards):
     """A task's name as people read it: the category of its figures in the report."""
     return wildcards.task.replace("_", " ")
+
+
+def shown_files(name, task):
+    """One file of each of the rounds that figures show, in their order."""
+    return GRID.files(name, task, GRID.shown_blocks(task))
 
 
 def all_figures():

@@ -1,35 +1,34 @@
 # One rule for each maker that the config uses, for the populations that it makes.
-for make in SETTINGS.makers():
-    MADE = "train_round" if make == "train" else f"make_{make.rpartition(':')[2]}"
+for maker_name, maker in GRID.makers().items():
 
     rule:
         name:
-            MADE
+            GRID.round_rule(maker_name)
         wildcard_constraints:
-            population=any_of(SETTINGS.made_by(make)),
+            population=GRID.made_by(maker_name),
         input:
+            unpack(GRID.round_inputs),
             bank="results/{task}/trials/train.nc",
             test="results/{task}/trials/test.nc",
-            earlier=earlier_files,
-            sources=source_files,
         output:
-            **{name: f"{ROUND}/{name}.nc" for name in written_by(make)},
+            **{name: f"{ROUND}/{name}.nc" for name in maker.writes},
         log:
-            f"results/logs/{MADE}/{{task}}/{{population}}/seeds-{{seeds}}/round-{{round}}.log",
+            f"results/logs/{GRID.round_rule(maker_name)}/{{task}}/{{population}}/seeds-{{seeds}}/round-{{round}}.log",
         benchmark:
-            f"results/benchmarks/{MADE}/{{task}}/{{population}}/seeds-{{seeds}}/round-{{round}}.tsv"
-        priority: rounds_to_come
+            f"results/benchmarks/{GRID.round_rule(maker_name)}/{{task}}/{{population}}/seeds-{{seeds}}/round-{{round}}.tsv"
+        priority: GRID.rounds_to_come
         conda:
             "../../envs/insd.yaml"
         threads: 1
         resources:
-            mem_mb=round_memory,
-            runtime=round_minutes,
-            # None with `auto`: such a job uses what the machine has.
-            gpu=round_gpus,
+            mem_mb=GRID.round_memory,
+            runtime=GRID.round_minutes,
+            # Nothing is asked for with `auto`: such a job uses what the machine has.
+            gpu=int(SETTINGS.device == "cuda" and maker.uses_device),
         params:
-            parameters=task_parameters,
-            made=made,
-            code=code_of_round,
+            job=GRID.round_params,
         script:
             "../scripts/make_round.py"
+
+    # What `snakemake --list` says of it.
+    workflow.get_rule(GRID.round_rule(maker_name)).docstring = maker.description

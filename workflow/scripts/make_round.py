@@ -16,25 +16,25 @@ reuse_freed_memory()
 task, population = snakemake.wildcards.task, snakemake.wildcards.population
 seeds, number = snakemake.wildcards.seeds, int(snakemake.wildcards.round)
 names = tuple((task, population, seed, number) for seed in seeds_of(seeds))
-parameters, made, source = snakemake.params.parameters, snakemake.params.made, snakemake.input
+inputs, params = snakemake.input, snakemake.params.job
 
 with job(snakemake.log[0]):
     # Not among the parameters of the rule, whose change would make again what was made elsewhere.
     config = load(snakemake.config)
-    maker = maker_of(made)
+    maker = maker_of(params["made"])
     device = config.device if maker.uses_device else "cpu"
+    trials = (datasets.read(path, "trials") for path in (inputs.bank, inputs.test))
+    files = (tuple(inputs.get(name, ())) for name in ("earlier", "sources"))
     # Not an output of the rule: Snakemake removes those of a job that failed.
     checkpoint = Path(snakemake.output.activity).with_name("checkpoint.pt")
-    files = (tuple(source.earlier), tuple(source.sources))
-    result = maker.make(
-        Job(names, make_task(task, parameters), bank, test, recipe_from(made), *files, device, checkpoint)
-    )
+    made_task = make_task(task, params["parameters"])
+    made = maker.make(Job(names, made_task, *trials, recipe_from(params["made"]), *files, device, checkpoint))
 
-    about = {"task": {"name": task, "parameters": parameters}, "recipe": made, "population": population}
-    about |= {"seeds": seeds, "round": number}
-    more = {"code_fingerprint": snakemake.params.code, "maker": made["make"], "device": describe(device_of(device))}
-    for name, (dataset, contract) in result.files().items():
+    about = {"task": {"name": task, "parameters": params["parameters"]}, "recipe": params["made"]}
+    about |= {"population": population, "seeds": seeds, "round": number}
+    more = {"maker": params["made"]["make"], "role": config.role(task, population, number)}
+    more |= {"code_fingerprint": params["code"], "device": describe(device_of(device))}
+    for name, (dataset, contract) in made.files().items():
         dataset.attrs |= attributes(about, "insd.makers.base", seed=seeds, **more)
-        dataset.attrs["role"] = config.role(task, population, number)
         datasets.write(dataset, snakemake.output[name], contract)
     checkpoint.unlink(missing_ok=True)

@@ -10,8 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from insd.analysis.responses import NEW_TO_REFERENCE, REFERENCE_TO_NEW
-from insd.cohorts import network_labels, round_name
+from insd.cohorts import network_label, network_labels, round_name
 from insd.figures.theme import (
     SHUFFLED,
     STANDARDS,
@@ -26,13 +25,13 @@ from insd.figures.theme import (
     note,
     short_names,
 )
-from insd.members import network_label
+from insd.measures.responses import NEW_TO_REFERENCE, REFERENCE_TO_NEW
 
 MEASURE_HUES = ("#332288", "#44aa99", "#999933", "#ddcc77", "#882255", "#88ccee", "#cc6677", "#117733")
 """Colours of the measures of similarity in turn, after linear predictivity, which is black."""
 MEASURE_MARKERS = ("s", "^", "v", "D", "P", "X", "<")
 """Markers of the same: as many as are no multiple of the colours, so that more measures than either look different."""
-MEASURES_PER_ROW = 7
+MEASURES_PER_ROW = 6
 """Measures in a row of the legend."""
 
 

@@ -88,6 +88,8 @@ class Made:
 class Maker(ABC):
     """Makes the networks of one round of a population, from its settings."""
 
+    description: ClassVar[str]
+    """What its jobs do, in one sentence."""
     Settings: ClassVar[type[Section]] = Section
     """The keys of the population's section that has the maker's name."""
     writes: ClassVar[tuple[File, ...]] = ("network", "activity")

@@ -26,6 +26,7 @@ class CheckpointSettings(Section):
 class Checkpoint(Maker):
     """Reads networks and records their activity."""
 
+    description = "Read networks that others trained, and record their activity."
     Settings = CheckpointSettings
     settings: CheckpointSettings
 

@@ -15,6 +15,7 @@ class RecordingSettings(Section):
 class Recording(Maker):
     """Keeps of a recording what the terms compare later rounds with."""
 
+    description = "Keep of recorded activity what later rounds are compared with, in the place of round 0."
     Settings = RecordingSettings
     writes = ("activity",)
     settings: RecordingSettings

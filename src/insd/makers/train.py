@@ -8,6 +8,7 @@ from insd.settings.recipe import Recipe
 class Train(Maker):
     """Training; later rounds are compared with those before by the terms that do so."""
 
+    description = "Train one round of a population, against the earlier rounds of its seeds, and record its activity."
     writes = ("network", "activity", "history")
     sections = ("network", "training", "terms")
     chains = True

@@ -59,10 +59,13 @@ class Map(Enum):
             return rates * np.exp(random.choice([-1, 1]) * random.uniform(0.5, 3))
         if self is Map.TRANSLATION:
             return rates + 3 * rates.std() * random.standard_normal(units)
-        rotation, second = np.linalg.qr(random.standard_normal((2, units, units)))[0]
+        rotation = np.linalg.qr(random.standard_normal((units, units)))[0]
         if self is Map.ROTATION:
             return rates @ rotation
-        return rates @ rotation @ np.diag(np.geomspace(0.1, 3, units)) @ second
+        # Principal axes get other shares of the variance: mixing them at random would leave many measures as they are.
+        variances, axes = np.linalg.eigh(np.cov(rates.reshape(-1, units), rowvar=False))
+        deviations = np.sqrt(variances.clip(1e-6 * variances[-1]))
+        return rates @ (axes / deviations * random.permutation(np.geomspace(0.03, 1, units))) @ rotation
 
 
 def closure(maps: Sequence[Map]) -> set[Map]:
@@ -355,7 +358,7 @@ def check_invariance(measure: Measure, change: Map, of_first: bool, seed: int) -
 
 def _check_description(measure: Measure) -> None:
     for name in ("name", "long_name", "range", "invariant_to", "source"):
-        _must(bool(getattr(measure, name, None)), measure, f"does not say its {name}")
+        _must(getattr(measure, name, "") != "", measure, f"does not say its {name}")
     _must(measure.name.isidentifier(), measure, "has a name that is not of letters, digits and _")
     equal = 0.0 if measure.zero_is_equal else 1.0
     lowest, highest = measure.range
@@ -379,9 +382,9 @@ def _examples(random: np.random.Generator) -> list[Float[np.ndarray, "trial time
 def _value(
     measure: Measure, a: Float[np.ndarray, "trial time unit"], b: Float[np.ndarray, "trial time unit_to"]
 ) -> float:
-    return measure.compare(measure.prepare(Activity(a)), measure.prepare(Activity(b)))
+    return float(measure.compare(measure.prepare(Activity(a)), measure.prepare(Activity(b))))
 
 
-def _must(kept: bool, measure: Measure, broken: str) -> None:
+def _must(kept: bool | np.bool_, measure: Measure, broken: str) -> None:
     if not kept:
         raise MeasureError(f"{type(measure).__name__}: {broken}")

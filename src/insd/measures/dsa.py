@@ -6,8 +6,8 @@ from jaxtyping import Float
 
 from insd.dynamics.alignment import best_alignment
 from insd.dynamics.operators import fit_operator
+from insd.dynamics.settings import DynamicalSimilarity
 from insd.measures.base import Activity, Map, Measure
-from insd.settings.config import DynamicalSimilarity
 
 
 class DSA(Measure):

@@ -5,8 +5,8 @@ import scipy.optimize
 from jaxtyping import Complex
 
 from insd.dynamics.operators import fit_operator, spectrum
+from insd.dynamics.settings import DynamicalSimilarity
 from insd.measures.base import Activity, Map, Measure
-from insd.settings.config import DynamicalSimilarity
 
 
 class DSASpectrum(Measure):

@@ -19,22 +19,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from pydantic_core import InitErrorDetails
 
 from insd import plugins
-from insd.errors import InsdError
 from insd.makers.base import Maker
-from insd.measures.base import find_measures
 from insd.plugins import PluginError
 from insd.settings.base import (
     ClassPath,
     Count,
     MakerName,
-    MeasureName,
-    NotNegative,
     PopulationName,
-    Positive,
     Repeats,
     Section,
     SettingsError,
-    Share,
     TaskName,
 )
 from insd.settings.messages import lines
@@ -44,9 +38,6 @@ from insd.tasks.base import Rule
 
 Role = Literal["standard", "untrained", "reference", "alternative", "control"]
 REGIME = "[a-z][a-z0-9_]*"
-REPORTED_ELSEWHERE = ("predictivity", "dsa", "dsa_spectrum")
-"""Measures of this library that are not in `similarity.nc` unless the config says so: they are in `predictivity.nc` and
-`dsa.nc`."""
 MOST_STEPS = 100_000
 """Longest duration in time steps: a day-long trial is a slip of the unit."""
 
@@ -125,77 +116,6 @@ class Trials(Section):
     """Trials of the regime `test` and of each harder regime."""
 
 
-def _reported_in_similarity() -> list[str]:
-    return [name for name in plugins.names("measure") if name not in REPORTED_ELSEWHERE]
-
-
-class Similarity(Section):
-    """Measures of similarity between all networks of a task."""
-
-    measures: Annotated[list[MeasureName], Field(min_length=1)] = Field(default_factory=_reported_in_similarity)
-    """The measures in `similarity.nc` and `responses.nc`: names of this library (docs/analyses/similarity.md) or
-    `module:Class`, a measure of your own. Default: all of this library but those that have files of their own."""
-
-
-class DynamicalSimilarity(Section):
-    """Dynamical similarity analysis; the defaults were chosen by held-out prediction error (docs/science.md)."""
-
-    delays: Count = 2
-    """Time steps that are joined into one embedded state."""
-    rank: Annotated[int, Field(ge=2)] = 40
-    """Leading directions of the embedded activity that the operators act on."""
-    starts: Count = 12
-    """Starts of the search for the best orthogonal transform of each pair."""
-    iterations: Count = 200
-    """Most iterations from each start."""
-
-
-class FixedPoints(Section):
-    """The search for fixed points, slow points and cycles; the defaults were chosen on trained networks."""
-
-    starts: Annotated[int, Field(ge=2)] = 512
-    """States along trajectories to start from; the second half of them has noise added."""
-    noise: NotNegative = 1.0
-    """Standard deviation of that noise, as a share of the standard deviation of each unit's state."""
-    slow_speed: Positive = 1e-3
-    """Largest speed q = |F|² / 2 of a slow point, with F = tau dx/dt: |F| = 0.045, or 0.45/s at tau = 0.1 s."""
-    merge_radius: Positive = 0.1
-    """Euclidean distance of states within which points count as one, that of the lowest speed."""
-    block: Positive = 20.0
-    """Autonomous runs last this long in s; those that are neither settled nor on a cycle are continued."""
-    blocks: Count = 5
-    """Most times a run goes on for so long, the first included."""
-
-
-class Decoding(Section):
-    """Decoding of the task variables from activity."""
-
-    time_stride: Count = 3
-    """Every how many time steps a decoder is trained and tested."""
-    folds: Annotated[int, Field(ge=2)] = 5
-    """Folds of the cross-validation over trials."""
-
-
-Levels = Annotated[list[NotNegative], Field(min_length=1)]
-
-
-class Robustness(Section):
-    """Perturbations of trained networks; the levels were fixed before results were looked at."""
-
-    trials: Count = 128
-    """Trials of the regime `test` on which networks are perturbed; at most `trials.evaluation`."""
-    noise_levels: Levels = [0.05, 0.1, 0.2, 0.4, 0.8]
-    """Private noise of the dynamics, sigma_rec."""
-    jitter_levels: Levels = [0.05, 0.1, 0.2, 0.4, 0.8]
-    """Change of each recurrent weight over the standard deviation of the network's own."""
-    silenced_shares: Annotated[list[Share], Field(min_length=1)] = [0.02, 0.05, 0.1, 0.2, 0.4]
-    """Share of the units that are silenced."""
-    kick_levels: Levels = [0.1, 0.2, 0.5, 1.0]
-    """Norm of a step added to the state once, over the root mean square norm of the network's own state."""
-    draws: Count = 10
-    """Draws of changed weights and of silenced units."""
-
-
 class Comparisons(Section):
     """Alternatives against standard networks."""
 
@@ -205,23 +125,12 @@ class Comparisons(Section):
     """Resamples of the bootstrap."""
 
 
-class Analysis(Section):
-    """What the analyses of all networks do."""
+class Analyses(Section):
+    """Settings of the analyses by name, `analysis.NAME`, each in a table of its own below, and of the comparisons. An
+    analysis of your own is named `module:CONSTANT`."""
 
-    similarity: Similarity = Similarity()
-    """Measures of similarity."""
-    dsa: DynamicalSimilarity = DynamicalSimilarity()
-    """Dynamical similarity."""
-    fixed_points: FixedPoints = FixedPoints()
-    """Fixed points, slow points and cycles."""
-    decoding: Decoding = Decoding()
-    """Decoding of the task variables."""
-    grid_trials: Count = 256
-    """Trials at each point of a task's grid of noise and duration."""
-    robustness: Robustness = Robustness()
-    """Perturbations of trained networks."""
-    noise_probes: Count = 16
-    """Random vectors that a network's sensitivity to private noise is estimated with."""
+    model_config = ConfigDict(extra="allow")
+
     comparisons: Comparisons = Comparisons()
     """Alternatives against standard networks."""
 
@@ -242,7 +151,7 @@ class Settings(Section):
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     """Where jobs train: `cuda`, a GPU, to be filled by many `seeds_per_job`; `auto`, a GPU where PyTorch finds one.
     What is trained already stays."""
-    analysis: Analysis = Analysis()
+    analysis: Analyses = Analyses()
     """Settings of the analyses."""
     figures: Figures = Figures()
     """What figures show."""
@@ -278,6 +187,30 @@ class Settings(Section):
     def task_code(self, name: str) -> str:
         """Fingerprint of the code of a task."""
         return task_fingerprint(find_task(self.tasks[name].class_path or name))
+
+    def analyses(self) -> list[str]:
+        """The analyses that are made: those of this library, and others that the config names."""
+        return [*plugins.names("analysis"), *(name for name in self.analysis.model_extra or {} if ":" in name)]
+
+    def analysis_settings(self, name: str) -> Any:
+        """The settings of an analysis, of its own class; SettingsError where they cannot be used."""
+        found = plugins.find("analysis", name)
+        section = found.section or name
+        given = (self.analysis.model_extra or {}).get(section) or {}
+        try:
+            return found.settings.model_validate_json(json.dumps(given, default=str), strict=True)
+        except ValidationError as error:
+            known = ", ".join(found.settings.model_fields)
+            raise SettingsError(_explain(error, f"analysis.{section}.", known)) from None
+
+    def held_out_trials(self, task: str) -> int:
+        """Trials of the bank that no network of a task was trained on."""
+        return min(
+            self.recipe(task, population, round_number).training.validation_trials
+            for population in self.population_names(task)
+            if "training" in self.maker(population).sections
+            for round_number in self.trained_rounds(population)
+        )
 
     def population(self, name: str) -> Population:
         """The population of that name; SettingsError if the config has no such population."""
@@ -434,12 +367,7 @@ def _problems(settings: Settings) -> Iterator[str]:
         except TaskError as error:
             yield f"tasks.{name}: {error}"
     yield from _by_task_problems(settings)
-    if settings.analysis.robustness.trials > settings.trials.evaluation:
-        yield (
-            f"analysis.robustness.trials = {settings.analysis.robustness.trials}: at most trials.evaluation = "
-            f"{settings.trials.evaluation}"
-        )
-    yield from _measure_problems(settings.analysis.similarity.measures)
+    yield from _analysis_problems(settings)
     if problems := [*_maker_problems(settings)]:
         yield from problems
         return
@@ -530,16 +458,22 @@ def _must_make_trials(task: Task, regime: str, where: str, given: Mapping[str, A
         )
 
 
-def _measure_problems(names: list[str]) -> Iterator[str]:
-    where = "analysis.similarity.measures"
-    try:
-        for name in names:
-            plugins.module_of("measure", name)
-        # Those of this library alone are known without being imported.
-        if len(set(names)) < len(names) or any(":" in name for name in names):
-            find_measures(names)
-    except InsdError as error:
-        yield f"{where}: {error}"
+def _analysis_problems(settings: Settings) -> Iterator[str]:
+    for name in settings.analysis.model_extra or {}:
+        if ":" not in name and name not in plugins.names("analysis"):
+            known = ", ".join(["comparisons", *plugins.names("analysis")])
+            yield f"analysis.{name}: unknown key; known here: {known}, or one of your own as 'module:ANALYSIS'"
+    for name in settings.analyses():
+        try:
+            own = settings.analysis_settings(name)
+        except (SettingsError, PluginError) as error:
+            yield str(error) if isinstance(error, SettingsError) else f"analysis.{error}"
+            continue
+        yield from plugins.find("analysis", name).problems(own, settings)
+        for population in own.populations or ():
+            if population not in settings.populations:
+                known = ", ".join(settings.populations)
+                yield f"analysis.{name}.populations: there is no population {population!r}; choose from: {known}"
 
 
 def _by_task_problems(settings: Settings) -> Iterator[str]:

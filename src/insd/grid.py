@@ -1,0 +1,269 @@
+"""The jobs and files of a grid, from its settings."""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache, partial
+from typing import Any
+
+from insd import plugins
+from insd.analysis.base import Analysis, code_of
+from insd.makers.base import Maker, MakerError
+from insd.makers.base import code_of as code_of_round
+from insd.provenance import modules_fingerprint, settings_fingerprint
+from insd.settings.config import Settings, seeds_of
+from insd.settings.recipe import Recipe
+
+ROUND = "results/{task}/{population}/seeds-{seeds}/round-{round}"
+"""The folder of a round."""
+RoundBlock = tuple[str, str, int]
+"""Population, seeds and round of a job."""
+Wildcards = Mapping[str, str]
+"""What Snakemake found in the name of an output."""
+
+
+class Grid:
+    """The jobs and files of one config."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        # All analyses ask for the recipes of all rounds.
+        self._made = cache(settings.made_with)
+
+    # --- Rounds
+
+    def makers(self) -> dict[str, type[Maker]]:
+        """The makers that the config uses, by their names there."""
+        return {name: plugins.find("maker", name) for name in self.settings.makers()}
+
+    def round_rule(self, maker: str) -> str:
+        """The name of the rule of a maker."""
+        return "train_round" if maker == "train" else f"make_{maker.rpartition(':')[2].lower()}"
+
+    def made_by(self, maker: str) -> str:
+        """The populations of a maker, as what the wildcard may be."""
+        return "|".join(map(re.escape, self.settings.made_by(maker)))
+
+    def blocks(self, task: str, populations: Collection[str] | None = None) -> list[RoundBlock]:
+        """Population, seeds and round of every job of a task that makes networks, in the order of the config."""
+        return [
+            (population, seeds, round_number)
+            for population in self.settings.network_populations(task)
+            if populations is None or population in populations
+            for seeds in self.settings.seed_blocks(population)
+            for round_number in self.settings.trained_rounds(population)
+        ]
+
+    def shown_blocks(self, task: str) -> list[RoundBlock]:
+        """Population, seeds and round of the jobs whose networks figures show side by side: those of the chain that the
+        config names and of its references or, without one, all.
+        """
+        chain = self.settings.shown_chain()
+        if chain not in self.settings.population_names(task):
+            return self.blocks(task)
+        reference = self.settings.reference(chain)
+        return [block for block in self.blocks(task) if block[0] == chain or (block[0] == reference and block[2] == 0)]
+
+    def reference_block(self, task: str) -> RoundBlock:
+        """The job of one reference: the first of the chain that figures show or, without one, of the first population.
+
+        A chain that begins with a recording has no network before round 1.
+        """
+        names, chain = self.settings.network_populations(task), self.settings.shown_chain()
+        population = self.settings.reference(chain) if chain in names else names[0]
+        population = population if population in names else chain
+        return population, self.settings.seed_blocks(population)[0], self.settings.trained_rounds(population)[0]
+
+    def files(self, name: str, task: str, blocks: Sequence[RoundBlock] | None = None) -> list[str]:
+        """One file of every round of a task, or of some of them, in their order."""
+        return [
+            f"{ROUND}/{name}".format(task=task, population=population, seeds=seeds, round=round_number)
+            for population, seeds, round_number in (self.blocks(task) if blocks is None else blocks)
+        ]
+
+    def made_with(self, task: str, blocks: Sequence[RoundBlock]) -> list[tuple[str, str, int, str, str]]:
+        """The blocks, each with the role of its networks and the fingerprint of the task and recipe that the config has
+        for it: analyses refuse a file that was made with others (`insd.members.Block`).
+        """
+        about = {"name": task, "parameters": self.settings.task_parameters(task)}
+        return [
+            (
+                *block,
+                self.settings.role(task, block[0], block[2]),
+                settings_fingerprint(about, self._made(task, block[0], block[2])),
+            )
+            for block in blocks
+        ]
+
+    def round_files(self, task: str, names: Collection[str]) -> list[str]:
+        """The files of these names of all rounds of a task, as far as their makers write them."""
+        return [
+            file
+            for population in self.settings.population_names(task)
+            for name in self.settings.maker(population).writes
+            if name in names
+            for seeds in self.settings.seed_blocks(population)
+            for number in self.settings.trained_rounds(population)
+            for file in self.files(f"{name}.nc", task, [(population, seeds, number)])
+        ]
+
+    def round_inputs(self, wildcards: Wildcards) -> dict[str, list[str]]:
+        """What a round reads besides trials: `earlier` rounds of the same seeds, and `sources`, the user's own files.
+
+        Raises MakerError where there is no such file.
+        """
+        task, population = wildcards["task"], wildcards["population"]
+        maker = self.settings.maker(population)
+        reads = maker.reads(population, self.settings.reference(population), int(wildcards["round"]))
+        return {
+            "earlier": [
+                file
+                for read in reads
+                for name in read.files
+                for file in self.files(f"{name}.nc", task, [(read.population, wildcards["seeds"], read.round_number)])
+            ],
+            "sources": self._sources(task, population),
+        }
+
+    def _sources(self, task: str, population: str) -> list[str]:
+        try:
+            return list(self.settings.maker(population).sources(task))
+        except MakerError as error:
+            raise MakerError(f"populations.{population}.{error}") from None
+
+    def round_params(self, wildcards: Wildcards) -> dict[str, Any]:
+        """What a round uses of the config and of code."""
+        task = wildcards["task"]
+        made = self._made(task, wildcards["population"], int(wildcards["round"]))
+        return {
+            "parameters": self.settings.task_parameters(task),
+            "made": made,
+            "code": code_of_round(made, type(self.settings.task(task))),
+        }
+
+    def round_memory(self, wildcards: Wildcards, attempt: int) -> int:
+        """Memory of a round in MB."""
+        return attempt * self._maker(wildcards).memory_mb(*self._size(wildcards))
+
+    def round_minutes(self, wildcards: Wildcards, attempt: int) -> int:
+        """Time limit of a round in minutes."""
+        return attempt * self._maker(wildcards).minutes(*self._size(wildcards))
+
+    def _maker(self, wildcards: Wildcards) -> Maker:
+        return self.settings.maker(wildcards["population"])
+
+    def _size(self, wildcards: Wildcards) -> tuple[Recipe, int]:
+        """The recipe of a round, and its number of networks."""
+        recipe = self.settings.recipe(wildcards["task"], wildcards["population"], int(wildcards["round"]))
+        return recipe, len(seeds_of(wildcards["seeds"]))
+
+    def rounds_to_come(self, wildcards: Wildcards) -> int:
+        """How many rounds of the chain wait for this one: long chains go first, or the last of them would run alone."""
+        return self.settings.population(wildcards["population"]).rounds - int(wildcards["round"])
+
+    # --- Trials
+
+    def evaluation_regimes(self, task: str) -> list[str]:
+        """The regimes that networks are evaluated in: `test` and every harder one."""
+        return [regime for regime in self.settings.task(task).regime_names() if regime != "train"]
+
+    def n_trials(self, wildcards: Wildcards) -> int:
+        """How many trials a regime has."""
+        trials = self.settings.trials
+        return trials.train if wildcards["regime"] == "train" else trials.evaluation
+
+    # --- Analyses
+
+    def analyses(self) -> dict[str, Analysis]:
+        """The analyses by the names in the config."""
+        return {name: plugins.find("analysis", name) for name in self.settings.analyses()}
+
+    def analysis_tasks(self, name: str) -> list[str]:
+        """The tasks that an analysis is made for."""
+        analysis: Analysis = plugins.find("analysis", name)
+        return [task for task in self.settings.tasks if analysis.applies(self.settings, task)]
+
+    def analysis_blocks(self, name: str, task: str) -> list[RoundBlock]:
+        """The jobs whose networks an analysis reads."""
+        if plugins.find("analysis", name).networks == "reference":
+            return [self.reference_block(task)]
+        return self.blocks(task, self.settings.analysis_settings(name).populations)
+
+    def analysis_inputs(self, name: str, task: str) -> dict[str, list[str]]:
+        """The files that an analysis reads, by what they are."""
+        analysis: Analysis = plugins.find("analysis", name)
+        blocks = self.analysis_blocks(name, task)
+        found = {
+            "networks": self.files("network.nc", task, blocks),
+            "activities": self.files("activity.nc", task, blocks),
+        }
+        for key in analysis.reads:
+            folder, _, file = key.partition("/")
+            names = self.evaluation_regimes(task) if key == "trials/evaluation" else [file]
+            found.setdefault(folder, []).extend(f"results/{task}/{folder}/{one}.nc" for one in names)
+        for population in analysis.more(self.settings, task).get("files", {}):
+            found.setdefault("files", []).extend(self._sources(task, population))
+        return found
+
+    def analysis_params(self, name: str, task: str) -> dict[str, Any]:
+        """What an analysis uses of the config and of code."""
+        analysis: Analysis = plugins.find("analysis", name)
+        own = self.settings.analysis_settings(name)
+        return {
+            "parameters": self.settings.task_parameters(task),
+            "task_code": self.settings.task_code(task),
+            "rounds": self.made_with(task, self.analysis_blocks(name, task)),
+            "settings": own.model_dump(),
+            "more": analysis.more(self.settings, task),
+            "code": code_of(name, own),
+        }
+
+    def analysis_files(self) -> list[str]:
+        """All files of all analyses."""
+        return [
+            f"results/{task}/analysis/{file}.nc"
+            for name, analysis in self.analyses().items()
+            for task in self.analysis_tasks(name)
+            for file in analysis.writes
+        ]
+
+    def joined(self) -> list[tuple[str, str]]:
+        """The analyses whose columns `networks.csv` joins, as (name in the config, name of its rule)."""
+        return [(name, self.rule_name(name)) for name, analysis in self.analyses().items() if has_columns(analysis)]
+
+    def table_inputs(self) -> dict[str, list[str]]:
+        """Their files by the name of the rule: one per task that has it."""
+        return {
+            rule: [f"results/{task}/analysis/{first_file(name)}.nc" for task in self.analysis_tasks(name)]
+            for name, rule in self.joined()
+        }
+
+    def table_analyses(self) -> list[tuple[str, str, list[str]]]:
+        """What `joined` says, and the tasks of each."""
+        return [(name, rule, self.analysis_tasks(name)) for name, rule in self.joined()]
+
+    def table_code(self) -> str:
+        """Fingerprint of the code that makes `networks.csv`."""
+        modules = [plugins.module_of("analysis", name) for name, _ in self.joined()]
+        return modules_fingerprint(["insd.tables.networks", *modules])
+
+    def rule_name(self, name: str) -> str:
+        """The name of an analysis' rule: that of its file or, of the user's own, of the first file that it writes."""
+        return first_file(name) if ":" in name else name
+
+    def of_task(self, function: Callable[..., Any], *arguments: Any) -> Callable[[Wildcards], Any]:
+        """A function of the grid as Snakemake calls it, for the task in the wildcards."""
+        return partial(_of_task, function, arguments)
+
+
+def _of_task(function: Callable[..., Any], arguments: Sequence[Any], wildcards: Any) -> Any:
+    return function(*arguments, wildcards["task"] if isinstance(wildcards, Mapping) else wildcards.task)
+
+
+def first_file(name: str) -> str:
+    """The first file that an analysis writes, which its columns are from."""
+    return next(iter(plugins.find("analysis", name).writes))
+
+
+def has_columns(analysis: Analysis) -> bool:
+    """Whether an analysis has columns in `networks.csv`."""
+    return analysis.columns is not Analysis.__dataclass_fields__["columns"].default
