@@ -36,7 +36,11 @@ def test_participation_ratio(random):
 
 SETTINGS = {
     "task": {"name": "flip_flop", "parameters": {}},
-    "recipe": {"network": {"gain": 1.5, "architecture": "rate"}, "training": {"iterations": 7}, "deflation": DEFLATION},
+    "recipe": {
+        "network": {"gain": 1.5, "architecture": "rate"},
+        "training": {"iterations": 7},
+        "terms": {"predictivity": DEFLATION},
+    },
 }
 MADE_WITH = settings_fingerprint(SETTINGS["task"], SETTINGS["recipe"])
 

@@ -154,7 +154,7 @@ def test_the_network_of_a_seed(chain, capsys, tmp_path):
         (["deflate", "x"], "x: holds no round-0; begin with `insd train TASK x`"),
         (
             ["deflate", "{chain}", "--set", "trials.train=300"],
-            "--set trials.train=300: needs SECTION.KEY=VALUE, with one of the sections network, training, deflation; "
+            "--set trials.train=300: needs SECTION.KEY=VALUE, with one of the sections network, training, terms; "
             "later rounds have the trials of the first",
         ),
         (["deflate", "{chain}", "--set", "network.gain=1.2", "task.channels=2"], "--set task.channels=2: needs"),
