@@ -61,18 +61,17 @@ def test_activity_keeps_its_significant_digits_at_any_scale_and_is_smaller(tmp_p
         assert 0 < (np.abs(stored[name].values - exact) / np.abs(exact)).max() <= 2**-14
     # A mean of many numbers is not shifted by it.
     assert float(stored["rates"].sum()) == pytest.approx(float(activity["rates"].sum()), rel=1e-4)
-    assert float(stored["score"]) == 1.0 / 3
+    assert stored["score"].item() == 1.0 / 3
     assert (tmp_path / "file.nc").stat().st_size < 0.7 * activity.nbytes
 
 
 def test_rounding_is_to_the_nearest_with_ties_to_even():
     step = 2.0**-13
-    given = np.array(
-        [[[1.0, 1 + step, 1 + 0.4 * step, 1 + 0.6 * step, 1 + 0.5 * step, 1 + 1.5 * step, 0.0, -1 - step]]]
-    )
-    expected = [1.0, 1 + step, 1.0, 1 + step, 1.0, 1 + 2 * step, 0.0, -1 - step]
-    np.testing.assert_array_equal(significant(given.astype(np.float32))[0, 0], expected)
-    broken = np.array([np.nan, np.inf, -np.inf, np.finfo(np.float32).tiny], dtype=np.float32)
+    given = 1 + step * np.array([0.0, 1.0, 0.4, 0.6, 0.5, 1.5])
+    expected = 1 + step * np.array([0.0, 1.0, 0.0, 1.0, 0.0, 2.0])
+    for sign in (1, -1):
+        np.testing.assert_array_equal(significant((sign * given).astype(np.float32)), sign * expected)
+    broken = np.array([np.nan, np.inf, -np.inf, 0.0, np.finfo(np.float32).tiny], dtype=np.float32)
     np.testing.assert_array_equal(significant(broken), broken)
 
 

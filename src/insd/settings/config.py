@@ -507,6 +507,9 @@ def _maker_problems(settings: Settings) -> Iterator[str]:
 
 def _term_problems(settings: Settings, task: str, population: str) -> Iterator[str]:
     """Terms of later rounds that compare them with earlier ones, which keep nothing for them."""
+    reference = settings.populations.get(settings.reference(population))
+    if reference is None or (reference.reference and settings.reference(population) != population):
+        return
     rounds = range(settings.population(population).rounds)
     owners = [settings.reference(population) if number == 0 else population for number in rounds]
     terms = [settings.recipe(task, owner, number).terms for owner, number in zip(owners, rounds, strict=True)]
