@@ -19,18 +19,18 @@ import torch
 import xarray as xr
 from common import Bound, one_core, side_by_side, table, timed, verdicts, write_section
 
+from insd import plugins
 from insd.analysis.decoding import decode
 from insd.analysis.dsa import dynamical_similarity, fit_operator
 from insd.analysis.fixed_points import trajectory_states
-from insd.analysis.flow import Flow, flow_of
-from insd.analysis.linearisation import linearise
 from insd.analysis.similarity import MEASURES, TIME_STRIDE, Statistics, network_statistics
 from insd.analysis.similarity import similarity as all_measures
-from insd.analysis.zeros import merge, minimise_speed
 from insd.datasets import read
+from insd.dynamics.flow import Flow, flow_of
+from insd.dynamics.linearisation import linearise
+from insd.dynamics.zeros import merge, minimise_speed
 from insd.errors import InsdError
 from insd.settings.config import DynamicalSimilarity, FixedPoints
-from insd.tasks import TASKS
 
 TASK = "flip_flop"
 REPEATS = 3
@@ -282,7 +282,7 @@ def finder(flow: Flow, starts: torch.Tensor) -> tuple[torch.Tensor, int]:
 
 def points(networks: Sequence[xr.Dataset], trials: xr.Dataset) -> tuple[list[Bound], str]:
     """Zeros of the flow from many starts, beside FixedPointFinder's method and scipy's root finder."""
-    inputs = np.array(next(iter(TASKS[TASK]().static_inputs().values())))
+    inputs = np.array(next(iter(plugins.find("task", TASK)().static_inputs().values())))
     settings = FixedPoints()
     ours, theirs = [], []
     rows: list[list[object]] = []
@@ -369,7 +369,7 @@ def decoders(rates: np.ndarray, trials: xr.Dataset) -> None:
     from sklearn.model_selection import KFold  # noqa: PLC0415
 
     times = np.arange(0, rates.shape[1], 3)
-    name, variable = next(iter(TASKS[TASK]().variables(trials).items()))
+    name, variable = next(iter(plugins.find("task", TASK)().variables(trials).items()))
     labels = variable.values[:, 0]
     estimator = GeneralizingEstimator(RidgeCV(np.logspace(-6, 2, 9)), scoring="r2", verbose=False)
     activity = rates[:, times].transpose(0, 2, 1).astype(float)

@@ -19,9 +19,9 @@ from common import PAGE, Bound, one_core, table, verdicts, write_section
 from training import ALPHA, BATCH, STEPS, TASK, attempt, ours
 
 from insd.activity import join_earlier, record_activity
-from insd.bptt import Workspace
 from insd.devices import CPU, describe, device_of
-from insd.networks import RateRNN
+from insd.networks.engine.bptt import Workspace
+from insd.networks.rate import RateRNN
 from insd.settings.config import Recipe, Settings, load, seeds_of
 from insd.training import train_round
 

@@ -27,8 +27,8 @@ from insd.activity import simulate_trials
 from insd.analysis.decoding import decoding
 from insd.analysis.dsa import dynamical_similarity, fit_operator
 from insd.analysis.fixed_points import fixed_points
-from insd.analysis.rounds import Round
 from insd.analysis.similarity import TIME_STRIDE, network_statistics, similarity
+from insd.members import Round
 from insd.settings.config import DynamicalSimilarity, FixedPoints, Recipe
 from insd.training import Earlier, train_round
 
@@ -187,7 +187,9 @@ def untrained(count: int, trials: xr.Dataset, units: int = UNITS) -> Iterator[Ro
         network, _ = train_round(TASK, trials.isel(trial=slice(16)), recipe, [("flip_flop", "untrained", seed, 0)])
         rates = simulate_trials(network, trials)[0].numpy()
         dimensions = ("seed", "trial", "time", "unit")
-        yield Round("untrained", 0, network, xr.Dataset({"rates": (dimensions, rates)}, {"seed": network["seed"]}))
+        yield Round(
+            "untrained", 0, "untrained", network, xr.Dataset({"rates": (dimensions, rates)}, {"seed": network["seed"]})
+        )
 
 
 def _trials(count: int = TRIALS) -> xr.Dataset:

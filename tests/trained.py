@@ -7,11 +7,11 @@ from types import ModuleType
 
 import pytest
 import xarray as xr
+from known import TASKS
 
 from insd import datasets
-from insd.analysis.rounds import Round
+from insd.members import Round
 from insd.provenance import array_fingerprint
-from insd.tasks import TASKS
 
 FOLDER = Path(__file__).parent / "data"
 TRIALS = 256
@@ -31,7 +31,7 @@ def trained_network(name: str, number: int) -> xr.Dataset:
 
 def trained_round(name: str, number: int) -> Round:
     """The same as a round, without activity."""
-    return Round("trained", number, trained_network(name, number), xr.Dataset())
+    return Round("trained", number, "control", trained_network(name, number), xr.Dataset())
 
 
 def oracle(module: str) -> ModuleType:

@@ -113,17 +113,20 @@ def deflate(chosen: argparse.Namespace) -> None:
 def compare(chosen: argparse.Namespace) -> None:
     """Predictivity both ways and the measures of similarity between two networks."""
     from insd.activity import simulate_trials
-    from insd.analysis.similarity import network_statistics, similarity
+    from insd.analysis.similarity import prepare, similarity
+    from insd.measures.base import find_measures
+    from insd.settings.config import Similarity
 
     seeds = chosen.seed or (None, None)
     networks = [_network(path, seed) for path, seed in zip((chosen.a, chosen.b), seeds, strict=True)]
     trials = _trials(chosen, networks[0])
-    statistics = {}
+    measures = find_measures(Similarity().measures)
+    prepared = {}
     for label, path, network in zip("AB", (chosen.a, chosen.b), networks, strict=True):
         _must_fit(network, trials, path)
         rates = simulate_trials(network, trials)[0][0].numpy()
-        statistics[label] = network_statistics(rates, network["output_weights"].values[0])
-    predictivity, measures = similarity(statistics, 0)
+        prepared[label] = prepare(rates, network["output_weights"].values[0], measures)
+    predictivity, similarities = similarity(prepared, measures, 0)
     for label, path, network in zip("AB", (chosen.a, chosen.b), networks, strict=True):
         print(f"{label} = {path}, seed {network['seed'].item()}")
     print(f"on {trials.sizes['trial']} trials\n")
@@ -131,11 +134,10 @@ def compare(chosen: argparse.Namespace) -> None:
     for predictor, target in ("AB", "BA"):
         values = predictivity["r2"].sel(predictor=predictor, target=target).values
         print(f"{f'{predictor} -> {target}':30s}  {values[0]:6.3f}  {values[1]:6.3f}")
-    between = measures["value"].sel(network="A", network_to="B")
-    for measure in dict.fromkeys(str(name).rpartition("_")[0] for name in measures["measure"].values):
-        full, null = (float(between.sel(measure=f"{measure}_{space}")) for space in ("full", "null"))
-        kind = str(measures["kind"].sel(measure=f"{measure}_full").item())
-        print(f"{f'{measure} ({kind})':30s}  {full:6.3f}  {null:6.3f}")
+    between = similarities["value"].sel(network="A", network_to="B")
+    for measure in measures:
+        full, null = (float(between.sel(measure=f"{measure.name}_{space}")) for space in ("full", "null"))
+        print(f"{f'{measure.name} ({measure.kind})':30s}  {full:6.3f}  {null:6.3f}")
 
 
 def fixed_points(chosen: argparse.Namespace) -> None:
@@ -144,7 +146,7 @@ def fixed_points(chosen: argparse.Namespace) -> None:
 
     from insd import datasets
     from insd.analysis import fixed_points as search
-    from insd.analysis.rounds import Round
+    from insd.members import Round
     from insd.provenance import attributes
     from insd.settings.config import FixedPoints
 
@@ -156,7 +158,9 @@ def fixed_points(chosen: argparse.Namespace) -> None:
     for those in (trials, task.sample("test", 1, 0)):
         _must_fit(network, those, chosen.network)
     settings = FixedPoints(starts=chosen.starts)
-    found = search.fixed_points(task, [Round("network", 0, network, network)], trials, settings, progress_bar=True)
+    found = search.fixed_points(
+        task, [Round("network", 0, "control", network, network)], trials, settings, progress_bar=True
+    )
     columns = ("n_fixed_points", "n_stable_fixed_points", "n_slow_points", "n_cycles", "share_elsewhere")
     print(f"{'static input':20s}  {'fixed':>6s}  {'stable':>6s}  {'slow':>6s}  {'cycles':>6s}  runs that end elsewhere")
     for condition in found["searched_condition"].values:

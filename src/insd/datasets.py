@@ -6,20 +6,21 @@ that a file that exists is complete; readers load everything and close.
 
 import shutil
 from collections.abc import Collection, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import xarray as xr
 
+from insd import plugins
 from insd.errors import InsdError
 from insd.files import written_whole
 
 ENGINE: Literal["netcdf4"] = "netcdf4"
 """By which xarray reads and writes."""
 DECIMALS = 4
-"""Rates lie in [-1, 1]: rounding adds a share of about 1e-8 to their variance, and halves the files."""
+"""For rates of the order of 1 rounding adds a share of about 1e-8 to their variance, and halves the files."""
 AGAIN = "delete the file and run the job that makes it again"
 """The advice in messages on broken files."""
 
@@ -42,37 +43,6 @@ class Contract:
     """Large variables, stored with `DECIMALS` decimals and compressed."""
 
 
-WEIGHTS = {
-    "recurrent_weights": ("seed", "unit", "unit_from"),
-    "input_weights": ("seed", "unit", "input"),
-    "output_weights": ("seed", "output", "unit"),
-    "bias": ("seed", "unit"),
-    "output_bias": ("seed", "output"),
-    "initial_state": ("seed", "unit"),
-}
-"""The weights of a rate network by name, with their dimensions."""
-
-READOUT = {name: WEIGHTS[name] for name in ("output_weights", "output_bias", "initial_state")}
-"""What networks of every architecture have."""
-
-ARCHITECTURE_WEIGHTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "rate": WEIGHTS,
-    # The recurrent weights are stored beside their factors, so that low-rank networks can be read as rate networks.
-    "low_rank": {
-        **WEIGHTS,
-        "left_vectors": ("seed", "unit", "rank"),
-        "right_vectors": ("seed", "unit", "rank"),
-    },
-    "gru": {
-        "recurrent_weights": ("seed", "gate", "unit", "unit_from"),
-        "input_weights": ("seed", "gate", "unit", "input"),
-        "bias": ("seed", "gate", "unit"),
-        "candidate_bias": ("seed", "unit"),
-        **READOUT,
-    },
-}
-"""The weights of the networks of each architecture by name, with their dimensions."""
-
 PERTURBATIONS: dict[str, tuple[str, ...]] = {
     "unperturbed": (),
     "noise": ("noise_level",),
@@ -83,9 +53,6 @@ PERTURBATIONS: dict[str, tuple[str, ...]] = {
 }
 """The perturbations of trained networks, with the dimensions of a network's loss and score under each."""
 
-NETWORK_ATTRIBUTES = ("dt", "tau", "nonlinearity", "settings")
-"""Attributes of every network file."""
-
 CONTRACTS = {
     "trials": Contract(
         {
@@ -95,8 +62,8 @@ CONTRACTS = {
         },
         attributes=("dt", "fingerprint"),
     ),
-    # Those of architectures other than `rate` are in `NETWORK_CONTRACTS`.
-    "network": Contract({**WEIGHTS, "restarts": ("seed",)}, attributes=NETWORK_ATTRIBUTES),
+    # And the weights that the network's architecture declares (see `contract_of`).
+    "network": Contract({"restarts": ("seed",)}, attributes=("dt", "tau", "nonlinearity", "settings")),
     "activity": Contract(
         {
             "rates": ("seed", "trial", "time", "unit"),
@@ -145,10 +112,18 @@ CONTRACTS = {
     ),
     # A network whose activity does not vary is like none.
     "similarity": Contract({"value": ("measure", "network", "network_to")}, may_be_nan=frozenset({"value"})),
-    # Changes of fewer levels than the others end in values that are not numbers.
+    # Changes of fewer levels than the others end in NaN.
     "responses": Contract(
-        {"value": ("change", "measure", "level"), "amount": ("change", "level")},
-        may_be_nan=frozenset({"value", "amount"}),
+        {
+            "value": ("change", "measure", "level"),
+            "amount": ("change", "level"),
+            "long_name": ("measure",),
+            "kind": ("measure",),
+            "highest": ("measure",),
+        },
+        # Distances need have no largest value.
+        may_be_nan=frozenset({"value", "amount", "highest"}),
+        text=frozenset({"long_name", "kind"}),
     ),
     "dsa": Contract(
         {
@@ -250,18 +225,18 @@ CONTRACTS = {
             },
             "kick_recovery": ("network", "kick_level", "space", "time_after"),
         },
-        # A kick of size 0 has nothing to recover from.
-        may_be_nan=frozenset({"kick_recovery"}),
+        # A kick of size 0 has nothing to recover from, and not every architecture can be kicked, jittered or silenced.
+        may_be_nan=frozenset(
+            {"kick_recovery"}
+            | {
+                f"{name}_{quantity}"
+                for name in ("jitter", "silence", "kick", "half_step")
+                for quantity in ("loss", "score")
+            }
+        ),
     ),
 }
 """What each kind of file holds, by its name."""
-
-
-NETWORK_CONTRACTS = {
-    name: Contract({**weights, "restarts": ("seed",)}, attributes=NETWORK_ATTRIBUTES)
-    for name, weights in ARCHITECTURE_WEIGHTS.items()
-}
-"""What a network file holds, by the architecture that it names."""
 
 
 def architecture_of(network: xr.Dataset) -> str:
@@ -269,18 +244,27 @@ def architecture_of(network: xr.Dataset) -> str:
     return network.attrs.get("architecture", "rate")
 
 
+def contract_of(dataset: xr.Dataset, contract: str) -> Contract:
+    """What a file must hold; a network file, the weights of the architecture that it names.
+
+    Raises PluginError if there is no such architecture.
+    """
+    rules = CONTRACTS[contract]
+    if contract != "network":
+        return rules
+    weights = plugins.find("network", architecture_of(dataset)).dimensions
+    return replace(rules, variables={**weights, **rules.variables})
+
+
 def validate(dataset: xr.Dataset, contract: str, where: str, only: Collection[str] | None = None) -> xr.Dataset:
     """The dataset itself if it (or those of its variables in `only`) keeps the contract; else DatasetError.
 
     `where` names the dataset in the message, by its file.
     """
-    rules = CONTRACTS[contract]
-    if contract == "network":
-        if architecture_of(dataset) not in NETWORK_CONTRACTS:
-            raise DatasetError(
-                f"{where}: the architecture {architecture_of(dataset)!r} is none of: {', '.join(NETWORK_CONTRACTS)}"
-            )
-        rules = NETWORK_CONTRACTS[architecture_of(dataset)]
+    try:
+        rules = contract_of(dataset, contract)
+    except plugins.PluginError as error:
+        raise DatasetError(f"{where}: {error}") from None
     for name, dimensions in {**rules.variables, **rules.optional}.items():
         if only is not None and name not in only:
             continue

@@ -19,9 +19,10 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
-from insd.analysis.orbits import cycle_orbit
-from insd.analysis.rounds import Round, network_label
-from insd.networks import rates_at
+from insd.cohorts import alternatives, solved
+from insd.dynamics.orbits import cycle_orbit
+from insd.members import Round, network_label
+from insd.networks.base import rates_at
 from insd.tasks import Task
 
 SHOWN_TRIALS = 48
@@ -129,7 +130,13 @@ def network_view(
 
 
 def explorer_page(
-    name: str, task: Task, rounds: Iterable[Round], trials: xr.Dataset, points: xr.Dataset, table: pd.DataFrame
+    name: str,
+    task: Task,
+    rounds: Iterable[Round],
+    trials: xr.Dataset,
+    points: xr.Dataset,
+    table: pd.DataFrame,
+    chain: str | None,
 ) -> str:
     """The page of a task.
 
@@ -140,6 +147,7 @@ def explorer_page(
     trials : those of the regime `test`.
     points : the task's `fixed_points` dataset.
     table : the rows of `networks.csv` of the task.
+    chain : the deflated population that the page begins with, if any.
     """
     shown = trials.isel(trial=slice(SHOWN_TRIALS), time=slice(None, None, _time_stride(trials.sizes["time"])))
     static_inputs = task.static_inputs()
@@ -162,7 +170,7 @@ def explorer_page(
         "colours": _colours(task, shown),
         "conditions": list(static_inputs),
         "networks": networks,
-        "first": _first_pair([str(network["label"]) for network in networks], table),
+        "first": _first_pair([str(network["label"]) for network in networks], table, chain),
     }
     from plotly.offline import get_plotlyjs  # noqa: PLC0415 - half a second, and nothing else here needs it
 
@@ -190,12 +198,12 @@ def _colours(task: Task, trials: xr.Dataset) -> list[dict[str, Any]]:
     ]
 
 
-def _first_pair(labels: list[str], table: pd.DataFrame) -> list[str]:
+def _first_pair(labels: list[str], table: pd.DataFrame, chain: str | None) -> list[str]:
     """The networks that the page begins with: a reference and its first alternative, or the first two."""
-    later = table[table["round"] > 0]
+    later = table.iloc[:0] if chain is None else alternatives(table, chain)
     if later.empty:
         return [labels[0], labels[min(1, len(labels) - 1)]]
-    row = later[later["solved"]].iloc[0] if later["solved"].any() else later.iloc[0]
+    row = (solved(later) if later["solved"].any() else later).iloc[0]
     first = network_label(row["population"], int(row["seed"]), int(row["round"]))
     reference = network_label(row["reference"], int(row["seed"]), 0)
     # A recording is no network that can be shown.

@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 import scipy.linalg
 import xarray as xr
+from tables import with_roles
 
 from insd.activity import participation_ratio
-from insd.analysis.levels import COLUMNS, levels
-from insd.analysis.rounds import Round, read_rounds
-from insd.analysis.table import network_table, round_rows
 from insd.datasets import DatasetError, write
+from insd.members import Round, read_rounds
 from insd.provenance import settings_fingerprint
+from insd.tables.levels import COLUMNS, levels
+from insd.tables.networks import network_table, round_rows
 from insd.tasks.flip_flop import FlipFlop
 
 TRIALS, TIMES, UNITS = 40, 20, 8
@@ -94,7 +95,7 @@ def test_rounds_that_do_not_belong_together_are_refused_by_name(tmp_path, random
     """Also of other populations and rounds, each of which has a recipe of its own."""
     first = files_of_a_round(tmp_path, random)
     for population, seed, number in (("p", 1, 0), ("p", 0, 1), ("q", 0, 0)):
-        blocks = [("p", "0", 0, MADE_WITH), (population, str(seed), number, MADE_WITH)]
+        blocks = [("p", "0", 0, "reference", MADE_WITH), (population, str(seed), number, "standard", MADE_WITH)]
         same = files_of_a_round(tmp_path, random, population, seed, number)
         assert len(list(read_rounds([first[0], same[0]], [first[1], same[1]], blocks))) == 2
         other = files_of_a_round(tmp_path, random, population, seed, number, **change)
@@ -105,7 +106,7 @@ def test_rounds_that_do_not_belong_together_are_refused_by_name(tmp_path, random
 def test_a_single_file_of_another_recipe_is_refused(tmp_path, random):
     network, activity = files_of_a_round(tmp_path, random)
     recipe = SETTINGS["recipe"] | {"training": {"iterations": 8}}
-    block = ("p", "0", 0, settings_fingerprint(SETTINGS["task"], recipe))
+    block = ("p", "0", 0, "reference", settings_fingerprint(SETTINGS["task"], recipe))
     with pytest.raises(DatasetError, match=r"p-0-0-network.nc: .* than the config has for round 0 of p; .* delete"):
         list(read_rounds([network], [activity], [block]))
 
@@ -135,7 +136,7 @@ def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
     rows, rounds, trials = [], [], FlipFlop(channels=2, duration=0.2).sample("test", 4, 0)
     for k in range(3):
         paths = files_of_a_round(tmp_path, random, "insd", 4, k)
-        rounds += list(read_rounds([paths[0]], [paths[1]], [("insd", "4", k, MADE_WITH)]))
+        rounds += list(read_rounds([paths[0]], [paths[1]], [("insd", "4", k, "alternative", MADE_WITH)]))
         rows += round_rows("flip_flop", "insd", rounds[-1], trials, noise_probes=2)
     labels = [f"insd/4/{k}" for k in range(3)]
     r2 = np.arange(18.0).reshape(2, 3, 3) / 18
@@ -206,6 +207,7 @@ def test_levels_say_where_activity_dynamics_and_topology_disagree():
     table = pd.DataFrame(names, columns=["population", "seed", "round"]).assign(
         task="flip_flop", solved=True, iterations=1, reference=lambda rows: rows["population"]
     )
+    table = with_roles(table)
     labels = [f"{population}/{seed}/{number}" for population, seed, number in names]
     # Standards differ from each other by up to one stable point and .2 rad.
     stable, cycles = [[8, 0], [7, 0], [8, 0], [8, 0], [7, 0], [0, 0]], [[0, 0], [0, 0], [0, 0], [0, 0], [0, 0], [0, 3]]
@@ -217,7 +219,7 @@ def test_levels_say_where_activity_dynamics_and_topology_disagree():
         {"r2": (("space", "predictor", "target"), r2)},
         coords={"space": ["full", "null"], "predictor": labels, "target": labels},
     )
-    found = levels(table, {"flip_flop": predictivity}, {"flip_flop": dsa}, {"flip_flop": points})
+    found = levels(table, "insd", {"flip_flop": predictivity}, {"flip_flop": dsa}, {"flip_flop": points})
     assert found["population"].tolist() == ["standard"] * 3 + ["insd"] * 2
     assert set(found["compared_to"]) == {"insd/0/0"}
     assert found["dsa_bound"].tolist() == pytest.approx([np.quantile([0.1, 0.1, 0.2], 0.95)] * 5)
@@ -226,14 +228,19 @@ def test_levels_say_where_activity_dynamics_and_topology_disagree():
     assert found["same_dynamics"].tolist() == [False, False, True, True, False]
     assert found["same_topology"].tolist() == [True, True, True, True, False]
     assert found["disagreement"].tolist()[2:] == ["", "same dynamics and topology only", "same activity only"]
-    alone = levels(table.assign(solved=False), {"flip_flop": predictivity}, {"flip_flop": dsa}, {"flip_flop": points})
+    alone = levels(
+        table.assign(solved=False), "insd", {"flip_flop": predictivity}, {"flip_flop": dsa}, {"flip_flop": points}
+    )
     assert alone[["dsa_bound", "same_dynamics", "same_topology"]].isna().all(axis=None)
     assert (alone["disagreement"] == "").all()
 
 
 def test_levels_of_a_grid_without_chains():
     table = pd.DataFrame({"population": ["a"], "seed": [0], "round": [0], "task": ["flip_flop"], "iterations": [1]})
+    table = table.assign(solved=True, reference="a")
+    table = with_roles(table)
     points, dsa = points_and_dsa(["a/0/0"], [[1, 1]], [[0, 0]])
-    none = levels(table, {"flip_flop": xr.Dataset()}, {"flip_flop": dsa}, {"flip_flop": points})
+    predictivity = xr.Dataset(coords={"target": ["a/0/0"]})
+    none = levels(table, None, {"flip_flop": predictivity}, {"flip_flop": dsa}, {"flip_flop": points})
     # A table without rows is a table: pages are made of it.
     assert none.empty and list(none) == COLUMNS

@@ -9,10 +9,10 @@ from insd import datasets
 from insd.activity import join_earlier, record_activity, simulate_trials
 from insd.analysis.costs import costs
 from insd.analysis.fixed_points import fixed_points
-from insd.analysis.flow import NetworkFlow, RateFlow, flow_of
 from insd.analysis.performance import performance
 from insd.analysis.robustness import robustness
-from insd.analysis.rounds import Round
+from insd.dynamics.flow import NetworkFlow, RateFlow, flow_of
+from insd.members import Round
 from insd.networks import GRU, LowRankRNN, RateRNN, RecurrentNetworks, constant_input_weights, load_networks, rates_at
 from insd.provenance import array_fingerprint
 from insd.settings.base import SettingsError
@@ -121,7 +121,7 @@ def test_training_lowers_the_loss_and_the_files_keep_their_contract(chain, tmp_p
 
 def test_every_analysis_of_weights_runs(chain):
     network = chain[1][0]
-    one = Round("p", 0, network, xr.Dataset())
+    one = Round("p", 0, "standard", network, xr.Dataset())
     levels = {"noise_levels": [0.0], "jitter_levels": [0.0], "silenced_shares": [0.0], "kick_levels": [0.1]}
     result = robustness(TASK, "t", [one], TEST, draws=2, **levels)
     for name in ("noise", "jitter", "silence"):
@@ -140,7 +140,7 @@ def test_every_analysis_of_weights_runs(chain):
 
 def test_silenced_units_are_heard_by_none(chain):
     network = chain[1][0]
-    one = Round("p", 0, network, xr.Dataset())
+    one = Round("p", 0, "standard", network, xr.Dataset())
     levels = {"noise_levels": [0.0], "jitter_levels": [0.0], "silenced_shares": [1.0], "kick_levels": [0.1]}
     result = robustness(TASK, "t", [one], TEST, draws=1, **levels)
     # Only the bias of the readout is left.
@@ -151,7 +151,7 @@ def test_silenced_units_are_heard_by_none(chain):
 def test_fixed_points_are_zeros_of_the_step(chain):
     network = chain[0][0]
     settings = FixedPoints(starts=24, block=2.0, blocks=2)
-    result = fixed_points(TASK, [Round("p", 0, network, xr.Dataset())], TEST, settings)
+    result = fixed_points(TASK, [Round("p", 0, "standard", network, xr.Dataset())], TEST, settings)
     zeros = result.isel(point=result["kind"].values == "fixed")
     assert zeros.sizes["point"] > 0
     states = torch.from_numpy(zeros["state"].values)[None]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from insd.bptt import Workspace, read_out, simulate, simulate_outputs
+from insd.networks.engine.bptt import Workspace, read_out, simulate, simulate_outputs
 
 NETWORKS, TIMES, TRIALS, INPUTS, UNITS, ALPHA = 2, 6, 3, 2, 5, 0.3
 

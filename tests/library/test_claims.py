@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from tables import with_roles
 
 from insd.analysis.claims import CLAIMS, NO_ANSWER, NOT, PARTLY, REPRODUCED, Evidence, claims, generalisation, page
-from insd.analysis.rounds import network_label
+from insd.members import network_label
 
 TASKS = ("context_integration", "flip_flop", "memory_pro")
 
@@ -35,7 +36,7 @@ def networks(solved=True):
                             "r2_null_max_to_earlier": 0.1 if later else np.nan,
                         }
                     )
-    return pd.DataFrame(rows)
+    return with_roles(pd.DataFrame(rows))
 
 
 def labels(table):

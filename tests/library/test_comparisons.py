@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 import scipy.stats
 import xarray as xr
+from tables import with_roles
 
-from insd.analysis.comparisons import clustered_interval, comparisons, difference_interval
+from insd.tables.comparisons import clustered_interval, comparisons, difference_interval
 
 STANDARDS, CHAINS = 12, 4
 
@@ -20,7 +21,7 @@ def table(unsolved=()):
     rows = [("standard", seed, 0) for seed in range(STANDARDS)]
     rows += [("insd", seed, number) for seed in range(CHAINS) for number in (0, 1)]
     rows += [("untrained", 0, 0)]
-    return pd.DataFrame(
+    found = pd.DataFrame(
         {
             "task": "some_task",
             "population": population,
@@ -31,6 +32,7 @@ def table(unsolved=()):
         }
         for population, seed, number in rows
     )
+    return with_roles(found)
 
 
 def files(random, higher_is_better=True, shift=0.0):

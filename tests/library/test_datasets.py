@@ -14,8 +14,8 @@ from conftest import ROOT
 from matplotlib.figure import Figure
 
 from insd.datasets import DatasetError, read, write
+from insd.figures.theme import new_figure, save
 from insd.files import write_text, written_whole
-from insd.plotting.theme import new_figure, save
 
 
 def performance():

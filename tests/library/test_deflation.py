@@ -12,10 +12,11 @@ from conftest import ROOT
 
 from insd import datasets
 from insd.deflation import DeflationError, DeflationPenalty, null_space_activity
-from insd.predictivity import linear_predictivity, null_projector
+from insd.measures.predictivity import linear_predictivity
+from insd.predictivity import null_projector
 from insd.provenance import array_fingerprint
 from insd.settings.config import Network, Recipe, Training
-from insd.tasks import FlipFlop
+from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 
 

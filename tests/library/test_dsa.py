@@ -24,8 +24,8 @@ from insd.analysis.dsa import (
     random_starts,
     spectral_distance,
 )
-from insd.analysis.rounds import Round
-from insd.networks import RateRNN
+from insd.members import Round
+from insd.networks.rate import RateRNN
 
 DELAYS, RANK = 2, 10
 STARTS, ITERATIONS = 12, 200
@@ -144,7 +144,7 @@ def test_prediction_error_equals_a_loop_over_trials():
 def test_operators_of_rounds_by_label():
     rates = np.stack([network_rates(1.5, seed, units=12) for seed in (4, 5)])
     activity = xr.Dataset({"rates": (("seed", "trial", "time", "unit"), rates)}, coords={"seed": [4, 5]})
-    operators, errors = network_operators([Round("insd", 1, xr.Dataset(), activity)], DELAYS, RANK)
+    operators, errors = network_operators([Round("insd", 1, "alternative", xr.Dataset(), activity)], DELAYS, RANK)
     assert list(operators) == list(errors) == ["insd/4/1", "insd/5/1"]
     np.testing.assert_allclose(operators["insd/5/1"], fit_operator(rates[1], DELAYS, RANK), atol=1e-9)
     assert errors["insd/5/1"] == pytest.approx(prediction_error(rates[1, ::2], rates[1, 1::2], DELAYS, RANK))

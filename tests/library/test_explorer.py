@@ -7,10 +7,10 @@ import pytest
 import xarray as xr
 
 from insd.analysis.fixed_points import fixed_points
-from insd.analysis.rounds import Round
 from insd.datasets import WEIGHTS
 from insd.explorer import SHOWN_TRIALS, _first_pair, explorer_page, leading_components, packed
-from insd.networks import RateRNN
+from insd.members import Round
+from insd.networks.rate import RateRNN
 from insd.settings.config import FixedPoints
 from insd.tasks.flip_flop import FlipFlop
 
@@ -56,16 +56,23 @@ def grid():
     )
     rates = np.random.default_rng(1).uniform(-1, 1, (2, trials.sizes["trial"], trials.sizes["time"], UNITS))
     activity = xr.Dataset({"rates": (("seed", "trial", "time", "unit"), rates)}, {"seed": [0, 1]})
-    rounds = [Round("standard</script>", 0, network, activity)]
+    rounds = [Round("standard</script>", 0, "standard", network, activity)]
     points = fixed_points(task, rounds, trials, FixedPoints(starts=16, block=4.0, blocks=2))
-    row = {"population": "standard</script>", "reference": "x", "round": 0, "solved": True, "score": np.nan}
+    row = {
+        "population": "standard</script>",
+        "reference": "x",
+        "round": 0,
+        "role": "standard",
+        "solved": True,
+        "score": np.nan,
+    }
     table = pd.DataFrame([{**row, "seed": seed} for seed in (0, 1)])
     return task, rounds, trials, points, table
 
 
 def test_a_page_holds_all_networks_and_nothing_from_elsewhere(grid):
     task, rounds, trials, points, table = grid
-    page = explorer_page("flip_flop", task, rounds, trials, points, table)
+    page = explorer_page("flip_flop", task, rounds, trials, points, table, None)
     assert "@" not in page.split("<body>")[0].split("<script>")[0]
     text = page.split('id="data">')[1].split("</script>")[0]
     data = json.loads(text)
@@ -94,8 +101,8 @@ def test_a_page_begins_with_two_networks_also_where_the_reference_is_a_recording
     rows = [("standard", "standard", 0), ("recorded", "recorded", 1), ("recorded", "recorded", 2)]
     table = pd.DataFrame(
         [{"population": name, "reference": of, "round": k, "seed": 0, "solved": True} for name, of, k in rows]
-    )
+    ).assign(role=["standard", "alternative", "alternative"])
     labels = [f"{name}/0/{k}" for name, _, k in rows]
-    assert _first_pair(labels, table) == ["standard/0/0", "recorded/0/1"]
-    assert _first_pair(["recorded/0/1"], table) == ["recorded/0/1"] * 2
-    assert _first_pair(["recorded/0/0", "recorded/0/1"], table) == ["recorded/0/0", "recorded/0/1"]
+    assert _first_pair(labels, table, "recorded") == ["standard/0/0", "recorded/0/1"]
+    assert _first_pair(["recorded/0/1"], table, "recorded") == ["recorded/0/1"] * 2
+    assert _first_pair(["recorded/0/0", "recorded/0/1"], table, "recorded") == ["recorded/0/0", "recorded/0/1"]

@@ -7,17 +7,18 @@ import scipy.optimize
 import scipy.spatial.distance
 import torch
 import xarray as xr
+from known import TASKS
 
-from insd.analysis import limit_cycles
 from insd.analysis.fixed_points import fixed_points, search
-from insd.analysis.flow import RateFlow
-from insd.analysis.limit_cycles import Cycle, find_cycle
 from insd.analysis.line_attractor import line_attractor
-from insd.analysis.long_runs import FAILURES, long_runs
-from insd.analysis.rounds import Round
-from insd.analysis.zeros import merge, minimise_speed
+from insd.dynamics import limit_cycles
+from insd.dynamics.flow import RateFlow
+from insd.dynamics.limit_cycles import Cycle, find_cycle
+from insd.dynamics.long_runs import FAILURES, long_runs
+from insd.dynamics.zeros import merge, minimise_speed
+from insd.members import Round
 from insd.settings.config import FixedPoints
-from insd.tasks import TASKS, FlipFlop
+from insd.tasks.flip_flop import FlipFlop
 
 DT, TAU = 0.02, 0.1
 QUICK = FixedPoints(starts=64, blocks=2)
@@ -277,7 +278,7 @@ def round_of(recurrent_weights, input_weights, bias=None, seeds=None):
         coords={"seed": np.arange(count) if seeds is None else seeds},
         attrs={"dt": DT, "tau": TAU},
     )
-    return Round("toy", 0, network, xr.Dataset())
+    return Round("toy", 0, "standard", network, xr.Dataset())
 
 
 def test_dataset_of_several_networks_survives_a_file(tmp_path):

@@ -7,9 +7,9 @@ import shutil
 import pytest
 import torch
 
-from insd import bptt
-from insd.bptt import simulate, simulate_outputs
-from insd.loops import BUILDS, COMPILED, load
+from insd.networks.engine import bptt
+from insd.networks.engine.bptt import simulate, simulate_outputs
+from insd.networks.engine.loops import BUILDS, COMPILED, load
 
 ALPHA = 0.2
 CAPABILITIES = {"AVX512": ("AVX512", "AVX2"), "AVX2": ("AVX2",)}

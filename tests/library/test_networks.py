@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from insd.networks import RateRNN
+from insd.networks.rate import RateRNN
 
 
 def streams(count, start=0):

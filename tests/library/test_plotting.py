@@ -11,36 +11,30 @@ import xarray as xr
 import yaml
 from conftest import ROOT
 from drawn import check_text
+from known import TASKS
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.art3d import Path3DCollection
 from PIL import Image
 
-from insd.analysis.comparisons import comparisons
 from insd.analysis.decoding import SCORES
-from insd.analysis.flow import flow_of
-from insd.analysis.limit_cycles import find_cycle
-from insd.analysis.orbits import cycle_orbit
 from insd.analysis.performance import about_score
-from insd.analysis.rounds import Round, network_labels
+from insd.cohorts import network_labels
 from insd.datasets import DatasetError
-from insd.plotting.collapse import MEASURES, collapse_figure, of_networks
-from insd.plotting.deflation import deflation_figure
-from insd.plotting.front import chosen_multiplier, front_figure
-from insd.plotting.mechanism import (
-    condition_of,
-    leading_components,
-    mechanism_figure,
-    read_shown,
-    shown_networks,
-)
-from insd.plotting.networks import networks_figure
-from insd.plotting.panels import numbers
-from insd.plotting.regimes import regime_grids_figure, regimes_figure
-from insd.plotting.theme import (
+from insd.dynamics.flow import flow_of
+from insd.dynamics.limit_cycles import find_cycle
+from insd.dynamics.orbits import cycle_orbit
+from insd.figures.collapse import MEASURES, collapse_figure, of_networks
+from insd.figures.deflation import deflation_figure
+from insd.figures.front import chosen_multiplier, front_figure
+from insd.figures.mechanism import condition_of, leading_components, mechanism_figure, read_shown, shown_networks
+from insd.figures.networks import networks_figure
+from insd.figures.panels import numbers
+from insd.figures.regimes import regime_grids_figure, regimes_figure
+from insd.figures.theme import (
     ROUND_HUES,
     SHUFFLED,
-    UNTRAINED,
+    UNTRAINED_HUE,
     chain_rounds,
     dots,
     groups,
@@ -52,13 +46,19 @@ from insd.plotting.theme import (
     short_names,
     standards_and_alternatives,
 )
+from insd.members import Round
 from insd.settings.config import Robustness
-from insd.tasks import TASKS, FlipFlop
+from insd.tables.comparisons import comparisons
+from insd.tasks.flip_flop import FlipFlop
+
+CHAINS = ("insd", "x", "y", "p")
+"""The populations of these tests that have alternatives."""
 
 
-def network(population, round_number=0, gain=1.0, iterations=100, **more):
-    row = {"task": "flip_flop", "population": population, "round": round_number, "gain": gain, "iterations": iterations}
-    return row | {"seed": 0, "solved": True} | more
+def network(population, round_number=0, gain=1.0, seed=0, **more):
+    role = "alternative" if round_number else "reference" if population in CHAINS else "standard"
+    row = {"task": "flip_flop", "population": population, "round": round_number, "gain": gain, "role": role}
+    return row | {"seed": seed, "chain": f"{population}/{seed}", "solved": True} | more
 
 
 def alternative(multiplier, r2, solved=True, schedule="constant", ridge=1e-3, number=1, **others):
@@ -76,15 +76,15 @@ def alternative(multiplier, r2, solved=True, schedule="constant", ridge=1e-3, nu
 
 def test_groups_name_and_colour_populations():
     table = pd.DataFrame(
-        [network("a", gain=0.5), network("b", gain=1.5), network("u", iterations=0)]
+        [network("a", gain=0.5), network("b", gain=1.5), network("u", role="untrained")]
         + [network("insd", number) for number in range(3)]
     )
     found = groups(table)
     assert [name for name, _, _ in found] == ["a", "b", "u", "reference", "alt-1", "alt-2"]
     assert float(found[0][1]) > float(found[1][1])  # greys: darker for the larger gain
-    assert found[2][1] == UNTRAINED
+    assert found[2][1] == UNTRAINED_HUE
     assert [colour for _, colour, _ in found[3:]] == ROUND_HUES[:3]
-    assert [is_standard(rows) for _, _, rows in found] == [True, True, False, True, False, False]
+    assert [is_standard(rows) for _, _, rows in found] == [True, True, False, False, False, False]
 
 
 def test_two_deflated_populations_are_told_apart():
@@ -155,11 +155,11 @@ def test_of_multipliers_that_are_as_unlike_that_of_the_least_loss_is_chosen():
 def test_no_round_has_the_colour_of_something_else():
     assert len(set(ROUND_HUES)) == len(ROUND_HUES) >= 6
     for hue in ROUND_HUES:
-        assert hue not in (UNTRAINED, SHUFFLED)
+        assert hue not in (UNTRAINED_HUE, SHUFFLED)
         red, green, blue = to_rgb(hue)
         assert max(red, green, blue) - min(red, green, blue) > 0.2, "greys are for standards"
     # The README's example of longer chains.
-    table = pd.DataFrame([network("u", iterations=0)] + [network("insd", number) for number in range(5)])
+    table = pd.DataFrame([network("u", role="untrained")] + [network("insd", number) for number in range(5)])
     assert len({colour for _, colour, _ in groups(table)}) == 6
 
 
@@ -213,7 +213,7 @@ def test_a_png_keeps_the_colours_of_groups(tmp_path):
 def chain(seeds=2, unsolved=()):
     """Two standards of each of two gains, an untrained network, and chains of a reference and two alternatives."""
     rows = [network(f"g{gain}", gain=gain, seed=seed) for gain in (0.5, 1.5) for seed in range(2)]
-    rows += [network("untrained", iterations=0, solved=False)]
+    rows += [network("untrained", role="untrained", solved=False)]
     rows += [network("insd", number, seed=seed) for number in range(3) for seed in range(seeds)]
     table = pd.DataFrame(rows).assign(reference=lambda rows: rows["population"])
     table["solved"] &= ~np.isin(network_labels(table), list(unsolved))
@@ -278,19 +278,19 @@ def test_short_names_of_standards_are_their_gains_unless_two_share_one():
 
 
 def test_what_alternatives_are_compared_with():
-    assert [(name, len(rows)) for name, _, rows in standards_and_alternatives(chain())] == [
+    assert [(name, len(rows)) for name, _, rows in standards_and_alternatives(chain(), "insd")] == [
         ("standards", 4),
         ("alt-1", 2),
         ("alt-2", 2),
     ]
     deflated = chain()[lambda rows: rows["population"] == "insd"]
-    assert [name for name, _, _ in standards_and_alternatives(deflated)] == ["reference", "alt-1", "alt-2"]
+    assert [name for name, _, _ in standards_and_alternatives(deflated, "insd")] == ["reference", "alt-1", "alt-2"]
     alone = chain()[lambda rows: rows["population"] != "insd"]
-    assert [name for name, _, _ in standards_and_alternatives(alone)] == ["standards"]
-    assert [(name, colour) for name, colour, _ in chain_rounds(chain())] == list(
+    assert [name for name, _, _ in standards_and_alternatives(alone, "insd")] == ["standards"]
+    assert [(name, colour) for name, colour, _ in chain_rounds(chain(), "insd")] == list(
         zip(["reference", "alt-1", "alt-2"], ROUND_HUES, strict=False)
     )
-    assert [name for name, _, _ in chain_rounds(alone)] == ["standards"]
+    assert [name for name, _, _ in chain_rounds(alone, "insd")] == ["standards"]
 
 
 # --- Figure 1
@@ -367,7 +367,7 @@ def test_the_collapse_shows_unsolved_networks_hollow_and_distances_as_similariti
 def test_figures_of_parts_of_a_grid(tmp_path, keep):
     table = chain()[keep].reset_index(drop=True)
     data = mechanism_data(table)
-    shown = shown_networks(table)
+    shown = shown_networks(table, "insd")
     save(
         mechanism_figure(FlipFlop(), data["trials"], table, shown, data["rounds"], **data["analyses"]),
         [tmp_path / "a.pdf"],
@@ -376,8 +376,8 @@ def test_figures_of_parts_of_a_grid(tmp_path, keep):
     save(collapse_figure(table, predictivity, {"flip_flop": responses_of()}), [tmp_path / "b.pdf"])
     performance, robustness = scores_of(table)
     compared = comparisons(table, performance, robustness, resamples=99)
-    save(regimes_figure(table, performance, robustness, compared), [tmp_path / "c.pdf"])
-    save(regime_grids_figure(table, performance, compared), [tmp_path / "f.pdf"])
+    save(regimes_figure(table, "insd", performance, robustness, compared), [tmp_path / "c.pdf"])
+    save(regime_grids_figure(table, "insd", performance, compared), [tmp_path / "f.pdf"])
     save(networks_figure(numbers_of(table), {"flip_flop": "sign accuracy"}), [tmp_path / "d.pdf"])
     histories = {(row["population"], row["round"]): [history_of(row["round"])] for row in table.to_dict("records")}
     save(deflation_figure(numbers_of(table), predictivity["flip_flop"], histories), [tmp_path / "e.pdf"])
@@ -403,7 +403,7 @@ def mechanism_data(table, task=SHORT):
         "bias": (("unit",), np.zeros(UNITS)),
     }
     round_of = {
-        name: Round("p", 0, xr.Dataset(weights, attrs={"dt": 0.02, "tau": 0.1}), activity_of(rates[name]))
+        name: Round("p", 0, "reference", xr.Dataset(weights, attrs={"dt": 0.02, "tau": 0.1}), activity_of(rates[name]))
         for name in names
     }
     count = 3 * len(names)
@@ -465,31 +465,33 @@ def activity_of(rates):
 
 
 def test_the_chain_that_is_shown_is_the_first_whose_networks_are_all_solved():
-    shown = shown_networks(chain(seeds=3, unsolved=["insd/0/1"]))
+    shown = shown_networks(chain(seeds=3, unsolved=["insd/0/1"]), "insd")
     assert [one.label for one in shown] == ["insd/1/0", "insd/1/1", "insd/1/2"]
     assert [one.name for one in shown] == ["reference", "alt-1", "alt-2"]
     assert [one.colour for one in shown] == ROUND_HUES[:3]
     # What the lines of decoding are means over: the solved networks of each round.
     assert shown[1].group == ["insd/1/1", "insd/2/1"] and len(shown[0].group) == 3
-    shown = shown_networks(chain(unsolved=["insd/0/1", "insd/1/2"]))
+    shown = shown_networks(chain(unsolved=["insd/0/1", "insd/1/2"]), "insd")
     assert [(one.label, one.solved) for one in shown] == [("insd/0/0", True), ("insd/0/1", False), ("insd/0/2", True)]
 
 
 def test_a_chain_may_have_its_reference_in_another_population():
-    rows = [network("a", seed=seed) for seed in range(2)] + [network("b", 1, seed=seed) for seed in range(2)]
+    rows = [network("a", role="reference", seed=seed) for seed in range(2)] + [
+        network("b", 1, seed=seed) for seed in range(2)
+    ]
     table = pd.DataFrame(rows).assign(reference="a", solved=[True, True, False, True])
-    assert [one.label for one in shown_networks(table)] == ["a/1/0", "b/1/1"]
+    assert [one.label for one in shown_networks(table, "b")] == ["a/1/0", "b/1/1"]
 
 
 def test_without_deflation_the_first_solved_network_of_each_population_is_shown():
     alone = chain(unsolved=["g0.5/0/0"])[lambda rows: rows["population"] != "insd"]
-    assert [one.label for one in shown_networks(alone)] == ["g0.5/1/0", "g1.5/0/0"]
+    assert [one.label for one in shown_networks(alone, "insd")] == ["g0.5/1/0", "g1.5/0/0"]
 
 
 def test_a_network_that_no_file_holds_is_named():
-    shown = shown_networks(chain())
+    shown = shown_networks(chain(), "insd")
     with pytest.raises(DatasetError, match="insd/0/0: is in the table of networks, but in none of"):
-        read_shown(shown, ["a.nc"], ["b.nc"], [("insd", "5-6", 0, "made with")])
+        read_shown(shown, ["a.nc"], ["b.nc"], [("insd", "5-6", 0, "reference", "made with")])
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -538,7 +540,7 @@ def in_space(axes):
 def test_points_are_drawn_where_they_are_and_by_stability():
     table = chain()
     data = mechanism_data(table)
-    shown = shown_networks(table)
+    shown = shown_networks(table, "insd")
     figure = drawn(data, table, shown)
     panels = [axes for axes in figure.axes if axes.name == "3d"]
     assert len(panels) == 3
@@ -555,7 +557,7 @@ def test_points_are_drawn_where_they_are_and_by_stability():
 def test_spectra_show_decay_and_frequency_of_fixed_points():
     table = chain()
     data = mechanism_data(table)
-    shown = shown_networks(table)
+    shown = shown_networks(table, "insd")
     (axes,) = [axes for axes in drawn(data, table, shown).axes if axes.get_ylabel() == "frequency (Hz)"]
     points = data["analyses"]["points"]
     own = points.isel(point=points["network"].values == shown[0].label)
@@ -570,7 +572,7 @@ def test_spectra_show_decay_and_frequency_of_fixed_points():
 def test_maps_and_curves_show_the_scores_of_decoding():
     table = chain(unsolved=["insd/1/2"])
     data = mechanism_data(table)
-    shown = shown_networks(table)
+    shown = shown_networks(table, "insd")
     figure = drawn(data, table, shown)
     score = data["analyses"]["decoding"]["score"]
     by_title = {axes.get_title(): axes for axes in figure.axes}
@@ -590,7 +592,7 @@ def test_maps_and_curves_show_the_scores_of_decoding():
 def test_the_scaling_has_every_network_hollow_where_it_is_not_solved_and_rings_at_those_shown():
     table = chain(unsolved=["g0.5/1/0"])
     data = mechanism_data(table)
-    (axes,) = [axes for axes in drawn(data, table, shown_networks(table)).axes if "DSA" in axes.get_title()]
+    (axes,) = [axes for axes in drawn(data, table, shown_networks(table, "insd")).axes if "DSA" in axes.get_title()]
     embedding = data["analyses"]["dynamics"]["embedding"]
     points = [line for line in axes.lines if line.get_markersize() < 3]
     assert len(points) == len(table)
@@ -633,7 +635,9 @@ def test_cycles_are_drawn_but_not_the_artefacts_of_the_step():
     table = pd.DataFrame([network("a")])
     data = mechanism_data(table)
     random = np.random.default_rng(0)
-    data["rounds"]["a/0/0"] = Round("a", 0, oscillator(), activity_of(np.tanh(random.standard_normal((12, TIMES, 2)))))
+    data["rounds"]["a/0/0"] = Round(
+        "a", 0, "reference", oscillator(), activity_of(np.tanh(random.standard_normal((12, TIMES, 2))))
+    )
     points = data["analyses"]["points"].isel(unit=slice(2), cycle=[])
     points = points.drop_vars(
         ["cycle_state", "cycle_period", "cycle_step_artefact", "cycle_network", "cycle_condition"]
@@ -643,7 +647,7 @@ def test_cycles_are_drawn_but_not_the_artefacts_of_the_step():
         cycle_period=("cycle", [0.4, 0.04]),
         cycle_step_artefact=("cycle", [False, True]),
     ).assign_coords(cycle_network=("cycle", ["a/0/0"] * 2), cycle_condition=("cycle", ["hold"] * 2))
-    figure = drawn(data, table, shown_networks(table))
+    figure = drawn(data, table, shown_networks(table, "insd"))
     (panel,) = [axes for axes in figure.axes if axes.name == "3d"]
     (line,) = panel.lines
     assert len(line.get_data_3d()[0]) == 21
@@ -723,7 +727,7 @@ def test_regimes_show_means_over_the_solved_networks_and_the_verdicts():
         ("flip_flop", "insd", 2, "half the time step", "score", np.nan, np.nan, "better", 0.1),
     ]
     compared = pd.DataFrame(rows, columns=COMPARED)
-    figure = regimes_figure(table, performance, robustness, compared)
+    figure = regimes_figure(table, "insd", performance, robustness, compared)
     by_title, by_label = (
         {getattr(axes, f"get_{what}")(): axes for axes in figure.axes} for what in ("title", "xlabel")
     )
@@ -755,7 +759,7 @@ def test_regimes_show_means_over_the_solved_networks_and_the_verdicts():
             np.testing.assert_allclose(line.get_ydata(), way_back)
             assert line.get_linestyle() == {"full": "-", "null": "--"}[space]
 
-    grids = regime_grids_figure(table, performance, compared)
+    grids = regime_grids_figure(table, "insd", performance, compared)
     grid = performance["flip_flop"]["grid_score"]
     lines = [line for line in grids.axes[1].lines if line.get_marker() == "o"]
     for line, group in zip(
@@ -787,7 +791,7 @@ def test_up_is_better_where_lower_scores_are():
     table = chain()
     performance, robustness = scores_of(table)
     performance["flip_flop"]["score"].attrs |= {"higher_is_better": 0, "chance": 90.0, "criterion": 10.0}
-    figure = regimes_figure(table, performance, robustness, pd.DataFrame(columns=COMPARED))
+    figure = regimes_figure(table, "insd", performance, robustness, pd.DataFrame(columns=COMPARED))
     (panel,) = [axes for axes in figure.axes if axes.get_title() == "flip flop"]
     bottom, top = panel.get_ylim()
     assert bottom > 90 and top < 0
@@ -868,7 +872,7 @@ def test_a_chain_that_begins_with_a_recording_is_shown_without_it():
     predictivity = predictivity_of(table)
     names = [group.name for group in of_networks(table, predictivity.sel(space="null"))]
     assert "alt-2 → alt-1" in names and not any(name.endswith("→ ref.") for name in names)
-    assert [one.name for one in shown_networks(table)] == ["alt-1", "alt-2"]
+    assert [one.name for one in shown_networks(table, "insd")] == ["alt-1", "alt-2"]
     histories = {(row["population"], row["round"]): [history_of(row["round"])] for row in table.to_dict("records")}
     figure = deflation_figure(table, predictivity, histories)
     panel = next(axes for axes in figure.axes if axes.get_ylabel().startswith("null-space r²"))
@@ -907,7 +911,7 @@ def all_figures():
 
     def mechanism(name):
         table, task = of_task[name]
-        data, shown = mechanism_data(table, task), shown_networks(table)
+        data, shown = mechanism_data(table, task), shown_networks(table, "insd")
         return mechanism_figure(task, data["trials"], table, shown, data["rounds"], **data["analyses"])
 
     def deflation(name):
@@ -928,8 +932,8 @@ def all_figures():
     ]
     return {
         "collapse": lambda: collapse_figure(everything, predictivity, responses),
-        "regimes": lambda: regimes_figure(everything, performance, robustness, compared),
-        "regime_grids": lambda: regime_grids_figure(everything, performance, compared),
+        "regimes": lambda: regimes_figure(everything, "insd", performance, robustness, compared),
+        "regime_grids": lambda: regime_grids_figure(everything, "insd", performance, compared),
         "networks": lambda: networks_figure(everything, {name: task.score_name for name, task in made.items()}),
         "front": lambda: front_figure(everything, made),
         "front_of_a_sweep": lambda: front_figure(pd.concat([everything, pd.DataFrame(swept)]), made),

@@ -8,15 +8,15 @@ import xarray as xr
 from insd import datasets
 from insd.activity import join_earlier, read_earlier, simulate_trials
 from insd.analysis.recordings import recording_predictivity
-from insd.analysis.rounds import Round
 from insd.imported import import_checkpoint
-from insd.networks import RateRNN
+from insd.members import Round
+from insd.networks.rate import RateRNN
 from insd.predictivity import null_projector_array
 from insd.provenance import array_fingerprint
 from insd.recordings import read_recording, reference_of_recording
 from insd.settings.base import SettingsError
 from insd.settings.config import Deflation, load
-from insd.tasks import FlipFlop
+from insd.tasks.flip_flop import FlipFlop
 
 BANK = FlipFlop(channels=1, duration=0.4).sample("train", 30, 0)
 BANK.attrs["fingerprint"] = array_fingerprint(BANK, ["inputs", "targets", "mask"])
@@ -82,7 +82,7 @@ def test_networks_predict_a_recording_of_themselves(tmp_path):
     inputs = torch.from_numpy(BANK["inputs"].values).transpose(0, 1).expand(2, -1, -1, -1)
     rates = weights(inputs).detach().transpose(1, 2).numpy()
     recordings = {"p": {"rates": rates[0], "output_weights": network["output_weights"].values[0]}}
-    found = recording_predictivity([Round("q", 1, network, xr.Dataset())], recordings, BANK, 10, 0)
+    found = recording_predictivity([Round("q", 1, "alternative", network, xr.Dataset())], recordings, BANK, 10, 0)
     datasets.validate(found, "recordings", "r")
     np.testing.assert_allclose(found["r2"].sel(network="q/0/1"), 1, atol=1e-3)
     assert (found["r2_shuffled"].sel(network="q/0/1") < 0.9).all()

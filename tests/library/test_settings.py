@@ -58,12 +58,55 @@ def test_null_leaves_out_a_population():
 
 
 def test_a_population_may_take_its_reference_from_another():
-    settings = load(changed("populations/new", {"seeds": 2, "rounds": 2, "reference": "insd"}))
+    two = changed("populations/new", {"seeds": 2, "rounds": 2, "reference": "insd"})
+    with pytest.raises(SettingsError, match=r"figures.chain: 2 populations have alternatives; name .*: insd, new"):
+        load(two)
+    with pytest.raises(SettingsError, match=r"figures.chain = 'standard': choose a population that has .*insd, new"):
+        load(two | {"figures": {"chain": "standard"}})
+    settings = load(two | {"figures": {"chain": "new"}})
+    assert settings.shown_chain() == "new"
     assert settings.reference("new") == settings.reference("insd") == "insd"
     assert list(settings.trained_rounds("new")) == [1]
     assert list(settings.trained_rounds("insd")) == [0, 1, 2]
     with pytest.raises(SettingsError, match="population 'new' has no round 0: its reference is that of 'insd'"):
         settings.recipe("flip_flop", "new", 0)
+
+
+def test_roles_are_those_that_the_config_says():
+    settings = load(changed("populations/insd/rounds", 2))
+    assert [settings.role("flip_flop", "insd", number) for number in range(2)] == ["reference", "alternative"]
+    assert settings.role("flip_flop", "standard", 0) == "standard"
+    idle = load(changed("populations/standard/training", {"iterations": 0}))
+    assert idle.role("flip_flop", "standard", 0) == "untrained"
+    gated = {"seeds": 1, "network": {"architecture": "gru"}}
+    with pytest.raises(
+        SettingsError, match=r"populations.gated.role: needed for .*'gru'.*standard, untrained, reference"
+    ):
+        load(changed("populations/gated", gated))
+    named = load(changed("populations/gated", gated | {"role": "control"}))
+    assert named.role("flip_flop", "gated", 0) == "control"
+    control = load(changed("populations/insd/role", "control"))
+    assert [control.role("flip_flop", "insd", number) for number in range(2)] == ["reference", "control"]
+    assert control.shown_chain() is None
+
+
+def test_a_one_round_population_that_begins_chains_is_a_reference():
+    new = {"seeds": 2, "rounds": 2, "reference": "standard"}
+    settings = load(changed("populations/new", new) | {"figures": {"chain": "new"}})
+    assert settings.role("flip_flop", "standard", 0) == "reference"
+
+
+def test_a_population_may_be_of_some_tasks_alone():
+    settings = load(changed("populations/standard/tasks", ["flip_flop"]))
+    assert "standard" in settings.population_names("flip_flop")
+    assert "standard" not in settings.population_names("memory_pro")
+    with pytest.raises(SettingsError, match=r"populations.standard.tasks: the config has no task 'other'; its tasks"):
+        load(changed("populations/standard/tasks", ["other"]))
+    new = {"seeds": 2, "rounds": 2, "reference": "standard"}
+    config = changed("populations/new", new) | {"figures": {"chain": "new"}}
+    config["populations"]["standard"]["tasks"] = ["flip_flop"]
+    with pytest.raises(SettingsError, match=r"populations.new.reference = 'standard': is not trained on .*memory_pro"):
+        load(config)
 
 
 def test_seed_blocks():
@@ -85,7 +128,8 @@ def test_task_parameters_reach_the_task():
         (
             "sees",
             1,
-            "sees = 1: unknown key; known here: tasks, trials, seeds_per_job, device, analysis, defaults, populations",
+            "sees = 1: unknown key; known here: tasks, trials, seeds_per_job, device, analysis, figures, "
+            "defaults, populations",
         ),
         ("populations/insd/round", 2, "populations.insd.round = 2: unknown key; known here: network, training"),
         ("populations/insd/network/unit", 2, "populations.insd.network.unit = 2: unknown key; known here: archit"),

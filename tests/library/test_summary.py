@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from tables import with_roles
 
-from insd.analysis.comparisons import COLUMNS, comparisons
-from insd.analysis.rounds import network_labels
-from insd.analysis.summary import lines, outcomes, page, summary
+from insd.cohorts import network_labels
+from insd.tables.comparisons import COLUMNS, comparisons
+from insd.tables.summary import lines, outcomes, page, summary
 
 TASK = "context_integration"
 
@@ -59,7 +60,7 @@ def table():
     unsolved = (table["population"] == "insd") & (table["seed"] == 2) & (table["round"] == 2)
     table.loc[unsolved, "solved"] = False
     table.loc[unsolved, "sum_squared_weights"] = 1e6
-    return table
+    return with_roles(table)
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from known import TASKS
 from trained import evaluation_trials, oracle, trained_network
 
 from insd.activity import simulate_trials
 from insd.analysis.dsa import dynamical_similarity, fit_operator
 from insd.settings.config import DynamicalSimilarity
-from insd.tasks import TASKS
 
 SETTINGS = DynamicalSimilarity()
 SEEDS = 3

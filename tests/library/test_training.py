@@ -9,7 +9,8 @@ import xarray as xr
 
 from insd.activity import join_earlier, loss_and_score, record_activity, simulate_trials
 from insd.datasets import WEIGHTS, DatasetError
-from insd.predictivity import linear_predictivity, null_projector_array
+from insd.measures.predictivity import linear_predictivity
+from insd.predictivity import null_projector_array
 from insd.provenance import array_fingerprint
 from insd.settings.config import Deflation, Network, Recipe, Training
 from insd.tasks.flip_flop import FlipFlop

@@ -17,8 +17,9 @@ rule similarity:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
-        code=code_fingerprint("insd.analysis.similarity"),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks(wildcards.task)),
+        measures=SETTINGS.analysis.similarity.measures,
+        code=measures_fingerprint("insd.analysis.similarity"),
     script:
         "../scripts/similarity.py"
 
@@ -40,7 +41,8 @@ rule measure_responses:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
-        code=code_fingerprint("insd.analysis.similarity"),
+        measures=SETTINGS.analysis.similarity.measures,
+        code=measures_fingerprint("insd.analysis.responses"),
     script:
         "../scripts/measure_responses.py"
 
@@ -66,7 +68,7 @@ rule performance:
     params:
         parameters=task_parameters,
         regimes=lambda wildcards: evaluation_regimes(wildcards.task),
-        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks(wildcards.task)),
         grid_trials=SETTINGS.analysis.grid_trials,
         code=code_fingerprint("insd.analysis.performance"),
     script:
@@ -93,7 +95,7 @@ rule robustness:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         parameters=task_parameters,
-        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks(wildcards.task)),
         settings=SETTINGS.analysis.robustness.model_dump(),
         code=code_fingerprint("insd.analysis.robustness"),
     script:
@@ -118,7 +120,7 @@ rule dsa:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks(wildcards.task)),
         settings=SETTINGS.analysis.dsa.model_dump(),
         code=code_fingerprint("insd.analysis.dsa"),
     script:
@@ -145,7 +147,7 @@ rule fixed_points:
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         parameters=task_parameters,
-        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks(wildcards.task)),
         settings=SETTINGS.analysis.fixed_points.model_dump(),
         code=code_fingerprint("insd.analysis.fixed_points"),
     script:
@@ -172,7 +174,7 @@ rule line_attractor:
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         parameters=task_parameters,
-        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks(wildcards.task)),
         code=code_fingerprint("insd.analysis.line_attractor"),
     script:
         "../scripts/line_attractor.py"
@@ -198,7 +200,7 @@ rule decoding:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         parameters=task_parameters,
-        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks(wildcards.task)),
         settings=SETTINGS.analysis.decoding.model_dump(),
         code=code_fingerprint("insd.analysis.decoding"),
     script:
@@ -227,7 +229,7 @@ rule recordings:
     params:
         files=lambda wildcards: SETTINGS.recordings(wildcards.task),
         held_out=lambda wildcards: held_out_trials(wildcards.task),
-        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks(wildcards.task)),
         code=code_fingerprint("insd.analysis.recordings"),
     script:
         "../scripts/recordings.py"
@@ -273,10 +275,10 @@ rule network_table:
         tasks=list(SETTINGS.tasks),
         references={name: SETTINGS.reference(name) for name in SETTINGS.populations},
         rounds=lambda wildcards: {
-            task: made_with(task, round_blocks()) for task in SETTINGS.tasks
+            task: made_with(task, round_blocks(task)) for task in SETTINGS.tasks
         },
         noise_probes=SETTINGS.analysis.noise_probes,
-        code=code_fingerprint("insd.analysis.table"),
+        code=code_fingerprint("insd.tables.networks"),
     script:
         "../scripts/network_table.py"
 
@@ -308,8 +310,9 @@ rule levels:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
+        chain=SETTINGS.shown_chain(),
         tasks=list(SETTINGS.tasks),
-        code=code_fingerprint("insd.analysis.levels"),
+        code=code_fingerprint("insd.tables.levels"),
     script:
         "../scripts/levels.py"
 
@@ -342,7 +345,7 @@ rule comparisons:
     params:
         tasks=list(SETTINGS.tasks),
         settings=SETTINGS.analysis.comparisons.model_dump(),
-        code=code_fingerprint("insd.analysis.comparisons"),
+        code=code_fingerprint("insd.tables.comparisons"),
     script:
         "../scripts/comparisons.py"
 
@@ -381,7 +384,7 @@ rule summary:
         tasks=list(SETTINGS.tasks),
         integrators=integrators(),
         config=config,
-        code=code_fingerprint("insd.analysis.summary"),
+        code=code_fingerprint("insd.tables.summary"),
     script:
         "../scripts/summary.py"
 

@@ -11,7 +11,12 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 # A task of the user's own may be a module in the working directory.
 sys.path.append(str(Path.cwd()))
 
-from insd.provenance import code_fingerprint, settings_fingerprint
+from insd.plugins import module_of
+from insd.provenance import (
+    code_fingerprint,
+    modules_fingerprint,
+    settings_fingerprint,
+)
 from insd.report import LiveNumbers
 from insd.settings.base import SettingsError
 from insd.settings.config import load, seeds_of
@@ -42,24 +47,25 @@ wildcard_constraints:
     table="[a-z]+",
 
 
-def round_blocks():
+def round_blocks(task):
     """Population, seeds and round of every training job of a task, in the order of the grid."""
     return [
         (population, seeds, round_number)
-        for population in SETTINGS.populations
+        for population in SETTINGS.population_names(task)
         for seeds in SETTINGS.seed_blocks(population)
         for round_number in SETTINGS.trained_rounds(population)
     ]
 
 
 def made_with(task, blocks):
-    """The blocks, each with the fingerprint of the task and recipe that the config has for it: analyses refuse a file
-    that was made with others.
+    """The blocks, each with its role and the fingerprint of the task and recipe that the config has for it: analyses
+    refuse a file that was made with others.
     """
     about = {"name": task, "parameters": SETTINGS.task_parameters(task)}
     return [
         (
             *(population, seeds, round_number),
+            SETTINGS.role(task, population, round_number),
             settings_fingerprint(about, resolved(task, population, round_number)),
         )
         for population, seeds, round_number in blocks
@@ -72,17 +78,17 @@ def round_files(name, task):
         f"{ROUND}/{name}".format(
             task=task, population=population, seeds=seeds, round=round_number
         )
-        for population, seeds, round_number in round_blocks()
+        for population, seeds, round_number in round_blocks(task)
     ]
 
 
 def reference_activity(task):
-    """The activity of one reference: round 0 of the first seeds of the last population that has alternatives or,
-    where none has, of the last population.
+    """The activity of one reference: round 0 of the first seeds of the chain that figures show or, without one, of the
+    first population.
     """
-    names = list(SETTINGS.populations)
-    chains = [name for name in names if SETTINGS.population(name).rounds > 1] or names
-    population = SETTINGS.reference(chains[-1])
+    names = SETTINGS.population_names(task)
+    chain = SETTINGS.shown_chain()
+    population = SETTINGS.reference(chain if chain in names else names[0])
     seeds = SETTINGS.seed_blocks(population)[0]
     # A chain that begins with a recording has no network before round 1.
     first = SETTINGS.trained_rounds(population)[0]
@@ -91,27 +97,25 @@ def reference_activity(task):
     )
 
 
-def shown_blocks():
-    """Population, seeds and round of the jobs whose networks figures show side by side: those of the last population
-    that has alternatives and of its references or, where none has, all.
+def shown_blocks(task):
+    """Population, seeds and round of the jobs whose networks figures show side by side: those of the chain that the
+    config names and of its references or, without one, all.
     """
-    chains = [
-        name for name in SETTINGS.populations if SETTINGS.population(name).rounds > 1
-    ]
-    if not chains:
-        return round_blocks()
-    reference = SETTINGS.reference(chains[-1])
+    chain = SETTINGS.shown_chain()
+    if chain not in SETTINGS.population_names(task):
+        return round_blocks(task)
+    reference = SETTINGS.reference(chain)
     return [
         block
-        for block in round_blocks()
-        if block[0] == chains[-1] or (block[0] == reference and block[2] == 0)
+        for block in round_blocks(task)
+        if block[0] == chain or (block[0] == reference and block[2] == 0)
     ]
 
 
 def shown_files(name, task):
     """One file of each of the rounds in `shown_blocks`, in their order."""
-    files = dict(zip(round_blocks(), round_files(name, task)))
-    return [files[block] for block in shown_blocks()]
+    files = dict(zip(round_blocks(task), round_files(name, task)))
+    return [files[block] for block in shown_blocks(task)]
 
 
 def earlier_activity(wildcards):
@@ -163,7 +167,7 @@ def held_out_trials(task):
     """Trials of the bank that no network of a task was trained on."""
     return min(
         SETTINGS.recipe(task, population, round_number).training.validation_trials
-        for population in SETTINGS.populations
+        for population in SETTINGS.population_names(task)
         for round_number in SETTINGS.trained_rounds(population)
     )
 
@@ -175,6 +179,14 @@ def recording_analyses():
         for task in SETTINGS.tasks
         if SETTINGS.recordings(task)
     ]
+
+
+def measures_fingerprint(analysis):
+    """Digest of the code of an analysis and of the measures of similarity that it takes."""
+    measures = SETTINGS.analysis.similarity.measures
+    return modules_fingerprint(
+        [analysis, *(module_of("measure", name) for name in measures)]
+    )
 
 
 def task_parameters(wildcards):

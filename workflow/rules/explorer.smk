@@ -19,8 +19,9 @@ rule explorer:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 15 * attempt,
     params:
+        chain=SETTINGS.shown_chain(),
         parameters=task_parameters,
-        rounds=lambda wildcards: made_with(wildcards.task, round_blocks()),
+        rounds=lambda wildcards: made_with(wildcards.task, round_blocks(wildcards.task)),
         template=template_fingerprint("explorer.html"),
         code=code_fingerprint("insd.explorer"),
     script:

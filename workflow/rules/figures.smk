@@ -24,9 +24,9 @@ rule figure_deflation:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
-        rounds=round_blocks(),
+        rounds=lambda wildcards: round_blocks(wildcards.task),
         numbers=NUMBERS,
-        code=code_fingerprint("insd.plotting.deflation"),
+        code=code_fingerprint("insd.figures.deflation"),
     script:
         "../scripts/figure_deflation.py"
 
@@ -57,7 +57,7 @@ rule figure_front:
     params:
         numbers=NUMBERS,
         tasks={task: SETTINGS.task_parameters(task) for task in SETTINGS.tasks},
-        code=code_fingerprint("insd.plotting.front"),
+        code=code_fingerprint("insd.figures.front"),
     script:
         "../scripts/figure_front.py"
 
@@ -92,7 +92,7 @@ rule figure_collapse:
     params:
         tasks=list(SETTINGS.tasks),
         numbers=NUMBERS,
-        code=code_fingerprint("insd.plotting.collapse"),
+        code=code_fingerprint("insd.figures.collapse"),
     script:
         "../scripts/figure_collapse.py"
 
@@ -128,10 +128,11 @@ rule figure_mechanism:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
+        chain=SETTINGS.shown_chain(),
         parameters=task_parameters,
-        rounds=lambda wildcards: made_with(wildcards.task, shown_blocks()),
+        rounds=lambda wildcards: made_with(wildcards.task, shown_blocks(wildcards.task)),
         numbers=NUMBERS,
-        code=code_fingerprint("insd.plotting.mechanism"),
+        code=code_fingerprint("insd.figures.mechanism"),
     script:
         "../scripts/figure_mechanism.py"
 
@@ -165,9 +166,10 @@ rule figure_regimes:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
+        chain=SETTINGS.shown_chain(),
         tasks=list(SETTINGS.tasks),
         numbers=NUMBERS,
-        code=code_fingerprint("insd.plotting.regimes"),
+        code=code_fingerprint("insd.figures.regimes"),
     script:
         "../scripts/figure_regimes.py"
 
@@ -200,9 +202,10 @@ rule figure_regime_grids:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
+        chain=SETTINGS.shown_chain(),
         tasks=list(SETTINGS.tasks),
         numbers=NUMBERS,
-        code=code_fingerprint("insd.plotting.regimes"),
+        code=code_fingerprint("insd.figures.regimes"),
     script:
         "../scripts/figure_regime_grids.py"
 
@@ -233,6 +236,6 @@ rule figure_networks:
     params:
         score_names={task: SETTINGS.task(task).score_name for task in SETTINGS.tasks},
         numbers=NUMBERS,
-        code=code_fingerprint("insd.plotting.networks"),
+        code=code_fingerprint("insd.figures.networks"),
     script:
         "../scripts/figure_networks.py"

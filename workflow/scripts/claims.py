@@ -4,9 +4,9 @@ import pandas as pd
 
 from insd import datasets
 from insd.analysis.claims import claims, page
-from insd.analysis.comparisons import number_of_intervals
 from insd.files import write_text
 from insd.jobs import job
+from insd.tables.comparisons import number_of_intervals
 
 with job(snakemake.log[0]):
     by_task = {

@@ -3,9 +3,9 @@
 import pandas as pd
 
 from insd import datasets
-from insd.analysis.comparisons import comparisons
 from insd.files import write_text
 from insd.jobs import job
+from insd.tables.comparisons import comparisons
 
 with job(snakemake.log[0]):
     by_task = {

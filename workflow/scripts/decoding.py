@@ -2,8 +2,8 @@
 
 from insd import datasets
 from insd.analysis.decoding import decoding
-from insd.analysis.rounds import read_rounds
 from insd.jobs import job
+from insd.members import read_rounds
 from insd.provenance import attributes, random_seed
 from insd.settings.config import make_task
 

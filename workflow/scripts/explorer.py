@@ -3,10 +3,10 @@
 import pandas as pd
 
 from insd import datasets
-from insd.analysis.rounds import read_rounds
 from insd.explorer import explorer_page
 from insd.files import write_text
 from insd.jobs import job, reuse_freed_memory
+from insd.members import read_rounds
 from insd.settings.config import make_task
 
 reuse_freed_memory()
@@ -22,5 +22,6 @@ with job(snakemake.log[0]):
         datasets.read(snakemake.input.trials, "trials"),
         datasets.read(snakemake.input.points, "fixed_points"),
         table[table["task"] == name],
+        snakemake.params.chain,
     )
     write_text(snakemake.output.page, page)

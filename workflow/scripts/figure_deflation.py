@@ -3,9 +3,9 @@
 import pandas as pd
 
 from insd import datasets
+from insd.figures.deflation import deflation_figure
+from insd.figures.theme import save
 from insd.jobs import job
-from insd.plotting.deflation import deflation_figure
-from insd.plotting.theme import save
 
 with job(snakemake.log[0]):
     histories = {}

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
+from insd.figures.front import front_figure
+from insd.figures.theme import save
 from insd.jobs import job
-from insd.plotting.front import front_figure
-from insd.plotting.theme import save
 from insd.settings.config import make_task
 
 with job(snakemake.log[0]):

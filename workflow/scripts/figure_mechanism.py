@@ -4,9 +4,9 @@ import pandas as pd
 import torch
 
 from insd import datasets
+from insd.figures.mechanism import mechanism_figure, read_shown, shown_networks
+from insd.figures.theme import save
 from insd.jobs import job
-from insd.plotting.mechanism import mechanism_figure, read_shown, shown_networks
-from insd.plotting.theme import save
 from insd.settings.config import make_task
 
 torch.set_num_threads(snakemake.threads)
@@ -15,7 +15,7 @@ task, files = snakemake.wildcards.task, snakemake.input
 with job(snakemake.log[0]):
     table = pd.read_csv(files.table)
     table = table[table["task"] == task]
-    shown = shown_networks(table)
+    shown = shown_networks(table, snakemake.params.chain)
     figure = mechanism_figure(
         make_task(task, snakemake.params.parameters),
         datasets.read(files.trials, "trials"),

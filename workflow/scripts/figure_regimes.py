@@ -3,9 +3,9 @@
 import pandas as pd
 
 from insd import datasets
+from insd.figures.regimes import regimes_figure
+from insd.figures.theme import save
 from insd.jobs import job
-from insd.plotting.regimes import regimes_figure
-from insd.plotting.theme import save
 
 with job(snakemake.log[0]):
     by_task = {
@@ -13,5 +13,5 @@ with job(snakemake.log[0]):
         for name in ("performance", "robustness")
     }
     table, comparisons = (pd.read_csv(path) for path in (snakemake.input.table, snakemake.input.comparisons))
-    figure = regimes_figure(table, **by_task, comparisons=comparisons)
+    figure = regimes_figure(table, snakemake.params.chain, **by_task, comparisons=comparisons)
     save(figure, list(snakemake.output))

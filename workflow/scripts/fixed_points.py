@@ -4,8 +4,8 @@ import torch
 
 from insd import datasets
 from insd.analysis.fixed_points import fixed_points
-from insd.analysis.rounds import read_rounds
 from insd.jobs import job
+from insd.members import read_rounds
 from insd.provenance import attributes, random_seed
 from insd.settings.config import FixedPoints, make_task
 

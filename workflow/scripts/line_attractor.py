@@ -4,9 +4,9 @@ import numpy as np
 
 from insd import datasets
 from insd.analysis.line_attractor import line_attractor
-from insd.analysis.rounds import read_rounds
 from insd.jobs import job
-from insd.networks import constant_input_weights
+from insd.members import read_rounds
+from insd.networks.base import constant_input_weights
 from insd.provenance import attributes
 from insd.settings.config import make_task
 

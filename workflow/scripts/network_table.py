@@ -1,12 +1,14 @@
 """The table of all networks of all tasks."""
 
+from itertools import islice
+
 import torch
 
 from insd import datasets
-from insd.analysis.rounds import read_rounds
-from insd.analysis.table import network_table, round_rows
 from insd.files import write_text
 from insd.jobs import job, reuse_freed_memory
+from insd.members import read_rounds
+from insd.tables.networks import network_table, round_rows
 
 torch.set_num_threads(snakemake.threads)
 reuse_freed_memory()
@@ -15,11 +17,12 @@ tasks, rounds = snakemake.params.tasks, snakemake.params.rounds
 with job(snakemake.log[0]):
     variables = ["rates", "test_loss", "score", "solved"]
     rows = []
+    networks, activities = iter(snakemake.input.networks), iter(snakemake.input.activities)
     for number, task in enumerate(tasks):
         trials = datasets.read(snakemake.input.trials[number], "trials")
         blocks = rounds[task]
-        part = slice(number * len(blocks), (number + 1) * len(blocks))
-        for current in read_rounds(snakemake.input.networks[part], snakemake.input.activities[part], blocks, variables):
+        files = (list(islice(paths, len(blocks))) for paths in (networks, activities))
+        for current in read_rounds(*files, blocks, variables):
             reference = snakemake.params.references[current.population]
             rows += round_rows(task, reference, current, trials, snakemake.params.noise_probes)
     by_task = {

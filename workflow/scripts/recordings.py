@@ -2,8 +2,8 @@
 
 from insd import datasets
 from insd.analysis.recordings import recording_predictivity
-from insd.analysis.rounds import read_rounds
 from insd.jobs import job
+from insd.members import read_rounds
 from insd.provenance import attributes, random_seed
 from insd.recordings import read_recording
 

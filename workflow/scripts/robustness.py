@@ -4,8 +4,8 @@ import torch
 
 from insd import datasets
 from insd.analysis.robustness import robustness
-from insd.analysis.rounds import read_rounds
 from insd.jobs import job, reuse_freed_memory
+from insd.members import read_rounds
 from insd.provenance import attributes
 from insd.settings.config import make_task
 

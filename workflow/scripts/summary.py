@@ -8,10 +8,10 @@ import pandas as pd
 import yaml
 
 from insd import datasets
-from insd.analysis.summary import lines, page, summary
 from insd.files import write_text
 from insd.jobs import job
 from insd.provenance import attributes
+from insd.tables.summary import lines, page, summary
 
 with job(snakemake.log[0]):
     table, comparisons = (pd.read_csv(snakemake.input[name]) for name in ("table", "comparisons"))
@@ -21,7 +21,7 @@ with job(snakemake.log[0]):
     )
     attractors = datasets.read_by_task(snakemake.params.integrators, snakemake.input.lines, "line_attractor")
     sections = summary(table, predictivity, performance)
-    made = attributes({}, "insd.analysis.summary")
+    made = attributes({}, "insd.tables.summary")
     versions = [f"{name} {made[f'{name}_version']}" for name in ("insd", "torch", "numpy", "python")]
     made_with = f"{', '.join(versions)}, commit {made['git_commit']}, {os.cpu_count()} cores, {platform.machine()}"
     config = yaml.safe_dump(snakemake.params.config, sort_keys=False, allow_unicode=True)

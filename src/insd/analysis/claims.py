@@ -12,10 +12,20 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from insd.analysis.comparisons import IN_WORDS, clustered_interval, expanded_tail
-from insd.analysis.levels import QUANTILE, SAME_ACTIVITY
-from insd.analysis.rounds import chain_names, network_labels, round_name
+from insd.cohorts import (
+    STANDARD,
+    UNTRAINED,
+    alternatives,
+    deflated_populations,
+    network_labels,
+    of_role,
+    round_name,
+    solved,
+    trained,
+)
 from insd.provenance import random_seed
+from insd.tables.comparisons import IN_WORDS, clustered_interval, expanded_tail
+from insd.tables.levels import QUANTILE, SAME_ACTIVITY
 
 REPRODUCED, PARTLY, NOT, NO_ANSWER = "reproduced", "partly", "not", "no answer"
 """The verdicts."""
@@ -47,14 +57,13 @@ class Evidence:
 
     @property
     def standards(self) -> pd.DataFrame:
-        """Solved networks of populations without deflation."""
-        chains = self.table.loc[self.table["round"] > 0, "population"]
-        return self.table[~self.table["population"].isin(chains) & self.table["solved"]]
+        """Solved standards."""
+        return solved(of_role(self.table, STANDARD))
 
     @property
     def alternatives(self) -> pd.DataFrame:
-        """Networks of rounds from 1 on, solved or not."""
-        return self.table[(self.table["population"] == self.population) & (self.table["round"] > 0)]
+        """The population's alternatives, solved or not."""
+        return alternatives(self.table, self.population)
 
     def difference(self, values: pd.Series) -> tuple[float, float, float]:
         """Mean over solved alternatives minus that over solved standards, and the ends of its bootstrap interval.
@@ -63,8 +72,8 @@ class Evidence:
         resampled together.
         """
         first, second = (
-            values[network_labels(rows)].set_axis(chain_names(rows)).dropna()
-            for rows in (_solved(self.alternatives), self.standards)
+            values[network_labels(rows)].set_axis(rows["chain"]).dropna()
+            for rows in (solved(self.alternatives), self.standards)
         )
         seed = random_seed("claims", self.task, self.population)
         low, high = clustered_interval(first, second, CONFIDENCE, RESAMPLES, seed)
@@ -104,7 +113,7 @@ def median_difference(r2: xr.DataArray, first: list[str], second: list[str], see
     """Median over pairs of the first networks minus that over pairs of the second, and its bootstrap interval.
 
     Pairs share networks: networks are resampled, and pairs of different ones taken of what is drawn. The interval is
-    widened for small groups as in `insd.analysis.comparisons.difference_interval`.
+    widened for small groups as in `insd.tables.comparisons.difference_interval`.
     """
     random = np.random.default_rng(seed)
     resampled = []
@@ -139,16 +148,16 @@ def one_motif(evidence: Evidence) -> Answer:
 
 def unlike_solutions(evidence: Evidence) -> Answer:
     """Alternatives solve the task, and earlier solutions cannot be read out of them."""
-    alternatives = evidence.alternatives
-    solved = alternatives[alternatives["solved"]]
-    if solved.empty:
-        return f"0 of {len(alternatives)} solved", NOT if len(alternatives) else NO_ANSWER
-    highest = solved["r2_null_max_to_earlier"]
+    rows = evidence.alternatives
+    solutions = solved(rows)
+    if solutions.empty:
+        return f"0 of {len(rows)} solved", NOT if len(rows) else NO_ANSWER
+    highest = solutions["r2_null_max_to_earlier"]
     found = (
-        f"{len(solved)} of {len(alternatives)} solved; null-space r² to the reference "
-        f"{solved['r2_null_to_reference'].median():.3f}, largest to any earlier network {highest.max():.3f}"
+        f"{len(solutions)} of {len(rows)} solved; null-space r² to the reference "
+        f"{solutions['r2_null_to_reference'].median():.3f}, largest to any earlier network {highest.max():.3f}"
     )
-    share = len(solved) / len(alternatives)
+    share = len(solutions) / len(rows)
     if share >= MOST and highest.max() < SAME_ACTIVITY:
         return found, REPRODUCED
     return found, PARTLY if share >= 0.5 and highest.median() < SAME_ACTIVITY else NOT
@@ -163,7 +172,7 @@ def oscillation(evidence: Evidence) -> Answer:
     frequency = evidence.difference(rows["dominant_frequency"].where(resolved, 0.0))
     if np.isnan([*points, *frequency]).any():
         return TOO_FEW
-    groups = (_solved(evidence.alternatives), evidence.standards)
+    groups = (solved(evidence.alternatives), evidence.standards)
     cycles = [group["n_cycles"].mean() for group in groups]
     oscillating = [f"{resolved[network_labels(group)].sum()} of {len(group)}" for group in groups]
     found = (
@@ -178,9 +187,9 @@ def oscillation(evidence: Evidence) -> Answer:
 def separated_by_dsa(evidence: Evidence) -> Answer:
     """Dynamical similarity tells alternatives from standards."""
     distance = evidence.dsa["distance"]
-    standards, alternatives = network_labels(evidence.standards), network_labels(_solved(evidence.alternatives))
+    standards, deflated = network_labels(evidence.standards), network_labels(solved(evidence.alternatives))
     between = _pairs(distance, standards)
-    if between.size == 0 or len(alternatives) < 2:
+    if between.size == 0 or len(deflated) < 2:
         return TOO_FEW
     bound = np.nanquantile(between, QUANTILE)
     to_standards = pd.Series(
@@ -188,17 +197,17 @@ def separated_by_dsa(evidence: Evidence) -> Answer:
             label: np.nanmedian(
                 distance.sel(network=label, network_to=[other for other in standards if other != label])
             )
-            for label in [*standards, *alternatives]
+            for label in [*standards, *deflated]
         }
     )
-    beyond = int((to_standards[alternatives] > bound).sum())
+    beyond = int((to_standards[deflated] > bound).sum())
     difference = evidence.difference(to_standards)
     found = (
-        f"{beyond} of {len(alternatives)} farther from the standards than {100 * QUANTILE:.0f} % of pairs of these "
-        f"({bound:.2f} rad); median distance {to_standards[alternatives].median():.2f} and "
+        f"{beyond} of {len(deflated)} farther from the standards than {100 * QUANTILE:.0f} % of pairs of these "
+        f"({bound:.2f} rad); median distance {to_standards[deflated].median():.2f} and "
         f"{to_standards[standards].median():.2f} rad"
     )
-    if beyond >= MOST * len(alternatives):
+    if beyond >= MOST * len(deflated):
         return found, REPRODUCED
     return found, PARTLY if difference[1] > 0 else NOT
 
@@ -210,7 +219,7 @@ def rotating_code(evidence: Evidence) -> Answer:
         return TOO_FEW
     means = [
         generalisation(evidence.decoding)[network_labels(rows)].mean()
-        for rows in (_solved(evidence.alternatives), evidence.standards)
+        for rows in (solved(evidence.alternatives), evidence.standards)
     ]
     found = (
         f"share of the score that is kept at other times {means[0]:.2f}, standards {means[1]:.2f}; difference "
@@ -381,8 +390,7 @@ def claims(
         for task, networks in table.groupby("task", sort=False):
             if claim.tasks is not None and task not in claim.tasks:
                 continue
-            trained = networks[networks["iterations"] > 0]
-            for population in list(dict.fromkeys(trained.loc[trained["round"] > 0, "population"])) or [""]:
+            for population in deflated_populations(networks) or [""]:
                 # A grid without alternatives has a table of comparisons without columns.
                 compared = comparisons
                 if len(comparisons):
@@ -390,12 +398,12 @@ def claims(
                 evidence = Evidence(
                     str(task),
                     population,
-                    trained,
+                    trained(networks),
                     predictivity[str(task)],
                     dsa[str(task)],
                     decoding[str(task)],
                     compared,
-                    networks[networks["iterations"] == 0],
+                    of_role(networks, UNTRAINED),
                 )
                 number, verdict = claim.judge(evidence)
                 rows.append(
@@ -461,10 +469,6 @@ def page(table: pd.DataFrame, n_comparisons: int) -> str:
             parts.append(f"| {task} | {row['number']} | **{row['verdict']}** |")
         parts.append(f"\nCriterion: {rows['criterion'].iloc[0]}.\n")
     return "\n".join(parts)
-
-
-def _solved(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["solved"]]
 
 
 def _pairs(matrix: xr.DataArray, networks: list[str]) -> np.ndarray:

@@ -6,7 +6,8 @@ import xarray as xr
 
 from insd.analysis.performance import CHUNK
 from insd.datasets import architecture_of
-from insd.networks import ARCHITECTURES, load_networks
+from insd.networks.base import load_networks
+from insd.plugins import find
 from insd.training import Bank
 
 
@@ -14,9 +15,9 @@ def costs(network: xr.Dataset, trials: xr.Dataset, probes: int, seed: int) -> di
     """Costs of a `network.nc` of one seed, as in arXiv:2610.04697.
 
     `mean_squared_recurrent_weight`; `sum_squared_weights` over all trained weights, with biases and the initial state;
-    and `noise_sensitivity` on the trials (see there). The mean squared rate is in `insd.analysis.table`.
+    and `noise_sensitivity` on the trials (see there). The mean squared rate is in `insd.tables.networks`.
     """
-    names = ARCHITECTURES[architecture_of(network)].parameter_names()
+    names = find("network", architecture_of(network)).parameter_names()
     return {
         "mean_squared_recurrent_weight": float(np.square(network["recurrent_weights"].astype(float)).mean()),
         "sum_squared_weights": sum(float(np.square(network[name].astype(float)).sum()) for name in names),
@@ -29,7 +30,7 @@ def noise_sensitivity(network: xr.Dataset, trials: xr.Dataset, probes: int, seed
 
     To first order in the noise, an output y has the variance ``sd^2 * sum_n (dy / dn)^2`` over the noise n of all units
     at all times up to it, where sd is the standard deviation of what is added to the state of a unit at each step
-    (`RecurrentNetworks.draw_noise`). This is the mean of that sum over the scored outputs of all trials, on the
+    (`Networks.draw_noise`). This is the mean of that sum over the scored outputs of all trials, on the
     noise-free trajectory: ``|J|_F^2 / outputs`` with the Jacobian J of the scored outputs. It is estimated by
     ``E |J^T v|^2`` for vectors v of random signs, each of which costs one backward pass.
 
@@ -53,7 +54,7 @@ def noise_sensitivity(network: xr.Dataset, trials: xr.Dataset, probes: int, seed
     total = 0.0
     for start in range(0, n_trials, CHUNK):
         inputs, mask = bank.inputs[None, :, start : start + CHUNK], bank.mask[:, start : start + CHUNK]
-        noise = torch.zeros(1, times, inputs.shape[2], network.sizes["unit"], requires_grad=True)
+        noise = torch.zeros(1, times, inputs.shape[2], networks.initial_state.shape[1], requires_grad=True)
         rates = networks(inputs, noise)
         for _ in range(probes):
             signs = torch.randint(0, 2, mask.shape, generator=stream) * 2.0 - 1.0

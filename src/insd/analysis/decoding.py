@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 
-from insd.analysis.rounds import Round, network_label
 from insd.errors import InsdError
+from insd.members import Round, network_label
 from insd.predictivity import null_projector_array
 from insd.provenance import random_seed
 from insd.tasks import Task

@@ -1,8 +1,8 @@
 """Fixed points, slow points and limit cycles of trained networks under constant inputs.
 
-Zeros of F and minima of its speed (`insd.analysis.zeros`) are sought from states along trajectories and from the ends
-of long autonomous runs (`insd.analysis.long_runs`), which show what attracts the dynamics. F is that of
-`insd.analysis.flow`.
+Zeros of F and minima of its speed (`insd.dynamics.zeros`) are sought from states along trajectories and from the ends
+of long autonomous runs (`insd.dynamics.long_runs`), which show what attracts the dynamics. F is that of
+`insd.dynamics.flow`.
 """
 
 import logging
@@ -17,12 +17,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from insd.activity import CHUNK
-from insd.analysis.flow import Flow, flow_of
-from insd.analysis.limit_cycles import ARTEFACT_PERIOD
-from insd.analysis.linearisation import linearise
-from insd.analysis.long_runs import long_runs, returns
-from insd.analysis.rounds import Round, network_label
-from insd.analysis.zeros import ZERO_SPEED, merge, minimise_speed, newton
+from insd.dynamics.flow import Flow, flow_of
+from insd.dynamics.limit_cycles import ARTEFACT_PERIOD
+from insd.dynamics.linearisation import linearise
+from insd.dynamics.long_runs import long_runs, returns
+from insd.dynamics.zeros import ZERO_SPEED, merge, minimise_speed, newton
+from insd.members import Round, network_label
 from insd.settings.config import FixedPoints
 from insd.tasks import Task
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,9 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from insd.activity import loss_and_score, simulate_trials
-from insd.analysis.rounds import Round, network_label
-from insd.datasets import architecture_of
-from insd.networks import RecurrentNetworks, load_networks
+from insd.members import Round, network_label
+from insd.networks.base import Networks, load_networks, side_by_side
 from insd.provenance import random_seed
 from insd.tasks import Task
 from insd.training import Bank
@@ -85,10 +84,9 @@ def grid_performance(
     `networks` are `network.nc` datasets of one seed each. Those of one architecture, size and time constant run side
     by side, as many as memory allows. The trials of a point depend on the task's name and the two levels alone.
     """
-    alike: dict[tuple[str, int, float], list[int]] = {}
+    alike: dict[Hashable, list[int]] = {}
     for index, network in enumerate(networks):
-        key = (architecture_of(network), network.sizes["unit"], network.attrs["tau"])
-        alike.setdefault(key, []).append(index)
+        alike.setdefault(side_by_side(network), []).append(index)
     shape = (len(networks), len(task.grid["noise"]), len(task.grid["duration"]))
     losses, scores = np.full(shape, np.nan), np.full(shape, np.nan)
     started = time.monotonic()
@@ -97,12 +95,13 @@ def grid_performance(
             seed = random_seed("grid", name, noise, duration)
             trials = task.in_grid(noise, duration).sample("test", n_trials, seed)
             inputs = Bank.from_trials(trials).inputs
-            for (_, units, _), indices in alike.items():
+            for indices in alike.values():
+                units = networks[indices[0]].sizes["unit"]
                 at_once = max(1, STATES_AT_ONCE // (trials.sizes["time"] * min(n_trials, CHUNK) * units))
                 for start in range(0, len(indices), at_once):
                     block = indices[start : start + at_once]
-                    side_by_side = load_networks([networks[index] for index in block], trials.attrs["dt"])
-                    outputs = chunked_outputs(side_by_side, inputs)
+                    loaded = load_networks([networks[index] for index in block], trials.attrs["dt"])
+                    outputs = chunked_outputs(loaded, inputs)
                     losses[block, noise, duration], scores[block, noise, duration] = loss_and_score(
                         task, outputs, trials
                     )
@@ -117,7 +116,7 @@ def grid_performance(
 
 
 def chunked_outputs(
-    networks: RecurrentNetworks,
+    networks: Networks,
     inputs: Float[Tensor, "time trial input"],
     noise: Float[Tensor, "network time trial unit"] | None = None,
 ) -> Float[Tensor, "network trial time output"]:

@@ -7,14 +7,13 @@ import numpy as np
 import xarray as xr
 
 from insd.activity import simulate_trials
-from insd.analysis.rounds import Round, network_label
-from insd.predictivity import linear_predictivity, null_projector_array
+from insd.measures.base import TIME_STRIDE
+from insd.measures.predictivity import linear_predictivity
+from insd.members import Round, network_label
+from insd.predictivity import null_projector_array
 from insd.recordings import null_rates
 
 logger = logging.getLogger("insd.analysis.recordings")
-
-TIME_STRIDE = 2
-"""As in `insd.analysis.similarity`."""
 
 
 def recording_predictivity(

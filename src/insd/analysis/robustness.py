@@ -13,9 +13,9 @@ from torch import Tensor
 
 from insd.activity import loss_and_score
 from insd.analysis.performance import about_score, chunked_outputs
-from insd.analysis.rounds import Round, network_label
 from insd.datasets import PERTURBATIONS
-from insd.networks import RecurrentNetworks, simulated_as, stacked_weights
+from insd.members import Round, network_label
+from insd.networks.base import Flowing, Networks, made_of, simulated_as, stacked_weights
 from insd.predictivity import null_projector_array
 from insd.provenance import random_seed
 from insd.tasks import Task
@@ -59,7 +59,8 @@ def robustness(
     (network, silenced_share, draw), `kick` (network, kick_level), `half_step` (network) and `unperturbed` (network);
     and `kick_recovery` (network, kick_level, space, time_after): the distance of the rates to the unperturbed ones,
     all of it ("full") and in the null space of the readout ("null"), root mean square over trials, over that distance
-    right after the kick. It is not a number after a kick of size 0.
+    right after the kick. It is NaN after a kick of size 0. Perturbations that an architecture cannot have are NaN:
+    kicks and half steps without a flow, jitter and silence without weights from units to units.
     """
     started = time.monotonic()
     labels, parts = [], []
@@ -109,9 +110,11 @@ class _Perturbations:
 
     def __init__(self, task: Task, network: xr.Dataset, trials: xr.Dataset, name: str):
         self.task, self.trials, self.name = task, trials, name
-        self.architecture = simulated_as(network)
-        self.weights = stacked_weights([network])
+        self.network, self.weights = network, stacked_weights([network])
         self.units = network.sizes["unit"]
+        # Weights by which units hear units, of whatever architecture.
+        dimensions = simulated_as(network).dimensions
+        self.recurrent = [key for key in self.weights if dimensions[key][-1] == "unit_from"]
         self.alpha = trials.attrs["dt"] / network.attrs["tau"]
         self.inputs = Bank.from_trials(trials).inputs
 
@@ -121,7 +124,7 @@ class _Perturbations:
 
     def noise(self, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Private noise in the dynamics, one draw that is scaled to each level."""
-        unit = self.architecture(self.weights, self.alpha, recurrent_noise=1.0)
+        unit = made_of(self.network, self.weights, self.alpha, recurrent_noise=1.0)
         times, trials, _ = self.inputs.shape
         drawn = unit.draw_noise(times, trials, [self._stream("noise")])
         assert drawn is not None
@@ -129,14 +132,21 @@ class _Perturbations:
 
     def jitter(self, levels: Sequence[float], draws: int) -> tuple[np.ndarray, np.ndarray]:
         """Gaussian changes of the recurrent weights, and of no others: noise in the connectivity."""
-        recurrent = self.weights["recurrent_weights"]
-        drawn = recurrent.std() * torch.randn(draws, *recurrent.shape[1:], generator=self._stream("jitter"))
+        if not self.recurrent:
+            return _missing(len(levels), draws)
+        stream, drawn = self._stream("jitter"), {}
+        for key in self.recurrent:
+            weights = self.weights[key]
+            drawn[key] = weights.std() * torch.randn(draws, *weights.shape[1:], generator=stream)
         return _stacked(
-            self._evaluate(self._networks(draws, {"recurrent_weights": recurrent + level * drawn})) for level in levels
+            self._evaluate(self._networks(draws, {key: self.weights[key] + level * drawn[key] for key in drawn}))
+            for level in levels
         )
 
     def silence(self, shares: Sequence[float], draws: int) -> tuple[np.ndarray, np.ndarray]:
         """Units whose rate is 0: none hears them, neither other units nor the readout."""
+        if not self.recurrent:
+            return _missing(len(shares), draws)
         stream = self._stream("silence")
         orders = torch.stack([torch.randperm(self.units, generator=stream) for _ in range(draws)])
         results = []
@@ -144,7 +154,7 @@ class _Perturbations:
             heard = torch.ones(draws, 1, self.units)
             heard.scatter_(2, orders[:, None, : round(share * self.units)], 0.0)
             changed = {}
-            for key in ("recurrent_weights", "output_weights"):
+            for key in (*self.recurrent, "output_weights"):
                 weights = self.weights[key]
                 changed[key] = weights * heard.view(draws, *[1] * (weights.ndim - 2), self.units)
             results.append(self._evaluate(self._networks(draws, changed)))
@@ -152,7 +162,9 @@ class _Perturbations:
 
     def half_step(self) -> tuple[np.floating, np.floating]:
         """The same time constant with twice as many steps: inputs are held for two of them, every second one counts."""
-        networks = self.architecture(self.weights, self.alpha / 2, recurrent_noise=0.0)
+        if not issubclass(simulated_as(self.network), Flowing):
+            return np.float64(np.nan), np.float64(np.nan)
+        networks = made_of(self.network, self.weights, self.alpha / 2)
         outputs = chunked_outputs(networks, self.inputs.repeat_interleave(2, dim=0))[:, :, 1::2]
         losses, scores = loss_and_score(self.task, outputs, self.trials)
         return losses[0], scores[0]
@@ -163,32 +175,35 @@ class _Perturbations:
         """A step added to the state once per trial; also the way back, as the distance to the unperturbed rates."""
         times, trials = self.inputs.shape[:2]
         steps = torch.from_numpy(kick_steps(self.trials))
+        after = torch.arange(times - int(steps.max()))
+        alone = self._networks(1)
+        if not isinstance(alone, Flowing):
+            return *_missing(len(levels)), np.full((len(levels), 2, len(after)), np.nan)
         # The first of the networks is left alone.
         networks = self._networks(1 + len(levels))
         inputs = self.inputs.expand(1 + len(levels), -1, -1, -1)
-        directions = torch.randn(trials, self.units, generator=self._stream("kick"))
+        directions = torch.randn(trials, alone.initial_state.shape[1], generator=self._stream("kick"))
         directions /= directions.norm(dim=1, keepdim=True)
         with torch.no_grad():
-            states = networks.states_of(self._networks(1)(inputs[:1]))
+            states = alone.simulate(inputs[:1], states=True)[1].double()
             sizes = torch.tensor([0.0, *levels]) * math.sqrt(float(states.square().sum(-1).mean()))
-            kicks = torch.zeros(1 + len(levels), times, trials, self.units)
+            kicks = torch.zeros(1 + len(levels), times, *directions.shape)
             kicks[:, steps, torch.arange(trials)] = sizes[:, None, None] * directions
             rates = networks(inputs, kicks)
             losses, scores = loss_and_score(self.task, networks.readout(rates).transpose(1, 2), self.trials)
 
-        after = torch.arange(times - int(steps.max()))
         differences = (rates[1:] - rates[:1])[:, steps + after[:, None], torch.arange(trials)].double().numpy()
         projector = null_projector_array(self.weights["output_weights"][0].numpy())
         distances = np.stack([_distance(differences), _distance(differences @ projector)], axis=1)
         with np.errstate(invalid="ignore"):
             return losses[1:], scores[1:], distances / distances[..., :1]
 
-    def _networks(self, copies: int, changed: Mapping[str, Tensor] | None = None) -> RecurrentNetworks:
+    def _networks(self, copies: int, changed: Mapping[str, Tensor] | None = None) -> Networks:
         """Copies of the network side by side, with some weights (copy, ...) changed."""
         weights = {key: value.expand(copies, *value.shape[1:]) for key, value in self.weights.items()}
-        return self.architecture(weights | dict(changed or {}), self.alpha, recurrent_noise=0.0)
+        return made_of(self.network, weights | dict(changed or {}), self.alpha)
 
-    def _evaluate(self, networks: RecurrentNetworks, noise: Tensor | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def _evaluate(self, networks: Networks, noise: Tensor | None = None) -> tuple[np.ndarray, np.ndarray]:
         return loss_and_score(self.task, chunked_outputs(networks, self.inputs, noise), self.trials)
 
     def _stream(self, purpose: str) -> torch.Generator:
@@ -200,6 +215,11 @@ def _distance(
 ) -> Float[np.ndarray, "kick_level time_after"]:
     """Root mean square norm over trials."""
     return np.sqrt(np.square(differences).sum(-1).mean(-1))
+
+
+def _missing(*shape: int) -> tuple[np.ndarray, np.ndarray]:
+    """Loss and score under a perturbation that the architecture cannot have."""
+    return np.full(shape, np.nan), np.full(shape, np.nan)
 
 
 def _stacked(results: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,18 +8,24 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from itertools import product
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, TypeAdapter, ValidationError
 
+from insd import plugins
+from insd.errors import InsdError
+from insd.measures.base import find_measures
+from insd.networks.settings.base import NetworkSettings, network_settings, settings_class
+from insd.plugins import PluginError
 from insd.settings.base import (
     ClassPath,
     Count,
+    MeasureName,
     NotNegative,
     PopulationName,
     Positive,
@@ -29,30 +35,16 @@ from insd.settings.base import (
     Share,
     TaskName,
 )
-from insd.tasks import TASKS, Task, TaskError, check_task, find_task, task_fingerprint
+from insd.tasks import Task, TaskError, check_task, find_task, task_fingerprint
 from insd.tasks.base import Rule
 
+Role = Literal["standard", "untrained", "reference", "alternative", "control"]
 REGIME = "[a-z][a-z0-9_]*"
+REPORTED_ELSEWHERE = ("predictivity", "dsa", "dsa_spectrum")
+"""Measures of this library that are not in `similarity.nc` unless the config says so: they are in `predictivity.nc` and
+`dsa.nc`."""
 MOST_STEPS = 100_000
 """Longest duration in time steps: a day-long trial is a slip of the unit."""
-
-
-class Network(Section):
-    """The network and its initial weights."""
-
-    architecture: Literal["rate", "gru", "low_rank"] = "rate"
-    """`rate`: the paper's rate network. `low_rank`: the same with recurrent weights of rank `rank`. `gru`: gated
-    recurrent units in continuous time; with tau = dt, those of PyTorch."""
-    rank: Count | None = None
-    """Rank of the recurrent weights; needed by `low_rank`, and by no other architecture."""
-    units: Annotated[int, Field(ge=2)] = 100
-    """Number of units N."""
-    gain: NotNegative = 1.0
-    """Initial gain g: recurrent weights, of every gate, start with variance g²/N (Qian & Pehlevan 2026)."""
-    tau: Positive = 0.1
-    """Time constant in s; the Euler step is alpha = dt / tau."""
-    recurrent_noise: NotNegative = 0.05
-    """Private noise sigma_rec of the state during training, scaled by sqrt(2 / alpha)."""
 
 
 class Training(Section):
@@ -104,21 +96,39 @@ class Deflation(Section):
     """Share of null-space variance that the stored principal components hold; S is exact to the share left out."""
 
 
+def _as_network(given: Any) -> Any:
+    return network_settings(given) if isinstance(given, Mapping) else given
+
+
 class Recipe(Section):
     """Everything that makes the networks of one round."""
 
-    network: Network = Network()
-    """The network and its initial weights."""
+    network: Annotated[SerializeAsAny[NetworkSettings], BeforeValidator(_as_network)] = Field(
+        default_factory=lambda: network_settings({})
+    )
+    """The network and its initial weights, by the settings of its architecture."""
     training: Training = Training()
     """The optimisation."""
     deflation: Deflation = Deflation()
     """The penalty towards earlier rounds."""
 
 
-class Layer(Recipe):
+class Changes(Section):
+    """What a layer says of a recipe: only the keys that are given count."""
+
+    network: dict[str, Any] = {}
+    """The network and its initial weights: keys of its architecture, checked once all layers are laid over each other.
+    A layer that names a different architecture drops the keys that only the one below has."""
+    training: Training = Training()
+    """The optimisation."""
+    deflation: Deflation = Deflation()
+    """The penalty towards earlier rounds."""
+
+
+class Layer(Changes):
     """Settings laid over those of the layers below: only the keys that are given count."""
 
-    by_task: dict[TaskName, Recipe] = {}
+    by_task: dict[TaskName, Changes] = {}
     """What differs for a task, laid over the rest of this layer."""
 
 
@@ -137,11 +147,25 @@ class Population(Layer):
     """Number of independent repeats; seeds are 0, 1, ... For a deflated population, one chain each."""
     rounds: Repeats = 1
     """Rounds of each seed: round 0 is the reference, round k is deflated against rounds 0 to k - 1."""
+    tasks: Annotated[list[TaskName], Field(min_length=1)] | None = None
+    """The tasks that it is trained on; all without it."""
+    role: Role | None = None
+    """The role of its networks, of the later rounds where it has several. Without it, round 0 of a chain is a
+    `reference`, later rounds are `alternative`, networks of 0 iterations `untrained`, and one round of the architecture
+    `rate` on the task alone is `standard`; every other population needs this key."""
     reference: PopulationName | Recording | None = None
     """Population whose round 0, seed by seed, is the reference, or a recording, `{file: path}`; without it, round 0 is
     trained by this population."""
     alternatives: Layer = Layer()
     """What differs for rounds 1, 2, ..., laid over the population's other settings."""
+
+
+class Figures(Section):
+    """Choices of what figures show."""
+
+    chain: PopulationName | None = None
+    """The population whose reference and alternatives are shown side by side; needed where several have
+    alternatives."""
 
 
 class TaskEntry(Section):
@@ -161,6 +185,18 @@ class Trials(Section):
     """Trials of the bank that networks train on, the held-out ones included."""
     evaluation: Count = 256
     """Trials of the regime `test` and of each harder regime."""
+
+
+def _reported_in_similarity() -> list[str]:
+    return [name for name in plugins.names("measure") if name not in REPORTED_ELSEWHERE]
+
+
+class Similarity(Section):
+    """Measures of similarity between all networks of a task."""
+
+    measures: Annotated[list[MeasureName], Field(min_length=1)] = Field(default_factory=_reported_in_similarity)
+    """The measures in `similarity.nc` and `responses.nc`: names of this library (docs/analyses/similarity.md) or
+    `module:Class`, a measure of your own. Default: all of this library but those that have files of their own."""
 
 
 class DynamicalSimilarity(Section):
@@ -234,6 +270,8 @@ class Comparisons(Section):
 class Analysis(Section):
     """What the analyses of all networks do."""
 
+    similarity: Similarity = Similarity()
+    """Measures of similarity."""
     dsa: DynamicalSimilarity = DynamicalSimilarity()
     """Dynamical similarity."""
     fixed_points: FixedPoints = FixedPoints()
@@ -268,6 +306,8 @@ class Settings(Section):
     What is trained already stays."""
     analysis: Analysis = Analysis()
     """Settings of the analyses."""
+    figures: Figures = Figures()
+    """What figures show."""
     defaults: Layer = Layer()
     """Settings of the networks of all populations."""
     populations: Annotated[dict[PopulationName, Population], Field(min_length=1), BeforeValidator(_without_null)]
@@ -288,8 +328,11 @@ class Settings(Section):
         entry = self.tasks[name]
         if entry.class_path is None:
             return entry.parameters
-        code = task_fingerprint(find_task(entry.class_path))
-        return {"class": {"path": entry.class_path, "code": code}, **entry.parameters}
+        return {"class": {"path": entry.class_path, "code": self.task_code(name)}, **entry.parameters}
+
+    def task_code(self, name: str) -> str:
+        """Fingerprint of the code of a task."""
+        return task_fingerprint(find_task(self.tasks[name].class_path or name))
 
     def population(self, name: str) -> Population:
         """The population of that name; SettingsError if the config has no such population."""
@@ -308,22 +351,69 @@ class Settings(Section):
             raise SettingsError(
                 f"population '{population}' has no round 0: its reference is that of '{entry.reference}'"
             )
-        layers: list[Layer] = [self.defaults, entry] + ([entry.alternatives] if round_number > 0 else [])
-        resolved: dict[str, dict[str, Any]] = {section: {} for section in Recipe.model_fields}
-        for layer in layers:
-            for part in (layer, layer.by_task.get(task, Recipe())):
-                for section, values in resolved.items():
-                    values.update(getattr(part, section).model_dump(exclude_unset=True))
+        layers = list(self._layers(task, population, round_number > 0))
+        resolved: dict[str, Any] = {"network": _network(layers)}
+        for section in ("training", "deflation"):
+            resolved[section] = {}
+            for _, layer in layers:
+                resolved[section] |= getattr(layer, section).model_dump(exclude_unset=True)
         return Recipe.model_validate(resolved)
+
+    def _layers(self, task: str, population: str, alternative: bool) -> Iterator[tuple[str, Changes]]:
+        """The layers of a recipe by their paths in the config, each laid over those before."""
+        entry = self.populations[population]
+        layers: list[tuple[str, Layer]] = [("defaults", self.defaults), (f"populations.{population}", entry)]
+        if alternative:
+            layers.append((f"populations.{population}.alternatives", entry.alternatives))
+        for path, layer in layers:
+            yield path, layer
+            if task in layer.by_task:
+                yield f"{path}.by_task.{task}", layer.by_task[task]
 
     def reference(self, population: str) -> str:
         """The population that round 0 of a population's seeds belongs to; itself where that is a recording."""
         reference = self.population(population).reference
         return reference if isinstance(reference, str) else population
 
+    def population_names(self, task: str) -> list[str]:
+        """The populations that are trained on a task."""
+        return [name for name, entry in self.populations.items() if entry.tasks is None or task in entry.tasks]
+
+    def role(self, task: str, population: str, round_number: int) -> str:
+        """The role of the networks of a round, as the config says it; SettingsError where it must and does not."""
+        entry = self.population(population)
+        if entry.rounds > 1 and round_number == 0:
+            return "reference"
+        if entry.role is not None:
+            return entry.role
+        if round_number > 0:
+            return "alternative"
+        if any(other.reference == population for other in self.populations.values()):
+            return "reference"
+        recipe = self.recipe(task, population, 0)
+        if recipe.training.iterations == 0:
+            return "untrained"
+        if recipe.network.architecture == "rate":
+            return "standard"
+        raise SettingsError(
+            f"populations.{population}.role: needed for networks of the architecture {recipe.network.architecture!r}, "
+            f"which count as standards only where the config says so; choose from: {', '.join(get_args(Role))}"
+        )
+
+    def deflated_populations(self) -> list[str]:
+        """The populations that have alternatives."""
+        return [
+            name for name, entry in self.populations.items() if entry.rounds > 1 and entry.role in (None, "alternative")
+        ]
+
+    def shown_chain(self) -> str | None:
+        """The population whose chain figures show; None where no population has alternatives."""
+        deflated = self.deflated_populations()
+        return self.figures.chain or (deflated[0] if deflated else None)
+
     def recordings(self, task: str) -> dict[str, str]:
-        """The files of the populations whose reference is a recording."""
-        found = {name: population.reference for name, population in self.populations.items()}
+        """The files of the populations of a task whose reference is a recording."""
+        found = {name: self.populations[name].reference for name in self.population_names(task)}
         return {
             name: reference.file.replace("{task}", task)
             for name, reference in found.items()
@@ -386,10 +476,15 @@ def _problems(settings: Settings) -> Iterator[str]:
             f"analysis.robustness.trials = {settings.analysis.robustness.trials}: at most trials.evaluation = "
             f"{settings.trials.evaluation}"
         )
+    yield from _measure_problems(settings.analysis.similarity.measures)
     yield from _reference_problems(settings)
+    if problems := list(_network_problems(settings)):
+        yield from dict.fromkeys(problems)
+        return
+    yield from _role_problems(settings)
     for task_name, task in tasks.items():
         outputs = len(task.sample("train", 1, 0)["output"])
-        for name in settings.populations:
+        for name in settings.population_names(task_name):
             for round_number in settings.trained_rounds(name)[:2]:
                 recipe = settings.recipe(task_name, name, round_number)
                 where = f"populations.{name}, task {task_name}, round {round_number}"
@@ -398,9 +493,10 @@ def _problems(settings: Settings) -> Iterator[str]:
 
 def _checked_task(settings: Settings, name: str, entry: TaskEntry) -> Task:
     """The task, once each of its regimes and each level of its grid makes a task, too, whose trials can be scored."""
-    if entry.class_path is None and name not in TASKS:
+    if entry.class_path is None and name not in plugins.names("task"):
+        known = ", ".join(plugins.names("task"))
         raise SettingsError(
-            f"tasks.{name}: there is no such task; choose from: {', '.join(TASKS)}, or name a class of your own: "
+            f"tasks.{name}: there is no such task; choose from: {known}, or name a class of your own: "
             f"{name}: {{class: 'module:Class'}}"
         )
     parameters = settings.task_parameters(name)
@@ -465,6 +561,18 @@ def _must_make_trials(task: Task, regime: str, where: str, given: Mapping[str, A
         )
 
 
+def _measure_problems(names: list[str]) -> Iterator[str]:
+    where = "analysis.similarity.measures"
+    try:
+        for name in names:
+            plugins.module_of("measure", name)
+        # Those of this library alone are known without being imported.
+        if len(set(names)) < len(names) or any(":" in name for name in names):
+            find_measures(names)
+    except InsdError as error:
+        yield f"{where}: {error}"
+
+
 def _reference_problems(settings: Settings) -> Iterator[str]:
     own = [name for name, population in settings.populations.items() if not population.reference]
     for name, population in settings.populations.items():
@@ -477,6 +585,12 @@ def _reference_problems(settings: Settings) -> Iterator[str]:
             continue
         if reference not in own:
             yield f"{path}.reference = {reference!r}: choose a population that has a round 0: {', '.join(own)}"
+        elif missing := [
+            task
+            for task in settings.tasks
+            if name in settings.population_names(task) and reference not in settings.population_names(task)
+        ]:
+            yield f"{path}.reference = {reference!r}: is not trained on {', '.join(missing)}, as {name!r} is"
         elif not set(settings.seed_blocks(name)) <= set(settings.seed_blocks(reference)):
             yield (
                 f"{path}.seeds = {population.seeds}: '{reference}' has {settings.population(reference).seeds} seeds, "
@@ -484,19 +598,79 @@ def _reference_problems(settings: Settings) -> Iterator[str]:
             )
 
 
-def _recipe_problems(settings: Settings, recipe: Recipe, task: Task, outputs: int) -> Iterator[str]:
-    network, training, deflation = recipe.network, recipe.training, recipe.deflation
-    if task.dt > network.tau:
-        yield f"network.tau = {network.tau} is shorter than the task's dt = {task.dt}; the Euler step needs tau >= dt"
-    if (network.rank is None) == (network.architecture == "low_rank"):
+def _role_problems(settings: Settings) -> Iterator[str]:
+    for name, population in settings.populations.items():
+        for task in population.tasks or ():
+            if task not in settings.tasks:
+                known = ", ".join(settings.tasks)
+                yield f"populations.{name}.tasks: the config has no task {task!r}; its tasks are: {known}"
+    for name in settings.populations:
+        for task in settings.tasks:
+            if name in settings.population_names(task) and 0 in settings.trained_rounds(name):
+                try:
+                    settings.role(task, name, 0)
+                except SettingsError as error:
+                    yield str(error)
+                    break
+    for task in settings.tasks:
+        if not settings.population_names(task):
+            yield f"tasks.{task}: no population is trained on it; name it in the `tasks` of one"
+    deflated, chain = settings.deflated_populations(), settings.figures.chain
+    if chain is None and len(deflated) > 1:
         yield (
-            f"network.rank = {network.rank}: needed by the architecture 'low_rank' and by no other; this one is "
-            f"{network.architecture!r}"
+            f"figures.chain: {len(deflated)} populations have alternatives; name the one that figures show: "
+            f"{', '.join(deflated)}"
         )
-    elif network.rank is not None and network.rank > network.units:
-        yield f"network.rank = {network.rank}: at most network.units = {network.units}"
-    if network.units <= outputs:
-        yield f"network.units = {network.units}: the task's {outputs} output(s) leave no null space; use more units"
+    elif chain is not None and chain not in deflated:
+        choices = ", ".join(deflated) or "there is none"
+        yield f"figures.chain = {chain!r}: choose a population that has alternatives: {choices}"
+
+
+def _network_problems(settings: Settings) -> Iterator[str]:
+    """What is wrong with the section `network` in any combination of layers, as often as it is found."""
+    for name in settings.populations:
+        # Alternatives are checked even where there is no round for them, as all other keys are.
+        kinds = {number > 0 for number in settings.trained_rounds(name)} | {True}
+        for task, alternative in product(settings.tasks, sorted(kinds)):
+            try:
+                _network(list(settings._layers(task, name, alternative)))
+            except SettingsError as error:
+                yield from str(error).splitlines()
+
+
+def _network(layers: Sequence[tuple[str, Changes]]) -> NetworkSettings:
+    """The settings of the network in layers, by those of its architecture.
+
+    Raises SettingsError with one line per problem, each with the path of the layer that the key is from.
+    """
+    architecture, architecture_from = "rate", ""
+    values: dict[str, Any] = {}
+    paths: dict[str, str] = {}
+    try:
+        for path, layer in layers:
+            before = architecture
+            if "architecture" in layer.network:
+                architecture, architecture_from = str(layer.network["architecture"]), f"{path}.network"
+            if architecture != before:
+                dropped = set(settings_class(before).model_fields) - set(settings_class(architecture).model_fields)
+                values = {key: value for key, value in values.items() if key not in dropped}
+            values |= layer.network
+            paths |= dict.fromkeys(layer.network, f"{path}.network")
+        found = settings_class(architecture)
+    except PluginError as error:
+        why = str(error).removeprefix(f"{architecture}: ")
+        raise SettingsError(f"{architecture_from}.architecture = {architecture!r}: {why}") from None
+    try:
+        return found.model_validate_json(json.dumps(values, default=str), strict=True)
+    except ValidationError as error:
+        known = ", ".join(found.model_fields)
+        default = architecture_from or f"{layers[-1][0]}.network"
+        raise SettingsError("\n".join(_lines(error, lambda key: f"{paths.get(key, default)}.", known))) from None
+
+
+def _recipe_problems(settings: Settings, recipe: Recipe, task: Task, outputs: int) -> Iterator[str]:
+    yield from recipe.network.problems(task.dt, outputs)
+    training, deflation = recipe.training, recipe.deflation
     if training.validation_trials + training.batch_size > settings.trials.train:
         yield (
             f"training.validation_trials = {training.validation_trials} and training.batch_size = "
@@ -514,7 +688,7 @@ def make_task(name: str, parameters: Mapping[str, Any], within: str = "") -> Tas
     if problems := list(_not_finite(parameters, f"tasks.{name}.parameters.{within}".rstrip("."))):
         raise SettingsError(_join(problems))
     fields = dict(parameters)
-    adapter = _task_adapter(find_task(fields.pop("class")["path"]) if "class" in fields else TASKS[name])
+    adapter = _task_adapter(find_task(fields.pop("class")["path"] if "class" in fields else name))
     try:
         return adapter.validate_json(json.dumps(fields, default=str), strict=True)
     except ValidationError as error:
@@ -537,10 +711,15 @@ def _not_finite(value: Any, path: str) -> Iterator[str]:
 
 
 def _explain(error: ValidationError, prefix: str = "", known: str = "") -> str:
+    return _join(_lines(error, lambda key: prefix, known))
+
+
+def _lines(error: ValidationError, prefix: Callable[[str], str], known: str) -> list[str]:
+    """One line per problem, each key below a path that depends on its first part."""
     lines = []
     for problem in error.errors(include_url=False):
         location = [str(part) for part in problem["loc"] if part != "[key]"]
-        path = (prefix + ".".join(location)).rstrip(".") or "config"
+        path = (prefix(location[0] if location else "") + ".".join(location)).rstrip(".") or "config"
         given = problem["input"]
         shown = "" if isinstance(given, dict | list) and len(str(given)) > 80 else f" = {given!r}"
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
@@ -556,7 +735,7 @@ def _explain(error: ValidationError, prefix: str = "", known: str = "") -> str:
             if isinstance(given, str) and problem["type"] in ("float_type", "int_type"):
                 hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
             lines.append(f"{path}{shown}: {message[0].lower()}{message[1:]}{hint}")
-    return _join(lines)
+    return lines
 
 
 def _keys(location: list[str]) -> list[str]:

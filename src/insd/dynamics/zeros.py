@@ -1,0 +1,165 @@
+"""Zeros of the force F of a flow and minima of its speed, from many starts, and which of them are the same.
+
+Zeros are sought in one batch, by Newton's method with a line search on the speed q; starts from which it cannot go on,
+because the Jacobian A is nearly singular, go over to Levenberg-Marquardt, which ends at zeros or at minima of q. On
+trained networks Newton's method alone took a half to a tenth of the time of Levenberg-Marquardt alone and found as
+many distinct zeros, but for a few saddles of the flip-flop. Neither cares about stability.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from insd.dynamics.flow import Flow
+
+ZERO_SPEED = 1e-14
+"""Points below this speed q are zeros of F."""
+TARGET_SPEED = 1e-26
+"""Speed at which the search for a zero ends: rounding stops it near 1e-28."""
+LEAST_SHARE = 0.02
+"""Share of a Newton step that must lower the speed, for the method to go on."""
+REPEATED_STEPS = 3
+"""Most steps with the factors of one Jacobian after the first."""
+CONVERGING = 0.1
+"""Newton steps that lower the speed to less than this share of it are repeated with the same factors."""
+BATCH = 128
+"""Starts whose Jacobians are held at once (10 MB at 100 units in double precision)."""
+
+
+def minimise_speed(
+    flow: Flow, starts: Float[Tensor, "start unit"]
+) -> tuple[Float[Tensor, "start unit"], Float[Tensor, "start"]]:
+    """Zeros of F, or where there is none to be reached, minima of the speed q, from each start; and their speeds."""
+    ends = []
+    for part in starts.split(BATCH):
+        states, stalled = newton(flow, part)
+        states[stalled] = levenberg_marquardt(flow, states[stalled])
+        ends.append(states)
+    states = torch.cat(ends) if ends else starts
+    return states, flow.speed(states)
+
+
+def newton(
+    flow: Flow, starts: Float[Tensor, "start unit"], iterations: int = 60
+) -> tuple[Float[Tensor, "start unit"], Bool[Tensor, "start"]]:
+    """Newton's method with steps halved until q falls; states, and which starts ended without reaching a zero.
+
+    While steps lower q enough, more are taken with the same factors of the Jacobian (Shamanskii 1967), which is nearly
+    all that an iteration costs. The Jacobian is in single precision: that decides how fast the method converges, but
+    states, F and so the end are in double precision.
+    """
+    single = flow.single()
+    states = starts.clone()
+    force, speed = flow.force(states), flow.speed(states)
+    active = (speed > TARGET_SPEED).nonzero()[:, 0]
+    for _ in range(iterations):
+        if not len(active):
+            break
+        # Of the transposed Jacobian, since LAPACK's matrices are column by column, PyTorch's row by row.
+        factors, pivots = torch.linalg.lu_factor_ex(single.jacobian(states[active].float()).mT)[:2]
+        before = speed[active]
+        steps = _newton_steps(factors, pivots, force[active])
+        # Near a singular Jacobian steps are huge; beyond one unit of state per unit they lead nowhere.
+        longest = steps.shape[1] ** 0.5
+        steps *= (longest / steps.norm(dim=1, keepdim=True)).clamp(max=1)
+        searching, share = torch.arange(len(active)), 1.0
+        while len(searching) and share > LEAST_SHARE:
+            index = active[searching]
+            trial = states[index] + share * steps[searching]
+            falls, _ = _move(flow, (states, force, speed), index, trial, speed[index] * (1 - 0.01 * share))
+            searching, share = searching[~falls], share / 2
+        for _ in range(REPEATED_STEPS):
+            again = ((speed[active] < CONVERGING * before) & (speed[active] > TARGET_SPEED)).nonzero()[:, 0]
+            if not len(again):
+                break
+            before, index = speed[active], active[again]
+            trial = states[index] + _newton_steps(factors, pivots, force[active])[again]
+            _move(flow, (states, force, speed), index, trial, speed[index])
+        goes_on = torch.ones(len(active), dtype=torch.bool)
+        goes_on[searching] = False
+        active = active[goes_on & (speed[active] > TARGET_SPEED)]
+    return states, speed > ZERO_SPEED
+
+
+def _newton_steps(
+    factors: Float[Tensor, "state unit unit"], pivots: Int[Tensor, "state unit"], force: Float[Tensor, "state unit"]
+) -> Float[Tensor, "state unit"]:
+    """Steps ``-A^-1 F`` from the factors of the transposed Jacobians."""
+    right = force.to(factors.dtype)[..., None]
+    return -torch.linalg.lu_solve(factors, pivots, right, adjoint=True)[..., 0].to(force.dtype)
+
+
+def _move(
+    flow: Flow,
+    at: tuple[Float[Tensor, "start unit"], Float[Tensor, "start unit"], Float[Tensor, "start"]],
+    index: Int[Tensor, "trial"],
+    trial: Float[Tensor, "trial unit"],
+    bound: Float[Tensor, "trial"],
+) -> tuple[Bool[Tensor, "trial"], Float[Tensor, "trial"]]:
+    """Move those of the states at an index, with their F and speeds, whose trial is slower than a bound.
+
+    Returns which those are, and the speeds of all trials.
+    """
+    states, force, speed = at
+    trial_force = flow.force(trial)
+    trial_speed = trial_force.square().sum(1) / 2
+    falls = trial_speed < bound
+    moved = index[falls]
+    states[moved], force[moved], speed[moved] = trial[falls], trial_force[falls], trial_speed[falls]
+    return falls, trial_speed
+
+
+def levenberg_marquardt(
+    flow: Flow, starts: Float[Tensor, "start unit"], iterations: int = 200
+) -> Float[Tensor, "start unit"]:
+    """Minimise q with steps ``-(A^T A + damping I)^-1 A^T F``, each start with a damping of its own.
+
+    The damping follows how much of the decrease that the linear model predicts comes true (Nielsen 1999): it falls to a
+    fifth where all of it does, and grows twice as fast with every refusal in a row.
+    A start ends at a zero, where its steps vanish, or after three steps that each lower q by less than a thousandth.
+    """
+    states = starts.clone()
+    force, speed = flow.force(states), flow.speed(states)
+    damping, growth = torch.full_like(speed, 1e-2), torch.full_like(speed, 2.0)
+    small_steps = torch.zeros(len(states), dtype=torch.long)
+    active = torch.arange(len(states))
+    for _ in range(iterations):
+        if not len(active):
+            break
+        normal, gradient = flow.normal_equations(states[active], force[active])
+        normal.diagonal(dim1=1, dim2=2).add_(damping[active, None])
+        factor = torch.linalg.cholesky_ex(normal)[0]
+        steps = -torch.cholesky_solve(gradient[..., None], factor)[..., 0]
+
+        before = speed[active]
+        falls, trial_speed = _move(flow, (states, force, speed), active, states[active] + steps, before)
+        predicted = (steps * (damping[active, None] * steps - gradient)).sum(1) / 2
+        surplus = 2 * (before - trial_speed) / predicted - 1
+        small_steps[active[falls & (trial_speed > 0.999 * before)]] += 1
+        small_steps[active[trial_speed <= 0.999 * before]] = 0
+        damping[active] *= torch.where(falls, (1 - surplus**3).clamp(min=0.2), growth[active])
+        growth[active] = torch.where(falls, 2.0, 2 * growth[active])
+        goes_on = (speed[active] > TARGET_SPEED) & (small_steps[active] < 3) & ~(steps.norm(dim=1) < 1e-9)
+        active = active[goes_on & (damping[active] < 1e6)]
+    return states
+
+
+def merge(
+    states: Float[Tensor, "state unit"], speed: Float[Tensor, "state"], radius: float
+) -> tuple[Int[Tensor, "point"], Int[Tensor, "point"]]:
+    """Indices of the states that stand for all others within the radius, slowest first, and how many each stands for.
+
+    The slowest state is kept, all within the radius of it are dropped, and so on with those that are left. So kept
+    points are at least a radius apart, and a line of slow points has no more of them than its length over the radius.
+    """
+    order = speed.argsort()
+    near = torch.cdist(states[order], states[order]) < radius
+    left = torch.ones(len(states), dtype=torch.bool)
+    kept, counts = [], []
+    for position in range(len(states)):
+        if left[position]:
+            same = near[position] & left
+            left &= ~same
+            kept.append(position)
+            counts.append(int(same.sum()))
+    return order[torch.tensor(kept, dtype=torch.long)], torch.tensor(counts, dtype=torch.long)

@@ -1,0 +1,1 @@
+"""The figures, one file each; `theme` and `panels` are what they share."""

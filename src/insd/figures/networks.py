@@ -1,0 +1,79 @@
+"""Supplement: all networks in numbers."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
+
+from insd.figures.theme import TWO_COLUMNS, dots, groups, letters, log_axis, new_figure, note, short_names
+
+QUANTITIES = {
+    "score": ("score", "linear"),
+    "test_loss": ("test loss", "log"),
+    "restarts": ("restarts", "count"),
+    "participation_ratio": ("dimensions\n(null space)", "linear"),
+    "mean_squared_rate": ("mean\nsquared rate", "linear"),
+    "dominant_frequency": ("dominant\nfrequency (Hz)", "linear"),
+    "n_stable_fixed_points": ("stable\nfixed points", "count"),
+    "n_cycles": ("cycles", "count"),
+    "r2_null_to_reference": ("null-space r²\nto reference", "share"),
+    "dsa_to_reference": ("DSA distance\nto ref. (rad)", "linear"),
+}
+"""Columns of `networks.csv` that are drawn, with a label and what kind of axis they have."""
+
+
+COUNTS = (0, 1, 3, 10, 30, 100, 300, 1000, 3000)
+"""Ticks of axes of counts."""
+
+
+def networks_figure(table: pd.DataFrame, score_names: Mapping[str, str]) -> Figure:
+    """One column per task and one row per quantity: every network a point, hollow if it does not solve the task.
+
+    Black: mean over networks with its interval.
+
+    Parameters
+    ----------
+    table : `networks.csv`, whose columns `round_rows` and `network_table` (insd.tables.networks) explain.
+    score_names : name and unit of the score of each task.
+    """
+    tasks = list(dict.fromkeys(table["task"]))
+    figure = new_figure(TWO_COLUMNS, 22.0 + 19.5 * len(QUANTITIES))
+    axes = figure.subplots(len(QUANTITIES), len(tasks), squeeze=False, sharex="col")
+    for column, task in enumerate(tasks):
+        grouped = groups(table[table["task"] == task])
+        for row, (name, (_, scale)) in enumerate(QUANTITIES.items()):
+            _quantity(axes[row, column], grouped, name, scale)
+        axes[-1, column].set_xticks(
+            range(len(grouped)), short_names(grouped), rotation=45, ha="right", rotation_mode="anchor"
+        )
+        axes[0, column].set_title(f"{task.replace('_', ' ')}\nscore: {score_names[task]}")
+    for row, (text, _) in enumerate(QUANTITIES.values()):
+        axes[row, 0].set_ylabel(text)
+    figure.align_ylabels(axes[:, 0])
+    letters(axes[:, 0])
+    return figure
+
+
+def _quantity(axes: Axes, grouped: list[tuple[str, str, pd.DataFrame]], name: str, scale: str) -> None:
+    found = False
+    for position, (_, colour, rows) in enumerate(grouped):
+        values, solved = rows[name].to_numpy(float), rows["solved"].to_numpy(bool)
+        found = found or bool(np.isfinite(values).any())
+        dots(axes, position, values, solved, colour, size=1.8)
+    axes.set_xlim(-0.6, len(grouped) - 0.4)
+    if not found:
+        note(axes, "no deflated population")
+        axes.set_yticks([])
+    elif scale == "log":
+        log_axis(axes)
+    elif scale == "count":
+        most = max(float(np.nanmax(np.concatenate([rows[name] for _, _, rows in grouped]))), 1.0)
+        axes.set_yscale("symlog", linthresh=1.0)
+        axes.set_yticks([tick for tick in COUNTS if tick <= most])
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.set_ylim(-0.3, most * 1.4)
+    elif scale == "share":
+        axes.set_ylim(-0.05, 1.05)

@@ -1,0 +1,42 @@
+"""Panels that several figures share."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+
+from insd.cohorts import network_labels
+from insd.figures.theme import short_names
+
+
+def predictivity_matrix(axes: Axes, grouped: Sequence[tuple[str, str, pd.DataFrame]], r2: xr.DataArray) -> None:
+    """r2 (predictor, target) between all networks of some groups (`groups`), predictors in rows, in one space."""
+    order = [label for _, _, rows in grouped for label in network_labels(rows)]
+    axes.imshow(r2.sel(predictor=order, target=order), vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+    edges = np.cumsum([0] + [len(rows) for _, _, rows in grouped])
+    middles = (edges[:-1] + edges[1:] - 1) / 2
+    names = short_names(grouped)
+    axes.set_xticks(middles, names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(middles, names)
+    axes.tick_params(length=0)
+    for edge in edges[1:-1] - 0.5:
+        axes.axhline(edge, color="white", linewidth=0.5)
+        axes.axvline(edge, color="white", linewidth=0.5)
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        for tick, (_, colour, _) in zip(ticks, grouped, strict=True):
+            tick.set_color(colour)
+    axes.set_xlabel("target")
+
+
+def numbers(levels: Sequence[str]) -> tuple[str, list[str]]:
+    """Name and values of levels of one axis of a task's grid, as `Task.grid_labels` writes them ("name = value").
+
+    Where they replace other fields, or several, the name is empty and the values are the levels as they are.
+    """
+    parts = [level.partition(" = ") for level in levels]
+    names = {name for name, _, _ in parts}
+    if len(names) == 1 and all(value and " = " not in value for _, _, value in parts):
+        return names.pop().replace("_", " "), [value for _, _, value in parts]
+    return "", list(levels)

@@ -1,1 +1,0 @@
-"""Figures: one module each, from the files under results/ to matplotlib figures, in one theme."""

@@ -1,0 +1,195 @@
+"""Where alternatives do better or worse than standard networks, with intervals over networks."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+import xarray as xr
+from jaxtyping import Float
+
+from insd.cohorts import ALTERNATIVE, STANDARD, network_labels, of_role, solved
+from insd.provenance import random_seed
+
+CONDITIONS = {
+    "": "regime",
+    "grid_": "grid",
+    "noise_": "private noise",
+    "jitter_": "weight jitter",
+    "silence_": "silenced units",
+    "kick_": "state kick",
+    "half_step_": "half the time step",
+}
+"""What is compared, by the prefix of its score and loss in `performance.nc` and `robustness.nc`."""
+IN_WORDS = {"better": "better", "equal": "no difference shown", "worse": "worse", "too few": "too few"}
+"""What people read for each verdict: an interval around 0 shows no difference, which is not that there is none."""
+COLUMNS = [
+    *("task", "population", "round", "measure", "quantity", "level", "duration"),
+    *("n_alternatives", "n_standards", "unsolved_alternatives", "unsolved_standards"),
+    *("difference", "low", "high", "effect", "verdict", "n_comparisons"),
+]
+"""Columns of the table of comparisons, which has them also where there is nothing to compare."""
+
+
+def comparisons(
+    table: pd.DataFrame,
+    performance: Mapping[str, xr.Dataset],
+    robustness: Mapping[str, xr.Dataset],
+    confidence: float = 0.95,
+    resamples: int = 9999,
+) -> pd.DataFrame:
+    """Alternatives against the standard networks of their task under every condition, one row per comparison.
+
+    Alternatives are those of one population and round; standards are all of their task. Only networks that meet their
+    criterion in the regime `test` are compared. Draws of a perturbation are averaged for each network first: networks
+    are what intervals are over.
+
+    Parameters
+    ----------
+    table : the rows of `networks.csv`.
+    performance, robustness : by task, `performance.nc` and `robustness.nc`.
+    confidence : of each interval, without correction for their number.
+
+    Returns
+    -------
+    measure : what is compared, of `CONDITIONS`, at a `level` and, on the grid, a `duration`.
+    quantity : "score" or "loss".
+    n_alternatives, n_standards, unsolved_alternatives, unsolved_standards : networks compared, and left out.
+    difference : mean of the alternatives minus that of the standards, in the unit of the quantity but with the sign
+        turned where lower is better, so that alternatives are better where it is positive; from `low` to `high`.
+    effect : the difference in standard deviations of the standards, empty where they do not vary.
+    verdict : "better" or "worse" where the interval excludes 0, "equal" where it does not (no difference shown), "too
+        few" where a group has fewer than two networks, which give no interval.
+    n_comparisons : rows of the whole result that have an interval, about 1 - confidence of which would exclude 0 even
+        if no alternative differed.
+    """
+    parts = []
+    for task, networks in table.groupby("task", sort=False):
+        standards = of_role(networks, STANDARD)
+        conditions, values = measured(performance[str(task)], robustness[str(task)])
+        standards_in = solved(standards)
+        of_standards = values[network_labels(standards_in)].to_numpy(float)
+        spread = of_standards.std(axis=1, ddof=1) if len(standards_in) > 1 else np.zeros(len(values))
+        for (population, number), group in of_role(networks, ALTERNATIVE).groupby(["population", "round"], sort=False):
+            group_in = solved(group)
+            of_group = values[network_labels(group_in)].to_numpy(float)
+            seed = random_seed("comparisons", str(task), str(population), str(number))
+            low, high = difference_interval(of_group, of_standards, confidence, resamples, seed)
+            difference = _mean(of_group) - _mean(of_standards)
+            part = pd.DataFrame({"task": str(task), "population": str(population), "round": number, **conditions})
+            parts.append(
+                part.assign(
+                    n_alternatives=len(group_in),
+                    n_standards=len(standards_in),
+                    unsolved_alternatives=len(group) - len(group_in),
+                    unsolved_standards=len(standards) - len(standards_in),
+                    difference=difference,
+                    low=low,
+                    high=high,
+                    effect=difference / np.where(spread > 0, spread, np.nan),
+                    verdict=np.select([np.isnan(low), low > 0, high < 0], ["too few", "better", "worse"], "equal"),
+                )
+            )
+    if not parts:
+        return pd.DataFrame(columns=COLUMNS)
+    result = pd.concat(parts, ignore_index=True)
+    return result.assign(n_comparisons=int((result["verdict"] != "too few").sum()))
+
+
+def number_of_intervals(table: pd.DataFrame) -> int:
+    """How many intervals the table of comparisons has, all of whose rows say it."""
+    return int(table["n_comparisons"].max()) if len(table) else 0
+
+
+def measured(performance: xr.Dataset, robustness: xr.Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All conditions of one task (rows), and what each network (columns) reaches in them, higher being better.
+
+    Losses, and scores of which lower ones are better, are negated. Draws are averaged.
+    """
+    conditions: list[dict[str, str]] = []
+    values: list[pd.Series] = []
+    for prefix, measure in CONDITIONS.items():
+        for quantity in ("score", "loss"):
+            name = prefix + quantity
+            array = (performance if name in performance else robustness)[name]
+            sign = 1.0 if quantity == "score" and array.attrs["higher_is_better"] else -1.0
+            array = array.mean([dimension for dimension in array.dims if dimension == "draw"])
+            levels = [dimension for dimension in array.dims if dimension != "network"]
+            for level in array.stack(level=levels).transpose("level", "network") if levels else [array]:
+                shown = [str(level[dimension].item()) for dimension in levels] + ["", ""]
+                conditions.append({"measure": measure, "quantity": quantity, "level": shown[0], "duration": shown[1]})
+                values.append(sign * level.to_series())
+    return pd.DataFrame(conditions), pd.DataFrame(values)
+
+
+def difference_interval(
+    first: Float[np.ndarray, "condition first_network"],
+    second: Float[np.ndarray, "condition second_network"],
+    confidence: float,
+    resamples: int,
+    seed: int,
+) -> tuple[Float[np.ndarray, "condition"], Float[np.ndarray, "condition"]]:
+    """Bootstrap interval of the mean of one group of networks minus that of another, in each of several conditions.
+
+    Both groups are resampled independently, with the same resamples in all conditions. The interval is between
+    quantiles of the resampled differences (percentile interval). Plain quantiles cover too little where a group is
+    small: they are widened as a t interval is, for the smaller group of n networks, from the normal quantiles at the
+    tail ``a = (1 - confidence) / 2`` to the tail ``Phi(sqrt(n / (n - 1)) t_{n - 1}(a))``. Not a number where n < 2.
+
+    Source: Hesterberg (2015), The American Statistician 69:371 (expanded percentile interval); the n of the smaller
+    group is ours.
+    """
+    smaller = min(first.shape[1], second.shape[1])
+    if smaller < 2:
+        nothing = np.full(len(first), np.nan)
+        return nothing, nothing
+    tail = expanded_tail(smaller, confidence)
+    found = scipy.stats.bootstrap(
+        (first, second),
+        lambda a, b, axis: a.mean(axis) - b.mean(axis),
+        axis=-1,
+        confidence_level=1 - 2 * tail,
+        n_resamples=resamples,
+        batch=500,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return found.low, found.high
+
+
+def clustered_interval(
+    first: pd.Series, second: pd.Series, confidence: float, resamples: int, seed: int
+) -> tuple[float, float]:
+    """Bootstrap interval of the mean of one group of networks minus that of another, where networks of a chain depend.
+
+    The values are by the clusters that they belong to (such as chains), which may occur several times in the index:
+    whole clusters are resampled. Otherwise as `difference_interval`, with n the clusters of the group that has fewer.
+    Not a number where n < 2.
+
+    Source: the cluster bootstrap, Davison & Hinkley (1997), "Bootstrap methods and their application", section 3.8.
+    """
+    groups = [values.groupby(level=0).agg(["sum", "count"]).to_numpy(float) for values in (first, second)]
+    smaller = min(map(len, groups))
+    if smaller < 2:
+        return float("nan"), float("nan")
+    random = np.random.default_rng(seed)
+    means = []
+    for group in groups:
+        drawn = group[random.integers(len(group), size=(resamples, len(group)))].sum(1)
+        means.append(drawn[:, 0] / drawn[:, 1])
+    tail = expanded_tail(smaller, confidence)
+    low, high = np.quantile(means[0] - means[1], [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def expanded_tail(count: int, confidence: float) -> float:
+    """Tail of the quantiles of a mean of `count` values (at least two), resampled, that make an interval.
+
+    Source: Hesterberg (2015), The American Statistician 69:371 (expanded percentile interval).
+    """
+    quantile = scipy.stats.t.ppf((1 - confidence) / 2, count - 1)
+    return float(scipy.stats.norm.cdf(np.sqrt(count / (count - 1)) * quantile))
+
+
+def _mean(values: Float[np.ndarray, "condition network"]) -> Float[np.ndarray, "condition"]:
+    return values.mean(axis=1) if values.shape[1] else np.full(len(values), np.nan)
