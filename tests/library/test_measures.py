@@ -92,7 +92,7 @@ class Mean(Measure):
     """The distance between mean rates, a part of which each measure below gets wrong."""
 
     name, long_name, source = "mean", "Mean", "made up"
-    zero_is_equal, range = True, (0.0, np.inf)
+    zero_is_equal, bounds = True, (0.0, np.inf)
     invariant_to = ()
 
     def prepare(self, activity):
@@ -157,8 +157,8 @@ class Nameless(Mean):
     ("measure", "message"),
     [
         (Asymmetric, "says symmetric = True, and is "),
-        (Similarity1, "has a range that does not end at 1, the value of equal networks"),
-        (Negative, r"outside its range from 0 to inf"),
+        (Similarity1, "has bounds that do not end at 1, the value of equal networks"),
+        (Negative, r"outside its bounds from 0 to inf"),
         (Invariant, r"promises not to change under translations of the first network, and goes from .* to "),
         (Modest, "does not change under scaling of the first network, which it does not promise"),
         (Blind, "is 0 between different networks, as between equal ones"),
