@@ -362,9 +362,7 @@ def _check_description(measure: Measure) -> None:
     _must(measure.name.isidentifier(), measure, "has a name that is not of letters, digits and _")
     equal = 0.0 if measure.zero_is_equal else 1.0
     lowest, highest = measure.bounds
-    _must(
-        equal in (lowest, highest), measure, f"has bounds that do not end at {equal:g}, the value of equal networks"
-    )
+    _must(equal in (lowest, highest), measure, f"has bounds that do not end at {equal:g}, the value of equal networks")
 
 
 def _examples(random: np.random.Generator) -> list[Float[np.ndarray, "trial time unit"]]:
