@@ -13,7 +13,7 @@ from insd.activity import participation_ratio
 from insd.datasets import DatasetError, write
 from insd.members import Round, read_rounds
 from insd.provenance import settings_fingerprint
-from insd.tables.levels import COLUMNS, levels
+from insd.tables.levels import LEVEL_COLUMNS, levels
 from insd.tables.networks import network_table, round_rows
 from insd.tasks.flip_flop import FlipFlop
 
@@ -243,4 +243,4 @@ def test_levels_of_a_grid_without_chains():
     predictivity = xr.Dataset(coords={"target": ["a/0/0"]})
     none = levels(table, None, {"flip_flop": predictivity}, {"flip_flop": dsa}, {"flip_flop": points})
     # A table without rows is a table: pages are made of it.
-    assert none.empty and list(none) == COLUMNS
+    assert none.empty and list(none) == LEVEL_COLUMNS

@@ -11,7 +11,12 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 # A task of the user's own may be a module in the working directory.
 sys.path.append(str(Path.cwd()))
 
-from insd.provenance import code_fingerprint, settings_fingerprint
+from insd.plugins import module_of
+from insd.provenance import (
+    code_fingerprint,
+    modules_fingerprint,
+    settings_fingerprint,
+)
 from insd.report import LiveNumbers
 from insd.settings.base import SettingsError
 from insd.settings.config import load, seeds_of
@@ -29,7 +34,7 @@ STATEMENTS = "results/tables/summary.csv"
 CLAIMS = "results/tables/claims.csv"
 CLAIMS_PAGE = "results/tables/claims.md"
 # What captions of the report quote.
-NUMBERS = LiveNumbers(STATEMENTS, CLAIMS)
+NUMBERS = LiveNumbers(STATEMENTS, CLAIMS, SETTINGS.analysis.comparisons.confidence)
 ROUND = "results/{task}/{population}/seeds-{seeds}/round-{round}"
 
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
+from insd.plugins import PluginError, find, module_of
 from insd.settings.base import (
     ClassPath,
     Count,
@@ -238,7 +239,7 @@ class Robustness(Section):
 
 
 class Comparisons(Section):
-    """Alternatives against standard networks."""
+    """Bootstrap intervals over networks, in tables, claims and figures."""
 
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """Confidence of each bootstrap interval over networks."""
@@ -283,6 +284,9 @@ class Settings(Section):
     What is trained already stays."""
     analysis: Analysis = Analysis()
     """Settings of the analyses."""
+    claims: list[str] = ["qian_2025"]
+    """The papers whose statements are judged, each a file of `src/insd/claims/`, or `module:CLAIMS` for claims of your
+    own."""
     figures: Figures = Figures()
     """What figures show."""
     defaults: Layer = Layer()
@@ -439,6 +443,7 @@ def _problems(settings: Settings) -> Iterator[str]:
             f"analysis.robustness.trials = {settings.analysis.robustness.trials}: at most trials.evaluation = "
             f"{settings.trials.evaluation}"
         )
+    yield from _claims_problems(settings)
     yield from _reference_problems(settings)
     yield from _role_problems(settings)
     for task_name, task in tasks.items():
@@ -448,6 +453,17 @@ def _problems(settings: Settings) -> Iterator[str]:
                 recipe = settings.recipe(task_name, name, round_number)
                 where = f"populations.{name}, task {task_name}, round {round_number}"
                 yield from (f"{where}: {problem}" for problem in _recipe_problems(settings, recipe, task, outputs))
+
+
+def _claims_problems(settings: Settings) -> Iterator[str]:
+    for name in settings.claims:
+        if settings.claims.count(name) > 1:
+            yield f"claims: {name!r} is listed twice"
+        try:
+            # Those of this library are not imported: every job reads the config, and few judge claims.
+            find("claims", name) if ":" in name else module_of("claims", name)
+        except PluginError as error:
+            yield f"claims: {error}"
 
 
 def _checked_task(settings: Settings, name: str, entry: TaskEntry) -> Task:
