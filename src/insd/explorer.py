@@ -19,10 +19,10 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
-from insd.cohorts import alternatives, solved
+from insd.cohorts import alternatives, network_label, solved
 from insd.dynamics.orbits import cycle_orbit
-from insd.members import Round, network_label
-from insd.networks import rates_at
+from insd.members import Member
+from insd.networks.base import rates_at
 from insd.tasks import Task
 
 SHOWN_TRIALS = 48
@@ -132,7 +132,7 @@ def network_view(
 def explorer_page(
     name: str,
     task: Task,
-    rounds: Iterable[Round],
+    members: Iterable[Member],
     trials: xr.Dataset,
     points: xr.Dataset,
     table: pd.DataFrame,
@@ -143,7 +143,7 @@ def explorer_page(
     Parameters
     ----------
     name : of the task.
-    rounds : networks with their rates on `trials`.
+    members : networks with their rates on `trials`.
     trials : those of the regime `test`.
     points : the task's `fixed_points` dataset.
     table : the rows of `networks.csv` of the task.
@@ -156,14 +156,11 @@ def explorer_page(
         for row in table.to_dict("records")
     }
     networks = []
-    for current in rounds:
-        for index, seed in enumerate(current.network["seed"].values):
-            label = network_label(current.population, int(seed), current.round_number)
-            rates = current.activity["rates"].values[index]
-            view = network_view(
-                label, rates, current.network.isel(seed=index), points, static_inputs, float(trials.attrs["dt"])
-            )
-            networks.append({**view, "row": {str(key): _shown(value) for key, value in rows[label].items()}})
+    for member in members:
+        assert member.network is not None
+        label, rates = member.label, member.rates
+        view = network_view(label, rates, member.network.isel(seed=0), points, static_inputs, float(trials.attrs["dt"]))
+        networks.append({**view, "row": {str(key): _shown(value) for key, value in rows[label].items()}})
     data = {
         "task": name.replace("_", " "),
         "time": [round(float(time), 4) for time in shown["time"].values],

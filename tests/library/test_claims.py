@@ -22,7 +22,7 @@ from insd.claims.base import (
     publications,
 )
 from insd.claims.qian_2025 import CLAIMS, generalisation
-from insd.members import network_label
+from insd.cohorts import network_label
 
 TASKS = ("context_integration", "flip_flop", "memory_pro")
 

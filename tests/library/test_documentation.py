@@ -20,13 +20,13 @@ from types import ModuleType
 
 import pytest
 from conftest import ROOT
+from known import TASKS
 
 import insd
 from insd.figures.theme import new_figure
-from insd.tasks import TASKS
 
 PAGES = sorted((ROOT / "docs/api").glob("*.md"))
-# The builds of `insd.loops` are libraries, not modules.
+# The builds of the compiled loops are libraries, not modules.
 MODULES = [found.name for found in pkgutil.walk_packages(insd.__path__, "insd.") if ".loops_" not in found.name]
 
 

@@ -3,7 +3,7 @@ rule figure_deflation:
     input:
         predictivity="results/{task}/analysis/predictivity.nc",
         table=TABLE,
-        histories=lambda wildcards: round_files("history.nc", wildcards.task),
+        histories=lambda wildcards: GRID.files("history.nc", wildcards.task),
     output:
         svg=report(
             "results/figures/deflation_{task}.svg",
@@ -21,10 +21,10 @@ rule figure_deflation:
         "../../envs/insd.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=per_attempt(1500),
+        runtime=per_attempt(10),
     params:
-        rounds=lambda wildcards: round_blocks(wildcards.task),
+        rounds=lambda wildcards: GRID.blocks(wildcards.task),
         numbers=NUMBERS,
         code=code_fingerprint("insd.figures.deflation"),
     script:
@@ -52,8 +52,8 @@ rule figure_front:
         "../../envs/insd.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=per_attempt(1500),
+        runtime=per_attempt(10),
     params:
         numbers=NUMBERS,
         tasks={task: SETTINGS.task_parameters(task) for task in SETTINGS.tasks},
@@ -66,10 +66,8 @@ rule figure_collapse:
     """Figure 1: predictivity among standard networks, and how measures respond to irrelevant dimensions."""
     input:
         table=TABLE,
-        predictivity=expand(
-            "results/{task}/analysis/predictivity.nc", task=SETTINGS.tasks
-        ),
-        responses=expand("results/{task}/analysis/responses.nc", task=SETTINGS.tasks),
+        predictivity=by_task("predictivity"),
+        responses=by_task("responses"),
     output:
         svg=report(
             "results/figures/collapse.svg",
@@ -87,8 +85,8 @@ rule figure_collapse:
         "../../envs/insd.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=per_attempt(1500),
+        runtime=per_attempt(10),
     params:
         tasks=list(SETTINGS.tasks),
         numbers=NUMBERS,
@@ -125,12 +123,14 @@ rule figure_mechanism:
         "../../envs/insd.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=per_attempt(1500),
+        runtime=per_attempt(10),
     params:
         chain=SETTINGS.shown_chain(),
         parameters=task_parameters,
-        rounds=lambda wildcards: made_with(wildcards.task, shown_blocks(wildcards.task)),
+        rounds=lambda wildcards: GRID.made_with(
+            wildcards.task, GRID.shown_blocks(wildcards.task)
+        ),
         numbers=NUMBERS,
         code=code_fingerprint("insd.figures.mechanism"),
     script:
@@ -141,10 +141,8 @@ rule figure_regimes:
     """Figure 5: performance in harder regimes and under perturbations, with intervals over networks."""
     input:
         table=TABLE,
-        performance=expand(
-            "results/{task}/analysis/performance.nc", task=SETTINGS.tasks
-        ),
-        robustness=expand("results/{task}/analysis/robustness.nc", task=SETTINGS.tasks),
+        performance=by_task("performance"),
+        robustness=by_task("robustness"),
         comparisons=COMPARISONS,
     output:
         svg=report(
@@ -163,8 +161,8 @@ rule figure_regimes:
         "../../envs/insd.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=per_attempt(1500),
+        runtime=per_attempt(10),
     params:
         chain=SETTINGS.shown_chain(),
         tasks=list(SETTINGS.tasks),
@@ -178,9 +176,7 @@ rule figure_regime_grids:
     """Supplement of figure 5: scores over noise at each duration, of which figure 5 shows the differences."""
     input:
         table=TABLE,
-        performance=expand(
-            "results/{task}/analysis/performance.nc", task=SETTINGS.tasks
-        ),
+        performance=by_task("performance"),
         comparisons=COMPARISONS,
     output:
         svg=report(
@@ -199,8 +195,8 @@ rule figure_regime_grids:
         "../../envs/insd.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=per_attempt(1500),
+        runtime=per_attempt(10),
     params:
         chain=SETTINGS.shown_chain(),
         tasks=list(SETTINGS.tasks),
@@ -231,8 +227,8 @@ rule figure_networks:
         "../../envs/insd.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=per_attempt(1500),
+        runtime=per_attempt(10),
     params:
         score_names={task: SETTINGS.task(task).score_name for task in SETTINGS.tasks},
         numbers=NUMBERS,

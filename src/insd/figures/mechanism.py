@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
-from insd.cohorts import alternatives, network_labels, references, trained
+from insd.cohorts import alternatives, network_label, network_labels, references, trained
 from insd.datasets import DatasetError
 from insd.dynamics.orbits import cycle_orbit
 from insd.figures.panels import predictivity_matrix
@@ -34,9 +34,8 @@ from insd.figures.theme import (
     new_figure,
     note,
 )
-from insd.members import Block, Round, network_label, read_rounds
-from insd.networks import rates_at
-from insd.settings.config import seeds_of
+from insd.members import Block, Member
+from insd.networks.base import rates_at
 from insd.tasks import Task
 from insd.tasks.base import Variable
 
@@ -124,24 +123,16 @@ def _shown(group: tuple[str, str, pd.DataFrame], row: pd.Series) -> Shown:
 
 def read_shown(
     shown: Sequence[Shown], networks: Sequence[str], activities: Sequence[str], blocks: Sequence[Block]
-) -> dict[str, Round]:
-    """The files of the networks that are shown, one seed each, by label; arguments as of `read_rounds`.
+) -> dict[str, Member]:
+    """The networks that are shown, by label; arguments as of `insd.members.read_members`.
 
     Raises DatasetError if no file holds a network.
     """
-    found = {}
-    for one in shown:
-        for network, activity, block in zip(networks, activities, blocks, strict=True):
-            population, seeds, number, role, _ = block
-            for seed in seeds_of(seeds):
-                if network_label(population, seed, number) == one.label:
-                    (current,) = read_rounds([network], [activity], [block], ["rates"])
-                    of_seed = {"seed": seed}
-                    found[one.label] = Round(
-                        population, number, role, current.network.sel(of_seed), current.activity.sel(of_seed)
-                    )
-        if one.label not in found:
-            raise DatasetError(f"{one.label}: is in the table of networks, but in none of {', '.join(networks)}")
+    wanted = [one.label for one in shown]
+    found = {member.label: member for member in read_members(networks, activities, blocks) if member.label in wanted}
+    for label in wanted:
+        if label not in found:
+            raise DatasetError(f"{label}: is in the table of networks, but in none of {', '.join(networks)}")
     return found
 
 
@@ -170,7 +161,7 @@ def mechanism_figure(
     trials: xr.Dataset,
     table: pd.DataFrame,
     shown: Sequence[Shown],
-    rounds: Mapping[str, Round],
+    rounds: Mapping[str, Member],
     points: xr.Dataset,
     predictivity: xr.Dataset,
     dynamics: xr.Dataset,
@@ -211,7 +202,7 @@ def mechanism_figure(
 def _activity_row(
     figure: SubFigure,
     shown: Sequence[Shown],
-    rounds: Mapping[str, Round],
+    rounds: Mapping[str, Member],
     points: xr.Dataset,
     condition: Condition,
     inputs: Mapping[str, Sequence[float]],
@@ -247,9 +238,10 @@ def leading_components(
 
 
 def _activity(
-    axes: Axes3D, current: Round, points: xr.Dataset, condition: Condition, inputs: Mapping[str, Sequence[float]]
+    axes: Axes3D, member: Member, points: xr.Dataset, condition: Condition, inputs: Mapping[str, Sequence[float]]
 ) -> None:
-    rates = current.activity["rates"].values
+    assert member.network is not None
+    rates, network = member.rates, member.network.isel(seed=0)
     mean, directions, shares = leading_components(rates)
 
     def project(activity: np.ndarray) -> np.ndarray:
@@ -269,7 +261,7 @@ def _activity(
 
     conditions = list(points["searched_condition"].values)
     slow = (points["kind"] == "slow").values
-    places = project(rates_at(current.network, points["state"].values[:, : len(mean)]))
+    places = project(rates_at(network, points["state"].values[:, : len(mean)]))
     for name, shape in zip(conditions, SHAPES * len(conditions), strict=False):
         here = (points["condition"] == name).values
         for which, style in (
@@ -283,8 +275,8 @@ def _activity(
         for cycle in np.flatnonzero(cycles):
             state = points["cycle_state"].values[cycle, : len(mean)]
             period = float(points["cycle_period"][cycle])
-            orbit = cycle_orbit(current.network, np.array(inputs[name]), state, period)
-            axes.plot(*project(rates_at(current.network, orbit)).T, "-", color="black", linewidth=1.1, zorder=3)
+            orbit = cycle_orbit(network, np.array(inputs[name]), state, period)
+            axes.plot(*project(rates_at(network, orbit)).T, "-", color="black", linewidth=1.1, zorder=3)
 
     everything = np.concatenate([project(rates[chosen].reshape(-1, len(mean))), places[~slow]])
     low, high = everything.min(0), everything.max(0)
