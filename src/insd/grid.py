@@ -174,7 +174,6 @@ class Grid:
         own = self.settings.analysis_settings(name)
         return {
             "parameters": self.settings.task_parameters(task),
-            "task_code": self.settings.task_code(task),
             "rounds": self.made_with(task, self.analysis_blocks(name, task)),
             "settings": own.model_dump(),
             "more": analysis.more(self.settings, task),

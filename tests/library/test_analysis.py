@@ -13,8 +13,9 @@ from insd.activity import participation_ratio
 from insd.analysis.base import Job
 from insd.analysis.dimensions import run as dimensions_of
 from insd.datasets import DatasetError, write
+from insd.members import read_members
 from insd.provenance import settings_fingerprint
-from insd.tables.levels import COLUMNS, levels
+from insd.tables.levels import LEVEL_COLUMNS, levels
 from insd.tables.networks import identity, join_columns, network_table
 from insd.tasks.flip_flop import FlipFlop
 
@@ -85,11 +86,11 @@ def files_of_a_round(folder, random, population="p", seed=0, round_number=0, **c
         ),
         (
             {"settings": {"task": {"name": "flip_flop", "parameters": {"dt": 0.01}}}},
-            "-network.nc: was made with a diff",
+            "-network.nc: was made with a d",
         ),
         (
             {"code": "d"},
-            r"-network.nc: was made with a different version of the code \(train, rate\) than .*p-0-0-network.nc; .* delete the file that is out of",
+            r"-network.nc: was made with a different version of the code \(train, rate\) than .*p-0-0-network.nc; .*the file that is out",
         ),
         ({"test": "u"}, "-activity.nc: was made with a different set of test trials than .*p-0-0-activity.nc"),
         ({"bank": "c"}, "-activity.nc: was made with a different training bank than .*p-0-0-activity.nc"),
@@ -247,4 +248,4 @@ def test_levels_of_a_grid_without_chains():
     predictivity = xr.Dataset(coords={"target": ["a/0/0"]})
     none = levels(table, None, {"flip_flop": predictivity}, {"flip_flop": dsa}, {"flip_flop": points})
     # A table without rows is a table: pages are made of it.
-    assert none.empty and list(none) == COLUMNS
+    assert none.empty and list(none) == LEVEL_COLUMNS

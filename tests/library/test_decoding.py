@@ -175,7 +175,12 @@ def decoded():
     )
     activity = xr.Dataset({"rates": (("seed", "trial", "time", "unit"), np.stack(rates).astype(np.float32))})
     result = decoding(
-        Member.of_datasets("p", 1, "alternative", network, activity), task, trials, seed=7, time_stride=30, folds=4
+        Member.of_datasets("p", 1, "alternative", network, activity.assign_coords(seed=network["seed"])),
+        task,
+        trials,
+        seed=7,
+        time_stride=30,
+        folds=4,
     )
     return task, trials, activity, result
 

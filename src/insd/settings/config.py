@@ -181,7 +181,7 @@ class Trials(Section):
 
 
 class Comparisons(Section):
-    """Alternatives against standard networks."""
+    """Bootstrap intervals over networks, in tables, claims and figures."""
 
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """Confidence of each bootstrap interval over networks."""
@@ -217,6 +217,9 @@ class Settings(Section):
     What is trained already stays."""
     analysis: Analyses = Analyses()
     """Settings of the analyses."""
+    claims: list[str] = ["qian_2025"]
+    """The papers whose statements are judged, each a file of `src/insd/claims/`, or `module:CLAIMS` for claims of your
+    own."""
     figures: Figures = Figures()
     """What figures show."""
     defaults: Layer = Layer()
@@ -406,6 +409,7 @@ def _problems(settings: Settings) -> Iterator[str]:
             if name not in settings.tasks:
                 yield f"{path}.by_task.{name}: the config has no such task; its tasks are: {', '.join(settings.tasks)}"
     yield from _analysis_problems(settings)
+    yield from _claims_problems(settings)
     yield from _reference_problems(settings)
     if problems := list(_network_problems(settings)):
         yield from dict.fromkeys(problems)
@@ -418,6 +422,17 @@ def _problems(settings: Settings) -> Iterator[str]:
                 recipe = settings.recipe(task_name, name, round_number)
                 where = f"populations.{name}, task {task_name}, round {round_number}"
                 yield from (f"{where}: {problem}" for problem in _recipe_problems(settings, recipe, task, outputs))
+
+
+def _claims_problems(settings: Settings) -> Iterator[str]:
+    for name in settings.claims:
+        if settings.claims.count(name) > 1:
+            yield f"claims: {name!r} is listed twice"
+        try:
+            # Those of this library are not imported: every job reads the config, and few judge claims.
+            plugins.find("claims", name) if ":" in name else plugins.module_of("claims", name)
+        except PluginError as error:
+            yield f"claims: {error}"
 
 
 def _checked_task(settings: Settings, name: str, entry: TaskEntry) -> Task:
