@@ -228,6 +228,12 @@ def recipe(wildcards):
     return resolved(wildcards.task, wildcards.population, int(wildcards.round))
 
 
+def training_code(wildcards):
+    """Digest of the code that trains a round, with that of its architecture."""
+    architecture = recipe(wildcards)["network"]["architecture"]
+    return modules_fingerprint(["insd.activity", module_of("network", architecture)])
+
+
 def rounds_to_come(wildcards):
     """How many rounds of the chain wait for this one: long chains go first, or the last of them would run alone."""
     return SETTINGS.population(wildcards.population).rounds - int(wildcards.round)

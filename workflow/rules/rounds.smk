@@ -24,7 +24,7 @@ rule train_round:
     params:
         parameters=task_parameters,
         recipe=recipe,
-        code=code_fingerprint("insd.activity"),
+        code=training_code,
     script:
         "../scripts/train_round.py"
 
