@@ -12,7 +12,7 @@ from conftest import ROOT, environment
 
 from insd import datasets, plugins
 from insd.activity import join_earlier, record_activity, simulate_trials
-from insd.analysis.costs import costs, noise_sensitivity
+from insd.analysis.costs import costs
 from insd.analysis.fixed_points import fixed_points
 from insd.analysis.performance import performance
 from insd.analysis.robustness import robustness
@@ -459,7 +459,9 @@ def test_an_architecture_of_the_users_own_from_config_to_analyses(toy, tmp_path)
     for name in ("noise", "jitter", "silence"):
         np.testing.assert_allclose(result[f"{name}_loss"], result["unperturbed_loss"].item(), rtol=1e-5)
     assert np.isfinite(result["kick_recovery"]).all()
-    assert noise_sensitivity(stored.isel(seed=[0]), TEST, 2, 0) > 0
+    found = costs(stored.isel(seed=[0]), TEST, 2, 0)
+    assert found["mean_squared_recurrent_weight"] == pytest.approx(float(np.square(stored["elman_weights"][0]).mean()))
+    assert found["noise_sensitivity"] > 0
     zeros = fixed_points(TASK, [one], TEST, FixedPoints(starts=8, block=1.0, blocks=1))
     assert zeros.sizes["unit"] == 24
     states = zeros["state"].values[:, :24]
@@ -506,3 +508,4 @@ class Counting(Networks):
         assert result[f"{kind}_loss"].isnull().all() and result[f"{kind}_score"].isnull().all()
     assert np.isfinite(result["noise_loss"]).all() and np.isfinite(result["unperturbed_loss"]).all()
     datasets.validate(result, "robustness", "robustness.nc")
+    assert np.isnan(costs(trained, TEST, 2, 0)["mean_squared_recurrent_weight"])
