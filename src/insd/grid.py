@@ -108,6 +108,11 @@ class Grid:
         """How a recording is kept: by the settings of the rounds that read it."""
         return self._recipe(wildcards["task"], wildcards["population"], 1)["deflation"]
 
+    def training_code(self, wildcards: Wildcards) -> str:
+        """Fingerprint of the code that trains a round, with that of its architecture and its task."""
+        architecture = plugins.module_of("network", self.recipe(wildcards)["network"]["architecture"])
+        return modules_fingerprint(["insd.activity", architecture]) + self.settings.task_code(wildcards["task"])
+
     def rounds_to_come(self, wildcards: Wildcards) -> int:
         """How many rounds of the chain wait for this one: long chains go first, or the last of them would run alone."""
         return self.settings.population(wildcards["population"]).rounds - int(wildcards["round"])

@@ -24,7 +24,7 @@ rule train_round:
     params:
         parameters=task_parameters,
         recipe=GRID.recipe,
-        code=code_fingerprint("insd.activity"),
+        code=GRID.training_code,
     script:
         "../scripts/train_round.py"
 
