@@ -306,6 +306,7 @@ def _train_round(settings: "Settings", name: str, folder: Path, number: int, see
     """Train a round in a folder as the workflow's job does, and say how it went."""
     import numpy as np
     import torch
+    import xarray as xr
 
     from insd import datasets
     from insd.jobs import reuse_freed_memory
@@ -332,7 +333,7 @@ def _train_round(settings: "Settings", name: str, folder: Path, number: int, see
     for file, (dataset, contract) in result.files().items():
         dataset.attrs |= attributes(made, "insd.makers.base", seed=str(seed), **more)
         datasets.write(dataset, folder / f"round-{number}/{file}.nc", contract)
-    activity, history = result.activity, result.history
+    activity, history = result.activity, result.history or xr.Dataset()
     solved = "solved" if activity["solved"].item() else "not solved"
     print(f"{folder}/round-{number}: {solved}, {task.score_name} {activity['score'].item():.3f}")
     if files:

@@ -165,7 +165,8 @@ def write(dataset: xr.Dataset, path: str | Path, contract: str | Contract) -> No
     """
     path = Path(path)
     validate(dataset, contract, str(path))
-    large = [name for name, values in dataset.data_vars.items() if values.ndim > 2 and CONTRACTS[contract].compressed]
+    rules = contract_of(dataset, contract)
+    large = [name for name, values in dataset.data_vars.items() if values.ndim > 2 and rules.compressed]
     encoding = {name: {"zlib": True, "complevel": 1} for name in large}
     try:
         with written_whole(path) as beside:

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from insd.cohorts import alternatives, network_label, solved
 from insd.dynamics.orbits import cycle_orbit
 from insd.members import Member
-from insd.networks.base import rates_at
+from insd.networks.base import rates_at, state_size
 from insd.tasks import Task
 
 SHOWN_TRIALS = 48
@@ -87,11 +87,11 @@ def network_view(
     dt : time step in s, at which cycles are run.
     """
     mean, axes, shares = leading_components(rates)
-    units = rates.shape[-1]
+    variables = state_size(network)
 
     def project(states: np.ndarray) -> np.ndarray:
         """Components of the rates of states (..., unit)."""
-        return (rates_at(network, states[..., :units]) - mean) @ axes
+        return (rates_at(network, states[..., :variables]) - mean) @ axes
 
     conditions = list(static_inputs)
     mine = points.isel(point=points["network"].values == label)
@@ -105,7 +105,7 @@ def network_view(
         one = points.isel(cycle=cycle)
         condition = str(one["cycle_condition"].item())
         period = float(one["cycle_period"])
-        orbit = cycle_orbit(network, np.array(static_inputs[condition]), one["cycle_state"].values[:units], period)
+        orbit = cycle_orbit(network, np.array(static_inputs[condition]), one["cycle_state"].values[:variables], period)
         stride = math.ceil(len(orbit) / CYCLE_STATES)
         cycles.append(
             {"condition": conditions.index(condition), "period": period, "place": packed(project(orbit[::stride]))}
@@ -120,9 +120,9 @@ def network_view(
             "kind": kind.tolist(),
             "condition": [conditions.index(name) for name in mine["condition"].values],
             "speed": [float(f"{speed:.2g}") for speed in mine["speed"].values],
-            # Networks of fewer units than others fill their rows with what is no number.
-            "rate": packed(mine["eigenvalues_real"].values[:, :units]),
-            "frequency": packed(mine["eigenvalues_imag"].values[:, :units] / (2 * np.pi)),
+            # Networks of fewer variables than others fill their rows with what is no number.
+            "rate": packed(mine["eigenvalues_real"].values[:, :variables]),
+            "frequency": packed(mine["eigenvalues_imag"].values[:, :variables] / (2 * np.pi)),
             "left_out": int(order.size - len(mine["point"])),
         },
         "cycles": cycles,

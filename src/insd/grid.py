@@ -69,8 +69,10 @@ class Grid:
         A chain that begins with a recording has no network before round 1.
         """
         names, chain = self.settings.network_populations(task), self.settings.shown_chain()
-        population = self.settings.reference(chain) if chain in names else names[0]
-        population = population if population in names else chain
+        if chain not in names:
+            chain = names[0]
+        reference = self.settings.reference(chain)
+        population = reference if reference in names else chain
         return population, self.settings.seed_blocks(population)[0], self.settings.trained_rounds(population)[0]
 
     def files(self, name: str, task: str, blocks: Sequence[RoundBlock] | None = None) -> list[str]:
@@ -210,7 +212,6 @@ class Grid:
         own = self.settings.analysis_settings(name)
         return {
             "parameters": self.settings.task_parameters(task),
-            "task_code": self.settings.task_code(task),
             "rounds": self.made_with(task, self.analysis_blocks(name, task)),
             "settings": own.model_dump(),
             "more": analysis.more(self.settings, task),

@@ -46,7 +46,7 @@ KINDS = {
     ),
     "maker": Kind("insd.makers", "maker", base="insd.makers.base:Maker", tools=("check",)),
     "measure": Kind("insd.measures", "measure", base="insd.measures.base:Measure", tools=("pairs", "responses")),
-    "analysis": Kind("insd.analysis", "analysis", constant="ANALYSIS", tools=("claims",)),
+    "analysis": Kind("insd.analysis", "analysis", constant="ANALYSIS"),
     "claims": Kind("insd.claims", "set of claims", constant="CLAIMS"),
     "figure": Kind("insd.figures", "figure", constant="FIGURE", tools=("theme", "panels")),
 }

@@ -13,8 +13,9 @@ from insd.activity import participation_ratio
 from insd.analysis.base import Job
 from insd.analysis.dimensions import run as dimensions_of
 from insd.datasets import DatasetError, write
+from insd.members import read_members
 from insd.provenance import settings_fingerprint
-from insd.tables.levels import COLUMNS, levels
+from insd.tables.levels import LEVEL_COLUMNS, levels
 from insd.tables.networks import identity, join_columns, network_table
 from insd.tasks.flip_flop import FlipFlop
 
@@ -74,7 +75,7 @@ def files_of_a_round(folder, random, population="p", seed=0, round_number=0, **c
         coords={"seed": [seed]},
         attrs={"bank_fingerprint": changes.get("bank", "b"), "test_fingerprint": changes.get("test", "t")},
     )
-    paths = [str(folder / f"{population}-{seed}-{round_number}-{name}.nc") for name in ("network", "activity")]
+    paths = [str(folder / f"{population}-{seed}-{round_number}/{name}.nc") for name in ("network", "activity")]
     write(network, paths[0], "network")
     write(activity, paths[1], "activity")
     return paths
@@ -85,19 +86,19 @@ def files_of_a_round(folder, random, population="p", seed=0, round_number=0, **c
     [
         (
             {"settings": {"recipe": {"network": {"gain": 1.0}}}},
-            "-network.nc: was made with a different task or recipe than",
+            "/network.nc: was made with a different task or recipe than",
         ),
         (
             {"settings": {"task": {"name": "flip_flop", "parameters": {"dt": 0.01}}}},
-            "-network.nc: was made with a diff",
+            "/network.nc: was made with a d",
         ),
         (
             {"code": "d"},
-            r"-network.nc: was made with a different version of the code \(train, rate, predictivity\) than "
-            r".*p-0-0-network.nc; .* delete the file that is out of",
+            r"/network.nc: was made with a different version of the code \(train, rate, predictivity\) than "
+            r".*p-0-0/network.nc",
         ),
-        ({"test": "u"}, "-activity.nc: was made with a different set of test trials than .*p-0-0-activity.nc"),
-        ({"bank": "c"}, "-activity.nc: was made with a different training bank than .*p-0-0-activity.nc"),
+        ({"test": "u"}, "/activity.nc: was made with a different set of test trials than .*p-0-0/activity.nc"),
+        ({"bank": "c"}, "/activity.nc: was made with a different training bank than .*p-0-0/activity.nc"),
     ],
 )
 def test_rounds_that_do_not_belong_together_are_refused_by_name(tmp_path, random, change, message):
@@ -116,7 +117,7 @@ def test_a_single_file_of_another_recipe_is_refused(tmp_path, random):
     network, activity = files_of_a_round(tmp_path, random)
     recipe = SETTINGS["recipe"] | {"training": {"iterations": 8}}
     block = ("p", "0", 0, "reference", settings_fingerprint(SETTINGS["task"], recipe))
-    with pytest.raises(DatasetError, match=r"p-0-0-network.nc: .* than the config has for round 0 of p; .* delete"):
+    with pytest.raises(DatasetError, match=r"p-0-0/network.nc: .* than the config has for round 0 of p; .* delete"):
         list(read_members([network], [activity], [block]))
 
 
@@ -252,4 +253,4 @@ def test_levels_of_a_grid_without_chains():
     predictivity = xr.Dataset(coords={"target": ["a/0/0"]})
     none = levels(table, None, {"flip_flop": predictivity}, {"flip_flop": dsa}, {"flip_flop": points})
     # A table without rows is a table: pages are made of it.
-    assert none.empty and list(none) == COLUMNS
+    assert none.empty and list(none) == LEVEL_COLUMNS

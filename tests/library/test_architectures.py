@@ -1,5 +1,6 @@
 """All architectures, and those of the user: in configs, training, files and every analysis that reads weights."""
 
+import re
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from insd.activity import record_activity, simulate_trials
 from insd.dynamics.flow import FlowError, NetworkFlow, RateFlow, flow_of
 from insd.dynamics.search import fixed_points
 from insd.dynamics.settings import FixedPoints
-from insd.evaluation.costs import costs, noise_sensitivity
+from insd.evaluation.costs import costs
 from insd.evaluation.performance import performance
 from insd.evaluation.perturbations import robustness
 from insd.members import Member
@@ -385,63 +386,12 @@ def test_every_architecture_passes_the_check(name, settings):
     check_networks(plugins.find("network", name), **settings)
 
 
-TOY = '''
-import torch
-from insd.networks.base import READOUT, Flowing, normal
-from insd.networks.settings.base import NetworkSettings
-from insd.settings.base import NotNegative
+OWN = (ROOT / "docs/own-task.md").read_text().split("### An architecture of your own")[1]
+ADAPTING = re.search(r"```python\n(.*?)```", OWN, re.DOTALL)[1]
+TOY = f'''{ADAPTING}
 
-
-class AdaptingSettings(NetworkSettings):
-    """Units that adapt."""
-
-    architecture: str = "toy_architecture:Adapting"
-    """This one."""
-    strength: NotNegative = 0.5
-    """Of the adaptation."""
-
-
-class Adapting(Flowing):
-    """An Elman network whose units adapt: the second half of a state follows the rates at a third of the speed."""
-
-    Settings = AdaptingSettings
-    dimensions = {
-        "elman_weights": ("seed", "unit", "unit_from"),
-        "drive": ("seed", "unit", "input"),
-        **READOUT,
-        "initial_state": ("seed", "state"),
-    }
-    constants = ("strength",)
-    nonlinearity = "tanh"
-
-    def __init__(self, weights, alpha, recurrent_noise, strength):
-        super().__init__(weights, alpha, recurrent_noise)
-        self.strength = strength
-
-    @classmethod
-    def initialise(cls, settings, inputs, outputs, alpha, generators):
-        count, units = len(generators), settings.units
-        weights = {
-            "elman_weights": normal(generators, settings.gain / units**0.5, units, units),
-            "drive": normal(generators, 1.0, units, inputs),
-            "output_weights": normal(generators, units**-0.5, outputs, units),
-            "output_bias": torch.zeros(count, outputs),
-            "initial_state": torch.zeros(count, 2 * units),
-        }
-        return cls(weights, alpha, settings.recurrent_noise, settings.strength)
-
-    def force(self, states, inputs):
-        x, adaptation = states.chunk(2, -1)
-        rates = torch.tanh(x)
-        flow = rates @ self.elman_weights.mT + inputs @ self.drive.mT - self.strength * adaptation - x
-        return torch.cat([flow, (rates - adaptation) / 3], -1)
-
-    def rates_of(self, states):
-        return torch.tanh(states.chunk(2, -1)[0])
-
-
-class Map(Adapting):
-    """Forgets its strength in files."""
+class Forgetful(Adapting):
+    """Does not say its strength in files."""
 
     constants = ()
 
@@ -460,21 +410,23 @@ class WrongForce(Adapting):
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
     """The name of an architecture in a folder of the user's own."""
-    (tmp_path / "toy_architecture.py").write_text(TOY)
+    (tmp_path / "adapting.py").write_text(TOY)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "toy_architecture", raising=False)
+    monkeypatch.delitem(sys.modules, "adapting", raising=False)
     plugins.find.cache_clear()
-    yield "toy_architecture:Adapting"
+    yield "adapting:Adapting"
     plugins.find.cache_clear()
-    sys.modules.pop("toy_architecture", None)
+    sys.modules.pop("adapting", None)
 
 
 def test_the_check_says_what_is_wrong(toy):
     check_networks(plugins.find("network", toy), strength=2.0)
-    with pytest.raises(ArchitectureError, match="Map: networks read from a file have other rates; name what they dep"):
-        check_networks(plugins.find("network", "toy_architecture:Map"))
+    with pytest.raises(
+        ArchitectureError, match="Forgetful: networks read from a file have other rates; name what they dep"
+    ):
+        check_networks(plugins.find("network", "adapting:Forgetful"))
     with pytest.raises(ArchitectureError, match="WrongForce: `forward` is not the Euler map of `force`: by"):
-        check_networks(plugins.find("network", "toy_architecture:WrongForce"))
+        check_networks(plugins.find("network", "adapting:WrongForce"))
 
 
 def test_an_architecture_of_the_users_own_from_config_to_analyses(toy, tmp_path):
@@ -510,7 +462,9 @@ def test_an_architecture_of_the_users_own_from_config_to_analyses(toy, tmp_path)
     for name in ("noise", "jitter", "silence"):
         np.testing.assert_allclose(result[f"{name}_loss"], result["unperturbed_loss"].item(), rtol=1e-5)
     assert np.isfinite(result["kick_recovery"]).all()
-    assert noise_sensitivity(stored.isel(seed=[0]), TEST, 2, 0) > 0
+    found = costs(stored.isel(seed=[0]), TEST, 2, 0)
+    assert found["mean_squared_recurrent_weight"] == pytest.approx(float(np.square(stored["elman_weights"][0]).mean()))
+    assert found["noise_sensitivity"] > 0
     zeros = fixed_points(TASK, [one], TEST, FixedPoints(starts=8, block=1.0, blocks=1))
     assert zeros.sizes["unit"] == 24
     states = zeros["state"].values[:, :24]
@@ -559,3 +513,4 @@ class Counting(Networks):
         assert result[f"{kind}_loss"].isnull().all() and result[f"{kind}_score"].isnull().all()
     assert np.isfinite(result["noise_loss"]).all() and np.isfinite(result["unperturbed_loss"]).all()
     datasets.validate(result, "robustness", "robustness.nc")
+    assert np.isnan(costs(trained, TEST, 2, 0)["mean_squared_recurrent_weight"])

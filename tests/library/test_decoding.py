@@ -173,10 +173,11 @@ def decoded():
         {"output_weights": (("seed", "output", "unit"), np.stack([readout, readout]).astype(np.float32))},
         coords={"seed": [4, 5]},
     )
-    activity = xr.Dataset({"rates": (("seed", "trial", "time", "unit"), np.stack(rates).astype(np.float32))})
-    result = decoding(
-        Member.of_datasets("p", 1, "alternative", network, activity), task, trials, seed=7, time_stride=30, folds=4
+    activity = xr.Dataset(
+        {"rates": (("seed", "trial", "time", "unit"), np.stack(rates).astype(np.float32))}, coords={"seed": [4, 5]}
     )
+    members = Member.of_datasets("p", 1, "alternative", network, activity)
+    result = decoding(members, task, trials, seed=7, time_stride=30, folds=4)
     return task, trials, activity, result
 
 

@@ -142,7 +142,7 @@ def test_operators_of_rounds_by_label():
     rates = np.stack([network_rates(1.5, seed, units=12) for seed in (4, 5)])
     activity = xr.Dataset({"rates": (("seed", "trial", "time", "unit"), rates)}, coords={"seed": [4, 5]})
     operators, errors = network_operators(
-        Member.of_datasets("insd", 1, "alternative", xr.Dataset(), activity), DELAYS, RANK
+        Member.of_datasets("insd", 1, "alternative", xr.Dataset(coords={"seed": [4, 5]}), activity), DELAYS, RANK
     )
     assert list(operators) == list(errors) == ["insd/4/1", "insd/5/1"]
     np.testing.assert_allclose(operators["insd/5/1"], fit_operator(rates[1], DELAYS, RANK), atol=1e-9)

@@ -92,7 +92,7 @@ class Mean(Measure):
     """The distance between mean rates, a part of which each measure below gets wrong."""
 
     name, long_name, source = "mean", "Mean", "made up"
-    zero_is_equal, range = True, (0.0, np.inf)
+    zero_is_equal, bounds = True, (0.0, np.inf)
     invariant_to = ()
 
     def prepare(self, activity):
@@ -157,8 +157,8 @@ class Nameless(Mean):
     ("measure", "message"),
     [
         (Asymmetric, "says symmetric = True, and is "),
-        (Similarity1, "has a range that does not end at 1, the value of equal networks"),
-        (Negative, r"outside its range from 0 to inf"),
+        (Similarity1, "has bounds that do not end at 1, the value of equal networks"),
+        (Negative, r"outside its bounds from 0 to inf"),
         (Invariant, r"promises not to change under translations of the first network, and goes from .* to "),
         (Modest, "does not change under scaling of the first network, which it does not promise"),
         (Blind, "is 0 between different networks, as between equal ones"),
@@ -237,8 +237,9 @@ def legend_of(names):
     own = similarities["value"].sel(measure=[f"{NAME}_full", f"{NAME}_null"], network="p/0/0")
     assert (own.sel(network_to="p/0/0") == 1).all() and ((own.sel(network_to="p/1/0") > 0) & (own < 1)).any()
     found = validate(responses(rates(random, 6), measures, 0), "responses", "responses.nc")
-    row = {"task": "flip_flop", "population": "p", "round": 0, "gain": 1.0, "iterations": 1, "solved": True}
-    table = pd.DataFrame([row | {"seed": seed, "reference": "p"} for seed in (0, 1)])
+    row = {"task": "flip_flop", "population": "p", "round": 0, "role": "standard", "gain": 1.0, "solved": True}
+    rows = [row | {"seed": seed, "chain": f"p/{seed}", "reference": "p"} for seed in (0, 1)]
+    table = pd.DataFrame(rows)
     figure = collapse_figure(table, {"flip_flop": predictivity}, {"flip_flop": found})
     shown = check_text(figure)
     plt.close(figure)
@@ -270,7 +271,7 @@ def test_a_new_file_changes_no_code_but_that_of_the_measures_that_are_taken(own_
 
 def test_a_measure_of_another_module_is_named_in_the_config(own_module):
     names = ["procrustes", f"my_measures:{CLASS}"]
-    assert load(config(names)).analysis.similarity.measures == names
+    assert load(config(names)).analysis_settings("similarity").measures == names
     check_measure(find_measures(names)[1])
     shown = set(legend_of(names))
     assert LONG_NAME in shown and "r² network → copy" in shown and "CKA" not in shown

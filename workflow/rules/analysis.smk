@@ -20,6 +20,7 @@ for analysis_name, analysis in GRID.analyses().items():
             runtime=per_attempt(analysis.minutes),
         params:
             analysis=analysis_name,
+            task_code=GRID.of_task(SETTINGS.task_code),
             job=GRID.of_task(GRID.analysis_params, analysis_name),
         script:
             "../scripts/analyse.py"

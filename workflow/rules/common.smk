@@ -12,7 +12,8 @@ sys.path.append(str(Path.cwd()))
 
 from insd.errors import InsdError
 from insd.grid import ROUND, Grid
-from insd.provenance import code_fingerprint
+from insd.plugins import module_of
+from insd.provenance import code_fingerprint, modules_fingerprint
 from insd.report import LiveNumbers
 from insd.settings.config import load
 
@@ -30,7 +31,7 @@ STATEMENTS = "results/tables/summary.csv"
 CLAIMS = "results/tables/claims.csv"
 CLAIMS_PAGE = "results/tables/claims.md"
 # What captions of the report quote.
-NUMBERS = LiveNumbers(STATEMENTS, CLAIMS)
+NUMBERS = LiveNumbers(STATEMENTS, CLAIMS, SETTINGS.analysis.comparisons.confidence)
 
 
 wildcard_constraints:

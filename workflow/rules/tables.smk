@@ -125,13 +125,14 @@ rule summary:
         tasks=list(SETTINGS.tasks),
         integrators=GRID.analysis_tasks("line_attractor"),
         config=config,
-        code=code_fingerprint("insd.tables.summary"),
+        settings=SETTINGS.analysis.comparisons.model_dump(),
+        code=modules_fingerprint(["insd.tables.summary", "insd.tables.summary_page"]),
     script:
         "../scripts/summary.py"
 
 
 rule claims:
-    """The paper's published statements, claim by claim, beside what the grid shows."""
+    """The published statements of papers, claim by claim, next to what the grid shows."""
     input:
         table=TABLE,
         comparisons=COMPARISONS,
@@ -158,6 +159,8 @@ rule claims:
         runtime=per_attempt(10),
     params:
         tasks=list(SETTINGS.tasks),
-        code=code_fingerprint("insd.analysis.claims"),
+        claims=SETTINGS.claims,
+        settings=SETTINGS.analysis.comparisons.model_dump(),
+        code=modules_fingerprint(module_of("claims", name) for name in SETTINGS.claims),
     script:
         "../scripts/claims.py"

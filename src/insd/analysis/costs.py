@@ -13,7 +13,8 @@ from insd.settings.base import Count
 
 COLUMNS = ("mean_squared_recurrent_weight", "sum_squared_weights", "noise_sensitivity")
 """The variables, which are columns of `networks.csv`, too."""
-CONTRACT = Contract(dict.fromkeys(COLUMNS, ("network",)))
+# Some architectures have no weights from units to units.
+CONTRACT = Contract(dict.fromkeys(COLUMNS, ("network",)), may_be_nan=frozenset({"mean_squared_recurrent_weight"}))
 
 
 class Settings(AnalysisSettings):

@@ -1,12 +1,14 @@
 """What a solution costs: large weights, and outputs that private noise moves."""
 
+import math
+
 import numpy as np
 import torch
 import xarray as xr
 
 from insd.datasets import architecture_of
 from insd.evaluation.performance import CHUNK
-from insd.networks.base import load_networks
+from insd.networks.base import load_networks, simulated_as
 from insd.plugins import find
 from insd.training import Bank
 
@@ -14,12 +16,15 @@ from insd.training import Bank
 def costs(network: xr.Dataset, trials: xr.Dataset, probes: int, seed: int) -> dict[str, float]:
     """Costs of a `network.nc` of one seed, as in arXiv:2610.04697.
 
-    `mean_squared_recurrent_weight`; `sum_squared_weights` over all trained weights, with biases and the initial state;
-    and `noise_sensitivity` on the trials (see there). The mean squared rate is in `insd.tables.networks`.
+    `mean_squared_recurrent_weight`, NaN without weights from units to units; `sum_squared_weights` over all trained
+    weights, with biases and the initial state; and `noise_sensitivity` on the trials (see there). The mean squared rate
+    is in `insd.analysis.dimensions`.
     """
     names = find("network", architecture_of(network)).parameter_names()
+    between_units = [network[name].values.ravel() for name in simulated_as(network).recurrent_names()]
+    recurrent = np.concatenate([*between_units, np.zeros(0)])
     return {
-        "mean_squared_recurrent_weight": float(np.square(network["recurrent_weights"].astype(float)).mean()),
+        "mean_squared_recurrent_weight": float(np.square(recurrent).mean()) if recurrent.size else math.nan,
         "sum_squared_weights": sum(float(np.square(network[name].astype(float)).sum()) for name in names),
         "noise_sensitivity": noise_sensitivity(network, trials, probes, seed),
     }

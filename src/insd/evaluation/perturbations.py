@@ -112,9 +112,7 @@ class _Perturbations:
         self.task, self.trials, self.name = task, trials, name
         self.network, self.weights = network, stacked_weights([network])
         self.units = network.sizes["unit"]
-        # Weights by which units hear units, of whatever architecture.
-        dimensions = simulated_as(network).dimensions
-        self.recurrent = [key for key in self.weights if dimensions[key][-1] == "unit_from"]
+        self.recurrent = simulated_as(network).recurrent_names()
         self.alpha = trials.attrs["dt"] / network.attrs["tau"]
         self.inputs = Bank.from_trials(trials).inputs
 

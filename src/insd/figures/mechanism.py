@@ -35,7 +35,7 @@ from insd.figures.theme import (
     note,
 )
 from insd.members import Block, Member
-from insd.networks.base import rates_at
+from insd.networks.base import rates_at, state_size
 from insd.tasks import Task
 from insd.tasks.base import Variable
 
@@ -261,7 +261,8 @@ def _activity(
 
     conditions = list(points["searched_condition"].values)
     slow = (points["kind"] == "slow").values
-    places = project(rates_at(network, points["state"].values[:, : len(mean)]))
+    variables = state_size(network)
+    places = project(rates_at(network, points["state"].values[:, :variables]))
     for name, shape in zip(conditions, SHAPES * len(conditions), strict=False):
         here = (points["condition"] == name).values
         for which, style in (
@@ -273,7 +274,7 @@ def _activity(
             axes.scatter(*places[which].T, marker=shape, depthshade=False, zorder=4, **{"linewidths": 0.6, **style})
         cycles = (points["cycle_condition"] == name).values & ~points["cycle_step_artefact"].values.astype(bool)
         for cycle in np.flatnonzero(cycles):
-            state = points["cycle_state"].values[cycle, : len(mean)]
+            state = points["cycle_state"].values[cycle, :variables]
             period = float(points["cycle_period"][cycle])
             orbit = cycle_orbit(network, np.array(inputs[name]), state, period)
             axes.plot(*project(rates_at(network, orbit)).T, "-", color="black", linewidth=1.1, zorder=3)

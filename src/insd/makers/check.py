@@ -21,7 +21,7 @@ def check_maker(maker: type[Maker], settings: Mapping[str, Any], job: Job) -> No
     name = maker.__name__
     made_by = maker(maker.Settings(**settings))
     _must(bool(getattr(maker, "description", "")), name, "it has no description")
-    unknown = set(maker.writes) - set(get_args(File))
+    unknown = {str(file) for file in maker.writes} - set(get_args(File))
     _must(not unknown, name, f"it declares files that rounds do not have: {', '.join(sorted(unknown))}")
     _must("activity" in maker.writes, name, "it does not write activity, which later rounds and analyses read")
     unknown = set(maker.sections) - set(Recipe.model_fields)

@@ -205,7 +205,7 @@ class Measure(ABC):
     """Whether both directions of a pair have the same value. If not, `compare(a, b)` is the one from a to b."""
     zero_is_equal: ClassVar[bool] = False
     """Whether it is a distance, 0 between equal networks, instead of a similarity, which is 1."""
-    range: ClassVar[tuple[float, float]]
+    bounds: ClassVar[tuple[float, float]]
     """Lowest and highest value, up to rounding; they may be infinite."""
     invariant_to: ClassVar[tuple[Map, ...]]
     """Maps of either network that do not change it."""
@@ -287,7 +287,7 @@ CHANGED = 1e-2
 def check_measure(measure: Measure, seed: int = 0) -> None:
     """Hold a measure to what it says of itself, on random activity of a few networks.
 
-    Checked are its names, its values for equal networks, its range, its symmetry, every promised invariance and that
+    Checked are its names, its values for equal networks, its bounds, its symmetry, every promised invariance and that
     no map beyond those leaves it unchanged, activity of low rank, activity that does not vary, and rates of very small
     and very large scale. Raises MeasureError that says which of these fails.
     """
@@ -307,13 +307,13 @@ def check_measure(measure: Measure, seed: int = 0) -> None:
     _must(
         abs(forward - equal) > CHANGED, measure, f"is {forward:.6g} between different networks, as between equal ones"
     )
-    lowest, highest = measure.range
+    lowest, highest = measure.bounds
     for a, b in ((first, second), (second, first), (first, low_rank), (low_rank, first)):
         found = _value(measure, a, b)
         _must(
             lowest - TOLERANCE <= found <= highest + TOLERANCE,
             measure,
-            f"is {found:.6g}, outside its range from {lowest:g} to {highest:g}",
+            f"is {found:.6g}, outside its bounds from {lowest:g} to {highest:g}",
         )
     for change in Map:
         for of_first in (True, False):
@@ -357,14 +357,12 @@ def check_invariance(measure: Measure, change: Map, of_first: bool, seed: int) -
 
 
 def _check_description(measure: Measure) -> None:
-    for name in ("name", "long_name", "range", "invariant_to", "source"):
+    for name in ("name", "long_name", "bounds", "invariant_to", "source"):
         _must(getattr(measure, name, "") != "", measure, f"does not say its {name}")
     _must(measure.name.isidentifier(), measure, "has a name that is not of letters, digits and _")
     equal = 0.0 if measure.zero_is_equal else 1.0
-    lowest, highest = measure.range
-    _must(
-        equal in (lowest, highest), measure, f"has a range that does not end at {equal:g}, the value of equal networks"
-    )
+    lowest, highest = measure.bounds
+    _must(equal in (lowest, highest), measure, f"has bounds that do not end at {equal:g}, the value of equal networks")
 
 
 def _examples(random: np.random.Generator) -> list[Float[np.ndarray, "trial time unit"]]:

@@ -14,7 +14,7 @@ class CCA(LinearMeasure):
 
     name = "cca"
     long_name = "CCA"
-    range = (0.0, 1.0)
+    bounds = (0.0, 1.0)
     invariant_to = (Map.INVERTIBLE_LINEAR, Map.TRANSLATION)
     source = 'Hotelling (1936), "Relations between two sets of variates"'
 

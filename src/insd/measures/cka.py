@@ -16,7 +16,7 @@ class CKA(LinearMeasure):
 
     name = "cka"
     long_name = "CKA"
-    range = (-np.inf, 1.0)
+    bounds = (-np.inf, 1.0)
     invariant_to = (Map.ROTATION, Map.SCALING, Map.TRANSLATION)
     source = (
         'Kornblith et al. (2019), "Similarity of neural network representations revisited"; Song et al. (2012), '

@@ -24,7 +24,7 @@ class DSA(Measure):
     name = "dsa"
     long_name = "DSA"
     zero_is_equal = True
-    range = (0.0, np.pi)
+    bounds = (0.0, np.pi)
     invariant_to = (Map.ROTATION, Map.SCALING, Map.TRANSLATION)
     source = (
         'Ostrow et al. (2023), "Beyond geometry: comparing the temporal structure of computation in neural circuits '

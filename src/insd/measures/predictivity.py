@@ -15,7 +15,7 @@ class Predictivity(LinearMeasure):
     name = "predictivity"
     long_name = "r²"
     symmetric = False
-    range = (0.0, 1.0)
+    bounds = (0.0, 1.0)
     invariant_to = (Map.ROTATION, Map.SCALING, Map.TRANSLATION)
     first_invariant_to = (Map.INVERTIBLE_LINEAR,)
     source = "Qian & Pehlevan (2026), linear predictivity"

@@ -12,7 +12,7 @@ class Procrustes(LinearMeasure):
     name = "procrustes"
     long_name = "Procrustes"
     zero_is_equal = True
-    range = (0.0, np.pi / 2)
+    bounds = (0.0, np.pi / 2)
     invariant_to = (Map.ROTATION, Map.SCALING, Map.TRANSLATION)
     source = 'Williams et al. (2021), "Generalized shape metrics on neural representations"'
 

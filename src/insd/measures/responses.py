@@ -94,5 +94,6 @@ def _rows(measure: Measure) -> list[tuple[str, str, str, float]]:
     if measure.symmetric:
         ways = {"": ""}
     return [
-        (measure.name + suffix, measure.long_name + way, measure.kind, measure.range[1]) for suffix, way in ways.items()
+        (measure.name + suffix, measure.long_name + way, measure.kind, measure.bounds[1])
+        for suffix, way in ways.items()
     ]

@@ -19,7 +19,7 @@ class RSA(Measure):
 
     name = "rsa"
     long_name = "RSA"
-    range = (-1.0, 1.0)
+    bounds = (-1.0, 1.0)
     invariant_to = (Map.ROTATION, Map.SCALING, Map.TRANSLATION)
     source = 'Kriegeskorte et al. (2008), "Representational similarity analysis"'
 

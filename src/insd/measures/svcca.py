@@ -14,7 +14,7 @@ class SVCCA(LinearMeasure):
 
     name = "svcca"
     long_name = "SVCCA"
-    range = (0.0, 1.0)
+    bounds = (0.0, 1.0)
     invariant_to = (Map.ROTATION, Map.SCALING, Map.TRANSLATION)
     source = 'Raghu et al. (2017), "SVCCA: singular vector canonical correlation analysis"'
 

@@ -75,6 +75,11 @@ class Networks(torch.nn.Module, ABC):
         return tuple(cls.dimensions)
 
     @classmethod
+    def recurrent_names(cls) -> Sequence[str]:
+        """The names of the parameters by which units hear units; none where weights are not between units."""
+        return tuple(name for name in cls.parameter_names() if cls.dimensions[name][-1] == "unit_from")
+
+    @classmethod
     def runs_as(cls) -> "type[Networks]":
         """The class that runs what files of this architecture hold, if it is not the one that trains."""
         return cls
@@ -264,6 +269,11 @@ def made_of(network: xr.Dataset, weights: Mapping[str, Tensor], alpha: float, re
     """Networks of these weights that are otherwise as a `network.nc` says."""
     runs = simulated_as(network)
     return runs(weights, alpha, recurrent_noise, **_constants(runs, network))
+
+
+def state_size(network: xr.Dataset) -> int:
+    """How many variables a state of a network of a `network.nc` has."""
+    return network["initial_state"].shape[-1]
 
 
 def rates_at(network: xr.Dataset, states: Float[np.ndarray, "*any state"]) -> Float[np.ndarray, "*any unit"]:

@@ -56,7 +56,8 @@ class Objective:
         trials: Int[Tensor, "network trial"],
     ) -> tuple[Float[Tensor, "network"], dict[str, Tensor]]:
         """The task loss with all terms added, at a share `progress` of the iterations; and what the history keeps."""
-        task_loss, record = loss.detach(), {}
+        task_loss = loss.detach()
+        record: dict[str, Tensor] = {}
         for name, schedule in self.schedules.items():
             multipliers = schedule.multipliers(progress)
             value = self._value(name, rates, networks, trials)

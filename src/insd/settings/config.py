@@ -117,7 +117,7 @@ class Trials(Section):
 
 
 class Comparisons(Section):
-    """Alternatives against standard networks."""
+    """Bootstrap intervals over networks, in tables, claims and figures."""
 
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """Confidence of each bootstrap interval over networks."""
@@ -153,6 +153,9 @@ class Settings(Section):
     What is trained already stays."""
     analysis: Analyses = Analyses()
     """Settings of the analyses."""
+    claims: list[str] = ["qian_2025"]
+    """The papers whose statements are judged, each a file of `src/insd/claims/`, or `module:CLAIMS` for claims of your
+    own."""
     figures: Figures = Figures()
     """What figures show."""
     defaults: Layer = Layer()
@@ -368,8 +371,9 @@ def _problems(settings: Settings) -> Iterator[str]:
             yield f"tasks.{name}: {error}"
     yield from _by_task_problems(settings)
     yield from _analysis_problems(settings)
-    if problems := [*_maker_problems(settings)]:
-        yield from problems
+    yield from _claims_problems(settings)
+    if wrong := [*_maker_problems(settings)]:
+        yield from wrong
         return
     yield from _reference_problems(settings)
     if problems := list(_layer_problems(settings)):
@@ -383,9 +387,20 @@ def _problems(settings: Settings) -> Iterator[str]:
                 recipe = settings.recipe(task_name, name, round_number)
                 where = f"populations.{name}, task {task_name}, round {round_number}"
                 sections = settings.maker(name).sections
-                problems = _recipe_problems(settings, recipe, sections, task, outputs)
-                yield from (f"{where}: {problem}" for problem in problems)
+                found = _recipe_problems(settings, recipe, sections, task, outputs)
+                yield from (f"{where}: {problem}" for problem in found)
             yield from _term_problems(settings, task_name, name)
+
+
+def _claims_problems(settings: Settings) -> Iterator[str]:
+    for name in settings.claims:
+        if settings.claims.count(name) > 1:
+            yield f"claims: {name!r} is listed twice"
+        try:
+            # Those of this library are not imported: every job reads the config, and few judge claims.
+            plugins.find("claims", name) if ":" in name else plugins.module_of("claims", name)
+        except PluginError as error:
+            yield f"claims: {error}"
 
 
 def _checked_task(settings: Settings, name: str, entry: TaskEntry) -> Task:
