@@ -1,4 +1,4 @@
-"""What a user adds from a folder of their own, one file and one entry: the workflow plans it, and the rest as before."""
+"""What a user adds by one file and one entry: the workflow plans it, and the rest as before."""
 
 import re
 

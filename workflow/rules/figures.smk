@@ -3,7 +3,7 @@ rule figure_deflation:
     input:
         predictivity="results/{task}/analysis/predictivity.nc",
         table=TABLE,
-        histories=lambda wildcards: GRID.files("history.nc", wildcards.task),
+        histories=lambda wildcards: GRID.round_files(wildcards.task, ["history"]),
     output:
         svg=report(
             "results/figures/deflation_{task}.svg",
@@ -24,7 +24,7 @@ rule figure_deflation:
         mem_mb=per_attempt(1500),
         runtime=per_attempt(10),
     params:
-        rounds=lambda wildcards: GRID.blocks(wildcards.task),
+        rounds=lambda wildcards: GRID.blocks(wildcards.task, writes="history"),
         numbers=NUMBERS,
         code=code_fingerprint("insd.figures.deflation"),
     script:
