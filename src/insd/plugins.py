@@ -119,17 +119,14 @@ def described(kind: str, name: str) -> Mapping[str, Any]:
     module = module_of(kind, name)
     constant = name.partition(":")[2] or KINDS[kind].constant
     for statement in _parsed(module, name).body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else []
-        if [target.id for target in targets if isinstance(target, ast.Name)] != [constant]:
+        if not isinstance(statement, ast.Assign) or list(map(ast.unparse, statement.targets)) != [constant]:
             continue
-        call = statement.value if isinstance(statement, ast.Assign) else None
-        if not isinstance(call, ast.Call) or call.args:
-            break
-        return {
-            str(argument.arg): _literal(argument, f"{name}: {argument.arg}")
-            for argument in call.keywords
-            if argument.arg not in KINDS[kind].functions
-        }
+        if isinstance(statement.value, ast.Call) and not statement.value.args:
+            return {
+                str(argument.arg): _literal(argument, f"{name}: {argument.arg}")
+                for argument in statement.value.keywords
+                if argument.arg not in KINDS[kind].functions
+            }
     raise PluginError(
         f"{name}: the module {module!r} must have a line that begins with '{constant} = ', a {KINDS[kind].what} with "
         "named arguments"
@@ -153,9 +150,7 @@ def _literal(argument: ast.keyword, where: str) -> Any:
     try:
         return ast.literal_eval(argument.value)
     except ValueError:
-        raise PluginError(
-            f"{where} is read without importing the module: write its value here, as a literal"
-        ) from None
+        raise PluginError(f"{where} is read without importing the module: write its value here, as a literal") from None
 
 
 def check(kind: str, found: Any, name: str) -> Any:

@@ -37,8 +37,8 @@ class Figure:
     per: Literal["task", "grid"]
     """Whether there is one per task or one of all tasks."""
     reads: tuple[str, ...]
-    """Its files: `tables/NAME`, `trials/REGIME` and `analysis/NAME`; for a figure per task also `rounds/NAME`, a file of
-    every round of the task (`history`), and `shown/NAME`, one of each round whose networks are shown side by side
+    """Its files: `tables/NAME`, `trials/REGIME` and `analysis/NAME`; for a figure per task also `rounds/NAME`, a file
+    of every round of the task (`history`), and `shown/NAME`, one of each round whose networks are shown side by side
     (`network`, `activity`)."""
     draw: Callable[["Drawing"], Any]
     """Makes the figure of matplotlib."""
@@ -70,7 +70,7 @@ def planned(path: str) -> Figure:
 
     Raises PluginError or FigureError if there is none, or if it is described wrongly.
     """
-    about = {
+    about: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in plugins.described("figure", path).items()
     }
@@ -82,7 +82,7 @@ def planned(path: str) -> Figure:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Everything that a figure may read: files when it asks for them, and settings. What it does not name is refused."""
+    """Everything that a figure may read: files, each when it is needed, and settings. Others than it names are refused."""
 
     figure: Figure
     files: Mapping[str, Sequence[str]]
