@@ -8,7 +8,7 @@ rule archive:
             for name in ("network.nc", "history.nc")
             for path in round_files(name, task)
         ],
-        [path for task in SETTINGS.tasks for path in shown_files("activity.nc", task)],
+        grid.files_of_figures(SETTINGS),
         all_analyses(),
         all_tables(),
         all_explorers(),

@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 # A task of the user's own may be a module in the working directory.
 sys.path.append(str(Path.cwd()))
 
+from insd import grid, plugins
+from insd.figures.base import planned
 from insd.provenance import code_fingerprint, settings_fingerprint
 from insd.report import LiveNumbers
 from insd.settings.base import SettingsError
@@ -18,6 +20,7 @@ from insd.settings.config import load, seeds_of
 
 try:
     SETTINGS = load(config)
+    FIGURES = grid.figures(SETTINGS)
 except SettingsError as error:
     raise WorkflowError(str(error))
 
@@ -30,7 +33,7 @@ CLAIMS = "results/tables/claims.csv"
 CLAIMS_PAGE = "results/tables/claims.md"
 # What captions of the report quote.
 NUMBERS = LiveNumbers(STATEMENTS, CLAIMS)
-ROUND = "results/{task}/{population}/seeds-{seeds}/round-{round}"
+ROUND = grid.ROUND
 
 
 wildcard_constraints:
@@ -44,12 +47,7 @@ wildcard_constraints:
 
 def round_blocks(task):
     """Population, seeds and round of every training job of a task, in the order of the grid."""
-    return [
-        (population, seeds, round_number)
-        for population in SETTINGS.population_names(task)
-        for seeds in SETTINGS.seed_blocks(population)
-        for round_number in SETTINGS.trained_rounds(population)
-    ]
+    return grid.round_blocks(SETTINGS, task)
 
 
 def made_with(task, blocks):
@@ -69,12 +67,7 @@ def made_with(task, blocks):
 
 def round_files(name, task):
     """One file of every round of a task, in the order of `round_blocks`."""
-    return [
-        f"{ROUND}/{name}".format(
-            task=task, population=population, seeds=seeds, round=round_number
-        )
-        for population, seeds, round_number in round_blocks(task)
-    ]
+    return grid.round_files(SETTINGS, name, task)
 
 
 def reference_activity(task):
@@ -90,27 +83,6 @@ def reference_activity(task):
     return f"{ROUND}/activity.nc".format(
         task=task, population=population, seeds=seeds, round=first
     )
-
-
-def shown_blocks(task):
-    """Population, seeds and round of the jobs whose networks figures show side by side: those of the chain that the
-    config names and of its references or, without one, all.
-    """
-    chain = SETTINGS.shown_chain()
-    if chain not in SETTINGS.population_names(task):
-        return round_blocks(task)
-    reference = SETTINGS.reference(chain)
-    return [
-        block
-        for block in round_blocks(task)
-        if block[0] == chain or (block[0] == reference and block[2] == 0)
-    ]
-
-
-def shown_files(name, task):
-    """One file of each of the rounds in `shown_blocks`, in their order."""
-    files = dict(zip(round_blocks(task), round_files(name, task)))
-    return [files[block] for block in shown_blocks(task)]
 
 
 def earlier_activity(wildcards):
@@ -305,21 +277,49 @@ def template_fingerprint(name):
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
+# --- Figures
+
+
 def task_name(wildcards):
     """A task's name as people read it: the category of its figures in the report."""
     return wildcards.task.replace("_", " ")
 
 
+def caption_of(name, figure):
+    """The caption of a figure in the report: in this repository or, of a figure of the user's own, where it says."""
+    if FIGURES[name] == name:
+        return f"../report/figure_{name}.rst"
+    return figure.caption and Path(figure.caption).resolve()
+
+
+def figure_inputs(figure):
+    """The files that a figure reads, by name."""
+    return lambda wildcards: grid.figure_inputs(SETTINGS, figure, wildcards.get("task"))
+
+
+def figure_tasks(figure):
+    """The parameters of the tasks of a figure, by name."""
+    return lambda wildcards: {
+        task: SETTINGS.task_parameters(task)
+        for task in grid.figure_tasks(SETTINGS, figure, wildcards.get("task"))
+    }
+
+
+def figure_blocks(figure):
+    """The rounds that a figure reads files of, each with what it must have been made with."""
+    return lambda wildcards: {
+        folder: made_with(wildcards.task, blocks)
+        for folder, blocks in grid.figure_blocks(
+            SETTINGS, figure, wildcards.get("task")
+        ).items()
+    }
+
+
+def per_attempt(amount):
+    """A resource that grows with every attempt at a job."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def all_figures():
     """All figures in all formats."""
-    names = [
-        *("collapse", "regimes", "regime_grids", "networks", "front"),
-        *(
-            f"{name}_{task}"
-            for name in ("mechanism", "deflation")
-            for task in SETTINGS.tasks
-        ),
-    ]
-    return expand(
-        "results/figures/{name}.{format}", name=names, format=["svg", "pdf", "png"]
-    )
+    return grid.figure_files(SETTINGS)

@@ -82,7 +82,7 @@ def planned(path: str) -> Figure:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Everything that a figure may read: files, each when it is needed, and settings. Others than it names are refused."""
+    """What a figure may read: the files and settings that it names, each file when it is needed."""
 
     figure: Figure
     files: Mapping[str, Sequence[str]]

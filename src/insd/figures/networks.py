@@ -89,8 +89,8 @@ def draw(drawing: base.Drawing) -> Figure:
 
 FIGURE = base.Figure(
     title="all networks",
-    description="all networks in numbers: score, restarts, dimensions, frequency, stable fixed points, cycles, distance "
-    "to the reference",
+    description="all networks in numbers: score, restarts, dimensions, frequency, stable fixed points, cycles, "
+    "distance to the reference",
     per="grid",
     reads=("tables/networks",),
     uses=("confidence",),
