@@ -61,7 +61,7 @@ def condition_of(variables: Mapping[str, Variable], trials: xr.Dataset) -> Condi
         " ".join("+" if number >> digit & 1 else "−" for digit in range(len(signs)))
         for number in range(2 ** len(signs))
     ]
-    return Condition(", ".join(map(_shown_name, signs)), values, names)
+    return Condition(", ".join(map(in_words, signs)), values, names)
 
 
 def activity_row(
