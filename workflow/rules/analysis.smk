@@ -381,7 +381,8 @@ rule summary:
     params:
         tasks=list(SETTINGS.tasks),
         integrators=integrators(),
-        config=config,
+        # What figures show changes no number.
+        config={name: part for name, part in config.items() if name != "figures"},
         code=code_fingerprint("insd.tables.summary"),
     script:
         "../scripts/summary.py"
