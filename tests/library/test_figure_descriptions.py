@@ -100,6 +100,7 @@ def test_a_figure_of_the_users_own_has_the_name_of_its_module(own):
             TOY.replace("title", "name"),
             "toy_figure_5:FIGURE: got an unexpected keyword argument 'name'",
         ),
+        ("toy_figure_10", TOY.replace('title="toy", ', ""), "toy_figure_10:FIGURE: a figure needs title"),
         ("toy_figure_6", TOY.replace("tables/", ""), "figure 'toy': cannot read 'networks'; choose from: tables/NAME"),
         ("toy_figure_7", TOY.replace('"task"', '"network"'), "figure 'toy': per = 'network': choose 'task' or 'grid'"),
         ("toy_figure_8", TOY.replace("task", "grid").replace("tables/networks", "rounds/history"), "per task can read"),
@@ -107,7 +108,7 @@ def test_a_figure_of_the_users_own_has_the_name_of_its_module(own):
     ],
 )
 def test_a_figure_that_cannot_be_used_is_refused(own, name, text, message):
-    with pytest.raises(SettingsError, match="figures.own: ") as refusal:
+    with pytest.raises(SettingsError, match=r"figures\.own: ") as refusal:
         own(name, text)
     assert message in str(refusal.value)
 

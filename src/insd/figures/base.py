@@ -5,7 +5,7 @@ each. Nothing here imports matplotlib: `planned` reads a figure's description wi
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal
 
 import pandas as pd
@@ -74,10 +74,12 @@ def planned(path: str) -> Figure:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in plugins.described("figure", path).items()
     }
-    try:
-        return Figure(**about, draw=lambda drawing: plugins.find("figure", path).draw(drawing))
-    except TypeError as error:
-        raise FigureError(f"{path}: {str(error).removeprefix('Figure.__init__() ')}") from None
+    known = {field.name: field.default is MISSING for field in fields(Figure) if field.name != "draw"}
+    if wrong := sorted(set(about) - set(known)):
+        raise FigureError(f"{path}: a figure has no {', '.join(wrong)}; choose from: draw, {', '.join(known)}")
+    if missing := [name for name, needed in known.items() if needed and name not in about]:
+        raise FigureError(f"{path}: a figure needs {', '.join(missing)}")
+    return Figure(**about, draw=lambda drawing: plugins.find("figure", path).draw(drawing))
 
 
 @dataclass(frozen=True)
