@@ -98,11 +98,20 @@ def test_a_figure_of_the_users_own_has_the_name_of_its_module(own):
         (
             "toy_figure_5",
             TOY.replace("title", "name"),
-            "toy_figure_5:FIGURE: got an unexpected keyword argument 'name'",
+            "toy_figure_5:FIGURE: a figure has no name; choose from: draw, title",
         ),
         ("toy_figure_10", TOY.replace('title="toy", ', ""), "toy_figure_10:FIGURE: a figure needs title"),
         ("toy_figure_6", TOY.replace("tables/", ""), "figure 'toy': cannot read 'networks'; choose from: tables/NAME"),
-        ("toy_figure_7", TOY.replace('"task"', '"network"'), "figure 'toy': per = 'network': choose 'task' or 'grid'"),
+        (
+            "toy_figure_7",
+            TOY.replace('"task"', '"network"'),
+            "toy_figure_7:FIGURE: per: choose from task, grid, not network",
+        ),
+        (
+            "toy_figure_11",
+            TOY.replace("draw=", 'uses=["chains"], draw='),
+            "uses: choose from chain, confidence, not chains",
+        ),
         ("toy_figure_8", TOY.replace("task", "grid").replace("tables/networks", "rounds/history"), "per task can read"),
         ("toy_figure_9", TOY.replace("FIGURE = base.Figure(", 'FIGURE = base.Figure("a", '), "with named arguments"),
     ],

@@ -6,7 +6,7 @@ each. Nothing here imports matplotlib: `planned` reads a figure's description wi
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 import xarray as xr
@@ -18,6 +18,10 @@ from insd.members import Block
 from insd.settings.config import make_task
 from insd.tasks.base import Task
 
+Per = Literal["task", "grid"]
+"""What there is one figure of."""
+Use = Literal["chain", "confidence"]
+"""The settings that figures may use."""
 FOLDERS = ("tables", "trials", "analysis", "rounds", "shown")
 """What files are named by in `Figure.reads`, before the slash."""
 OF_ROUNDS = ("rounds", "shown")
@@ -34,7 +38,7 @@ class Figure:
 
     title: str
     """Its name in the report and in the table of figures."""
-    per: Literal["task", "grid"]
+    per: Per
     """Whether there is one per task or one of all tasks."""
     reads: tuple[str, ...]
     """Its files: `tables/NAME`, `trials/REGIME` and `analysis/NAME`; for a figure per task also `rounds/NAME`, a file
@@ -44,7 +48,7 @@ class Figure:
     """Makes the figure of matplotlib."""
     description: str
     """One sentence on what it shows, without a full stop."""
-    uses: tuple[Literal["chain", "confidence"], ...] = ()
+    uses: tuple[Use, ...] = ()
     """Settings that it uses: the deflated population that is shown, and the level of confidence of intervals."""
     caption: str | None = None
     """Of a figure of the user's own: the file of its caption in the report, in reStructuredText."""
@@ -54,8 +58,6 @@ class Figure:
     """Time limit of the job in minutes."""
 
     def __post_init__(self) -> None:
-        if self.per not in ("task", "grid"):
-            raise FigureError(f"figure {self.title!r}: per = {self.per!r}: choose 'task' or 'grid'")
         for key in self.reads:
             folder, _, name = key.partition("/")
             if folder not in FOLDERS or not name:
@@ -79,6 +81,12 @@ def planned(path: str) -> Figure:
         raise FigureError(f"{path}: a figure has no {', '.join(wrong)}; choose from: draw, {', '.join(known)}")
     if missing := [name for name, needed in known.items() if needed and name not in about]:
         raise FigureError(f"{path}: a figure needs {', '.join(missing)}")
+    for name, given, choices in (
+        ("per", (about["per"],), get_args(Per)),
+        ("uses", about.get("uses", ()), get_args(Use)),
+    ):
+        if wrong := sorted(set(map(str, given)) - set(choices)):
+            raise FigureError(f"{path}: {name}: choose from {', '.join(choices)}, not {', '.join(wrong)}")
     return Figure(**about, draw=lambda drawing: plugins.find("figure", path).draw(drawing))
 
 
