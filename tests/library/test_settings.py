@@ -349,9 +349,12 @@ def test_the_configs_that_are_shipped_load(overlay):
         assert (settings.population("insd").seeds, settings.population("insd").rounds) == (5, 3)
 
 
-def test_schema_and_table_of_keys_are_current():
+def test_schema_and_tables_are_current():
     sys.path.insert(0, str(ROOT / "workflow/schemas"))
     import generate  # noqa: PLC0415 - not on the path before
 
     assert generate.SCHEMA.read_text() == generate.schema(), "run `make schema`"
     assert generate.README.read_text() == generate.readme(), "run `make schema`"
+    for page in generate.WITH_FIGURES:
+        text = page.read_text()
+        assert text == generate.with_figures(text) and generate.figures() in text, "run `make schema`"

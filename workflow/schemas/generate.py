@@ -1,17 +1,22 @@
-"""Write the config's JSON schema and table of keys from the settings of the library."""
+"""Write the config's JSON schema and table of keys from the settings of the library, and the table of its figures."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from insd import plugins
+from insd.figures.base import Figure, planned
 from insd.settings.config import Settings
 from insd.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.json"
 README = ROOT / "config/README.md"
+WITH_FIGURES = (ROOT / "README.md", ROOT / "docs/figures.md")
+"""Pages that hold the table of figures, between two marks."""
 
 INTRODUCTION = """\
 # The config
@@ -50,6 +55,7 @@ def readme() -> str:
     order = [
         "Settings",
         "Analysis",
+        "Figures",
         "TaskEntry",
         "Trials",
         "Population",
@@ -108,13 +114,47 @@ def _type(value: dict[str, Any]) -> str:
         entries = [*value.get("patternProperties", {}).values(), value.get("additionalProperties")]
         return f"name: {_type(entries[0])}" if isinstance(entries[0], dict) and entries[0] else "mapping"
     if value.get("type") == "array":
-        return "[shortest, longest]"
+        return "[shortest, longest]" if "prefixItems" in value else f"list of {_type(value['items'])}"
     bounds = [f"{sign} {value[key]:g}" for key, sign in _BOUNDS.items() if key in value]
     return " ".join([value.get("type", "any"), ", ".join(bounds)]).strip()
 
 
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤"}
 
+
+def with_figures(page: str) -> str:
+    """A page of Markdown with the table of figures between its marks."""
+    begin, end = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+    before, _, rest = page.partition(begin)
+    return before + begin + figures() + end + rest.partition(end)[2]
+
+
+def figures() -> str:
+    """A row per figure: those with a number of their own first, in its order."""
+    plans = {name: planned(name) for name in plugins.names("figure")}
+    rows = ["| figure | what it shows | file | data |", "|---|---|---|---|"]
+    for name in sorted(plans, key=lambda name: (_number(plans[name]), name)):
+        figure = plans[name]
+        stem = f"{name}_{{task}}" if figure.per == "task" else name
+        data = ", ".join(f"`{_data(key)}`" for key in figure.reads)
+        rows.append(f"| {figure.title} | {figure.description} | `{stem}` | {data} |")
+    return "\n".join(rows) + "\n"
+
+
+def _number(figure: Figure) -> float:
+    """The first number in the title of a figure; others come last."""
+    found = re.search(r"figures? (\d+)", figure.title)
+    return int(found[1]) if found else float("inf")
+
+
+def _data(key: str) -> str:
+    """A file that a figure reads, below `results/`."""
+    folder, _, name = key.partition("/")
+    return {"tables": f"tables/{name}.csv", "rounds": f"{name}.nc", "shown": f"{name}.nc"}.get(folder, f"{key}.nc")
+
+
 if __name__ == "__main__":
     SCHEMA.write_text(schema())
     README.write_text(readme())
+    for page in WITH_FIGURES:
+        page.write_text(with_figures(page.read_text()))
