@@ -50,7 +50,7 @@ rule all:
         all_rounds(),
         GRID.analysis_files(),
         all_tables(),
-        all_figures(),
+        files.figure_files(GRID),
         expand("results/explorer/{task}.html", task=SETTINGS.tasks),
 
 
@@ -67,4 +67,4 @@ rule analysis:
 
 rule figures:
     input:
-        all_figures(),
+        files.figure_files(GRID),

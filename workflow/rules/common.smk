@@ -10,19 +10,22 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 # A module of the user's own may be in the working directory.
 sys.path.append(str(Path.cwd()))
 
+from insd import plugins
 from insd.errors import InsdError
+from insd.figures import files
+from insd.figures.base import planned
 from insd.grid import ROUND, Grid
-from insd.plugins import module_of
-from insd.provenance import code_fingerprint, modules_fingerprint
+from insd.provenance import code_fingerprint
 from insd.report import LiveNumbers
 from insd.settings.config import load
 
 try:
     SETTINGS = load(config)
+    GRID = Grid(SETTINGS)
+    FIGURES = files.figures(GRID)
 except InsdError as error:
     raise WorkflowError(str(error))
 
-GRID = Grid(SETTINGS)
 TABLE = "results/tables/networks.csv"
 LEVELS = "results/tables/levels.csv"
 COMPARISONS = "results/tables/comparisons.csv"
@@ -99,21 +102,31 @@ def task_name(wildcards):
     return wildcards.task.replace("_", " ")
 
 
-def shown_files(name, task):
-    """One file of each of the rounds that figures show, in their order."""
-    return GRID.files(name, task, GRID.shown_blocks(task))
+def caption_of(name, figure):
+    """The caption of a figure in the report: in this repository or, of a figure of the user's own, where it says."""
+    if FIGURES[name] == name:
+        return f"../report/figure_{name}.rst"
+    return figure.caption and Path(figure.caption).resolve()
 
 
-def all_figures():
-    """All figures in all formats."""
-    names = [
-        *("collapse", "regimes", "regime_grids", "networks", "front"),
-        *(
-            f"{name}_{task}"
-            for name in ("mechanism", "deflation")
-            for task in SETTINGS.tasks
-        ),
-    ]
-    return expand(
-        "results/figures/{name}.{format}", name=names, format=["svg", "pdf", "png"]
-    )
+def figure_inputs(figure):
+    """The files that a figure reads, by name."""
+    return lambda wildcards: files.figure_inputs(GRID, figure, wildcards.get("task"))
+
+
+def figure_tasks(figure):
+    """The parameters of the tasks of a figure, by name."""
+    return lambda wildcards: {
+        task: SETTINGS.task_parameters(task)
+        for task in files.figure_tasks(GRID, figure, wildcards.get("task"))
+    }
+
+
+def figure_blocks(figure):
+    """The rounds that a figure reads files of, each with what it must have been made with."""
+    return lambda wildcards: {
+        folder: GRID.made_with(wildcards.task, blocks)
+        for folder, blocks in files.figure_blocks(
+            GRID, figure, wildcards.get("task")
+        ).items()
+    }

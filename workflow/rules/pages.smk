@@ -62,7 +62,7 @@ rule archive:
     input:
         all_trials(),
         all_rounds(["network.nc", "history.nc"]),
-        [path for task in SETTINGS.tasks for path in shown_files("activity.nc", task)],
+        files.files_of_figures(GRID),
         GRID.analysis_files(),
         all_tables(),
         expand("results/explorer/{task}.html", task=SETTINGS.tasks),

@@ -1,0 +1,92 @@
+"""Which figures a grid has, and the files that each reads."""
+
+import re
+from collections.abc import Sequence
+
+from insd import plugins
+from insd.errors import InsdError
+from insd.figures.base import OF_ROUNDS, Figure, planned
+from insd.grid import Grid, RoundBlock
+from insd.settings.base import SettingsError
+
+
+def figures(grid: Grid) -> dict[str, str]:
+    """The name by which each figure of a grid is found (`insd.figures.base.planned`), by the name of its rule and
+    files: those of this library, then the user's own.
+
+    Raises SettingsError if one of the user's own cannot be used.
+    """
+    found = {name: name for name in plugins.names("figure")}
+    for path in grid.settings.figures.own:
+        name = path.partition(":")[0].rpartition(".")[2]
+        try:
+            planned(path)
+        except InsdError as error:
+            raise SettingsError(f"the config cannot be used:\n  - figures.own: {error}") from None
+        if name in found or not re.fullmatch("[a-z][a-z0-9_]*", name):
+            raise SettingsError(
+                f"the config cannot be used:\n  - figures.own: {path}: the name of the module is that of the figure: "
+                f"choose one of a-z, 0-9 and _ that is not one of {', '.join(found)}"
+            )
+        found[name] = path
+    return found
+
+
+def figure_stem(name: str, figure: Figure) -> str:
+    """The names of a figure's files without their format, with the wildcard of its task."""
+    return f"results/figures/{name}_{{task}}" if figure.per == "task" else f"results/figures/{name}"
+
+
+def figure_files(grid: Grid) -> list[str]:
+    """All figures of a grid in all formats."""
+    return [
+        f"{stem}.{suffix}"
+        for name, path in figures(grid).items()
+        for stem in dict.fromkeys(figure_stem(name, planned(path)).format(task=task) for task in grid.settings.tasks)
+        for suffix in ("svg", "pdf", "png")
+    ]
+
+
+def figure_tasks(grid: Grid, figure: Figure, task: str | None) -> list[str]:
+    """The tasks of a figure: that of a figure per task, or all."""
+    return [task] if figure.per == "task" and task is not None else list(grid.settings.tasks)
+
+
+def figure_inputs(grid: Grid, figure: Figure, task: str | None) -> dict[str, list[str]]:
+    """The files that a figure reads, by name in `Figure.reads`; `task` is that of a figure per task."""
+    return {key: _figure_files(grid, key, figure_tasks(grid, figure, task)) for key in figure.reads}
+
+
+def _figure_files(grid: Grid, key: str, tasks: Sequence[str]) -> list[str]:
+    folder, _, name = key.partition("/")
+    if folder == "tables":
+        return [f"results/tables/{name}.csv"]
+    if folder in OF_ROUNDS:
+        return [path for task in tasks for path in grid.files(f"{name}.nc", task, _blocks(grid, folder, task))]
+    return [f"results/{task}/{folder}/{name}.nc" for task in tasks]
+
+
+def files_of_figures(grid: Grid) -> list[str]:
+    """All files that any figure of a grid reads."""
+    plans = [planned(path) for path in figures(grid).values()]
+    read = [figure_inputs(grid, plan, task).values() for plan in plans for task in grid.settings.tasks]
+    return sorted({path for files in read for paths in files for path in paths})
+
+
+def figure_blocks(grid: Grid, figure: Figure, task: str | None) -> dict[str, list[RoundBlock]]:
+    """Which rounds the files of a figure per task hold, by `rounds` and `shown`; nothing for one that reads neither."""
+    folders = dict.fromkeys(key.partition("/")[0] for key in figure.reads)
+    return {folder: _blocks(grid, folder, str(task)) for folder in folders if folder in OF_ROUNDS}
+
+
+def _blocks(grid: Grid, folder: str, task: str) -> list[RoundBlock]:
+    return grid.shown_blocks(task) if folder == "shown" else grid.blocks(task)
+
+
+def figure_settings(grid: Grid, figure: Figure) -> dict[str, str | float | None]:
+    """The settings that a figure uses."""
+    known: dict[str, str | float | None] = {
+        "chain": grid.settings.shown_chain(),
+        "confidence": grid.settings.analysis.comparisons.confidence,
+    }
+    return {name: known[name] for name in figure.uses}
