@@ -15,7 +15,7 @@ from insd.errors import InsdError
 from insd.figures import files
 from insd.figures.base import planned
 from insd.grid import ROUND, Grid
-from insd.provenance import code_fingerprint
+from insd.provenance import code_fingerprint, modules_fingerprint
 from insd.report import LiveNumbers
 from insd.settings.config import load
 

@@ -161,6 +161,8 @@ rule claims:
         tasks=list(SETTINGS.tasks),
         claims=SETTINGS.claims,
         settings=SETTINGS.analysis.comparisons.model_dump(),
-        code=modules_fingerprint(module_of("claims", name) for name in SETTINGS.claims),
+        code=modules_fingerprint(
+            plugins.module_of("claims", name) for name in SETTINGS.claims
+        ),
     script:
         "../scripts/claims.py"
