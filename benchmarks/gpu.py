@@ -18,12 +18,14 @@ import yaml
 from common import PAGE, Bound, one_core, table, verdicts, write_section
 from training import ALPHA, BATCH, STEPS, TASK, attempt, ours
 
-from insd.activity import join_earlier, record_activity
+from insd.activity import record_activity
 from insd.devices import CPU, describe, device_of
 from insd.networks.engine.bptt import Workspace
 from insd.networks.rate import RateRNN
 from insd.networks.settings.rate import RateSettings
-from insd.settings.config import Recipe, Settings, load, seeds_of
+from insd.objectives.base import join_earlier
+from insd.settings.config import Settings, load, seeds_of
+from insd.settings.recipe import Recipe
 from insd.training import train_round
 
 TITLE = "A GPU full of networks"
@@ -70,7 +72,7 @@ def main() -> None:
     start = time.monotonic()
     network, _ = train_round(TASK, bank, recipe, names, device=gpu)
     forty = time.monotonic() - start
-    solved = int(record_activity(network, TASK, bank, test, recipe.deflation)["solved"].sum())
+    solved = int(record_activity(network, TASK, bank, test, recipe.terms)["solved"].sum())
 
     rate, gradient = _differences(gpu)
     exact = torch.get_float32_matmul_precision() == "highest"
@@ -161,12 +163,12 @@ def _train_chain(
         recipe = settings.recipe(task, population, number)
         names = [(task, population, seed, number) for seed in seeds_of(block)]
         files = [f"round {earlier}" for earlier in range(number)]
-        earlier = join_earlier(activities, bank, files) if activities else None
+        earlier = join_earlier(recipe.terms, activities, bank, files) if activities else None
         start = time.monotonic()
         network, _ = train_round(made, bank, recipe, names, earlier, device=gpu)
         finished.append(time.monotonic() - start)
         if number + 1 in rounds:
-            activities.append(record_activity(network, made, bank, test, recipe.deflation))
+            activities.append(record_activity(network, made, bank, test, recipe.terms))
 
 
 def _differences(gpu: torch.device) -> tuple[float, float]:

@@ -33,8 +33,9 @@ from insd.evaluation.decoding import decoding
 from insd.measures.base import TIME_STRIDE, find_measures
 from insd.measures.pairs import prepare, similarity
 from insd.members import Member
-from insd.settings.config import Recipe
-from insd.training import Earlier, train_round
+from insd.objectives.base import Stored
+from insd.settings.recipe import Recipe
+from insd.training import train_round
 
 PICTURE = PAGE.with_suffix("") / "growth.svg"
 COMPONENTS = 18
@@ -171,11 +172,14 @@ def training_point(units: int = 100, steps: int = STEPS, rounds: int = 0) -> flo
     bank = bank.isel(time=chosen).assign_coords(time=np.arange(steps) * bank.attrs["dt"])
     earlier = None
     if rounds:
-        earlier = Earlier(
-            torch.randn(1, 128, -(-steps // 2), COMPONENTS * rounds),
-            torch.eye(rounds).repeat_interleave(COMPONENTS, 0),
-            2,
-        )
+        earlier = {
+            "predictivity": Stored(
+                {"components": torch.randn(1, 128, -(-steps // 2), COMPONENTS * rounds)},
+                {"membership": torch.eye(rounds).repeat_interleave(COMPONENTS, 0)},
+                rounds,
+                every=2,
+            )
+        }
     return side_by_side({"step": ours(attempt(bank, units, earlier=earlier))}, 7)["step"]
 
 

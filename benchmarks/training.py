@@ -11,7 +11,7 @@ import importlib.util
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -19,13 +19,16 @@ import xarray as xr
 from common import Bound, one_core, side_by_side, table, verdicts, write_section
 from torch import Tensor
 
-from insd.activity import join_earlier, record_activity
+from insd.activity import record_activity
+from insd.bank import Bank
 from insd.devices import CPU
 from insd.jobs import reuse_freed_memory
 from insd.networks.engine import bptt
-from insd.settings.config import Deflation, Recipe
+from insd.objectives.base import Stored, join_earlier
+from insd.objectives.settings.predictivity import PredictivitySettings
+from insd.settings.recipe import Recipe
 from insd.tasks.flip_flop import FlipFlop
-from insd.training import Bank, Earlier, _Attempt, train_round
+from insd.training import _Attempt, train_round
 
 TASK = FlipFlop()
 BATCH, STEPS, REPEATS, CALLS = 64, 90, 15, 4
@@ -37,7 +40,7 @@ def attempt(
     bank: xr.Dataset,
     units: int,
     noise: float = NOISE,
-    earlier: Earlier | None = None,
+    earlier: Mapping[str, Stored] | None = None,
     networks: int = 1,
     device: torch.device = CPU,
 ) -> _Attempt:
@@ -46,11 +49,11 @@ def attempt(
         {
             "network": {"units": units, "recurrent_noise": noise},
             "training": {"iterations": 100_000, "batch_size": BATCH, "validation_trials": 64},
-            "deflation": {"task_only": 0.0},
+            "terms": {"predictivity": {"task_only": 0.0}},
         }
     )
     names = [("flip_flop", "benchmark", seed, int(earlier is not None), 0) for seed in range(networks)]
-    return _Attempt(TASK, bank, recipe, names, earlier, device)
+    return _Attempt(TASK, bank, recipe, names, earlier or {}, device)
 
 
 def ours(run: _Attempt) -> Callable[[], object]:
@@ -250,17 +253,17 @@ def deflated(bank: xr.Dataset) -> list[list[object]]:
     files, activities = [], []
     for seed in range(2):
         network, _ = train_round(TASK, bank, recipe, [("flip_flop", "benchmark", seed, 0)])
-        activity = record_activity(network, TASK, bank, bank, Deflation())
+        activity = record_activity(network, TASK, bank, bank, recipe.terms)
         activities.append(activity.assign_coords(seed=[0]))
         files.append(f"seed {seed}")
     functions = {0: ours(attempt(bank, 100))}
     components = {0: 0}
     for count in (1, 2):
-        earlier = join_earlier(activities[:count], bank, files[:count])
+        earlier = join_earlier(recipe.terms, activities[:count], bank, files[:count])
         functions[count] = ours(attempt(bank, 100, earlier=earlier))
-        components[count] = earlier.components.shape[-1]
+        components[count] = earlier["predictivity"].of_networks["components"].shape[-1]
     named = {f"{count} earlier": function for count, function in functions.items()}
-    stride = Deflation().time_stride
+    stride = PredictivitySettings().time_stride
     rates = torch.randn(-(-STEPS // stride) * BATCH, 100)
     stored = torch.randn(len(rates), components[2])
     gram, cross, weights = torch.empty(100, 100), torch.empty(components[2], 100), torch.randn(100, components[2])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from insd.settings.config import Settings
     from insd.tasks import Task
 
-RECIPE = ("network", "training", "deflation")
+RECIPE = ("network", "training", "terms")
 """What `--set` can change of any round."""
 SECTIONS = (*RECIPE, "trials", "task")
 """What `--set` can change of the first: later rounds have its trials."""
@@ -258,8 +258,12 @@ def _settings(
     `sampled` says how many trials there are, where they are there already: neither they nor the task can change then.
     """
     from insd.settings.config import load
+    from insd.settings.recipe import DEFAULT_TERMS
 
     defaults = {section: dict(recipe.get(section, {})) for section in RECIPE}
+    if "terms" in recipe:
+        # Terms that the last round had not.
+        defaults["terms"] = {**dict.fromkeys(DEFAULT_TERMS), **defaults["terms"]}
     parameters: dict[str, Any] = dict(entry.get("parameters", {}))
     trials: dict[str, Any] = dict(sampled or {})
     # Laid over the settings of the last round, so that a different architecture drops what only that one had.
@@ -277,9 +281,15 @@ def _settings(
                 f"--set {change}: needs SECTION.KEY=VALUE, with one of the sections {', '.join(sections)}{why}"
             )
         try:
-            places[section][field] = json.loads(value)
+            given = json.loads(value)
         except json.JSONDecodeError:
-            places[section][field] = value
+            given = value
+        place = places[section]
+        # A term has keys of its own; null leaves it out.
+        if section == "terms" and given is not None:
+            term, _, field = field.rpartition(".")
+            place = place.setdefault(term, {})
+        place[field] = given
     return load(
         {
             "tasks": {name: {**entry, "parameters": parameters}},
@@ -294,38 +304,43 @@ def _settings(
 
 def _train_round(settings: "Settings", name: str, folder: Path, number: int, seed: int) -> None:
     """Train a round in a folder as the workflow's job does, and say how it went."""
+    import numpy as np
     import torch
+    import xarray as xr
 
     from insd import datasets
-    from insd.activity import join_earlier, read_earlier, record_activity
     from insd.jobs import reuse_freed_memory
+    from insd.makers.base import Job, code_of, maker_of, recipe_from
     from insd.provenance import attributes
-    from insd.training import train_round
 
     torch.set_num_threads(1)
     reuse_freed_memory()
-    task, recipe = settings.task(name), settings.recipe(name, POPULATION, number)
+    task, resolved = settings.task(name), settings.made_with(name, POPULATION, number)
     bank, test = (datasets.read(folder / f"{regime}.nc", "trials") for regime in ("train", "test"))
-    files = [str(folder / f"round-{earlier}/activity.nc") for earlier in range(number)]
-    earlier = join_earlier([read_earlier(file) for file in files], bank, files) if files else None
-    network, history = train_round(task, bank, recipe, [(name, POPULATION, seed, number)], earlier, progress_bar=True)
-    activity = record_activity(network, task, bank, test, recipe.deflation)
+    files = tuple(str(folder / f"round-{earlier}/activity.nc") for earlier in range(number))
+    names = ((name, POPULATION, seed, number),)
+    job = Job(names, task, bank, test, recipe_from(resolved), files, progress_bar=True)
+    result = maker_of(resolved).make(job)
     made = {
         "task": _made(settings, name),
-        "recipe": recipe.model_dump(),
+        "recipe": resolved,
         "population": POPULATION,
         "seeds": str(seed),
         "round": number,
     }
-    for contract, dataset in (("network", network), ("activity", activity), ("history", history)):
-        dataset.attrs |= attributes(made, "insd.activity", seed=str(seed))
-        datasets.write(dataset, folder / f"round-{number}/{contract}.nc", contract)
+    more = {"code_fingerprint": code_of(resolved, type(task)), "maker": resolved["make"]}
+    more |= {"role": settings.role(name, POPULATION, number)}
+    for file, (dataset, contract) in result.files().items():
+        dataset.attrs |= attributes(made, "insd.makers.base", seed=str(seed), **more)
+        datasets.write(dataset, folder / f"round-{number}/{file}.nc", contract)
+    activity, history = result.activity, result.history or xr.Dataset()
     solved = "solved" if activity["solved"].item() else "not solved"
     print(f"{folder}/round-{number}: {solved}, {task.score_name} {activity['score'].item():.3f}")
     if files:
-        penalties = history["held_out_penalty"].isel(seed=0).stack(row=("attempt", "iteration"))
-        last = penalties.dropna("row").isel(row=-1).values
-        print("S to each earlier round:", ", ".join(f"{value:.3f}" for value in last))
+        for variable in (str(name) for name in history if str(name).startswith("held_out_penalty")):
+            values = history[variable].isel(seed=0).stack(row=("attempt", "iteration")).dropna("row").isel(row=-1)
+            term = variable.removeprefix("held_out_penalty").removeprefix("_") or "S"
+            print(f"{term} to each earlier round:", ", ".join(f"{value:.3f}" for value in np.atleast_1d(values)))
 
 
 def _network(path: str, seed: int | None) -> "xr.Dataset":

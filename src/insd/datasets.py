@@ -19,8 +19,6 @@ from insd.files import written_whole
 
 ENGINE: Literal["netcdf4"] = "netcdf4"
 """By which xarray reads and writes."""
-DECIMALS = 4
-"""For rates of the order of 1 rounding adds a share of about 1e-8 to their variance, and halves the files."""
 AGAIN = "delete the file and run the job that makes it again"
 """The advice in messages on broken files."""
 
@@ -39,9 +37,12 @@ class Contract:
     text: frozenset[str] = frozenset()
     """Variables that hold names; all others hold numbers."""
     attributes: tuple[str, ...] = ()
-    rounded: tuple[str, ...] = ()
-    """Large variables, stored with `DECIMALS` decimals and compressed."""
+    compressed: bool = False
+    """Whether arrays along more than two axes, which are rounded (`insd.rounding`), are compressed."""
 
+
+KEPT = {"null_activity": ("seed", "bank_trial", "bank_time", "component")}
+"""What INSD's term keeps of networks for later rounds; other terms keep variables of their own."""
 
 CONTRACTS = {
     "trials": Contract(
@@ -58,19 +59,16 @@ CONTRACTS = {
         {
             "rates": ("seed", "trial", "time", "unit"),
             "outputs": ("seed", "trial", "time", "output"),
-            "null_activity": ("seed", "bank_trial", "bank_time", "component"),
             "test_loss": ("seed",),
             "score": ("seed",),
             "solved": ("seed",),
         },
+        optional=KEPT,
         attributes=("bank_fingerprint", "test_fingerprint"),
-        rounded=("rates", "outputs", "null_activity"),
+        compressed=True,
     ),
-    "recording": Contract(
-        {"null_activity": ("seed", "bank_trial", "bank_time", "component")},
-        attributes=("bank_fingerprint",),
-        rounded=("null_activity",),
-    ),
+    # Of activity files, what later rounds read; all that there is where there are no networks.
+    "kept": Contract({}, optional=KEPT, attributes=("bank_fingerprint",), compressed=True),
     "history": Contract(
         {
             "task_loss": ("attempt", "seed", "iteration"),
@@ -167,12 +165,12 @@ def write(dataset: xr.Dataset, path: str | Path, contract: str | Contract) -> No
     """
     path = Path(path)
     validate(dataset, contract, str(path))
-    compressed = {"zlib": True, "complevel": 1, "least_significant_digit": DECIMALS}
+    rules = contract_of(dataset, contract)
+    large = [name for name, values in dataset.data_vars.items() if values.ndim > 2 and rules.compressed]
+    encoding = {name: {"zlib": True, "complevel": 1} for name in large}
     try:
         with written_whole(path) as beside:
-            dataset.to_netcdf(
-                beside, engine=ENGINE, encoding=dict.fromkeys(contract_of(dataset, contract).rounded, compressed)
-            )
+            dataset.to_netcdf(beside, engine=ENGINE, encoding=encoding)
     except (OSError, RuntimeError) as error:
         # HDF5 does not say that a disk is full.
         free = shutil.disk_usage(path.parent).free / 1e6

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from insd.activity import simulate_trials
 from insd.errors import InsdError
-from insd.predictivity import deflation_penalty, null_projector_array, principal_components
+from insd.objectives.predictivity import deflation_penalty
+from insd.predictivity import null_projector_array, principal_components
 
 
 class DeflationError(InsdError):
@@ -30,7 +31,8 @@ class DeflationPenalty:
     ----------
     earlier : activity (trial, time, unit) of each earlier network on the same trials, of any numbers of units: the
         null-space rates of stored networks (`null_space_activity`), or any recording.
-    ridge : rho over the mean variance of a unit's null-space rates (see `insd.predictivity.deflation_penalty`).
+    ridge : rho over the mean variance of a unit's null-space rates (see `deflation_penalty` in
+        `insd.objectives.predictivity`).
     variance_kept : share of each activity's variance that the components it is kept as hold; S is exact to the share
         left out.
 

@@ -1,15 +1,17 @@
 """The jobs and files of a grid, from its settings."""
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 from insd import plugins
 from insd.analysis.base import Analysis, code_of
+from insd.makers.base import Maker, MakerError
+from insd.makers.base import code_of as code_of_round
 from insd.provenance import modules_fingerprint, settings_fingerprint
-from insd.settings.base import SettingsError
 from insd.settings.config import Settings, seeds_of
+from insd.settings.recipe import Recipe
 
 ROUND = "results/{task}/{population}/seeds-{seeds}/round-{round}"
 """The folder of a round."""
@@ -25,22 +27,27 @@ class Grid:
     def __init__(self, settings: Settings):
         self.settings = settings
         # All analyses ask for the recipes of all rounds.
-        self._recipe = cache(self._resolved)
-
-    def _resolved(self, task: str, population: str, round_number: int) -> dict[str, Any]:
-        return self.settings.recipe(task, population, round_number).model_dump()
+        self._made = cache(settings.made_with)
 
     # --- Rounds
 
-    def recipe(self, wildcards: Wildcards) -> dict[str, Any]:
-        """The resolved settings of a round that is trained."""
-        return self._recipe(wildcards["task"], wildcards["population"], int(wildcards["round"]))
+    def makers(self) -> dict[str, type[Maker]]:
+        """The makers that the config uses, by their names there."""
+        return {name: plugins.find("maker", name) for name in self.settings.makers()}
+
+    def round_rule(self, maker: str) -> str:
+        """The name of the rule of a maker."""
+        return "train_round" if maker == "train" else f"make_{maker.rpartition(':')[2].lower()}"
+
+    def made_by(self, maker: str) -> str:
+        """The populations of a maker, as what the wildcard may be."""
+        return "|".join(map(re.escape, self.settings.made_by(maker)))
 
     def blocks(self, task: str, populations: Collection[str] | None = None) -> list[RoundBlock]:
         """Population, seeds and round of every job of a task that makes networks, in the order of the config."""
         return [
             (population, seeds, round_number)
-            for population in self.settings.population_names(task)
+            for population in self.settings.network_populations(task)
             if populations is None or population in populations
             for seeds in self.settings.seed_blocks(population)
             for round_number in self.settings.trained_rounds(population)
@@ -61,8 +68,11 @@ class Grid:
 
         A chain that begins with a recording has no network before round 1.
         """
-        names, chain = self.settings.population_names(task), self.settings.shown_chain()
-        population = self.settings.reference(chain) if chain in names else names[0]
+        names, chain = self.settings.network_populations(task), self.settings.shown_chain()
+        if chain not in names:
+            chain = names[0]
+        reference = self.settings.reference(chain)
+        population = reference if reference in names else chain
         return population, self.settings.seed_blocks(population)[0], self.settings.trained_rounds(population)[0]
 
     def files(self, name: str, task: str, blocks: Sequence[RoundBlock] | None = None) -> list[str]:
@@ -81,53 +91,76 @@ class Grid:
             (
                 *block,
                 self.settings.role(task, block[0], block[2]),
-                settings_fingerprint(about, self._recipe(task, block[0], block[2])),
+                settings_fingerprint(about, self._made(task, block[0], block[2])),
             )
             for block in blocks
         ]
 
-    def earlier_activity(self, wildcards: Wildcards) -> list[str]:
-        """The activity of all earlier rounds of the same seeds, or the recording in place of round 0; nothing for
-        round 0.
+    def round_files(self, task: str, names: Collection[str]) -> list[str]:
+        """The files of these names of all rounds of a task, as far as their makers write them."""
+        return [
+            file
+            for population in self.settings.population_names(task)
+            for name in self.settings.maker(population).writes
+            if name in names
+            for seeds in self.settings.seed_blocks(population)
+            for number in self.settings.trained_rounds(population)
+            for file in self.files(f"{name}.nc", task, [(population, seeds, number)])
+        ]
+
+    def round_inputs(self, wildcards: Wildcards) -> dict[str, list[str]]:
+        """What a round reads besides trials: `earlier` rounds of the same seeds, and `sources`, the user's own files.
+
+        Raises MakerError where there is no such file.
         """
-        task, population, seeds = (wildcards[name] for name in ("task", "population", "seeds"))
-        populations = [population] * int(wildcards["round"])
-        if populations:
-            populations[0] = self.settings.reference(population)
-        files = self.files("activity.nc", task, [(name, seeds, number) for number, name in enumerate(populations)])
-        if files and population in self.settings.recordings(task):
-            files[0] = f"results/{task}/{population}/seeds-{seeds}/recording.nc"
-        return files
-
-    def recording_file(self, wildcards: Wildcards) -> str:
-        """The recording that takes the place of a population's round 0."""
         task, population = wildcards["task"], wildcards["population"]
-        return existing_file(population, self.settings.recordings(task)[population], task)
+        maker = self.settings.maker(population)
+        reads = maker.reads(population, self.settings.reference(population), int(wildcards["round"]))
+        return {
+            "earlier": [
+                file
+                for read in reads
+                for name in read.files
+                for file in self.files(f"{name}.nc", task, [(read.population, wildcards["seeds"], read.round_number)])
+            ],
+            "sources": self._sources(task, population),
+        }
 
-    def recording_deflation(self, wildcards: Wildcards) -> dict[str, Any]:
-        """How a recording is kept: by the settings of the rounds that read it."""
-        return self._recipe(wildcards["task"], wildcards["population"], 1)["deflation"]
+    def _sources(self, task: str, population: str) -> list[str]:
+        try:
+            return list(self.settings.maker(population).sources(task))
+        except MakerError as error:
+            raise MakerError(f"populations.{population}.{error}") from None
 
-    def training_code(self, wildcards: Wildcards) -> str:
-        """Fingerprint of the code that trains a round, with that of its architecture and its task."""
-        architecture = plugins.module_of("network", self.recipe(wildcards)["network"]["architecture"])
-        return modules_fingerprint(["insd.activity", architecture]) + self.settings.task_code(wildcards["task"])
+    def round_params(self, wildcards: Wildcards) -> dict[str, Any]:
+        """What a round uses of the config and of code."""
+        task = wildcards["task"]
+        made = self._made(task, wildcards["population"], int(wildcards["round"]))
+        return {
+            "parameters": self.settings.task_parameters(task),
+            "made": made,
+            "code": code_of_round(made, type(self.settings.task(task))),
+        }
+
+    def round_memory(self, wildcards: Wildcards, attempt: int) -> int:
+        """Memory of a round in MB."""
+        return attempt * self._maker(wildcards).memory_mb(*self._size(wildcards))
+
+    def round_minutes(self, wildcards: Wildcards, attempt: int) -> int:
+        """Time limit of a round in minutes."""
+        return attempt * self._maker(wildcards).minutes(*self._size(wildcards))
+
+    def _maker(self, wildcards: Wildcards) -> Maker:
+        return self.settings.maker(wildcards["population"])
+
+    def _size(self, wildcards: Wildcards) -> tuple[Recipe, int]:
+        """The recipe of a round, and its number of networks."""
+        recipe = self.settings.recipe(wildcards["task"], wildcards["population"], int(wildcards["round"]))
+        return recipe, len(seeds_of(wildcards["seeds"]))
 
     def rounds_to_come(self, wildcards: Wildcards) -> int:
         """How many rounds of the chain wait for this one: long chains go first, or the last of them would run alone."""
         return self.settings.population(wildcards["population"]).rounds - int(wildcards["round"])
-
-    def training_memory(self, wildcards: Wildcards, attempt: int) -> int:
-        """Memory of a round in MB: what it needs at all, and for each network, whose activity on 2,000 trials is most
-        of it. Measured with 100 units: 0.8 GB for one network, 1.3 GB for ten.
-        """
-        return attempt * (1400 + self.recipe(wildcards)["network"]["units"] * len(seeds_of(wildcards["seeds"])))
-
-    def training_minutes(self, wildcards: Wildcards, attempt: int) -> int:
-        """Time limit of a round: what all its attempts may take at 20 iterations per second and network, and more."""
-        training = self.recipe(wildcards)["training"]
-        iterations = training["iterations"] * (training["restarts"] + 1) * len(seeds_of(wildcards["seeds"]))
-        return attempt * (10 + iterations // 1200)
 
     # --- Trials
 
@@ -169,8 +202,8 @@ class Grid:
             folder, _, file = key.partition("/")
             names = self.evaluation_regimes(task) if key == "trials/evaluation" else [file]
             found.setdefault(folder, []).extend(f"results/{task}/{folder}/{one}.nc" for one in names)
-        for population, path in analysis.more(self.settings, task).get("files", {}).items():
-            found.setdefault("files", []).append(existing_file(population, path, task))
+        for population in analysis.more(self.settings, task).get("files", {}):
+            found.setdefault("files", []).extend(self._sources(task, population))
         return found
 
     def analysis_params(self, name: str, task: str) -> dict[str, Any]:
@@ -235,13 +268,3 @@ def first_file(name: str) -> str:
 def has_columns(analysis: Analysis) -> bool:
     """Whether an analysis has columns in `networks.csv`."""
     return analysis.columns is not Analysis.__dataclass_fields__["columns"].default
-
-
-def existing_file(population: str, path: str, task: str) -> str:
-    """A recording that a population begins with, which is made of a task's trials; SettingsError if it is not there."""
-    if not Path(path).is_file():
-        raise SettingsError(
-            f"populations.{population}.reference.file = {path!r}: there is no such file in {Path.cwd()}; "
-            f"record it on the trials in results/{task}/trials/train.nc"
-        )
-    return path

@@ -1,10 +1,11 @@
-"""Networks from PyTorch checkpoints, in the contract of `network.nc`."""
+"""Networks from files of others, in the contract of `network.nc`: PyTorch checkpoints and arrays."""
 
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
@@ -19,29 +20,72 @@ OPTIONAL = ("bias", "output_bias", "initial_state")
 
 
 class CheckpointError(InsdError):
-    """A checkpoint is no network that this library knows; the message names what is missing and what to do."""
+    """A file holds no network that this library knows; the message names what is missing and what to do."""
 
 
 def import_checkpoint(
-    path: str | os.PathLike, trials: xr.Dataset, tau: float | None = None, readout: str = "readout"
+    path: str | os.PathLike,
+    trials: xr.Dataset,
+    tau: float | None = None,
+    readout: str = "readout",
+    nonlinearity: str | None = None,
 ) -> xr.Dataset:
-    """The network of a checkpoint, saved with `torch.save`, for the inputs and outputs of trials.
+    """The networks of one file, for the inputs and outputs of trials: seed k is the k-th network in it.
 
-    Two kinds of checkpoints are known:
+    A file is a checkpoint saved with `torch.save`, or an npz file of arrays. Two kinds of networks are known:
 
-    - the state dict of a module that holds a `torch.nn.RNN` (tanh) or a `torch.nn.GRU` of one layer and one direction,
-      under any name, and a `torch.nn.Linear` under the name `readout` (``readout.weight``, ``readout.bias``). Such
-      networks have no leak: their time constant is the time step of the trials, and their state starts at zero. A
-      state dict does not say the nonlinearity: a `torch.nn.RNN` with relu cannot be told from one with tanh, and
-      becomes another network than it was.
-    - a plain dict of the matrices of a rate network (see `insd.networks.rate.RateRNN`): `recurrent_weights` (unit,
-      unit_from), `input_weights` (unit, input), `output_weights` (output, unit) and, zero without them, `bias` (unit),
-      `output_bias` (output) and `initial_state` (unit). It needs its time constant `tau` in s.
+    - the state dict of a module that holds a `torch.nn.RNN` or a `torch.nn.GRU` of one layer and one direction, under
+      any name, and a `torch.nn.Linear` under the name `readout` (``readout.weight``, ``readout.bias``). Such networks
+      have no leak: their time constant is the time step of the trials, and their state starts at zero.
+    - the matrices of a rate network (see `insd.networks.rate.RateRNN`): `recurrent_weights` (unit, unit_from),
+      `input_weights` (unit, input), `output_weights` (output, unit) and, zero without them, `bias` (unit),
+      `output_bias` (output) and `initial_state` (unit). They need their time constant `tau` in s.
 
-    Only tensors are read (`weights_only`): a checkpoint cannot run code. Raises CheckpointError if the file is another
-    one, has no readout, or does not fit the trials.
+    Neither says the `nonlinearity` of a rate network: `tanh` unless it is given. A file of several networks has one
+    more axis in each of its arrays, the first, over the networks; or is a dict or list of such dicts; or has names that
+    begin with the name of the network and a slash (``0/recurrent_weights``), in which order they are.
+
+    Only tensors are read (`weights_only`): a checkpoint cannot run code. Raises CheckpointError if the file is of a
+    different kind, has no readout, or does not fit the trials.
     """
-    stored = _read(path)
+    networks = [_imported(one, f"{path}{where}", trials, tau, readout, nonlinearity) for where, one in _networks(path)]
+    return _side_by_side(networks, [str(path)] * len(networks))
+
+
+def import_checkpoints(
+    paths: Sequence[str],
+    trials: xr.Dataset,
+    tau: float | None = None,
+    readout: str = "readout",
+    nonlinearity: str | None = None,
+) -> xr.Dataset:
+    """The networks of several files (see `import_checkpoint`), one after the other: of one architecture and size."""
+    networks = [import_checkpoint(path, trials, tau, readout, nonlinearity) for path in paths]
+    return _side_by_side(networks, paths)
+
+
+def _side_by_side(networks: Sequence[xr.Dataset], paths: Sequence[str]) -> xr.Dataset:
+    first = networks[0]
+    for network, path in zip(networks, paths, strict=True):
+        sizes = {name: size for name, size in network.sizes.items() if name != "seed"}
+        if network.attrs != first.attrs or sizes != {name: first.sizes.get(name) for name in sizes}:
+            raise CheckpointError(
+                f"{path}: has a {network.attrs['architecture']} network of {network.sizes['unit']} units, and "
+                f"{paths[0]} a {first.attrs['architecture']} network of {first.sizes['unit']}; networks of one "
+                "population are alike: make a population of each kind"
+            )
+    joined = xr.concat(networks, "seed", combine_attrs="override")
+    return joined.assign_coords(seed=np.arange(joined.sizes["seed"]))
+
+
+def _imported(
+    stored: Mapping[str, Tensor],
+    path: str,
+    trials: xr.Dataset,
+    tau: float | None,
+    readout: str,
+    nonlinearity: str | None,
+) -> xr.Dataset:
     prefix = next((name.removesuffix("weight_hh_l0") for name in stored if name.endswith("weight_hh_l0")), None)
     if prefix is None:
         architecture, weights = "rate", _of_matrices(stored, path)
@@ -58,7 +102,7 @@ def import_checkpoint(
                 f"{path}: networks of PyTorch have the time step as their time constant; leave out tau"
             )
         architecture, weights = _of_module(stored, prefix, readout, path)
-        if architecture == "rate":
+        if architecture == "rate" and nonlinearity is None:
             log.warning("%s: taken for a torch.nn.RNN with tanh; a state dict does not say if it was with relu", path)
         tau = float(trials.attrs["dt"])
     _check(architecture, weights, trials, path)
@@ -71,26 +115,73 @@ def import_checkpoint(
             "dt": trials.attrs["dt"],
             "tau": tau,
             "architecture": architecture,
-            "nonlinearity": "tanh" if architecture == "rate" else "identity",
+            "nonlinearity": (nonlinearity or "tanh") if architecture == "rate" else "identity",
         },
     )
 
 
-def _read(path: str | os.PathLike) -> dict[str, Tensor]:
+def _networks(path: str | os.PathLike) -> list[tuple[str, dict[str, Tensor]]]:
+    """The networks of a file, each with where it is there, which is empty for a file of one."""
+    stored = _read(path)
+    if isinstance(stored, list):
+        return [(f"[{number}]", one) for number, one in enumerate(stored)]
+    names = dict.fromkeys(name.partition("/")[0] for name in stored if "/" in name)
+    if names and all("/" in name for name in stored):
+        return [
+            (
+                f"[{own}]",
+                {name.partition("/")[2]: values for name, values in stored.items() if name.startswith(f"{own}/")},
+            )
+            for own in names
+        ]
+    recurrent = next((stored[name] for name in stored if name.endswith(("weight_hh_l0", "recurrent_weights"))), None)
+    if recurrent is None or recurrent.ndim < 3:
+        return [("", stored)]
+    counts = {len(values) if values.ndim else 0 for values in stored.values()}
+    if len(counts) != 1:
+        raise CheckpointError(
+            f"{path}: its arrays hold {', '.join(map(str, sorted(counts)))} networks along their first axis; all must "
+            "hold the same number"
+        )
+    return [
+        (f"[{number}]", {name: values[number] for name, values in stored.items()}) for number in range(counts.pop())
+    ]
+
+
+def _read(path: str | os.PathLike) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+    """The tensors of a file by name, or those of each of its networks."""
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        stored = (
+            _arrays(path) if str(path).endswith(".npz") else torch.load(path, map_location="cpu", weights_only=True)
+        )
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file") from None
     except Exception as error:  # what the reader of pickles raises for a file of another kind is not said anywhere
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path}: no checkpoint of tensors alone ({first}); save one with torch.save(module.state_dict(), path)"
+            f"{path}: not a checkpoint of tensors alone ({first}); save one with torch.save(module.state_dict(), path)"
         ) from None
-    if not isinstance(stored, Mapping) or not all(isinstance(value, Tensor) for value in stored.values()):
+    several = list(stored.values()) if isinstance(stored, Mapping) else stored
+    if isinstance(several, list | tuple) and several and all(_is_network(one) for one in several):
+        return [_detached(one) for one in several]
+    if not _is_network(stored):
         raise CheckpointError(
             f"{path}: holds more than a dict of tensors; save it with torch.save(module.state_dict(), path)"
         )
-    # A dict of parameters is as good as one of tensors.
+    return _detached(stored)
+
+
+def _arrays(path: str | os.PathLike) -> dict[str, Tensor]:
+    with np.load(path, allow_pickle=False) as opened:
+        return {name: torch.from_numpy(values) for name, values in opened.items()}
+
+
+def _is_network(stored: object) -> bool:
+    return isinstance(stored, Mapping) and all(isinstance(value, Tensor) for value in stored.values())
+
+
+def _detached(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A dict of parameters is as good as one of tensors."""
     return {name: value.detach() for name, value in stored.items()}
 
 

@@ -109,7 +109,8 @@ def read_members(networks: Sequence[str], activities: Sequence[str], blocks: Seq
                 f"{made_in}: was made with a different task or recipe than the config has for round {round_number} of "
                 f"{population}; the config changed in between: delete the file, and run the workflow again"
             )
-        kind = f"{made.attrs.get('maker', 'train')}, {architecture_of(made)}"
+        parts = [made.attrs.get("maker", "train"), architecture_of(made), *sorted(settings["recipe"].get("terms", []))]
+        kind = ", ".join(parts)
         must_agree(f"version of the code ({kind})", made.attrs["code_fingerprint"], made_in)
         must_agree("set of test trials", activity.attrs.get("test_fingerprint"), file)
         must_agree("training bank", activity.attrs["bank_fingerprint"], file)

@@ -18,8 +18,9 @@ import xarray as xr
 LIBRARY = Path(__file__).parent
 """The folder of this library."""
 WITHOUT_NUMBERS = {
-    *("insd", "insd.settings.config", "insd.provenance", "insd.datasets", "insd.errors"),
-    *("insd.files", "insd.checkpoints", "insd.plugins", "insd.tasks.own"),
+    *("insd", "insd.settings.config", "insd.settings.messages", "insd.settings.recipe", "insd.provenance"),
+    *("insd.datasets", "insd.errors", "insd.plugins", "insd.files", "insd.checkpoints", "insd.progress"),
+    "insd.tasks.own",
 }
 """Modules that move or describe numbers and make none: an edit there does not outdate results."""
 
@@ -45,7 +46,7 @@ def settings_fingerprint(task: Mapping[str, Any], recipe: Mapping[str, Any]) -> 
 
 @cache
 def code_fingerprint(module: str) -> str:
-    """Digest of a module and of all modules that it imports, without comments and docstrings.
+    """Digest of a module and of all modules that it imports, without comments, docstrings and lines for the log.
 
     Followed are the imports of modules that belong with it: of the same package or, for a file that is no part of an
     installed package, from the same folder. An edit changes the fingerprint only if it can change numbers: modules in
@@ -72,7 +73,7 @@ def modules_fingerprint(modules: Iterable[str]) -> str:
 
 
 class _Content(NamedTuple):
-    """What counts of a module: the names that it may import, and its code without comments and docstrings."""
+    """What counts of a module: the names that it may import, and its code without what makes no numbers."""
 
     names: tuple[str, ...]
     code: str
@@ -91,13 +92,27 @@ def _parsed(text: str, package: str) -> _Content:
     names: list[str] = []
     for node in ast.walk(tree):
         names += _names(node, package)
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            # A docstring, or a string below a field that documents it, is an expression of a constant.
-            node.body = [  # type: ignore[attr-defined]
-                item for item in body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
-            ]
+        for block in ("body", "orelse", "finalbody"):
+            statements = getattr(node, block, None)
+            if isinstance(statements, list):
+                setattr(node, block, [item for item in statements if not _makes_no_numbers(item)])
     return _Content(tuple(names), ast.dump(tree))
+
+
+def _makes_no_numbers(statement: ast.stmt) -> bool:
+    """Whether a statement is a docstring, a string below a field that documents it, or a line for the log."""
+    if not isinstance(statement, ast.Expr):
+        return False
+    value = statement.value
+    if isinstance(value, ast.Constant):
+        return True
+    called = value.func if isinstance(value, ast.Call) else None
+    return (
+        isinstance(called, ast.Attribute)
+        and isinstance(called.value, ast.Name)
+        and called.value.id in ("log", "logger")
+        and called.attr in ("debug", "info", "warning", "error", "exception", "critical")
+    )
 
 
 def _source(module: str) -> Path:

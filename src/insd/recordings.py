@@ -1,4 +1,4 @@
-"""Recorded activity as the reference of a chain: read, checked to be of the trials at hand, made ready for training."""
+"""Recorded activity as the reference of a chain: read, and checked to be of the trials at hand."""
 
 import os
 import zipfile
@@ -9,8 +9,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from insd.datasets import ENGINE, DatasetError
-from insd.predictivity import null_projector_array, principal_components
-from insd.settings.config import Deflation
+from insd.predictivity import null_projector_array
 
 MEANING = {
     "rates": "activity (trial, time, unit)",
@@ -71,33 +70,6 @@ def null_rates(recording: dict[str, np.ndarray]) -> Float[np.ndarray, "trial tim
     if "output_weights" not in recording:
         return recording["rates"]
     return (recording["rates"] @ null_projector_array(recording["output_weights"])).astype(np.float32)
-
-
-def reference_of_recording(
-    path: str | os.PathLike, bank: xr.Dataset, deflation: Deflation, seeds: list[int]
-) -> xr.Dataset:
-    """What rounds are deflated against, by the contract of `recording.nc`: the same for all seeds.
-
-    As `insd.activity.record_activity` keeps the activity of networks: leading principal components, at every
-    `time_stride`-th time.
-    """
-    kept = null_rates(read_recording(path, bank))[:, :: deflation.time_stride]
-    try:
-        components, share = principal_components(kept, deflation.variance_kept)
-    except ValueError as error:
-        raise DatasetError(f"{path}: {error}") from None
-    repeated = np.broadcast_to(components, (len(seeds), *components.shape))
-    return xr.Dataset(
-        {
-            "null_activity": (("seed", "bank_trial", "bank_time", "component"), repeated),
-            "null_variance_kept": ("seed", [share] * len(seeds)),
-        },
-        coords={
-            "seed": seeds,
-            "bank_time": ("bank_time", bank["time"].values[:: deflation.time_stride], {"units": "s"}),
-        },
-        attrs={"bank_fingerprint": bank.attrs["fingerprint"]},
-    )
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -1,11 +1,9 @@
-"""Training of one round: task loss plus the deflation penalty, many networks side by side."""
+"""Training of one round: task loss plus the terms of the objective, many networks side by side."""
 
 import hashlib
 import logging
 import math
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +12,21 @@ import torch
 import xarray as xr
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm import tqdm
 
+from insd.bank import Bank, minibatch
 from insd.checkpoints import Checkpoint
 from insd.devices import CPU
 from insd.errors import InsdError
-from insd.multipliers import make_schedule
 from insd.networks.base import initialise
 from insd.networks.engine.bptt import Workspace
+from insd.objectives.base import Stored
+from insd.objectives.objective import Objective, Rates
 from insd.plugins import module_of
-from insd.predictivity import deflation_penalty
+from insd.progress import Progress
 from insd.provenance import array_fingerprint, code_fingerprint, modules_fingerprint, random_seed
-from insd.settings.config import Recipe
-from insd.tasks import Task, task_fingerprint
+from insd.settings.recipe import Recipe
+from insd.tasks.base import Task, target_variance
+from insd.tasks.own import task_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -38,82 +38,12 @@ class TrainingError(InsdError):
     """Training cannot go on; the message says which network and what to do."""
 
 
-@dataclass(frozen=True)
-class Earlier:
-    """Null-space activity of the earlier rounds of each network on the training bank.
-
-    components : (network, bank_trial, bank_time, component), the rounds side by side along `component`.
-    membership : (component, earlier), 1 where a component belongs to an earlier round.
-    time_stride : every how many time steps of the bank the activity was stored, from the first on.
-    """
-
-    components: Float[Tensor, "network bank_trial bank_time component"]
-    membership: Float[Tensor, "component earlier"]
-    time_stride: int
-
-    def select(self, networks: Sequence[int]) -> "Earlier":
-        """The earlier activity of some of the networks."""
-        return Earlier(self.components[list(networks)], self.membership, self.time_stride)
-
-    def to(self, device: torch.device) -> "Earlier":
-        """The same on a device."""
-        return Earlier(self.components.to(device), self.membership.to(device), self.time_stride)
-
-
-@dataclass(frozen=True)
-class Bank:
-    """Trials as tensors with time before trials (see `insd.networks.engine.bptt`).
-
-    In memory each trial is one block, since minibatches take some trials with all their times.
-    """
-
-    inputs: Float[Tensor, "time trial input"]
-    targets: Float[Tensor, "time trial output"]
-    mask: Float[Tensor, "time trial output"]
-
-    @classmethod
-    def from_trials(cls, trials: xr.Dataset) -> "Bank":
-        """All trials of a dataset by the contract of trial files."""
-        return cls(*(torch.from_numpy(trials[name].values).transpose(0, 1) for name in ("inputs", "targets", "mask")))
-
-    def to(self, device: torch.device) -> "Bank":
-        """The same on a device."""
-        return Bank(self.inputs.to(device), self.targets.to(device), self.mask.to(device))
-
-
-def minibatch(
-    part: Float[Tensor, "trial time _"], chosen: Int[Tensor, "network batch"]
-) -> Float[Tensor, "network time batch _"]:
-    """The trials chosen for each network, with time before trials."""
-    return part.index_select(0, chosen.flatten()).unflatten(0, chosen.shape).transpose(1, 2).contiguous()
-
-
-def target_variance(targets: Float[Tensor, "time trial output"], mask: Float[Tensor, "time trial output"]) -> float:
-    """Mean squared deviation of the scored targets from each output's own mean."""
-    mean = (targets * mask).sum((0, 1)) / mask.sum((0, 1))
-    return float(((targets - mean).square() * mask).sum() / mask.sum())
-
-
-def task_loss(
-    outputs: Float[Tensor, "network time trial output"],
-    targets: Float[Tensor, "*network time trial output"],
-    mask: Float[Tensor, "*network time trial output"],
-    variance: float,
-) -> Float[Tensor, "network"]:
-    """Squared error over the scored outputs as a share of the targets' variance (ours), per network.
-
-    1 is the loss of the best constant output; with it, one multiplier means the same for every task.
-    """
-    errors = ((outputs - targets).square() * mask).sum((1, 2, 3))
-    return errors / (mask.sum((-3, -2, -1)) * variance)
-
-
 def train_round(
     task: Task,
     bank: xr.Dataset,
     recipe: Recipe,
     names: Sequence[NetworkName],
-    earlier: Earlier | None = None,
+    earlier: Mapping[str, Stored] | None = None,
     progress_bar: bool = False,
     checkpoint: Path | None = None,
     device: torch.device = CPU,
@@ -122,12 +52,13 @@ def train_round(
 
     Parameters
     ----------
-    task : scores the held-out trials.
+    task : its loss is minimised, and it scores the held-out trials.
     bank : trials; the last `validation_trials` of them are held out from the gradient.
-    recipe : settings of the network, its training and its deflation.
+    recipe : settings of the network, its training and the terms of the objective.
     names : one per network, (task, population, seed, round); every random stream derives from it alone, so that a
-        network does not depend on those trained beside it.
-    earlier : activity of the earlier rounds on the same bank, or None in round 0.
+        network does not depend on those trained alongside it.
+    earlier : by the name of the term, what it reads of the earlier rounds on the same bank
+        (`insd.objectives.base.join_earlier`); None in round 0.
     progress_bar : show one in the terminal; a progress line goes to the log in any case.
     checkpoint : file that keeps the state of training, at an evaluation every few minutes. If it holds that of an
         earlier call with equal arguments that was stopped, training goes on from there, to the same result. It is left
@@ -141,10 +72,8 @@ def train_round(
     attempt that solves the held-out trials, or of the best attempt if none does; `history` holds all attempts.
 
     Raises ValueError where the bank is too small, and TrainingError where a loss is not finite.
-
-    Source: Qian & Pehlevan (2026): L_task + lambda * sum_i S(R_k_perp, R_i_perp).
     """
-    count = len(names)
+    count, earlier = len(names), earlier or {}
     kept = None
     if checkpoint is not None:
         kept = Checkpoint(checkpoint, _made_from(task, bank, recipe, names, earlier, device))
@@ -159,7 +88,7 @@ def train_round(
     for attempt in range(state["attempt"], recipe.training.restarts + 1):
         pending = state["pending"]
         streams = [(*names[i], attempt) for i in pending]
-        run = _Attempt(task, bank, recipe, streams, earlier.select(pending) if earlier else None, device)
+        run = _Attempt(task, bank, recipe, streams, _select(earlier, pending), device)
         if "run" in state:
             run.load_state_dict(state.pop("run"))
             log.info("resumed from iteration %d of attempt %d", run.iteration, attempt)
@@ -205,12 +134,11 @@ class _Attempt:
         bank: xr.Dataset,
         recipe: Recipe,
         names: Sequence[NetworkName],
-        earlier: Earlier | None,
+        earlier: Mapping[str, Stored],
         device: torch.device,
     ):
         settings = recipe.training
         self.task, self.recipe, self.names, self.device = task, recipe, names, device
-        self.earlier = earlier.to(device) if earlier else None
         self.n_train = bank.sizes["trial"] - settings.validation_trials
         if self.n_train < settings.batch_size:
             raise ValueError(
@@ -232,10 +160,7 @@ class _Attempt:
         self.workspace, self.evaluation_workspace = Workspace(), Workspace()
         self.noise_streams = self._streams("noise", device)
         self.batch_streams = self._streams("batches")
-        self.schedule = None
-        if earlier is not None:
-            shape = (len(names), earlier.membership.shape[1])
-            self.schedule = make_schedule(recipe.deflation, settings.loss_bound, *shape, device)
+        self.objective = Objective(recipe.terms, earlier, settings.loss_bound, len(names), device)
         self.optimiser = torch.optim.Adam(self.networks.parameters(), lr=settings.step_size, fused=True)
         # PyTorch divides by a rise of 0 steps where there are 10 iterations.
         self.step_sizes = torch.optim.lr_scheduler.OneCycleLR(
@@ -254,7 +179,7 @@ class _Attempt:
         settings = self.recipe.training
         if not self.rows:
             self.rows.append(self._evaluate(0) | self._before_training())
-        progress = _Progress(self.iteration, settings.iterations, progress_bar)
+        progress = Progress(self.iteration, settings.iterations, progress_bar)
         since_evaluation: list[dict[str, Tensor]] = []
         for iteration in progress:
             step_size = self.step_sizes.get_last_lr()[0]
@@ -296,7 +221,7 @@ class _Attempt:
             "step_sizes": self.step_sizes.state_dict(),
             "noise_streams": [stream.get_state() for stream in self.noise_streams],
             "batch_streams": [stream.get_state() for stream in self.batch_streams],
-            "schedule": self.schedule.state_dict() if self.schedule else {},
+            "objective": self.objective.state_dict(),
             "in_a_row": torch.from_numpy(self.in_a_row),
             **self.record(),
         }
@@ -310,8 +235,7 @@ class _Attempt:
         for name in ("noise_streams", "batch_streams"):
             for stream, values in zip(getattr(self, name), state[name], strict=True):
                 stream.set_state(values)
-        if self.schedule:
-            self.schedule.load_state_dict(state["schedule"])
+        self.objective.load_state_dict(state["objective"])
         self.in_a_row, self.last_row = state["in_a_row"].numpy(), state["last_row"].numpy()
         self.rows = [{name: values.numpy() for name, values in row.items()} for row in state["rows"]]
 
@@ -323,15 +247,12 @@ class _Attempt:
         ).to(self.device)
         inputs, targets, mask = self._trials(trials)
         noise = self.networks.draw_noise(inputs.shape[1], settings.batch_size, self.noise_streams, self.workspace)
-        outputs, sampled = self.networks.outputs(inputs, noise, self._every(), self.workspace)
-        loss = task_loss(outputs, targets, mask, self.variance)
+        outputs, sampled = self._outputs(inputs, noise, self.workspace)
+        loss = self.task.loss(outputs, targets, mask, self.variance)
         record = {"task_loss": loss.detach()}
-        if self.schedule is not None:
-            multipliers = self.schedule.multipliers((iteration - 1) / settings.iterations)
-            penalty = self._penalty(sampled, trials)
-            self.schedule.update(record["task_loss"], penalty.detach())
-            record |= {"penalty": penalty.detach(), "multiplier": multipliers}
-            loss = loss + (multipliers * penalty).sum(1)
+        progress = (iteration - 1) / settings.iterations
+        loss, of_terms = self.objective.weighed(loss, progress, sampled, self.networks, trials)
+        record |= of_terms
         if not torch.isfinite(loss).all():
             bad = int((~torch.isfinite(loss)).nonzero()[0])
             raise TrainingError(
@@ -346,54 +267,36 @@ class _Attempt:
 
     @torch.no_grad()
     def _evaluate(self, iteration: int) -> dict[str, np.ndarray]:
-        """Task loss, score and S on the held-out trials, noise-free, each (network, ...)."""
+        """Task loss, score and the values of the terms on the held-out trials, noise-free, each (network, ...)."""
         inputs, targets, mask = self._trials(self.held_out)
-        outputs, sampled = self.networks.outputs(inputs, every=self._every(), workspace=self.evaluation_workspace)
-        row = {
+        outputs, sampled = self._outputs(inputs, None, self.evaluation_workspace)
+        return {
             "iteration": np.array(iteration),
-            "held_out_loss": task_loss(outputs, targets, mask, self.variance).cpu().numpy(),
+            "held_out_loss": self.task.loss(outputs, targets, mask, self.variance).cpu().numpy(),
             "held_out_score": self.task.score(self.held_out_trials, outputs.transpose(1, 2).cpu().numpy()),
+            **self.objective.held_out(sampled, self.networks, self.held_out),
         }
-        if self.schedule is not None:
-            row["held_out_penalty"] = self._penalty(sampled, self.held_out).cpu().numpy()
-        return row
 
     def _before_training(self) -> dict[str, np.ndarray]:
         """What is averaged over iterations in later rows of the history, and is empty in the first."""
         count = len(self.names)
-        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("task_loss", "gradient_norm", "step_size"), (count,))
-        if self.earlier is not None:
-            shapes |= dict.fromkeys(("penalty", "multiplier"), (count, self.earlier.membership.shape[1]))
-        return {name: np.full(shape, math.nan) for name, shape in shapes.items()}
+        empty = np.full(count, math.nan)
+        return dict.fromkeys(("task_loss", "gradient_norm", "step_size"), empty) | self.objective.before_training()
 
     def _good_enough(self, row: dict[str, np.ndarray]) -> np.ndarray:
-        """Which networks meet every bound: the task's criterion, its loss, and S towards each earlier round."""
+        """Which networks meet every bound: the task's criterion, its loss, and the terms' bounds."""
         good = np.array([self.task.solved(score) for score in row["held_out_score"]])
         good &= row["held_out_loss"] <= self.recipe.training.loss_bound
-        if self.schedule is not None:
-            good &= (row["held_out_penalty"] <= self.recipe.deflation.bound).all(1)
-        return good
+        return good & self.objective.within_bounds(row)
 
-    def _every(self) -> int | None:
-        """Every how many time steps the penalty is computed on; None where there is none."""
-        return self.earlier.time_stride if self.earlier else None
-
-    def _penalty(
-        self, sampled: Float[Tensor, "network sampled_time trial unit"] | None, trials: Int[Tensor, "network trial"]
-    ) -> Float[Tensor, "network earlier"]:
-        """S towards each earlier round of the rates sampled on those trials of the bank."""
-        assert self.earlier is not None and sampled is not None
-        components = self.earlier.components
-        networks, bank_trials = components.shape[:2]
-        of_network = bank_trials * torch.arange(networks, device=self.device)[:, None]
-        stored = minibatch(components.flatten(0, 1), of_network + trials)
-        return deflation_penalty(
-            sampled.flatten(1, 2),
-            self.networks.output_weights,
-            stored.flatten(1, 2),
-            self.earlier.membership,
-            self.recipe.deflation.ridge,
-        )
+    def _outputs(
+        self,
+        inputs: Float[Tensor, "network time trial input"],
+        noise: Float[Tensor, "network time trial state"] | None,
+        workspace: Workspace,
+    ) -> tuple[Float[Tensor, "network time trial output"], Rates]:
+        """Outputs of the networks, and their rates at the times that the terms need, if there are any."""
+        return self.networks.outputs(inputs, noise, self.objective.every, workspace)
 
     def _trials(self, trials: Int[Tensor, "network trial"]) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs, targets and mask of each network's own trials, (network, time, trial, ...)."""
@@ -405,39 +308,6 @@ class _Attempt:
     def _streams(self, purpose: str, device: torch.device = CPU) -> list[torch.Generator]:
         """A random stream per network for one purpose, from the network's name and attempt alone."""
         return [torch.Generator(device).manual_seed(random_seed(*name, purpose)) for name in self.names]
-
-
-class _Progress:
-    """Counts iterations, with a line in the log every few seconds and, if wanted, a bar."""
-
-    EVERY_SECONDS = 5.0
-
-    def __init__(self, finished: int, iterations: int, bar: bool):
-        self.finished, self.iterations = finished, iterations
-        self.bar = tqdm(initial=finished, total=iterations, disable=not bar, unit="it")
-        self.started = self.last_line = time.monotonic()
-
-    def __iter__(self) -> Iterator[int]:
-        with self.bar:
-            for iteration in range(self.finished + 1, self.iterations + 1):
-                self.bar.update()
-                yield iteration
-
-    def report(self, iteration: int, row: dict[str, np.ndarray], done: bool) -> None:
-        """Say how far training is, from the latest evaluation (means over the networks)."""
-        state = f"task loss {row['held_out_loss'].mean():.3f}, score {row['held_out_score'].mean():.3f}"
-        if "multiplier" in row:
-            penalties, multipliers = (row[name].mean(0).round(3) for name in ("held_out_penalty", "multiplier"))
-            state += f", S {penalties}, multiplier {multipliers}"
-        self.bar.set_postfix_str(state)
-        now = time.monotonic()
-        if done or now - self.last_line >= self.EVERY_SECONDS:
-            self.last_line = now
-            rate = (iteration - self.finished) / (now - self.started)
-            log.info(
-                f"iteration {iteration}/{self.iterations}: {state}, {rate:.1f} it/s, "
-                + ("done" if done else f"{(self.iterations - iteration) / rate:.0f} s left at most")
-            )
 
 
 def _history(record: dict[str, Any], count: int) -> xr.Dataset:
@@ -458,20 +328,23 @@ def _made_from(
     bank: xr.Dataset,
     recipe: Recipe,
     names: Sequence[NetworkName],
-    earlier: Earlier | None,
+    earlier: Mapping[str, Stored],
     device: torch.device,
 ) -> str:
     """Digest of everything that the networks of a round depend on."""
-    architecture = modules_fingerprint([module_of("network", recipe.network.architecture)])
-    made_by = [code_fingerprint(__name__), architecture, task_fingerprint(type(task)), torch.__version__, device.type]
+    modules = [module_of("network", recipe.network.architecture), *(module_of("term", name) for name in recipe.terms)]
+    code = [code_fingerprint(__name__), modules_fingerprint(modules), task_fingerprint(type(task))]
+    made_by = [*code, torch.__version__, device.type]
     parts = [repr(task), recipe.model_dump_json(), repr(list(names)), *made_by]
     digest = hashlib.sha256("\n".join(parts).encode())
     digest.update(array_fingerprint(bank, ["inputs", "targets", "mask"]).encode())
-    if earlier is not None:
-        for tensor in (earlier.components, earlier.membership):
-            digest.update(tensor.numpy().tobytes())
-        digest.update(str(earlier.time_stride).encode())
+    for name in sorted(earlier):
+        digest.update(name.encode() + earlier[name].content())
     return digest.hexdigest()
+
+
+def _select(earlier: Mapping[str, Stored], networks: Sequence[int]) -> dict[str, Stored]:
+    return {name: stored.select(networks) for name, stored in earlier.items()}
 
 
 def _means(records: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:

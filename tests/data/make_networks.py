@@ -15,9 +15,10 @@ import torch
 from known import TASKS
 
 from insd import datasets
-from insd.activity import join_earlier, record_activity
+from insd.activity import record_activity
+from insd.objectives.base import join_earlier
 from insd.provenance import array_fingerprint, random_seed
-from insd.settings.config import Recipe
+from insd.settings.recipe import Recipe
 from insd.training import train_round
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -44,8 +45,8 @@ def main() -> None:
             recipe = Recipe.model_validate(settings)
             started = time.monotonic()
             network, _ = train_round(task, bank, recipe, [(name, "trained", 0, number)], earlier)
-            activity = record_activity(network, task, bank, test, recipe.deflation)
-            earlier = join_earlier([activity], bank, ["activity"])
+            activity = record_activity(network, task, bank, test, recipe.terms)
+            earlier = join_earlier(recipe.terms, [activity], bank, ["activity"])
             network.attrs |= {
                 "settings": json.dumps({"task": name, "recipe": recipe.model_dump()}),
                 "test_loss": float(activity["test_loss"][0]),

@@ -37,7 +37,11 @@ def test_participation_ratio(random):
 
 SETTINGS = {
     "task": {"name": "flip_flop", "parameters": {}},
-    "recipe": {"network": {"gain": 1.5, "architecture": "rate"}, "training": {"iterations": 7}, "deflation": DEFLATION},
+    "recipe": {
+        "network": {"gain": 1.5, "architecture": "rate"},
+        "training": {"iterations": 7},
+        "terms": {"predictivity": DEFLATION},
+    },
 }
 MADE_WITH = settings_fingerprint(SETTINGS["task"], SETTINGS["recipe"])
 
@@ -90,7 +94,8 @@ def files_of_a_round(folder, random, population="p", seed=0, round_number=0, **c
         ),
         (
             {"code": "d"},
-            r"/network.nc: was made with a different version of the code \(train, rate\) than .*p-0-0/network.nc",
+            r"/network.nc: was made with a different version of the code \(train, rate, predictivity\) than "
+            r".*p-0-0/network.nc",
         ),
         ({"test": "u"}, "/activity.nc: was made with a different set of test trials than .*p-0-0/activity.nc"),
         ({"bank": "c"}, "/activity.nc: was made with a different training bank than .*p-0-0/activity.nc"),

@@ -11,7 +11,7 @@ import xarray as xr
 from conftest import ROOT, environment
 
 from insd import datasets, plugins
-from insd.activity import join_earlier, record_activity, simulate_trials
+from insd.activity import record_activity, simulate_trials
 from insd.dynamics.flow import FlowError, NetworkFlow, RateFlow, flow_of
 from insd.dynamics.search import fixed_points
 from insd.dynamics.settings import FixedPoints
@@ -34,9 +34,11 @@ from insd.networks.gru import GRU
 from insd.networks.low_rank import LowRankRNN
 from insd.networks.rate import RateRNN
 from insd.networks.settings.base import network_settings, settings_class
+from insd.objectives.base import join_earlier
 from insd.provenance import array_fingerprint
 from insd.settings.base import SettingsError
-from insd.settings.config import Deflation, Recipe, Training, load
+from insd.settings.config import load
+from insd.settings.recipe import Recipe, Training
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 
@@ -92,10 +94,10 @@ def chain(request):
     settings = recipe(CHAINS[request.param])
     rounds = []
     for number in (0, 1):
-        earlier = join_earlier([rounds[0][2]], BANK, ["file"]) if number else None
+        earlier = join_earlier(settings.terms, [rounds[0][2]], BANK, ["file"]) if number else None
         network, history = train_round(TASK, BANK, settings, [("t", "p", 0, number)], earlier)
         network.attrs["settings"] = "{}"
-        rounds.append((network, history, record_activity(network, TASK, BANK, TEST, Deflation())))
+        rounds.append((network, history, record_activity(network, TASK, BANK, TEST, settings.terms)))
     return rounds
 
 
@@ -446,7 +448,7 @@ def test_an_architecture_of_the_users_own_from_config_to_analyses(toy, tmp_path)
     stored = datasets.read(tmp_path / "network.nc", "network")
     assert (stored.attrs["architecture"], stored.attrs["strength"]) == (toy, 1.0)
     assert stored["initial_state"].shape == (2, 24)
-    activity = record_activity(stored, TASK, BANK, TEST, Deflation())
+    activity = record_activity(stored, TASK, BANK, TEST, Recipe().terms)
     assert activity["rates"].shape[-1] == 12
     loaded = load_networks([stored], TEST.attrs["dt"])
     assert isinstance(loaded, Flowing) and not isinstance(loaded, Connected)

@@ -11,10 +11,12 @@ import pytest
 import torch
 import xarray as xr
 
-from insd.activity import join_earlier, record_activity
+from insd.activity import record_activity
 from insd.checkpoints import Checkpoint
+from insd.objectives.base import join_earlier
+from insd.objectives.settings.predictivity import PredictivitySettings
 from insd.provenance import code_fingerprint
-from insd.settings.config import Deflation, Recipe, Training
+from insd.settings.recipe import Recipe, Training
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 
@@ -83,11 +85,11 @@ def test_a_stopped_round_resumes_to_equal_arrays(stopped, caplog, saves, message
 def test_multipliers_resume(stopped, caplog, schedule):
     # The bound on the task is far above its loss, so that multipliers move.
     settings = recipe(loss_bound=10.0, patience=99, restarts=0).model_copy(
-        update={"deflation": Deflation(schedule=schedule, multiplier_rate=0.2)}
+        update={"terms": {"predictivity": PredictivitySettings(schedule=schedule, multiplier_rate=0.2)}}
     )
     network, _ = train_round(TASK, BANK, recipe(), NAMES)
-    activity = record_activity(network, TASK, BANK, BANK, Deflation())
-    arguments = (TASK, BANK, settings, NAMES, join_earlier([activity], BANK, ["activity.nc"]))
+    activity = record_activity(network, TASK, BANK, BANK, settings.terms)
+    arguments = (TASK, BANK, settings, NAMES, join_earlier(settings.terms, [activity], BANK, ["activity.nc"]))
     _, history = assert_resumes(stopped(4, *arguments), caplog, arguments, "from iteration 20 of attempt 0")
     values = history["multiplier"].isel(attempt=0, seed=0, earlier=0).dropna("iteration").values
     assert len(set(values.tolist())) > 3

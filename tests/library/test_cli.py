@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from conftest import ROOT
 from insd import datasets
 from insd.cli import main
 from insd.provenance import random_seed
+from insd.tasks.flip_flop import FlipFlop
 
 SMALL = [
     *("trials.train=96", "trials.evaluation=16", "task.channels=1", "task.duration=0.6", "network.units=10"),
@@ -40,7 +42,8 @@ def test_a_chain_has_the_files_of_the_workflow(chain, capsys):
     trials = datasets.read(f"{chain}/train.nc", "trials")
     assert trials.sizes["trial"] == 96
     made = json.loads(trials.attrs["settings"])
-    parameters = {"channels": 1, "duration": 0.6}
+    # All of them, also those that were not changed.
+    parameters = json.loads(json.dumps(asdict(FlipFlop(channels=1, duration=0.6))))
     assert made == {"task": {"name": "flip_flop", "parameters": parameters}, "regime": "train", "trials": 96}
     assert int(trials.attrs["seed"]) == random_seed("trials", "flip_flop", "train")
 
@@ -154,7 +157,7 @@ def test_the_network_of_a_seed(chain, capsys, tmp_path):
         (["deflate", "x"], "x: holds no round-0; begin with `insd train TASK x`"),
         (
             ["deflate", "{chain}", "--set", "trials.train=300"],
-            "--set trials.train=300: needs SECTION.KEY=VALUE, with one of the sections network, training, deflation; "
+            "--set trials.train=300: needs SECTION.KEY=VALUE, with one of the sections network, training, terms; "
             "later rounds have the trials of the first",
         ),
         (["deflate", "{chain}", "--set", "network.gain=1.2", "task.channels=2"], "--set task.channels=2: needs"),

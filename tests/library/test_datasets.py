@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from insd.datasets import DatasetError, read, write
 from insd.figures.theme import new_figure, save
 from insd.files import write_text, written_whole
+from insd.rounding import significant, with_significant
 
 
 def performance():
@@ -38,22 +39,40 @@ def test_what_is_written_is_read(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["file.nc"]
 
 
-def test_activity_is_rounded_to_four_decimals_and_smaller(tmp_path):
-    rates = np.tanh(np.random.default_rng(0).standard_normal((1, 50, 40, 30))).astype(np.float32)
+@pytest.mark.parametrize("scale", [1e-15, 1e-4, 1.0, 1e15])
+def test_activity_keeps_its_significant_digits_at_any_scale_and_is_smaller(tmp_path, scale):
+    rates = (scale * np.tanh(np.random.default_rng(0).standard_normal((1, 50, 40, 30)))).astype(np.float32)
     activity = xr.Dataset(
         {
             "rates": (("seed", "trial", "time", "unit"), rates),
             "outputs": (("seed", "trial", "time", "output"), rates[..., :2]),
             "null_activity": (("seed", "bank_trial", "bank_time", "component"), rates[..., :5]),
-            **{name: ("seed", [1.0]) for name in ("test_loss", "score", "solved")},
+            **{name: ("seed", [1.0 / 3]) for name in ("test_loss", "score", "solved")},
         },
         attrs={"bank_fingerprint": "b", "test_fingerprint": "t"},
     )
-    write(activity, tmp_path / "file.nc", "activity")
+    rounded = with_significant(activity)
+    write(rounded, tmp_path / "file.nc", "activity")
     stored = read(tmp_path / "file.nc", "activity")
-    assert stored["rates"].dtype == np.float32
-    assert 0 < float(np.abs(stored["rates"] - activity["rates"]).max()) <= 0.5e-4
+    assert stored.identical(rounded)
+    for name in ("rates", "outputs", "null_activity"):
+        exact = activity[name].values
+        assert stored[name].dtype == np.float32
+        assert 0 < (np.abs(stored[name].values - exact) / np.abs(exact)).max() <= 2**-14
+    # A mean of many numbers is not shifted by it.
+    assert float(stored["rates"].sum()) == pytest.approx(float(activity["rates"].sum()), rel=1e-4)
+    assert stored["score"].item() == 1.0 / 3
     assert (tmp_path / "file.nc").stat().st_size < 0.7 * activity.nbytes
+
+
+def test_rounding_is_to_the_nearest_with_ties_to_even():
+    step = 2.0**-13
+    given = 1 + step * np.array([0.0, 1.0, 0.4, 0.6, 0.5, 1.5])
+    expected = 1 + step * np.array([0.0, 1.0, 0.0, 1.0, 0.0, 2.0])
+    for sign in (1, -1):
+        np.testing.assert_array_equal(significant((sign * given).astype(np.float32)), sign * expected)
+    broken = np.array([np.nan, np.inf, -np.inf, 0.0, np.finfo(np.float32).tiny], dtype=np.float32)
+    np.testing.assert_array_equal(significant(broken), broken)
 
 
 def test_a_writer_that_fails_leaves_the_old_file(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from insd.deflation import DeflationError, DeflationPenalty, null_space_activity
 from insd.measures.predictivity import linear_predictivity
 from insd.predictivity import null_projector
 from insd.provenance import array_fingerprint
-from insd.settings.config import Recipe, Training
+from insd.settings.recipe import Recipe, Training
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 

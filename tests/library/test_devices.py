@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from insd.activity import join_earlier, record_activity
+from insd.activity import record_activity
 from insd.devices import CPU, DeviceError, describe, device_of
 from insd.networks.engine.bptt import Workspace, simulate
-from insd.settings.config import Deflation, Recipe
+from insd.objectives.base import join_earlier
+from insd.settings.recipe import Recipe
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 
@@ -63,8 +64,8 @@ def test_simulations_on_a_gpu_equal_those_on_the_cpu():
 @on_gpu
 def test_training_on_a_gpu_equals_that_on_the_cpu():
     references = [trained(device_of(name)) for name in ("cpu", "cuda")]
-    activity = record_activity(references[0][0], TASK, BANK, TEST, Deflation())
-    earlier = join_earlier([activity], BANK, ["activity.nc"])
+    activity = record_activity(references[0][0], TASK, BANK, TEST, Recipe().terms)
+    earlier = join_earlier(Recipe().terms, [activity], BANK, ["activity.nc"])
     rounds = [trained(device_of(name), earlier, 1) for name in ("cpu", "cuda")]
     for (network, history), (other, others) in (references, rounds):
         np.testing.assert_allclose(other["recurrent_weights"], network["recurrent_weights"], atol=5e-3)

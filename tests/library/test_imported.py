@@ -132,8 +132,8 @@ class Evil:
             "3 output(s) of 3 units leave no null space",
         ),
         (lambda: {"epoch": 3}, {}, "holds more than a dict of tensors"),
-        (Model, {}, "no checkpoint of tensors alone"),
-        (lambda: {"x": Evil()}, {}, "no checkpoint of tensors alone"),
+        (Model, {}, "not a checkpoint of tensors alone"),
+        (lambda: {"x": Evil()}, {}, "not a checkpoint of tensors alone"),
     ],
 )
 def test_what_is_no_network_is_refused(tmp_path, monkeypatch, content, options, message):
@@ -147,7 +147,7 @@ def test_what_is_no_network_is_refused(tmp_path, monkeypatch, content, options, 
 
 def test_files_that_are_no_checkpoints_are_refused(tmp_path):
     (tmp_path / "m.pt").write_bytes(b"something else")
-    with pytest.raises(CheckpointError, match="no checkpoint of tensors alone"):
+    with pytest.raises(CheckpointError, match="not a checkpoint of tensors alone"):
         import_checkpoint(tmp_path / "m.pt", TRIALS)
     with pytest.raises(CheckpointError, match="there is no such file"):
         import_checkpoint(tmp_path / "missing.pt", TRIALS)

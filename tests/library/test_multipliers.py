@@ -3,26 +3,26 @@
 import pytest
 import torch
 
-from insd.multipliers import make_schedule
-from insd.settings.config import Deflation
+from insd.objectives.schedules import make_schedule
+from insd.objectives.settings.base import TermSettings
 
 
 def test_constant_without_ramp_is_the_papers_lambda_from_the_start():
-    settings = Deflation(schedule="constant", multiplier=0.7, task_only=0.0, ramp=0.0)
+    settings = TermSettings(schedule="constant", multiplier=0.7, task_only=0.0, ramp=0.0)
     schedule = make_schedule(settings, 0.05, networks=2, earlier=3)
     for progress in (0.0, 0.5, 1.0):
         torch.testing.assert_close(schedule.multipliers(progress), torch.full((2, 3), 0.7))
 
 
 def test_constant_with_ramp():
-    settings = Deflation(schedule="constant", multiplier=2.0, task_only=0.1, ramp=0.4)
+    settings = TermSettings(schedule="constant", multiplier=2.0, task_only=0.1, ramp=0.4)
     schedule = make_schedule(settings, 0.05, networks=1, earlier=1)
     values = [schedule.multipliers(progress).item() for progress in (0.0, 0.1, 0.3, 0.5, 0.9)]
     assert values == pytest.approx([0.0, 0.0, 1.0, 2.0, 2.0])
 
 
 def constrained(**settings):
-    settings = Deflation(schedule="constrained", task_only=0.0, multiplier=0.5, bound=0.1, **settings)
+    settings = TermSettings(schedule="constrained", task_only=0.0, multiplier=0.5, bound=0.1, **settings)
     return make_schedule(settings, loss_bound=0.2, networks=1, earlier=2)
 
 
@@ -58,7 +58,7 @@ def test_constrained_weight_falls_from_the_loss_bound_to_twice_that():
 
 
 def test_constrained_starts_after_the_task():
-    settings = Deflation(task_only=0.5)
+    settings = TermSettings(task_only=0.5)
     schedule = make_schedule(settings, 0.05, networks=1, earlier=1)
     for _ in range(200):
         assert schedule.multipliers(0.4).item() == 0

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from insd.measures.predictivity import linear_predictivity
-from insd.predictivity import deflation_penalty, leading_components, null_projector, principal_components
+from insd.objectives.predictivity import deflation_penalty
+from insd.predictivity import leading_components, null_projector, principal_components
 
 SAMPLES, UNITS, OUTPUTS = 300, 12, 2
 

@@ -1,12 +1,14 @@
 """Random streams by name, and fingerprints that change with what they stand for and with nothing else."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from insd import provenance
+from insd.plugins import module_of, names
 
 
 def test_random_seeds_differ_by_every_part_of_the_name_and_fit_the_generators():
@@ -44,11 +46,16 @@ def library(tmp_path, monkeypatch):
     provenance.code_fingerprint.cache_clear()
 
 
+HEAD = "from insd import errors\ndef f():\n"
+
+
 @pytest.mark.parametrize(
     "file, content, changes",
     [
         ("below.py", '"""Other text."""\nfrom insd import errors\n\ndef f():\n    return 1  # why\n', False),
         ("below.py", '"""Text."""\nfrom insd import errors\ndef f():\n    return 2\n', True),
+        ("below.py", f"{HEAD}    log.info('one %d', 1)\n    return 1\n", False),
+        ("below.py", f"{HEAD}    print('one %d', 1)\n    return 1\n", True),
         ("errors.py", "A = 2\n", False),
         ("other.py", "B = 2\n", False),
         ("top.py", "from insd.below import f\nC = 1\n", True),
@@ -63,15 +70,18 @@ def test_code_fingerprint_changes_with_numbers_only(library, file, content, chan
 
 
 def test_training_depends_on_its_modules_and_not_on_figures():
-    modules = provenance._imported("insd.activity", set())
+    modules = provenance._imported("insd.makers.train", set())
     assert {
         "insd.training",
+        "insd.activity",
+        "insd.rounding",
         "insd.networks.engine.bptt",
         "insd.networks.base",
-        "insd.predictivity",
-        "insd.multipliers",
+        "insd.objectives.schedules",
+        "insd.tasks.base",
     } <= modules
-    assert "insd.tasks.base" in modules and "insd.tasks.flip_flop" not in modules
+    found = {name for kind in ("task", "network", "term") for name in map(partial(module_of, kind), names(kind))}
+    assert not modules & (found | {"insd.progress", "insd.datasets", "insd.settings.config", "insd.settings.recipe"})
     assert not any("figures" in name or "analysis" in name for name in modules)
 
 

@@ -6,17 +6,21 @@ import torch
 import xarray as xr
 
 from insd import datasets
-from insd.activity import join_earlier, read_earlier, simulate_trials
+from insd.activity import simulate_trials
 from insd.evaluation.recordings import recording_predictivity
 from insd.imported import import_checkpoint
+from insd.makers.base import Job, MakerError
+from insd.makers.recording import Recording, RecordingSettings
 from insd.members import Member
 from insd.networks.rate import RateRNN
 from insd.networks.settings.rate import RateSettings
+from insd.objectives.base import join_earlier, variables_of
 from insd.predictivity import null_projector_array
 from insd.provenance import array_fingerprint
-from insd.recordings import read_recording, reference_of_recording
+from insd.recordings import read_recording
 from insd.settings.base import SettingsError
-from insd.settings.config import Deflation, load
+from insd.settings.config import load
+from insd.settings.recipe import Recipe
 from insd.tasks.flip_flop import FlipFlop
 
 BANK = FlipFlop(channels=1, duration=0.4).sample("train", 30, 0)
@@ -48,26 +52,36 @@ def test_npz_and_netcdf_files_say_the_same(tmp_path, suffix):
     np.testing.assert_allclose(found["output_weights"], GOOD["output_weights"], rtol=1e-6)
 
 
+def kept(file, seeds=(0, 1), **changes):
+    """The activity file of a recording, as its maker makes it."""
+    recipe = Recipe(terms={"predictivity": changes})
+    names = tuple(("flip_flop", "recorded", seed, 0) for seed in seeds)
+    task = FlipFlop(channels=1, duration=0.4)
+    maker = Recording(RecordingSettings(file=str(file)))
+    return maker.make(Job(names, task, BANK, BANK, recipe, sources=maker.sources("flip_flop")))
+
+
 def test_a_reference_is_the_null_space_activity_for_every_seed(tmp_path):
-    file = stored(tmp_path / "r.npz")
-    settings = Deflation(time_stride=2, variance_kept=1.0)
-    reference = reference_of_recording(file, BANK, settings, [0, 1])
-    path = tmp_path / "recording.nc"
-    datasets.write(reference, path, "recording")
-    read = read_earlier(str(path))
+    made = kept(stored(tmp_path / "r.npz"), time_stride=2, variance_kept=1.0)
+    assert made.network is None and made.history is None
+    ((dataset, contract),) = made.files().values()
+    path = tmp_path / "activity.nc"
+    datasets.write(dataset, path, contract)
+    terms = Recipe().terms
+    read = datasets.read(path, "kept", variables_of(terms))
     null = (GOOD["rates"] @ null_projector_array(GOOD["output_weights"]))[:, ::2].reshape(-1, 6)
     null = null - null.mean(0)
     for seed in (0, 1):
         scores = read["null_activity"].sel(seed=seed).values.reshape(-1, read.sizes["component"])
         # Principal components keep all inner products between samples.
         np.testing.assert_allclose(scores @ scores.T, null @ null.T, atol=2e-3)
-    earlier = join_earlier([read], BANK, [str(path)])
-    assert earlier.components.shape == (2, 30, 10, read.sizes["component"])
+    earlier = join_earlier(terms, [read], BANK, [str(path)])["predictivity"]
+    assert earlier.every == 2
+    assert earlier.of_networks["components"].shape == (2, 30, 10, read.sizes["component"])
 
 
 def test_without_a_readout_all_activity_is_the_reference(tmp_path):
-    file = stored(tmp_path / "r.npz", output_weights=None)
-    whole = reference_of_recording(file, BANK, Deflation(time_stride=1, variance_kept=1.0), [0])
+    whole = kept(stored(tmp_path / "r.npz", output_weights=None), [0], time_stride=1, variance_kept=1.0).activity
     assert whole["null_activity"].values.var() * whole.sizes["component"] == pytest.approx(
         GOOD["rates"].reshape(-1, 6).var(0).sum(), rel=1e-3
     )
@@ -149,19 +163,36 @@ def test_files_that_are_no_recordings_are_refused(tmp_path):
         read_recording(tmp_path / "missing.npz", BANK)
     still = stored(tmp_path / "still.npz", rates=np.ones((30, 20, 6)))
     with pytest.raises(datasets.DatasetError, match=r"still.npz: the activity does not vary"):
-        reference_of_recording(still, BANK, Deflation(), [0])
+        kept(still)
 
 
-def config(**population):
-    return {"tasks": {"flip_flop": {}}, "populations": {"p": {"seeds": 2, "rounds": 3, **population}}}
+def config(tape=(), **population):
+    made = {"seeds": 2, "make": "recording", "recording": {"file": "data/{task}.npz"}, **dict(tape)}
+    chain = {"seeds": 2, "rounds": 3, "reference": "tape", **population}
+    return {"tasks": {"flip_flop": {}}, "populations": {"tape": made, "p": chain}}
 
 
 def test_settings_of_a_recording():
-    settings = load(config(reference={"file": "data/{task}.npz"}))
-    assert settings.recordings("flip_flop") == {"p": "data/flip_flop.npz"}
+    settings = load(config())
+    assert settings.recordings("flip_flop") == {"tape": "data/flip_flop.npz"}
     assert list(settings.trained_rounds("p")) == [1, 2]
-    assert settings.reference("p") == "p"
-    with pytest.raises(SettingsError, match="population 'p' has no round 0: its reference is a recording"):
-        settings.recipe("flip_flop", "p", 0)
-    with pytest.raises(SettingsError, match=r"populations.p.rounds = 1: .* at least 2"):
-        load(config(reference={"file": "x"}, rounds=1))
+    assert list(settings.trained_rounds("tape")) == [0]
+    assert settings.reference("p") == "tape"
+    assert settings.role("flip_flop", "tape", 0) == "reference"
+    assert settings.network_populations("flip_flop") == ["p"]
+    made = settings.made_with("flip_flop", "tape", 0)
+    assert made["make"] == "recording" and set(made) == {"make", "maker", "terms"}
+    with pytest.raises(MakerError, match=r"recording.file = 'data/flip_flop.npz': there is no such file in .*make it"):
+        settings.maker("tape").sources("flip_flop")
+    for changes, message in (
+        ({"rounds": 1}, r"populations.p.rounds = 1: .* at least 2"),
+        ({"seeds": 3}, "populations.p.seeds = 3: 'tape' has 2 seeds"),
+        ({"tape": {"rounds": 2}}, "populations.tape.rounds = 2: networks of make = 'recording' have one round"),
+        ({"tape": {"recording": {"path": "x"}}}, "populations.tape.recording.file: this key is required"),
+        ({"tape": {"checkpoint": {"files": "x"}}}, "populations.tape.checkpoint.* unknown key"),
+        ({"tape": {"make": "tape"}}, "populations.tape.*recording.*unknown key"),
+        ({"reference": "other"}, "populations.p.reference = 'other': choose a population that has a round 0: tape"),
+        ({"tape": {"terms": {"predictivity": None}}}, "terms.predictivity compares networks with those of 'tape'"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            load(config(**changes))

@@ -19,7 +19,7 @@ from insd.evaluation.perturbations import kick_steps, robustness
 from insd.members import Member
 from insd.networks.rate import RateRNN
 from insd.provenance import random_seed
-from insd.settings.config import Deflation
+from insd.settings.recipe import Recipe
 from insd.tasks.context_integration import ContextIntegration
 from insd.tasks.flip_flop import FlipFlop
 from insd.tasks.memory_pro import MemoryPro
@@ -171,7 +171,7 @@ def test_the_regime_test_has_the_stored_score(name, number):
     task, network, trials = TASKS[name](), trained_network(name, number), evaluation_trials(name)
     found = performance(task, name, [one_round(network)], {"test": trials}, 5)["score"].item()
     bank = task.sample("train", 8, 0).assign_attrs(fingerprint="b", dt=trials.attrs["dt"])
-    assert found == record_activity(network, task, bank, trials, Deflation())["score"].item()
+    assert found == record_activity(network, task, bank, trials, Recipe().terms)["score"].item()
     # Other machines may round otherwise. One more wrong sign would change the flip-flop's share by 2e-5.
     close = pytest.approx(found, rel=1e-5 if name == "memory_pro" else 1e-6)
     assert network.attrs["score"] == close

@@ -26,7 +26,7 @@ GOOD = {
             "network": {"gain": 0.5},
             "alternatives": {
                 "network": {"gain": 1.5},
-                "by_task": {"flip_flop": {"deflation": {"multiplier": 0.2}}},
+                "by_task": {"flip_flop": {"terms": {"predictivity": {"multiplier": 0.2}}}},
             },
         },
     },
@@ -49,9 +49,9 @@ def test_recipes_resolve_in_layers():
     assert settings.recipe("memory_pro", "insd", 0).training.iterations == 200
     assert settings.recipe("flip_flop", "insd", 0).network.gain == 0.5
     assert settings.recipe("flip_flop", "insd", 2).network.gain == 1.5
-    assert settings.recipe("flip_flop", "insd", 1).deflation.multiplier == 0.2
+    assert settings.recipe("flip_flop", "insd", 1).terms["predictivity"].multiplier == 0.2
     default = load({**GOOD, "defaults": {}}).recipe("memory_pro", "standard", 0)
-    assert settings.recipe("memory_pro", "insd", 1).deflation == default.deflation
+    assert settings.recipe("memory_pro", "insd", 1).terms == default.terms
 
 
 def test_null_leaves_out_a_population():
@@ -144,7 +144,7 @@ def test_task_parameters_reach_the_task():
         ("defaults/training/step_size", "1e-3", "'1e-3': input should be a valid number (YAML reads 1e-3 as text"),
         ("defaults/training/step_size", -1.0, "defaults.training.step_size = -1.0: input should be greater than 0"),
         ("defaults/network/gain", True, "defaults.network.gain = True: input should be a valid number"),
-        ("defaults/deflation/schedule", "soft", "= 'soft': input should be 'constant' or 'constrained'"),
+        ("defaults/terms/predictivity/schedule", "soft", "= 'soft': input should be 'constant' or 'constrained'"),
         (
             "defaults/by_task/flipflop",
             {},
@@ -190,7 +190,11 @@ def test_task_parameters_reach_the_task():
             300,
             "training.validation_trials = 256 and training.batch_size = 64 need more than trials.trai",
         ),
-        ("defaults/deflation/task_only", 0.6, "deflation.task_only = 0.6 and deflation.ramp = 0.6 are shares"),
+        (
+            "defaults/terms/predictivity/task_only",
+            0.6,
+            "terms.predictivity.task_only = 0.6 and terms.predictivity.ramp = 0.6 are shares",
+        ),
         # Types
         ("seeds_per_job", datetime.date(2026, 1, 1), "seeds_per_job = '2026-01-01': input should be a valid integer"),
         ("seeds_per_job", [1], "seeds_per_job = [1]: input should be a valid integer"),
@@ -227,11 +231,15 @@ def test_task_parameters_reach_the_task():
             0,
             "training.evaluate_every = 0: input should be greater than or",
         ),
-        ("defaults/deflation/variance_kept", 0, "deflation.variance_kept = 0: input should be greater than 0"),
         (
-            "defaults/deflation/variance_kept",
+            "defaults/terms/predictivity/variance_kept",
+            0,
+            "terms.predictivity.variance_kept = 0: input should be greater than 0",
+        ),
+        (
+            "defaults/terms/predictivity/variance_kept",
             1.1,
-            "deflation.variance_kept = 1.1: input should be less than or",
+            "terms.predictivity.variance_kept = 1.1: input should be less than or",
         ),
         ("analysis/dsa/rank", 1, "analysis.dsa.rank = 1: input should be greater than or equal to 2"),
         ("analysis/decoding/folds", 1, "analysis.decoding.folds = 1: input should be greater than or equal to 2"),
@@ -249,12 +257,12 @@ def test_task_parameters_reach_the_task():
         (
             "populations/insd/alternatives/rounds",
             2,
-            "populations.insd.alternatives.rounds = 2: unknown key; known here: network, training, deflation, by_task",
+            "populations.insd.alternatives.rounds = 2: unknown key; known here: network, training, terms, by_task",
         ),
         (
             "defaults/by_task/memory_pro/trainning",
             {},
-            "defaults.by_task.memory_pro.trainning = {}: unknown key; known here: network, training, deflation",
+            "defaults.by_task.memory_pro.trainning = {}: unknown key; known here: network, training, terms",
         ),
         # Impossible times and rates
         (

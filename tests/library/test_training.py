@@ -7,15 +7,19 @@ import pytest
 import torch
 import xarray as xr
 
-from insd.activity import join_earlier, loss_and_score, record_activity, simulate_trials
+from insd.activity import loss_and_score, record_activity, simulate_trials
+from insd.bank import Bank
 from insd.datasets import DatasetError
 from insd.measures.predictivity import linear_predictivity
 from insd.networks.rate import RateRNN
+from insd.objectives.base import join_earlier
+from insd.objectives.settings.predictivity import PredictivitySettings
 from insd.predictivity import null_projector_array
 from insd.provenance import array_fingerprint
-from insd.settings.config import Deflation, Recipe, Training
+from insd.settings.recipe import Recipe, Training
+from insd.tasks.base import target_variance
 from insd.tasks.flip_flop import FlipFlop
-from insd.training import Bank, TrainingError, target_variance, task_loss, train_round
+from insd.training import TrainingError, train_round
 
 TASK = FlipFlop(channels=1, duration=0.8)
 
@@ -34,7 +38,7 @@ def recipe(iterations=150, deflation=None, **training):
     return Recipe(
         network={"units": 24, "gain": 1.0},
         training=Training(**(chosen | {"step_size": 1e-2} | training)),
-        deflation=Deflation(**(deflation or {})),
+        terms={"predictivity": deflation or {}},
     )
 
 
@@ -45,7 +49,7 @@ def name(seed, round_number=0):
 @pytest.fixture(scope="module")
 def reference():
     network, history = train_round(TASK, BANK, recipe(), [name(0), name(1)])
-    return network, history, record_activity(network, TASK, BANK, TEST, Deflation())
+    return network, history, record_activity(network, TASK, BANK, TEST, Recipe().terms)
 
 
 def test_task_loss_equals_a_numpy_sum():
@@ -56,10 +60,10 @@ def test_task_loss_equals_a_numpy_sum():
     assert variance == pytest.approx(scored.var(), rel=1e-5)
     outputs = np.random.default_rng(0).standard_normal((2, *targets.shape)).astype(np.float32)
     expected = [np.square(o[mask > 0] - scored).mean() / scored.var() for o in outputs]
-    loss = task_loss(torch.from_numpy(outputs), bank.targets, bank.mask, variance)
+    loss = TASK.loss(torch.from_numpy(outputs), bank.targets, bank.mask, variance)
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
     best_constant = torch.full((1, *targets.shape), float(scored.mean()))
-    assert task_loss(best_constant, bank.targets, bank.mask, variance).item() == pytest.approx(1, rel=1e-4)
+    assert TASK.loss(best_constant, bank.targets, bank.mask, variance).item() == pytest.approx(1, rel=1e-4)
 
 
 def test_networks_learn_the_task(reference):
@@ -101,7 +105,7 @@ def test_stored_activity_is_that_of_the_network(reference):
     components = activity["null_activity"].values[1]
     spanned = linear_predictivity(components.reshape(-1, components.shape[-1]), bank_rates.reshape(-1, 24))
     assert spanned == pytest.approx(float(activity["null_variance_kept"][1]), abs=1e-4)
-    assert spanned >= Deflation().variance_kept - 1e-4
+    assert spanned >= PredictivitySettings().variance_kept - 1e-4
 
 
 def test_deflation_lowers_null_space_predictivity_on_new_trials(reference):
@@ -110,9 +114,9 @@ def test_deflation_lowers_null_space_predictivity_on_new_trials(reference):
     r2 = {}
     for label, factor in (("deflated", 1.0), ("free", 1e-6)):
         settings = recipe(600, deflation | {"multiplier": factor}, loss_bound=1e-6)
-        stored = join_earlier([activity.isel(seed=[0])], BANK, ["activity.nc"])
+        stored = join_earlier(Recipe().terms, [activity.isel(seed=[0])], BANK, ["activity.nc"])
         alternative, history = train_round(TASK, BANK, settings, [name(0, 1)], stored)
-        recorded = record_activity(alternative, TASK, BANK, TEST, Deflation())
+        recorded = record_activity(alternative, TASK, BANK, TEST, Recipe().terms)
         assert recorded["solved"].all()
         new, old = (
             a["rates"].values[0].reshape(-1, 24) @ null_projector_array(n["output_weights"].values[0])
@@ -141,7 +145,7 @@ def test_unsolved_networks_restart_a_bounded_number_of_times_and_are_kept():
     assert history.sizes["attempt"] == 3
     starts = history["held_out_loss"].isel(iteration=0, seed=0).values
     assert len(set(starts.tolist())) == 3
-    activity = record_activity(network, TASK, BANK, TEST, Deflation())
+    activity = record_activity(network, TASK, BANK, TEST, Recipe().terms)
     assert not activity["solved"].any()
     assert np.isfinite(network["recurrent_weights"]).all()
 
@@ -184,20 +188,22 @@ def test_a_progress_bar_is_shown_where_it_is_wanted(capsys):
 def test_earlier_activity_of_another_bank_or_seeds_is_refused(reference):
     activity = reference[2]
     foreign = trials("train", 256, seed=9)
-    with pytest.raises(DatasetError, match=r"old.nc: holds activity on another trial bank"):
-        join_earlier([activity], foreign, ["old.nc"])
+    with pytest.raises(DatasetError, match=r"old.nc: holds activity on a different trial bank"):
+        join_earlier(Recipe().terms, [activity], foreign, ["old.nc"])
     with pytest.raises(DatasetError, match=r"b.nc: its 'seed' differs from that of a.nc"):
-        join_earlier([activity, activity.assign_coords(seed=[5, 6])], BANK, ["a.nc", "b.nc"])
+        join_earlier(Recipe().terms, [activity, activity.assign_coords(seed=[5, 6])], BANK, ["a.nc", "b.nc"])
 
 
 def test_earlier_rounds_stand_side_by_side(reference):
     activity = reference[2]
     narrower = activity.isel(component=slice(2))
-    joined = join_earlier([activity, narrower], BANK, ["a.nc", "b.nc"])
+    joined = join_earlier(Recipe().terms, [activity, narrower], BANK, ["a.nc", "b.nc"])["predictivity"]
     count = activity.sizes["component"]
-    assert joined.membership.sum(0).tolist() == [count, 2]
-    assert joined.time_stride == 2
-    np.testing.assert_array_equal(joined.components[1, 7, 3, count:], activity["null_activity"][1, 7, 3, :2])
+    assert joined.shared["membership"].sum(0).tolist() == [count, 2]
+    assert (joined.every, joined.earlier) == (2, 2)
+    np.testing.assert_array_equal(
+        joined.of_networks["components"][1, 7, 3, count:], activity["null_activity"][1, 7, 3, :2]
+    )
 
 
 def test_history_is_a_dataset(reference):

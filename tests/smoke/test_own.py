@@ -24,7 +24,7 @@ def finished(tmp_path_factory):
     sampled = snakemake(folder, *banks, *RUN)
     assert sampled.returncode == 0, sampled.stdout[-3000:]
     early = snakemake(folder, *RUN)
-    missing = "populations.recorded.reference.file = 'discrimination.npz': there is no such file"
+    missing = "populations.tape.recording.file = 'discrimination.npz': there is no such file"
     assert early.returncode == 1 and missing in early.stdout, early.stdout[-3000:]
     random = np.random.default_rng(0)
     for task, bank in zip(TASKS, banks, strict=True):
@@ -76,7 +76,7 @@ def test_networks_of_every_architecture_are_in_the_table(finished):
 
 def test_r2_to_a_recording_is_that_on_held_out_trials(finished):
     table = pd.read_csv(finished / "results/tables/networks.csv")
-    found = read(finished / "results/hold/analysis/recordings.nc", "recordings").sel(space="null", recording="recorded")
+    found = read(finished / "results/hold/analysis/recordings.nc", "recordings").sel(space="null", recording="tape")
     row = table.query("task == 'hold' and population == 'recorded' and round == 2").iloc[0]
     expected = float(found["r2"].sel(network="recorded/0/2"))
     assert row["r2_null_to_reference"] == pytest.approx(expected, abs=1e-5)
@@ -125,7 +125,7 @@ def test_a_recording_on_other_trials_is_refused(finished):
     original = path.read_bytes()
     try:
         np.savez(path, rates=np.load(path)["rates"], fingerprint="0123")
-        result = snakemake(finished, "results/hold/recorded/seeds-0/recording.nc", "--force", *RUN)
+        result = snakemake(finished, "results/hold/tape/seeds-0/round-0/activity.nc", "--force", *RUN)
     finally:
         path.write_bytes(original)
     assert result.returncode != 0

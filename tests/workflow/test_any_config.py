@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from known import TASKS
 
 from insd.settings.base import SettingsError
-from insd.settings.config import Recipe, load, seeds_of
+from insd.settings.config import load, seeds_of
+from insd.settings.recipe import Recipe
 
 SCHEMA = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
 # What nobody means to write, and everybody may.

@@ -8,12 +8,11 @@ import pytest
 from conftest import ROOT
 
 from insd.datasets import read, write
-from insd.settings.config import Deflation, Recipe, Training
+from insd.settings.recipe import Recipe, Training
 
 RECIPE = Recipe(
     network={"units": 12},
     training=Training(iterations=4, batch_size=8, evaluate_every=2, validation_trials=8, restarts=0),
-    deflation=Deflation(),
 ).model_dump()
 
 

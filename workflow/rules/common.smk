@@ -71,14 +71,14 @@ def all_trials():
     ]
 
 
-def all_rounds(names=("network.nc", "activity.nc", "history.nc")):
-    """The files of all rounds of all tasks."""
-    return [
-        path
-        for task in SETTINGS.tasks
-        for name in names
-        for path in GRID.files(name, task)
-    ]
+def all_rounds(names=("network", "activity", "history")):
+    """The files of all rounds of all tasks, as far as their makers write them."""
+    return [path for task in SETTINGS.tasks for path in GRID.round_files(task, names)]
+
+
+def of_networks(name):
+    """One file of every round of all tasks that has networks."""
+    return [path for task in SETTINGS.tasks for path in GRID.files(name, task)]
 
 
 def all_tables():

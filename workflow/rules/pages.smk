@@ -61,7 +61,7 @@ rule archive:
     """All results but the activity that no figure reads, in one file with checksums: figures are made again from it."""
     input:
         all_trials(),
-        all_rounds(["network.nc", "history.nc"]),
+        all_rounds(["network", "history"]),
         files.files_of_figures(GRID),
         GRID.analysis_files(),
         all_tables(),

@@ -2,8 +2,8 @@ rule network_table:
     """One row per network of all tasks: how well it does, and how similar it is to the earlier ones of its chain."""
     input:
         **GRID.table_inputs(),
-        networks=all_rounds(["network.nc"]),
-        activities=all_rounds(["activity.nc"]),
+        networks=of_networks("network.nc"),
+        activities=of_networks("activity.nc"),
     output:
         table=report(
             TABLE,

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from insd import plugins
 from insd.figures.base import Figure, planned
 from insd.networks.settings.base import NetworkSettings, settings_class
+from insd.objectives.settings.base import term_settings
 from insd.plugins import names
 from insd.settings.config import Settings
 
@@ -51,9 +52,12 @@ def schema() -> str:
     for name in names("network"):
         keys = settings_class(name).model_json_schema()["properties"] | keys
     keys |= NetworkSettings.model_json_schema()["properties"]
+    terms = {name: term_settings(name).model_json_schema() for name in names("term")}
     for section in content["$defs"].values():
         if "network" in section["properties"]:
             section["properties"]["network"]["properties"] = keys
+        if "terms" in section["properties"]:
+            section["properties"]["terms"]["properties"] = {n: _or_null(term) for n, term in terms.items()}
     content["$defs"]["Analyses"]["properties"] |= analyses()
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
@@ -62,6 +66,10 @@ def analyses() -> dict[str, Any]:
     """The settings of the analyses that have a section of their own, by name."""
     found = {name: plugins.find("analysis", name) for name in plugins.names("analysis")}
     return {name: analysis.settings.model_json_schema() for name, analysis in found.items() if not analysis.section}
+
+
+def _or_null(section: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [section, {"type": "null"}], "description": section["description"]}
 
 
 def readme() -> str:
@@ -74,7 +82,13 @@ def readme() -> str:
         keys = {key: value for key, value in section["properties"].items() if key not in NetworkSettings.model_fields}
         if keys:
             own[f"Network of the architecture `{name}`"] = {**section, "properties": keys}
-    sections |= own
+    terms = {f"Term `{name}`": term_settings(name).model_json_schema() for name in names("term")}
+    makers = {
+        f"Maker `{name}`": found.Settings.model_json_schema()
+        for name in names("maker")
+        if (found := plugins.find("maker", name)).Settings.model_fields
+    }
+    sections |= own | terms | makers
     order = [
         "Settings",
         "Analyses",
@@ -82,13 +96,13 @@ def readme() -> str:
         "TaskEntry",
         "Trials",
         "Population",
-        "Recording",
+        *makers,
         "Layer",
         "Changes",
         "Network",
         *own,
         "Training",
-        "Deflation",
+        *terms,
     ]
     order.append("Comparisons")
     titles = {
@@ -96,7 +110,6 @@ def readme() -> str:
         "Changes": "Sections of a recipe",
         "TaskEntry": "Task",
         "Layer": "Layer",
-        "Recording": "A recording as the reference",
     }
     titles["Comparisons"] = "`analysis.comparisons`"
     parts = [INTRODUCTION]

@@ -49,8 +49,8 @@ def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
     largest = ["r2_null_max_to_earlier", "r2_null_shuffled_max_to_earlier"]
     found = table[[*names, *largest]].copy()
     for label, row in table[table["round"] > 0].iterrows():
-        if row["population"] in result["recording"] and label in result["network"]:
-            pair = result.sel(space="null", network=label, recording=row["population"])
+        if row["reference"] in result["recording"] and label in result["network"]:
+            pair = result.sel(space="null", network=label, recording=row["reference"])
             values = float(pair["r2"]), float(pair["r2_shuffled"])
             found.loc[label, names] = values
             if not row["r2_null_max_to_earlier"] >= values[0]:

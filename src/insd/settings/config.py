@@ -8,29 +8,31 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from itertools import product
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
 from insd import plugins
-from insd.networks.settings.base import NetworkSettings, network_settings, settings_class
+from insd.makers.base import Maker
 from insd.plugins import PluginError
 from insd.settings.base import (
     ClassPath,
     Count,
+    MakerName,
     PopulationName,
-    Positive,
     Repeats,
     Section,
     SettingsError,
-    Share,
     TaskName,
 )
+from insd.settings.messages import lines
+from insd.settings.recipe import Changes, Layer, Recipe, checked, problems_of, recipe_of
 from insd.tasks import Task, TaskError, check_task, find_task, task_fingerprint
 from insd.tasks.base import Rule
 
@@ -40,117 +42,51 @@ MOST_STEPS = 100_000
 """Longest duration in time steps: a day-long trial is a slip of the unit."""
 
 
-class Training(Section):
-    """Optimisation of one network, by Adam with a one-cycle step size."""
-
-    iterations: Annotated[int, Field(ge=0)] = 1500
-    """Most iterations of one attempt; 0 leaves the network untrained."""
-    batch_size: Count = 64
-    """Trials of the bank per iteration."""
-    step_size: Positive = 3e-3
-    """Peak step size of Adam."""
-    gradient_clip: Positive = 1.0
-    """Largest norm of a network's gradient."""
-    evaluate_every: Count = 100
-    """Iterations between evaluations on the held-out trials of the bank."""
-    validation_trials: Count = 256
-    """Trials of the bank held out from training."""
-    loss_bound: Positive = 0.05
-    """Held-out task loss (share of the targets' variance that is not explained) that is good enough."""
-    patience: Count = 5
-    """Evaluations in a row that must meet every bound before training stops early."""
-    restarts: Annotated[int, Field(ge=0)] = 2
-    """Most fresh starts of a network that does not solve the held-out trials."""
-
-
-class Deflation(Section):
-    """The penalty on null-space predictivity towards earlier rounds; without effect in round 0."""
-
-    schedule: Literal["constant", "constrained"] = "constrained"
-    """`constant`: one lambda for all earlier rounds (the paper's). `constrained`: one multiplier per earlier round,
-    raised while its S is above `bound` and the task within `training.loss_bound`, and lowered otherwise."""
-    multiplier: Positive = 0.1
-    """The weight of each S: lambda of the constant schedule, or where the constrained schedule starts."""
-    task_only: Share = 0.1
-    """Share of the iterations that train on the task alone, before the penalty starts."""
-    ramp: Share = 0.6
-    """Constant schedule: share of the iterations over which lambda then rises linearly from 0; 0 for no ramp."""
-    bound: Positive = 0.05
-    """S towards each earlier round that is low enough: held by the constrained schedule, and needed to stop early."""
-    multiplier_rate: Positive = 0.01
-    """Constrained schedule: largest change of the logarithm of a multiplier per iteration."""
-    multiplier_max: Positive = 10.0
-    """Constrained schedule: largest multiplier."""
-    ridge: Positive = 1e-3
-    """Ridge rho over the mean variance of a unit's null-space rates."""
-    time_stride: Count = 2
-    """Every how many time steps of the bank a network's null-space activity is stored for later rounds."""
-    variance_kept: Annotated[float, Field(gt=0, le=1)] = 0.99
-    """Share of null-space variance that the stored principal components hold; S is exact to the share left out."""
-
-
-def _as_network(given: Any) -> Any:
-    return network_settings(given) if isinstance(given, Mapping) else given
-
-
-class Recipe(Section):
-    """Everything that makes the networks of one round."""
-
-    network: Annotated[SerializeAsAny[NetworkSettings], BeforeValidator(_as_network)] = Field(
-        default_factory=lambda: network_settings({})
-    )
-    """The network and its initial weights, by the settings of its architecture."""
-    training: Training = Training()
-    """The optimisation."""
-    deflation: Deflation = Deflation()
-    """The penalty towards earlier rounds."""
-
-
-class Changes(Section):
-    """What a layer says of a recipe: only the keys that are given count."""
-
-    network: dict[str, Any] = {}
-    """The network and its initial weights: keys of its architecture, checked once all layers are laid over each other.
-    A layer that names a different architecture drops the keys that only the one below has."""
-    training: Training = Training()
-    """The optimisation."""
-    deflation: Deflation = Deflation()
-    """The penalty towards earlier rounds."""
-
-
-class Layer(Changes):
-    """Settings laid over those of the layers below: only the keys that are given count."""
-
-    by_task: dict[TaskName, Changes] = {}
-    """What differs for a task, laid over the rest of this layer."""
-
-
-class Recording(Section):
-    """Activity that takes the place of round 0."""
-
-    file: str
-    """An npz or NetCDF file with `rates` (trial, time, unit) on the trials of the bank, their `fingerprint` and, if
-    there is one, the readout `output_weights` (output, unit); `{task}` in the path stands for the task."""
+def _maker_keys(schema: dict[str, Any]) -> None:
+    """Complete the schema of a population by the sections of this library's makers."""
+    for name in plugins.names("maker"):
+        section = plugins.find("maker", name).Settings
+        if section.model_fields:
+            schema["properties"][name] = section.model_json_schema()
+    schema["additionalProperties"] = False
 
 
 class Population(Layer):
     """A named recipe by which networks are made."""
 
+    # The maker's own section has the maker's name.
+    model_config = ConfigDict(extra="allow", json_schema_extra=_maker_keys)
+
     seeds: Repeats
     """Number of independent repeats; seeds are 0, 1, ... For a deflated population, one chain each."""
     rounds: Repeats = 1
     """Rounds of each seed: round 0 is the reference, round k is deflated against rounds 0 to k - 1."""
+    make: MakerName = "train"
+    """How its networks come to be: `train`, by training; `checkpoint`, from files of trained networks; `recording`, not
+    at all: recorded activity takes the place of round 0 of the chains that refer to it; or your own, as `module:Class`.
+    The keys of the maker are in the section of the population that has its name."""
     tasks: Annotated[list[TaskName], Field(min_length=1)] | None = None
-    """The tasks that it is trained on; all without it."""
+    """The tasks that it is made for; all without it."""
     role: Role | None = None
     """The role of its networks, of the later rounds where it has several. Without it, round 0 of a chain is a
     `reference`, later rounds are `alternative`, networks of 0 iterations `untrained`, and one round of the architecture
     `rate` on the task alone is `standard`; every other population needs this key."""
-    reference: PopulationName | Recording | None = None
-    """Population whose round 0, seed by seed, is the reference, or a recording, `{file: path}`; without it, round 0 is
-    trained by this population."""
+    reference: PopulationName | None = None
+    """Population whose round 0, seed by seed, is the reference; without it, round 0 is made by this population."""
     alternatives: Layer = Layer()
     """What differs for rounds 1, 2, ..., laid over the population's other settings."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known_keys(cls, given: Any) -> Any:
+        """Refuse keys other than those above and the maker's section."""
+        if not isinstance(given, dict):
+            return given
+        unknown = set(given) - set(cls.model_fields) - {given.get("make", "train")}
+        if unknown:
+            errors = [InitErrorDetails(type="extra_forbidden", loc=(key,), input=given[key]) for key in sorted(unknown)]
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return given
 
 
 class Figures(Section):
@@ -234,14 +170,21 @@ class Settings(Section):
         """The task of that name with its parameters; SettingsError if the config has no such task."""
         if name not in self.tasks:
             raise SettingsError(f"task '{name}' is not in the config; its tasks are: {', '.join(self.tasks)}")
-        return make_task(name, self.task_parameters(name))
+        return make_task(name, self._given_parameters(name))
 
     def task_parameters(self, name: str) -> dict[str, Any]:
-        """The parameters of a task as jobs get them and files keep them (see `make_task`).
+        """All parameters of a task, as jobs get them and files keep them (see `make_task`): every field.
 
-        Those of a class of another module also hold, by the key `class`, which no field can have, where it is found and
-        a fingerprint of its code.
+        Those of a class of a different module also hold, by the key `class`, which no field can have, where it is found
+        and a fingerprint of its code.
         """
+        task = self.task(name)
+        stored = _task_adapter(type(task)).dump_python(task, mode="json")
+        own = {field.name: stored[field.name] for field in fields(task) if field.init}
+        return {key: value for key, value in self._given_parameters(name).items() if key == "class"} | own
+
+    def _given_parameters(self, name: str) -> dict[str, Any]:
+        """The parameters of a task that the config gives, and where a class of a different module is found."""
         entry = self.tasks[name]
         if entry.class_path is None:
             return entry.parameters
@@ -271,6 +214,7 @@ class Settings(Section):
         return min(
             self.recipe(task, population, round_number).training.validation_trials
             for population in self.population_names(task)
+            if "training" in self.maker(population).sections
             for round_number in self.trained_rounds(population)
         )
 
@@ -285,19 +229,36 @@ class Settings(Section):
     def recipe(self, task: str, population: str, round_number: int) -> Recipe:
         """The resolved recipe of a round: defaults, population and, from round 1 on, its `alternatives`, in layers."""
         entry = self.population(population)
-        if round_number == 0 and isinstance(entry.reference, Recording):
-            raise SettingsError(f"population '{population}' has no round 0: its reference is a recording")
         if round_number == 0 and entry.reference:
             raise SettingsError(
                 f"population '{population}' has no round 0: its reference is that of '{entry.reference}'"
             )
-        layers = list(self._layers(task, population, round_number > 0))
-        resolved: dict[str, Any] = {"network": _network(layers)}
-        for section in ("training", "deflation"):
-            resolved[section] = {}
-            for _, layer in layers:
-                resolved[section] |= getattr(layer, section).model_dump(exclude_unset=True)
-        return Recipe.model_validate(resolved)
+        return recipe_of(list(self._layers(task, population, round_number > 0)))
+
+    def maker(self, population: str) -> Maker:
+        """The maker of a population; SettingsError where it is not found, or its section cannot be read."""
+        entry = self.population(population)
+        path = f"populations.{population}"
+        try:
+            found = plugins.find("maker", entry.make)
+        except PluginError as error:
+            raise SettingsError(f"{path}.make = {entry.make!r}: {str(error).removeprefix(f'{entry.make}: ')}") from None
+        given = (entry.model_extra or {}).get(entry.make, {})
+        return found(checked(found.Settings, given, f"{path}.{entry.make}"))
+
+    def makers(self) -> list[str]:
+        """The makers that the populations name, in their order."""
+        return list(dict.fromkeys(entry.make for entry in self.populations.values()))
+
+    def made_by(self, make: str) -> list[str]:
+        """The populations of a maker."""
+        return [name for name, entry in self.populations.items() if entry.make == make]
+
+    def made_with(self, task: str, population: str, round_number: int) -> dict[str, Any]:
+        """All settings that a round is made with, as jobs get them and files keep them: those that its maker uses."""
+        maker, recipe = self.maker(population), self.recipe(task, population, round_number)
+        own = {"make": self.population(population).make, "maker": maker.settings.model_dump()}
+        return own | {section: recipe.model_dump()[section] for section in maker.sections}
 
     def _layers(self, task: str, population: str, alternative: bool) -> Iterator[tuple[str, Changes]]:
         """The layers of a recipe by their paths in the config, each laid over those before."""
@@ -311,12 +272,11 @@ class Settings(Section):
                 yield f"{path}.by_task.{task}", layer.by_task[task]
 
     def reference(self, population: str) -> str:
-        """The population that round 0 of a population's seeds belongs to; itself where that is a recording."""
-        reference = self.population(population).reference
-        return reference if isinstance(reference, str) else population
+        """The population that round 0 of a population's seeds belongs to."""
+        return self.population(population).reference or population
 
     def population_names(self, task: str) -> list[str]:
-        """The populations that are trained on a task."""
+        """The populations that are made for a task."""
         return [name for name, entry in self.populations.items() if entry.tasks is None or task in entry.tasks]
 
     def role(self, task: str, population: str, round_number: int) -> str:
@@ -330,6 +290,11 @@ class Settings(Section):
             return "alternative"
         if any(other.reference == population for other in self.populations.values()):
             return "reference"
+        if "training" not in self.maker(population).sections:
+            raise SettingsError(
+                f"populations.{population}.role: needed for networks that are not trained here; choose from: "
+                "control, reference"
+            )
         recipe = self.recipe(task, population, 0)
         if recipe.training.iterations == 0:
             return "untrained"
@@ -352,16 +317,19 @@ class Settings(Section):
         return self.figures.chain or (deflated[0] if deflated else None)
 
     def recordings(self, task: str) -> dict[str, str]:
-        """The files of the populations of a task whose reference is a recording."""
-        found = {name: self.populations[name].reference for name in self.population_names(task)}
+        """The files of the recordings of a task, by the population that each of them is."""
         return {
-            name: reference.file.replace("{task}", task)
-            for name, reference in found.items()
-            if isinstance(reference, Recording)
+            name: self.maker(name).settings.file.replace("{task}", task)
+            for name in self.population_names(task)
+            if self.population(name).make == "recording"
         }
 
+    def network_populations(self, task: str) -> list[str]:
+        """The populations of a task that are networks; recordings are not."""
+        return [name for name in self.population_names(task) if "network" in self.maker(name).writes]
+
     def trained_rounds(self, population: str) -> range:
-        """The rounds that a population trains itself."""
+        """The rounds that a population makes itself."""
         entry = self.population(population)
         return range(1 if entry.reference else 0, entry.rounds)
 
@@ -404,17 +372,14 @@ def _problems(settings: Settings) -> Iterator[str]:
             yield str(error)
         except TaskError as error:
             yield f"tasks.{name}: {error}"
-    layers = [("defaults", settings.defaults)]
-    for name, population in settings.populations.items():
-        layers += [(f"populations.{name}", population), (f"populations.{name}.alternatives", population.alternatives)]
-    for path, layer in layers:
-        for name in layer.by_task:
-            if name not in settings.tasks:
-                yield f"{path}.by_task.{name}: the config has no such task; its tasks are: {', '.join(settings.tasks)}"
+    yield from _by_task_problems(settings)
     yield from _analysis_problems(settings)
     yield from _claims_problems(settings)
+    if wrong := [*_maker_problems(settings)]:
+        yield from wrong
+        return
     yield from _reference_problems(settings)
-    if problems := list(_network_problems(settings)):
+    if problems := list(_layer_problems(settings)):
         yield from dict.fromkeys(problems)
         return
     yield from _role_problems(settings)
@@ -424,7 +389,10 @@ def _problems(settings: Settings) -> Iterator[str]:
             for round_number in settings.trained_rounds(name)[:2]:
                 recipe = settings.recipe(task_name, name, round_number)
                 where = f"populations.{name}, task {task_name}, round {round_number}"
-                yield from (f"{where}: {problem}" for problem in _recipe_problems(settings, recipe, task, outputs))
+                sections = settings.maker(name).sections
+                found = _recipe_problems(settings, recipe, sections, task, outputs)
+                yield from (f"{where}: {problem}" for problem in found)
+            yield from _term_problems(settings, task_name, name)
 
 
 def _claims_problems(settings: Settings) -> Iterator[str]:
@@ -446,7 +414,7 @@ def _checked_task(settings: Settings, name: str, entry: TaskEntry) -> Task:
             f"tasks.{name}: there is no such task; choose from: {known}, or name a class of your own: "
             f"{name}: {{class: 'module:Class'}}"
         )
-    parameters = settings.task_parameters(name)
+    parameters = settings._given_parameters(name)
     task = make_task(name, parameters)
     _must_end(task, f"tasks.{name}.parameters")
     plain = {key: value for key, value in parameters.items() if key not in ("regimes", "grid")}
@@ -526,6 +494,54 @@ def _analysis_problems(settings: Settings) -> Iterator[str]:
                 yield f"analysis.{name}.populations: there is no population {population!r}; choose from: {known}"
 
 
+def _by_task_problems(settings: Settings) -> Iterator[str]:
+    layers = [("defaults", settings.defaults)]
+    for name, population in settings.populations.items():
+        layers += [(f"populations.{name}", population), (f"populations.{name}.alternatives", population.alternatives)]
+    for path, layer in layers:
+        for name in layer.by_task:
+            if name not in settings.tasks:
+                yield f"{path}.by_task.{name}: the config has no such task; its tasks are: {', '.join(settings.tasks)}"
+
+
+def _maker_problems(settings: Settings) -> Iterator[str]:
+    for name, population in settings.populations.items():
+        try:
+            maker = settings.maker(name)
+        except SettingsError as error:
+            yield from str(error).splitlines()
+            continue
+        path = f"populations.{name}"
+        if not maker.chains:
+            if population.rounds > 1:
+                yield f"{path}.rounds = {population.rounds}: networks of make = {population.make!r} have one round"
+            if population.reference is not None:
+                yield f"{path}.reference = {population.reference!r}: make = {population.make!r} takes no reference"
+        if "training" not in maker.sections and population.role not in (None, "reference", "control"):
+            yield (
+                f"{path}.role = {population.role!r}: networks that are not trained here are 'reference' or 'control'"
+            )
+
+
+def _term_problems(settings: Settings, task: str, population: str) -> Iterator[str]:
+    """Terms of later rounds that compare them with earlier ones, which keep nothing for them."""
+    reference = settings.populations.get(settings.reference(population))
+    if reference is None or (reference.reference and settings.reference(population) != population):
+        return
+    rounds = range(settings.population(population).rounds)
+    owners = [settings.reference(population) if number == 0 else population for number in rounds]
+    terms = [settings.recipe(task, owner, number).terms for owner, number in zip(owners, rounds, strict=True)]
+    for number in rounds[1:]:
+        for name, own in terms[number].items():
+            lacking = [owner for owner, kept in zip(owners[:number], terms, strict=False) if name not in kept]
+            if own.compares and lacking:
+                yield (
+                    f"populations.{population}, task {task}, round {number}: terms.{name} compares networks with those "
+                    f"of {lacking[0]!r}, whose earlier rounds lack this term; give it to them, too"
+                )
+                return
+
+
 def _reference_problems(settings: Settings) -> Iterator[str]:
     own = [name for name, population in settings.populations.items() if not population.reference]
     for name, population in settings.populations.items():
@@ -534,8 +550,6 @@ def _reference_problems(settings: Settings) -> Iterator[str]:
             continue
         if population.rounds < 2:
             yield f"{path}.rounds = {population.rounds}: with the reference of another population at least 2"
-        if isinstance(reference, Recording):
-            continue
         if reference not in own:
             yield f"{path}.reference = {reference!r}: choose a population that has a round 0: {', '.join(own)}"
         elif missing := [
@@ -579,62 +593,29 @@ def _role_problems(settings: Settings) -> Iterator[str]:
         yield f"figures.chain = {chain!r}: choose a population that has alternatives: {choices}"
 
 
-def _network_problems(settings: Settings) -> Iterator[str]:
-    """What is wrong with the section `network` in any combination of layers, as often as it is found."""
+def _layer_problems(settings: Settings) -> Iterator[str]:
+    """What is wrong in any combination of layers, as often as it is found."""
     for name in settings.populations:
         # Alternatives are checked even where there is no round for them, as all other keys are.
         kinds = {number > 0 for number in settings.trained_rounds(name)} | {True}
         tasks = [task for task in settings.tasks if name in settings.population_names(task)]
         for task, alternative in product(tasks, sorted(kinds)):
-            try:
-                _network(list(settings._layers(task, name, alternative)))
-            except SettingsError as error:
-                yield from str(error).splitlines()
+            yield from problems_of(list(settings._layers(task, name, alternative)))
 
 
-def _network(layers: Sequence[tuple[str, Changes]]) -> NetworkSettings:
-    """The settings of the network in layers, by those of its architecture.
-
-    Raises SettingsError with one line per problem, each with the path of the layer that the key is from.
-    """
-    architecture, architecture_from = "rate", ""
-    values: dict[str, Any] = {}
-    paths: dict[str, str] = {}
-    try:
-        for path, layer in layers:
-            before = architecture
-            if "architecture" in layer.network:
-                architecture, architecture_from = str(layer.network["architecture"]), f"{path}.network"
-            if architecture != before:
-                dropped = set(settings_class(before).model_fields) - set(settings_class(architecture).model_fields)
-                values = {key: value for key, value in values.items() if key not in dropped}
-            values |= layer.network
-            paths |= dict.fromkeys(layer.network, f"{path}.network")
-        found = settings_class(architecture)
-    except PluginError as error:
-        why = str(error).removeprefix(f"{architecture}: ")
-        raise SettingsError(f"{architecture_from}.architecture = {architecture!r}: {why}") from None
-    try:
-        return found.model_validate_json(json.dumps(values, default=str), strict=True)
-    except ValidationError as error:
-        known = ", ".join(found.model_fields)
-        default = architecture_from or f"{layers[-1][0]}.network"
-        raise SettingsError("\n".join(_lines(error, lambda key: f"{paths.get(key, default)}.", known))) from None
-
-
-def _recipe_problems(settings: Settings, recipe: Recipe, task: Task, outputs: int) -> Iterator[str]:
-    yield from recipe.network.problems(task.dt, outputs)
-    training, deflation = recipe.training, recipe.deflation
-    if training.validation_trials + training.batch_size > settings.trials.train:
+def _recipe_problems(
+    settings: Settings, recipe: Recipe, sections: tuple[str, ...], task: Task, outputs: int
+) -> Iterator[str]:
+    training = recipe.training
+    if "network" in sections:
+        yield from recipe.network.problems(task.dt, outputs)
+    if "training" in sections and training.validation_trials + training.batch_size > settings.trials.train:
         yield (
             f"training.validation_trials = {training.validation_trials} and training.batch_size = "
             f"{training.batch_size} need more than trials.train = {settings.trials.train} trials"
         )
-    if deflation.task_only + deflation.ramp > 1:
-        yield (
-            f"deflation.task_only = {deflation.task_only} and deflation.ramp = {deflation.ramp} are shares of the "
-            "iterations: together at most 1"
-        )
+    for name, term in recipe.terms.items():
+        yield from term.problems(f"terms.{name}")
 
 
 def make_task(name: str, parameters: Mapping[str, Any], within: str = "") -> Task:
@@ -665,31 +646,7 @@ def _not_finite(value: Any, path: str) -> Iterator[str]:
 
 
 def _explain(error: ValidationError, prefix: str = "", known: str = "") -> str:
-    return _join(_lines(error, lambda key: prefix, known))
-
-
-def _lines(error: ValidationError, prefix: Callable[[str], str], known: str) -> list[str]:
-    """One line per problem, each key below a path that depends on its first part."""
-    lines = []
-    for problem in error.errors(include_url=False):
-        location = [str(part) for part in problem["loc"] if part != "[key]"]
-        path = (prefix(location[0] if location else "") + ".".join(location)).rstrip(".") or "config"
-        given = problem["input"]
-        shown = "" if isinstance(given, dict | list) and len(str(given)) > 80 else f" = {given!r}"
-        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            lines.append(f"{path}{shown}: unknown key; known here: {known or ', '.join(_keys(location[:-1]))}")
-        elif problem["type"] == "missing":
-            lines.append(f"{path}: this key is required")
-        elif problem["type"] == "value_error":
-            # The task itself objects, and begins with the name of its field.
-            lines.append(f"{path}.{problem['ctx']['error']}")
-        else:
-            message = problem["msg"]
-            hint = ""
-            if isinstance(given, str) and problem["type"] in ("float_type", "int_type"):
-                hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
-            lines.append(f"{path}{shown}: {message[0].lower()}{message[1:]}{hint}")
-    return lines
+    return _join(lines(error, lambda key: prefix, lambda place: known or ", ".join(_keys(place))))
 
 
 def _keys(location: list[str]) -> list[str]:

@@ -6,7 +6,7 @@ import pandas as pd
 import xarray as xr
 
 from insd import plugins
-from insd.datasets import read
+from insd.datasets import architecture_of, read
 from insd.members import Member
 
 IDENTITY = (
@@ -20,12 +20,13 @@ def identity(task: str, member: Member, reference: str) -> dict[str, object]:
     """What the config and the files of its round say of a network.
 
     `reference` is the population that round 0 of its chain belongs to, and `reference_label` that network; `chain` its
-    population and seed; `iterations` the most that training was allowed; `schedule`, `multiplier` and `ridge` are those
-    of the deflation, empty in round 0; `test_loss`, `score` and `solved` are on the regime `test`, `restarts` the fresh
+    population and seed; `gain` the initial one and `iterations` the most that training was allowed, empty for networks
+    that were not trained here; `schedule`, `multiplier` and `ridge` are those of the term `predictivity`, empty in
+    round 0; `test_loss`, `score` and `solved` are on the regime `test`, `restarts` the fresh
     starts of training.
     """
     recipe = member.settings["recipe"]
-    deflation = recipe["deflation"] if member.round else {}
+    deflation = recipe["terms"].get("predictivity", {}) if member.round else {}
     activity = member.read(["test_loss", "score", "solved"])
     network = member.network
     return {
@@ -36,11 +37,11 @@ def identity(task: str, member: Member, reference: str) -> dict[str, object]:
         "reference_label": f"{reference}/{member.seed}/0",
         "role": member.role,
         "chain": f"{member.population}/{member.seed}",
-        "architecture": recipe["network"]["architecture"],
-        "gain": recipe["network"]["gain"],
+        "architecture": None if network is None else architecture_of(network),
+        "gain": recipe.get("network", {}).get("gain"),
         "seed": member.seed,
         "round": member.round,
-        "iterations": recipe["training"]["iterations"],
+        "iterations": recipe.get("training", {}).get("iterations"),
         **{name: deflation.get(name) for name in ("schedule", "multiplier", "ridge")},
         "test_loss": float(activity["test_loss"]),
         "score": float(activity["score"]),

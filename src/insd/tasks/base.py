@@ -48,8 +48,9 @@ Duration = Annotated[float, Rule.DURATION]
 Span = Annotated[tuple[float, float], Rule.SPAN]
 """Shortest and longest duration in s as a task's field."""
 
-Kind = Literal["value", "sign", "angle"]
-"""What the values of a task variable are: any numbers, -1 and 1, or angles in radians."""
+Kind = Literal["value", "sign", "angle", "category"]
+"""What the values of a task variable are: any numbers, -1 and 1, angles in radians, or labels of categories, which are
+numbers without an order."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """All kinds of task variables."""
 
@@ -72,10 +73,11 @@ class Task(ABC):
     """A generator of trials. Its fields are the numbers of the regime `train`; a regime replaces some of them.
 
     A subclass defines `_sample`. Its fields may be of any types; those of `Duration`, `Span` and `NotNegative` are
-    checked. The rest may stay as it is: outputs are then scored by the share of the targets'
-    variance that they explain, there are no harder regimes and nothing to decode, and fixed points are those without
-    input. A subclass with a score of its own (`_score`) also says its `score_name` with its unit, the `criterion` that
-    a solved network meets, whether higher is better, and the score of a network that guesses (`chance`).
+    checked. The rest may stay as it is: networks are then trained on the share of the targets' variance that their
+    outputs leave unexplained (`loss`) and scored by what they explain, there are no harder regimes and nothing to
+    decode, and fixed points are those without input. A subclass with a score of its own (`_score`) also says its
+    `score_name` with its unit, the `criterion` that a solved network meets, whether higher is better, and the score of
+    a network that guesses (`chance`).
     """
 
     # Described here and not below, since only a class's own docstrings of fields reach the table of keys.
@@ -194,6 +196,23 @@ class Task(ABC):
         total = (np.square(targets - mean) * mask).sum()
         return 1 - (np.square(outputs - targets) * mask).sum((-3, -2, -1)) / total
 
+    def loss(
+        self,
+        outputs: Float[Any, "network time trial output"],
+        targets: Float[Any, "*network time trial output"],
+        mask: Float[Any, "*network time trial output"],
+        variance: float,
+    ) -> Float[Any, "network"]:
+        """What training minimises for the task, one number per network, from PyTorch's tensors and differentiable.
+
+        Unless a task has its own: the squared error over the scored outputs as a share of the targets' variance (ours).
+        1 is then the loss of the best constant output; with it, one multiplier means the same for every task.
+        `variance` is that of the scored targets of all trials that the batch is from (`target_variance`). Axes are in
+        the order in which networks run: time before trials.
+        """
+        errors = ((outputs - targets).square() * mask).sum((1, 2, 3))
+        return errors / (mask.sum((-3, -2, -1)) * variance)
+
     def variables(self, trials: xr.Dataset) -> dict[str, Variable]:
         """The task variables of trials that this task sampled, by name; none unless a task says what may be decoded."""
         return {}
@@ -264,6 +283,12 @@ class Task(ABC):
                 **{name: ("trial", values) for name, values in conditions.items()},
             },
         )
+
+
+def target_variance(targets: Float[Any, "time trial output"], mask: Float[Any, "time trial output"]) -> float:
+    """Mean squared deviation of the scored targets from each output's own mean."""
+    mean = (targets * mask).sum((0, 1)) / mask.sum((0, 1))
+    return float(((targets - mean).square() * mask).sum() / mask.sum())
 
 
 def response_mean(

@@ -72,8 +72,12 @@ def task_fingerprint(task: type[Task]) -> str:
     """Digest of the code that makes a task's trials and scores: of its module and what that imports beside it and, for
     an environment, of the modules that register and define it, with the versions of their packages.
     """
-    environment = task.sources if issubclass(task, Environment) else ()
-    return modules_fingerprint([task.__module__, *environment])
+    return modules_fingerprint(task_modules(task))
+
+
+def task_modules(task: type[Task]) -> list[str]:
+    """The modules that make a task's trials and scores."""
+    return [task.__module__, *(task.sources if issubclass(task, Environment) else ())]
 
 
 def check_task(task: Task) -> None:

@@ -1,4 +1,4 @@
-"""How the penalty is weighed against the task during a round: one multiplier per network and earlier round."""
+"""How a term is weighed against the task during a round: one multiplier per network and earlier round."""
 
 import math
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from insd.devices import CPU
-from insd.settings.config import Deflation
+from insd.objectives.settings.base import TermSettings
 
 
 class Schedule(ABC):
@@ -20,8 +20,8 @@ class Schedule(ABC):
         """Multipliers at a share `progress` (0 to 1) of the iterations."""
 
     @abstractmethod
-    def update(self, task_loss: Float[Tensor, "network"], penalty: Float[Tensor, "network earlier"]) -> None:
-        """Take note of the task loss and the penalties of an iteration."""
+    def update(self, task_loss: Float[Tensor, "network"], value: Float[Tensor, "network earlier"]) -> None:
+        """Take note of the task loss and the term's values in an iteration."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
@@ -29,13 +29,13 @@ class Schedule(ABC):
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what another one of the same settings has learned."""
+        """Go on from what a schedule of the same settings has learned."""
 
 
 class Constant(Schedule):
     """The paper's constant lambda (Qian & Pehlevan 2026), reached by a linear ramp after a start on the task alone."""
 
-    def __init__(self, settings: Deflation, networks: int, earlier: int, device: torch.device):
+    def __init__(self, settings: TermSettings, networks: int, earlier: int, device: torch.device):
         self.settings = settings
         self.weights = torch.full((networks, earlier), settings.multiplier, device=device)
 
@@ -44,7 +44,7 @@ class Constant(Schedule):
         share = float(since >= 0) if self.settings.ramp == 0 else min(max(since / self.settings.ramp, 0.0), 1.0)
         return self.weights * share
 
-    def update(self, task_loss: Float[Tensor, "network"], penalty: Float[Tensor, "network earlier"]) -> None:
+    def update(self, task_loss: Float[Tensor, "network"], value: Float[Tensor, "network earlier"]) -> None:
         pass
 
     def state_dict(self) -> dict[str, Any]:
@@ -55,9 +55,9 @@ class Constant(Schedule):
 
 
 class Constrained(Schedule):
-    """One multiplier per earlier round, moved so that each S is brought to its bound while the task keeps to its own.
+    """One multiplier per earlier round, moved to bring each value to its bound while the task keeps to its own.
 
-    After each iteration, with S_i the penalty towards earlier round i and L the smoothed task loss,
+    After each iteration, with S_i the term's value for earlier round i and L the smoothed task loss,
 
         log mu_i += rate * clip((S_i - bound) / bound, -1, 1)   if L <= loss_bound,
         log mu_i -= rate                                        otherwise,
@@ -75,7 +75,7 @@ class Constrained(Schedule):
     LEAST = 0.03
     SMOOTHING = 0.95
 
-    def __init__(self, settings: Deflation, loss_bound: float, networks: int, earlier: int, device: torch.device):
+    def __init__(self, settings: TermSettings, loss_bound: float, networks: int, earlier: int, device: torch.device):
         self.settings = settings
         self.loss_bound = loss_bound
         self.logarithms = torch.full((networks, earlier), math.log(settings.multiplier), device=device)
@@ -87,12 +87,12 @@ class Constrained(Schedule):
         affordable = (2 - self.loss / self.loss_bound).clamp(0, 1)
         return self.logarithms.exp() * affordable[:, None] * float(self.started)
 
-    def update(self, task_loss: Float[Tensor, "network"], penalty: Float[Tensor, "network earlier"]) -> None:
+    def update(self, task_loss: Float[Tensor, "network"], value: Float[Tensor, "network earlier"]) -> None:
         self.loss = self.SMOOTHING * self.loss + (1 - self.SMOOTHING) * task_loss
         if not self.started:
             return
         bound, rate = self.settings.bound, self.settings.multiplier_rate
-        direction = ((penalty.float() - bound) / bound).clamp(-1, 1)
+        direction = ((value.float() - bound) / bound).clamp(-1, 1)
         direction[self.loss > self.loss_bound] = -1
         least, most = math.log(self.LEAST), math.log(self.settings.multiplier_max)
         self.logarithms = (self.logarithms + rate * direction).clamp(least, most)
@@ -105,7 +105,7 @@ class Constrained(Schedule):
 
 
 def make_schedule(
-    settings: Deflation, loss_bound: float, networks: int, earlier: int, device: torch.device = CPU
+    settings: TermSettings, loss_bound: float, networks: int, earlier: int, device: torch.device = CPU
 ) -> Schedule:
     """The schedule that the settings name, for some networks with some earlier rounds that are trained on a device."""
     if settings.schedule == "constant":

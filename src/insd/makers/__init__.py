@@ -1,0 +1,1 @@
+"""How the networks of a population come to be: one maker per file."""

@@ -1,0 +1,56 @@
+"""Networks that others trained, from checkpoints of PyTorch or from matrices: analysed as any other, not trained."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from insd.makers.base import Job, Made, Maker, MakerError, files_of
+from insd.settings.base import Positive, Section
+from insd.settings.recipe import Recipe
+
+
+class CheckpointSettings(Section):
+    """Files of trained networks; seed k is the k-th network in them, counted from 0."""
+
+    files: str | Annotated[list[str], Field(min_length=1)]
+    """A path, a pattern such as `networks/{task}-*.pt`, whose files are read in sorted order, or a list of them;
+    `{task}` stands for the task. Each file holds one network or several (docs/own-task.md)."""
+    tau: Positive | None = None
+    """Time constant in s, of matrices; a torch.nn.RNN or torch.nn.GRU has the time step as its time constant."""
+    readout: str = "readout"
+    """Name of the linear readout in state dicts."""
+    nonlinearity: Literal["tanh", "relu", "softplus"] | None = None
+    """The rates of states of rate networks, which files do not say; `tanh` without it."""
+
+
+class Checkpoint(Maker):
+    """Reads networks and records their activity."""
+
+    description = "Read networks that others trained, and record their activity."
+    Settings = CheckpointSettings
+    settings: CheckpointSettings
+
+    def sources(self, task: str) -> tuple[str, ...]:
+        return files_of(self.settings.files, task, "checkpoint.files")
+
+    def architectures(self, recipe: Recipe) -> tuple[str, ...]:
+        """Those that files can be read as."""
+        return ("gru", "rate")
+
+    def make(self, job: Job) -> Made:
+        from insd.activity import record_activity
+        from insd.imported import import_checkpoints
+        from insd.rounding import with_significant
+
+        own = self.settings
+        found = import_checkpoints(job.sources, job.bank, own.tau, own.readout, own.nonlinearity)
+        seeds = [name[2] for name in job.names]
+        held = found.sizes["seed"]
+        if seeds[-1] >= held:
+            population = job.names[0][1]
+            raise MakerError(
+                f"populations.{population}.seeds: seed {seeds[-1]} is not in the files, which hold {held} network(s): "
+                f"{', '.join(job.sources)}; set seeds to at most {held}"
+            )
+        network = found.isel(seed=seeds)
+        return Made(with_significant(record_activity(network, job.task, job.bank, job.test, job.recipe.terms)), network)

@@ -1,0 +1,50 @@
+"""Recorded activity in the place of networks: a reference for chains, with which their rounds are compared."""
+
+from insd.makers.base import Job, Made, Maker, MakerError, files_of
+from insd.settings.base import Section
+
+
+class RecordingSettings(Section):
+    """Activity that takes the place of round 0; all seeds have the same."""
+
+    file: str
+    """An npz or NetCDF file with `rates` (trial, time, unit) on the trials of the bank, their `fingerprint` and, if
+    there is one, the readout `output_weights` (output, unit); `{task}` in the path stands for the task."""
+
+
+class Recording(Maker):
+    """Keeps of a recording what the terms compare later rounds with."""
+
+    description = "Keep of recorded activity what later rounds are compared with, in the place of round 0."
+    Settings = RecordingSettings
+    writes = ("activity",)
+    settings: RecordingSettings
+
+    def sources(self, task: str) -> tuple[str, ...]:
+        """The file, which may be made from the trials of the task, and so after the workflow is first read."""
+        try:
+            return files_of(self.settings.file, task, "recording.file")
+        except MakerError as error:
+            raise MakerError(f"{error}; make it from the trials in results/{task}/trials/train.nc") from None
+
+    def make(self, job: Job) -> Made:
+        import xarray as xr
+
+        from insd.datasets import DatasetError
+        from insd.objectives.base import make_terms
+        from insd.recordings import read_recording
+        from insd.rounding import with_significant
+
+        (path,) = job.sources
+        recording = read_recording(path, job.bank)
+        readout = recording.get("output_weights")
+        try:
+            kept = [
+                term.stores_recording(recording["rates"], readout, job.bank)
+                for term in make_terms(job.recipe.terms).values()
+            ]
+        except ValueError as error:
+            raise DatasetError(f"{path}: {error}") from None
+        parts = xr.merge([part for part in kept if part is not None])
+        activity = parts.expand_dims(seed=[name[2] for name in job.names])
+        return Made(with_significant(activity.assign_attrs(bank_fingerprint=job.bank.attrs["fingerprint"])))

@@ -1,0 +1,129 @@
+"""A check that a term keeps what training, files and later rounds rely on."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from insd.networks.base import Networks, initialise
+from insd.networks.settings.base import network_settings
+from insd.objectives.base import Stored, Term, TermError
+from insd.objectives.settings.base import TermSettings
+
+COUNT, EARLIER, TIMES, TRIALS, UNITS, INPUTS, OUTPUTS = 2, 2, 12, 8, 6, 3, 2
+DT, TAU = 0.02, 0.1
+STEP = 1e-6
+"""Of differences in double precision."""
+
+
+def check_term(term: type[Term], **settings: Any) -> None:
+    """Check a term on a few small networks, with these keys of its settings.
+
+    Checked are its declarations, what it stores of networks and finds again, the shape of its value, that the value of
+    a network does not depend on those alongside it, and its gradient in the rates against differences in double
+    precision. Raises TermError at the first that fails.
+    """
+    name = term.__name__
+    _must(issubclass(term.Settings, TermSettings), name, "its Settings are not a subclass of TermSettings")
+    made = term(term.Settings(**settings))
+    compares = made.settings.compares
+    _must(
+        compares == bool(term.variables),
+        name,
+        "it compares networks with earlier ones (Settings.compares) but keeps no variables of them, or the reverse",
+    )
+    bank = _bank()
+    stored = _joined(made, bank) if compares else Stored()
+    networks = _networks(range(COUNT)).double()
+    chosen = torch.stack([torch.randperm(TRIALS, generator=_stream(20 + one))[:5] for one in range(COUNT)])
+    rates = _rates(networks, bank, chosen)[:, :: stored.every].detach().requires_grad_()
+    value = made.value(rates, networks, _double(stored), chosen)
+    expected = (COUNT, EARLIER if compares else 1)
+    _must(value.shape == expected, name, f"its value has the shape {tuple(value.shape)}, expected {expected}")
+    _must(bool(torch.isfinite(value).all()), name, "its value is not finite")
+    _must(value.requires_grad, name, "its value does not depend on the rates by operations that PyTorch can follow")
+
+    direction = torch.randn(rates.shape, dtype=rates.dtype, generator=_stream(30))
+    (gradient,) = torch.autograd.grad(value.sum(), rates)
+    with torch.no_grad():
+        ends = [made.value(rates + s * STEP * direction, networks, _double(stored), chosen).sum() for s in (1, -1)]
+    difference = float(ends[0] - ends[1]) / (2 * STEP)
+    found = float((gradient * direction).sum())
+    scale = max(abs(difference), float(gradient.norm()) * 1e-3, 1e-9)
+    close = abs(found - difference) <= 1e-4 * scale
+    _must(close, name, f"its gradient is {found:.6g} where differences give {difference:.6g}")
+
+    for one in range(COUNT):
+        alone = made.value(rates[[one]], _networks([one]).double(), _double(stored.select([one])), chosen[[one]])
+        off = float((alone - value[[one]]).detach().abs().max())
+        _must(off <= 1e-6, name, f"the value of a network alone differs by {off:.2g} from that in a block")
+
+
+def _joined(term: Term, bank: xr.Dataset) -> Stored:
+    """What the term reads of two earlier rounds."""
+    name = type(term).__name__
+    rounds = []
+    for earlier in range(EARLIER):
+        stored = term.stores(_file(_networks(range(40 + 10 * earlier, 40 + 10 * earlier + COUNT)), bank), bank)
+        _must(stored is not None, name, "it stores nothing of a network")
+        assert stored is not None
+        for variable, dimensions in term.variables.items():
+            _must(variable in stored, name, f"it does not store its variable '{variable}'")
+            found = stored[variable].dims
+            _must(found == dimensions, name, f"it stores '{variable}' with {found}, and declares {dimensions}")
+            _must(bool(np.isfinite(stored[variable]).all()), name, f"it stores '{variable}' that is not finite")
+        rounds.append(stored.assign_attrs(bank_fingerprint="bank"))
+    joined = term.join(rounds, bank, [f"round {number}" for number in range(EARLIER)])
+    _must(joined.earlier == EARLIER, name, f"it finds {joined.earlier} earlier rounds of {EARLIER}")
+    _must(1 <= joined.every <= TIMES, name, f"it asks for rates at every {joined.every}-th of {TIMES} times")
+    for variable, values in joined.of_networks.items():
+        _must(len(values) == COUNT, name, f"'{variable}' of {COUNT} networks has {len(values)} along its first axis")
+    return joined
+
+
+def _bank() -> xr.Dataset:
+    random = np.random.default_rng(0)
+    return xr.Dataset(
+        {
+            "inputs": (("trial", "time", "input"), random.standard_normal((TRIALS, TIMES, INPUTS)).astype(np.float32)),
+            "targets": (("trial", "time", "output"), np.zeros((TRIALS, TIMES, OUTPUTS), np.float32)),
+            "mask": (("trial", "time", "output"), np.ones((TRIALS, TIMES, OUTPUTS), np.float32)),
+        },
+        coords={"time": DT * np.arange(1, TIMES + 1)},
+        attrs={"dt": DT, "fingerprint": "bank"},
+    )
+
+
+def _networks(seeds: Any) -> Networks:
+    settings = network_settings({"units": UNITS, "gain": 1.5, "tau": TAU})
+    return initialise(settings, INPUTS, OUTPUTS, DT / TAU, [_stream(seed) for seed in seeds])
+
+
+def _file(networks: Networks, bank: xr.Dataset) -> xr.Dataset:
+    return xr.Dataset(
+        {name: (along, networks.weights()[name].numpy()) for name, along in networks.dimensions.items()},
+        coords={"seed": range(COUNT)},
+        attrs={"dt": DT, "tau": TAU, **networks.attributes()},
+    )
+
+
+def _rates(networks: Networks, bank: xr.Dataset, chosen: Tensor) -> Tensor:
+    inputs = torch.from_numpy(bank["inputs"].values).double()[chosen].transpose(1, 2)
+    with torch.no_grad():
+        return networks(inputs).clone()
+
+
+def _double(stored: Stored) -> Stored:
+    parts = [{name: values.double() for name, values in part.items()} for part in (stored.of_networks, stored.shared)]
+    return Stored(parts[0], parts[1], stored.earlier, stored.every)
+
+
+def _stream(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _must(holds: bool, name: str, message: str) -> None:
+    if not holds:
+        raise TermError(f"{name}: {message}")

@@ -1,0 +1,127 @@
+"""All terms of a round together: their values, weighed by their schedules and added to the task loss."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from insd.networks.base import Networks
+from insd.objectives.base import Stored, make_terms
+from insd.objectives.schedules import make_schedule
+from insd.objectives.settings.base import TermSettings
+
+Rates = Float[Tensor, "network sampled_time trial unit"] | None
+"""Rates at every `Objective.every`-th time step; None where there is no term."""
+
+
+class Objective:
+    """The terms that act on some networks in a round: those that compare with nothing, and those with what to compare.
+
+    Parameters
+    ----------
+    settings : of the terms, by name.
+    earlier : by the name of the term, what it reads of earlier rounds (`insd.objectives.base.join_earlier`).
+    loss_bound : the task loss that the constrained schedule keeps to.
+    networks : how many there are.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, TermSettings],
+        earlier: Mapping[str, Stored],
+        loss_bound: float,
+        networks: int,
+        device: torch.device,
+    ):
+        acting = {name: own for name, own in settings.items() if name in earlier or not own.compares}
+        self.terms = make_terms(acting)
+        self.stored = {name: earlier.get(name, Stored()).to(device) for name in acting}
+        self.schedules = {
+            name: make_schedule(own, loss_bound, networks, self.stored[name].earlier, device)
+            for name, own in acting.items()
+        }
+        self.networks = networks
+        self.every = math.gcd(*(stored.every for stored in self.stored.values())) if acting else None
+
+    def weighed(
+        self,
+        loss: Float[Tensor, "network"],
+        progress: float,
+        rates: Rates,
+        networks: Networks,
+        trials: Int[Tensor, "network trial"],
+    ) -> tuple[Float[Tensor, "network"], dict[str, Tensor]]:
+        """The task loss with all terms added, at a share `progress` of the iterations; and what the history keeps."""
+        task_loss = loss.detach()
+        record: dict[str, Tensor] = {}
+        for name, schedule in self.schedules.items():
+            multipliers = schedule.multipliers(progress)
+            value = self._value(name, rates, networks, trials)
+            schedule.update(task_loss, value.detach())
+            record |= {
+                self._variable("penalty", name): self._kept(name, value.detach()),
+                self._variable("multiplier", name): self._kept(name, multipliers),
+            }
+            loss = loss + (multipliers * value).sum(1)
+        return loss, record
+
+    def held_out(self, rates: Rates, networks: Networks, trials: Int[Tensor, "network trial"]) -> dict[str, np.ndarray]:
+        """The values of all terms, as the history keeps them."""
+        return {
+            self._variable("held_out_penalty", name): self._kept(name, self._value(name, rates, networks, trials))
+            .cpu()
+            .numpy()
+            for name in self.terms
+        }
+
+    def before_training(self) -> dict[str, np.ndarray]:
+        """What the first row of the history has in place of the records of iterations."""
+        return {
+            self._variable(quantity, name): np.full(
+                (self.networks, stored.earlier) if self._compares(name) else self.networks, math.nan
+            )
+            for name, stored in self.stored.items()
+            for quantity in ("penalty", "multiplier")
+        }
+
+    def within_bounds(self, row: Mapping[str, np.ndarray]) -> Bool[np.ndarray, "network"]:
+        """Which networks have all held-out values of a row of the history within the terms' bounds."""
+        good = np.ones(self.networks, dtype=bool)
+        for name, term in self.terms.items():
+            values = row[self._variable("held_out_penalty", name)].reshape(self.networks, -1)
+            good &= (values <= term.settings.bound).all(1)
+        return good
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the schedules have learned, for a checkpoint."""
+        return {name: schedule.state_dict() for name, schedule in self.schedules.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what those of the same settings have learned."""
+        for name, schedule in self.schedules.items():
+            schedule.load_state_dict(state[name])
+
+    def _value(
+        self, name: str, rates: Rates, networks: Networks, trials: Int[Tensor, "network trial"]
+    ) -> Float[Tensor, "network earlier"]:
+        assert rates is not None and self.every is not None
+        stored = self.stored[name]
+        stride = stored.every // self.every
+        return self.terms[name].value(rates if stride == 1 else rates[:, ::stride], networks, stored, trials)
+
+    def _compares(self, name: str) -> bool:
+        return self.terms[name].settings.compares
+
+    def _kept(self, name: str, values: Float[Tensor, "network earlier"]) -> Tensor:
+        """Values as the history keeps them: without the axis of earlier rounds where there are none."""
+        return values if self._compares(name) else values[:, 0]
+
+    def _variable(self, quantity: str, name: str) -> str:
+        """The history's variable: with the name of the term, unless it is the only one and compares with others."""
+        if len(self.terms) == 1 and self._compares(name):
+            return quantity
+        return f"{quantity}_{name.rpartition(':')[2]}"

@@ -1,0 +1,220 @@
+"""INSD's term: linear predictivity of earlier networks in null space, with a ridge, and its gradient.
+
+Notation: X (sample, unit) are the rates of the *predicting* network, Y (sample, component) those of the predicted
+one, both centred over samples (trials x times; centring is ours). The linear predictivity of Qian & Pehlevan (2026) is
+
+    r2(X -> Y) = 1 - min_M |X M - Y|^2 / |Y|^2 = |U Y|^2 / |Y|^2,   U = projector on the columns of X.
+
+With a ridge, U = X (X^T X + rho I)^-1 X^T is no projector any more and three forms of r2 differ:
+|U Y|^2 <= tr(Y^T U Y) <= |Y|^2 - |Y - U Y|^2. The penalty uses the middle one,
+
+    S = tr(C^T A^-1 C) / |Y|^2,   A = X^T X + rho I,   C = X^T Y,
+
+because it needs one Cholesky factor and has a gradient of two small matrix products in X. The ridge is relative to the
+activity, rho = ridge * tr(X^T X) / units (ours), so that S does not change when X is scaled. r2 is *reported*
+without ridge: see `insd.measures.predictivity`.
+
+Null space: X_perp = X Q with Q = I - W^+ W for the readout W = W_out of that same network. Q enters only through
+the small matrices, A = Q X^T X Q + rho I and C = Q X^T Y, and the gradient flows through W too.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from insd.activity import simulate_trials
+from insd.bank import minibatch
+from insd.datasets import DatasetError
+from insd.networks.base import Networks
+from insd.objectives.base import READ_AGAIN, Stored, Term
+from insd.objectives.settings.predictivity import PredictivitySettings
+from insd.predictivity import null_projector_array, principal_components, row_space
+
+
+class Predictivity(Term):
+    """S of each earlier round: how well a network's null-space rates predict those of the earlier one.
+
+    Of each network the null-space rates on the bank are kept, at every `time_stride`-th step, as the scores of as many
+    leading principal components as hold `variance_kept`. Seeds with fewer components are filled up with zeros, which
+    weigh nothing.
+
+    Source: Qian & Pehlevan (2026): L_task + lambda * sum_i S(R_k_perp, R_i_perp).
+    """
+
+    Settings = PredictivitySettings
+    variables = {
+        "null_activity": ("seed", "bank_trial", "bank_time", "component"),
+        "null_variance_kept": ("seed",),
+    }
+    settings: PredictivitySettings
+
+    def stores(self, network: xr.Dataset, bank: xr.Dataset) -> xr.Dataset:
+        kept, shares = [], []
+        for seed in range(network.sizes["seed"]):
+            one = network.isel(seed=[seed])
+            bank_rates = simulate_trials(one, bank)[0][0, :, :: self.settings.time_stride]
+            projector = null_projector_array(one["output_weights"].values[0])
+            components, share = principal_components(bank_rates.numpy() @ projector, self.settings.variance_kept)
+            kept.append(components)
+            shares.append(share)
+        most = max(components.shape[-1] for components in kept)
+        filled = [np.pad(c, ((0, 0), (0, 0), (0, most - c.shape[-1]))) for c in kept]
+        null_activity = np.stack(filled).astype(np.float32)
+        return xr.Dataset(
+            {
+                "null_activity": (self.variables["null_activity"], null_activity),
+                "null_variance_kept": ("seed", shares),
+            },
+            coords={"seed": network["seed"], **self._times(bank)},
+        )
+
+    def stores_recording(
+        self,
+        rates: Float[np.ndarray, "trial time unit"],
+        output_weights: Float[np.ndarray, "output unit"] | None,
+        bank: xr.Dataset,
+    ) -> xr.Dataset:
+        """Without a readout there is no null space, and all activity is kept."""
+        kept = rates[:, :: self.settings.time_stride]
+        if output_weights is not None:
+            kept = (rates @ null_projector_array(output_weights)).astype(np.float32)[:, :: self.settings.time_stride]
+        components, share = principal_components(kept, self.settings.variance_kept)
+        return xr.Dataset(
+            {
+                "null_activity": (self.variables["null_activity"][1:], components.astype(np.float32)),
+                "null_variance_kept": ((), share),
+            },
+            coords=self._times(bank),
+        )
+
+    def join(self, rounds: Sequence[xr.Dataset], bank: xr.Dataset, files: Sequence[str]) -> Stored:
+        """The components of all rounds, one after the other along `component`; and `membership` (component, earlier),
+        1 where a component belongs to an earlier round.
+        """
+        first = rounds[0]
+        for stored, file in zip(rounds, files, strict=True):
+            if not np.array_equal(stored["bank_time"].values, first["bank_time"].values):
+                raise DatasetError(f"{file}: its 'bank_time' differs from that of {files[0]}; {READ_AGAIN}")
+        components = [torch.from_numpy(stored["null_activity"].values) for stored in rounds]
+        membership = torch.block_diag(*[torch.ones(part.shape[-1], 1) for part in components])
+        steps = np.searchsorted(bank["time"].values, first["bank_time"].values - bank.attrs["dt"] / 2)
+        stride = int(steps[1]) if len(steps) > 1 else len(bank["time"])
+        if not np.array_equal(bank["time"].values[::stride], first["bank_time"].values):
+            raise DatasetError(f"{files[0]}: its 'bank_time' is not a regular selection of the bank's; {READ_AGAIN}")
+        return Stored({"components": torch.cat(components, -1)}, {"membership": membership}, len(rounds), stride)
+
+    def value(
+        self,
+        rates: Float[Tensor, "network sampled_time trial unit"],
+        networks: Networks,
+        stored: Stored,
+        trials: Int[Tensor, "network trial"],
+    ) -> Float[Tensor, "network earlier"]:
+        components = stored.of_networks["components"]
+        count, bank_trials = components.shape[:2]
+        of_network = bank_trials * torch.arange(count, device=trials.device)[:, None]
+        chosen = minibatch(components.flatten(0, 1), of_network + trials)
+        return deflation_penalty(
+            rates.flatten(1, 2),
+            networks.output_weights,
+            chosen.flatten(1, 2),
+            stored.shared["membership"],
+            self.settings.ridge,
+        )
+
+    def _times(self, bank: xr.Dataset) -> dict[str, tuple]:
+        return {"bank_time": ("bank_time", bank["time"].values[:: self.settings.time_stride], {"units": "s"})}
+
+
+class _Penalty(torch.autograd.Function):
+    """`deflation_penalty`, with its gradient.
+
+    With B the rows of `row_space`, L its factor, M = A^-1 C the weights of the regression of Y on X_perp, which lie in
+    the null space, and each column of M_w and Y_w the same times the gradient with respect to its network's S,
+
+        dS/dX = 2 (Y_w - X M_w) M^T + 2 c X Q,   dS/dW = -2 L^-T (B (H - G M) M_w^T + c B G Q),
+
+    where G = X^T X, H = X^T Y, and c = -(ridge / units) sum_ij M_ij M_w_ij is what the ridge, which follows the
+    activity, adds. The gradient is thus the residual of the regression times its weights: two products with as many
+    columns as there are components.
+    """
+
+    @staticmethod
+    def forward(ctx, rates, output_weights, earlier, membership, ridge):
+        rates = rates - rates.mean(-2, keepdim=True)
+        earlier = earlier - earlier.mean(-2, keepdim=True)
+        membership = membership.double()
+        norms = earlier.square().sum(-2).double() @ membership
+        # Each component is divided by its own network's norm, so that one sum per network gives S.
+        scale = norms.rsqrt() @ membership.T
+        gram = (rates.transpose(-1, -2) @ rates).double()
+        # The wide matrix last: the product the other way round takes half as long again.
+        cross = (earlier.transpose(-1, -2) @ rates).transpose(-1, -2).double() * scale[:, None]
+
+        basis, factor = row_space(output_weights)
+        # Q from the left and from the right, by way of its few missing directions.
+        outer = basis.transpose(-1, -2)
+        shifted = gram - outer @ (basis @ gram)
+        shifted = shifted - (shifted @ outer) @ basis
+        diagonal = shifted.diagonal(dim1=-2, dim2=-1)
+        diagonal += ridge * diagonal.mean(-1, keepdim=True)
+        null_cross = cross - outer @ (basis @ cross)
+        weights = torch.cholesky_solve(null_cross, torch.linalg.cholesky(shifted))
+        ctx.save_for_backward(rates, earlier, membership, scale, gram, cross, basis, factor, weights)
+        ctx.ridge, ctx.readout_type = ridge, output_weights.dtype
+        return (null_cross * weights).sum(-2) @ membership
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        rates, earlier, membership, scale, gram, cross, basis, factor, weights = ctx.saved_tensors
+        factors = (grad @ membership.T)[:, None]
+        weighted = weights * factors
+        of_ridge = -(ctx.ridge / rates.shape[-1]) * (weights * weighted).sum((-2, -1))[:, None, None]
+
+        # Weights for Y as it is stored, which is not divided by its norm: Y - X M / scale, times 2 M_w scale.
+        by_norm = scale[:, None]
+        residual = torch.baddbmm(earlier, rates, (weights / by_norm).to(rates.dtype), alpha=-1)
+        single, twice = basis.to(rates.dtype).contiguous(), (2 * of_ridge).to(rates.dtype)
+        grad_rates = rates * twice
+        grad_rates.baddbmm_(rates @ single.transpose(-1, -2), -twice * single)
+        grad_rates.baddbmm_(residual, (2 * by_norm * weighted).to(rates.dtype).transpose(-1, -2))
+
+        outer = basis.transpose(-1, -2)
+        seen_gram = basis @ gram
+        inner = basis @ (cross - gram @ weights) @ weighted.transpose(-1, -2)
+        inner = inner + of_ridge * (seen_gram - (seen_gram @ outer) @ basis)
+        grad_weights = torch.linalg.solve_triangular(factor.transpose(-1, -2), -2 * inner, upper=True)
+        return grad_rates, grad_weights.to(ctx.readout_type), None, None, None
+
+
+def deflation_penalty(
+    rates: Float[Tensor, "network sample unit"],
+    output_weights: Float[Tensor, "network output unit"],
+    earlier: Float[Tensor, "network sample component"],
+    membership: Float[Tensor, "component earlier"],
+    ridge: float = 1e-3,
+) -> Float[Tensor, "network earlier"]:
+    """Ridge predictivity S from a network's null-space rates to each earlier network's, in [0, 1].
+
+    Parameters
+    ----------
+    rates : rates of the networks in training, any scale and offset.
+    output_weights : their readouts; their null spaces are where the activity is compared.
+    earlier : null-space activity (or its leading principal components) of all earlier networks on the same samples,
+        side by side along `component`.
+    membership : 1 where a component belongs to an earlier network, else 0. Components of zeros are allowed.
+    ridge : rho over the mean variance of the null-space rates per unit; positive.
+
+    Returns
+    -------
+    S of each earlier network, float64, differentiable in `rates` and `output_weights`.
+
+    Source: Qian & Pehlevan (2026), the penalty S(R_k_perp, R_i_perp); form and ridge as in this module's head.
+    """
+    return _Penalty.apply(rates, output_weights, earlier, membership, ridge)

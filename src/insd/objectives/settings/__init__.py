@@ -1,0 +1,1 @@
+"""The settings of terms, which are read without PyTorch."""

@@ -1,0 +1,54 @@
+"""The settings that all terms of an objective have, and where those of each term are found."""
+
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from insd.plugins import find, module_of
+from insd.settings.base import Positive, Section, Share
+
+
+class TermSettings(Section):
+    """The weight of a term against the task; a term may have keys of its own."""
+
+    compares: ClassVar[bool] = True
+    """Whether the term compares a network with those of earlier rounds, and so is without effect in round 0."""
+
+    schedule: Literal["constant", "constrained"] = "constrained"
+    """`constant`: one lambda for all earlier rounds (the paper's). `constrained`: one multiplier per earlier round,
+    raised while its term is above `bound` and the task within `training.loss_bound`, and lowered otherwise."""
+    multiplier: Positive = 0.1
+    """The weight of the term for each earlier round: lambda of the constant schedule, or where the constrained schedule
+    starts."""
+    task_only: Share = 0.1
+    """Share of the iterations that train on the task alone, before the term starts."""
+    ramp: Share = 0.6
+    """Constant schedule: share of the iterations over which lambda then rises linearly from 0; 0 for no ramp."""
+    bound: Positive = 0.05
+    """Value for each earlier round that is low enough: held by the constrained schedule, and needed to stop early."""
+    multiplier_rate: Positive = 0.01
+    """Constrained schedule: largest change of the logarithm of a multiplier per iteration."""
+    multiplier_max: Positive = 10.0
+    """Constrained schedule: largest multiplier."""
+
+    def problems(self, path: str) -> Iterator[str]:
+        """What no key shows alone, one message each; `path` is that of the term in the config."""
+        if self.task_only + self.ramp > 1:
+            yield (
+                f"{path}.task_only = {self.task_only} and {path}.ramp = {self.ramp} are shares of the iterations: "
+                "together at most 1"
+            )
+
+
+def term_settings(name: str) -> type[TermSettings]:
+    """The settings of a term; raises PluginError if there is no such term.
+
+    Those of this library's terms are in this folder, and PyTorch is not imported for them.
+    """
+    if module_of("term", name) == f"insd.objectives.{name}":
+        light = f"{__package__}.{name}"
+        if importlib.util.find_spec(light):
+            own = vars(importlib.import_module(light)).values()
+            return next(value for value in own if getattr(value, "__module__", None) == light)
+    return find("term", name).Settings
