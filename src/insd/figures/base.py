@@ -5,7 +5,7 @@ each. Nothing here imports matplotlib: `planned` reads a figure's description wi
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 import pandas as pd
@@ -44,7 +44,7 @@ class Figure:
     """Its files: `tables/NAME`, `trials/REGIME` and `analysis/NAME`; for a figure per task also `rounds/NAME`, a file
     of every round of the task (`history`), and `shown/NAME`, one of each round whose networks are shown side by side
     (`network`, `activity`)."""
-    draw: Callable[["Drawing"], Any]
+    draw: Callable[["Drawing"], Any] = field(repr=False)
     """Makes the figure of matplotlib."""
     description: str
     """One sentence on what it shows, without a full stop."""
@@ -76,7 +76,7 @@ def planned(path: str) -> Figure:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in plugins.described("figure", path).items()
     }
-    known = {field.name: field.default is MISSING for field in fields(Figure) if field.name != "draw"}
+    known = {entry.name: entry.default is MISSING for entry in fields(Figure) if entry.name != "draw"}
     if wrong := sorted(set(about) - set(known)):
         raise FigureError(f"{path}: a figure has no {', '.join(wrong)}; choose from: draw, {', '.join(known)}")
     if missing := [name for name, needed in known.items() if needed and name not in about]:
