@@ -220,3 +220,4 @@ FIGURE = base.Figure(
     uses=("confidence",),
     draw=draw,
 )
+"""What the workflow knows of this figure."""
