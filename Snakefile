@@ -21,9 +21,9 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/trials.smk"
 include: "workflow/rules/rounds.smk"
 include: "workflow/rules/analysis.smk"
+include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
-include: "workflow/rules/explorer.smk"
-include: "workflow/rules/archive.smk"
+include: "workflow/rules/pages.smk"
 
 
 onstart:
@@ -33,7 +33,12 @@ onstart:
     # ended. Another limit, given by --max-jobs-per-timespan, stays.
     limit = workflow.scheduling_settings.max_jobs_per_timespan
     by_default = limit and (limit.max_jobs, limit.timespan) == (100, 1)
-    if workflow.local_exec and by_default:
+    # The attribute is private to Snakemake: under a different name, nothing happens.
+    if (
+        workflow.local_exec
+        and by_default
+        and hasattr(workflow.scheduler, "job_rate_limiter")
+    ):
         workflow.scheduler.job_rate_limiter = None
 
 
@@ -43,10 +48,10 @@ rule all:
     input:
         all_trials(),
         all_rounds(),
-        all_analyses(),
+        GRID.analysis_files(),
         all_tables(),
-        all_figures(),
-        all_explorers(),
+        GRID.figure_files(),
+        expand("results/explorer/{task}.html", task=SETTINGS.tasks),
 
 
 rule rounds:
@@ -56,10 +61,10 @@ rule rounds:
 
 rule analysis:
     input:
-        all_analyses(),
+        GRID.analysis_files(),
         all_tables(),
 
 
 rule figures:
     input:
-        all_figures(),
+        GRID.figure_files(),

@@ -8,7 +8,7 @@ Activity is that of networks of a finished grid. Tools that are not installed ar
 import argparse
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -19,18 +19,21 @@ import torch
 import xarray as xr
 from common import Bound, one_core, side_by_side, table, timed, verdicts, write_section
 
-from insd.analysis.decoding import decode
-from insd.analysis.dsa import dynamical_similarity, fit_operator
-from insd.analysis.fixed_points import trajectory_states
-from insd.analysis.similarity import MEASURES, TIME_STRIDE, Statistics, network_statistics
-from insd.analysis.similarity import similarity as all_measures
+from insd import plugins
+from insd.analysis.similarity import Settings as Similarity
 from insd.datasets import read
 from insd.dynamics.flow import Flow, flow_of
 from insd.dynamics.linearisation import linearise
+from insd.dynamics.operators import fit_operator
+from insd.dynamics.search import trajectory_states
+from insd.dynamics.settings import DynamicalSimilarity, FixedPoints
+from insd.dynamics.similarity import dynamical_similarity
 from insd.dynamics.zeros import merge, minimise_speed
 from insd.errors import InsdError
-from insd.settings.config import DynamicalSimilarity, FixedPoints
-from insd.tasks import TASKS
+from insd.evaluation.decoding import decode
+from insd.measures.base import TIME_STRIDE, Activity, find_measures
+from insd.measures.pairs import prepare
+from insd.measures.pairs import similarity as all_measures
 
 TASK = "flip_flop"
 REPEATS = 3
@@ -120,12 +123,13 @@ def row(
 
 def similarity_matrix(networks: Sequence[tuple[Path, int]]) -> Bound:
     """All measures between 55 networks, from their activity in memory on."""
-    statistics, seconds = {}, 0.0
+    measures = find_measures(Similarity().measures)
+    prepared, seconds = {}, 0.0
     for number, network in enumerate(networks):
         rates, weights = rates_of(network), read_network(network)["output_weights"].values
-        taken, statistics[str(number)] = timed(lambda rates=rates, weights=weights: network_statistics(rates, weights))
+        taken, prepared[str(number)] = timed(lambda rates=rates, weights=weights: prepare(rates, weights, measures))
         seconds += taken
-    between, _ = timed(lambda: all_measures(statistics, 0))
+    between, _ = timed(lambda: all_measures(prepared, measures, 0))
     measured = f"{seconds + between:.1f} s for {len(networks)}, of which statistics of each {seconds:.1f} s"
     return Bound(
         "similarity of 55 networks in less than 20 s",
@@ -139,22 +143,17 @@ def similarity_matrix(networks: Sequence[tuple[Path, int]]) -> Bound:
 
 def similarity(rates: list[np.ndarray]) -> None:
     """Measures of one pair, from activity as the tools', and as one pair of many."""
-    statistics = [network_statistics(one) for one in rates]
     raw = [one[:, ::TIME_STRIDE].reshape(-1, one.shape[-1]) for one in rates]
     few = [one[:: len(one) // 1000][:1000].astype(float) for one in raw]
 
-    def between(name: str, pair: Iterable[Statistics]) -> float:
-        x, y = pair
-        flat = [one.directions.reshape(-1, one.directions.shape[-1]) for one in (x, y)]
-        spaces = x.spaces["full"], y.spaces["full"]
-        return MEASURES[name](*spaces, spaces[0].basis.T @ (flat[0].T @ flat[1]).astype(float) @ spaces[1].basis)
-
     def beside(title: str, name: str, tool: Callable[[], object]) -> None:
+        measure = find_measures([name])[0]
+        prepared = [measure.prepare(Activity(one)) for one in rates]
         found = side_by_side(
             {
-                "activity": lambda: between(name, map(network_statistics, rates)),
+                "activity": lambda: measure.compare(*(measure.prepare(Activity(one)) for one in rates)),
                 "tool": tool,
-                "many": lambda: between(name, statistics),
+                "many": lambda: measure.compare(*prepared),
             },
             REPEATS,
         )
@@ -282,7 +281,7 @@ def finder(flow: Flow, starts: torch.Tensor) -> tuple[torch.Tensor, int]:
 
 def points(networks: Sequence[xr.Dataset], trials: xr.Dataset) -> tuple[list[Bound], str]:
     """Zeros of the flow from many starts, beside FixedPointFinder's method and scipy's root finder."""
-    inputs = np.array(next(iter(TASKS[TASK]().static_inputs().values())))
+    inputs = np.array(next(iter(plugins.find("task", TASK)().static_inputs().values())))
     settings = FixedPoints()
     ours, theirs = [], []
     rows: list[list[object]] = []
@@ -369,7 +368,7 @@ def decoders(rates: np.ndarray, trials: xr.Dataset) -> None:
     from sklearn.model_selection import KFold  # noqa: PLC0415
 
     times = np.arange(0, rates.shape[1], 3)
-    name, variable = next(iter(TASKS[TASK]().variables(trials).items()))
+    name, variable = next(iter(plugins.find("task", TASK)().variables(trials).items()))
     labels = variable.values[:, 0]
     estimator = GeneralizingEstimator(RidgeCV(np.logspace(-6, 2, 9)), scoring="r2", verbose=False)
     activity = rates[:, times].transpose(0, 2, 1).astype(float)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from insd.analysis.dsa import persistence_error, prediction_error
 from insd.datasets import read
+from insd.dynamics.operators import persistence_error, prediction_error
 
 
 def main() -> None:

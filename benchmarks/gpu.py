@@ -19,9 +19,10 @@ from common import PAGE, Bound, one_core, table, verdicts, write_section
 from training import ALPHA, BATCH, STEPS, TASK, attempt, ours
 
 from insd.activity import join_earlier, record_activity
-from insd.bptt import Workspace
 from insd.devices import CPU, describe, device_of
-from insd.networks import RateRNN
+from insd.networks.engine.bptt import Workspace
+from insd.networks.rate import RateRNN
+from insd.networks.settings.rate import RateSettings
 from insd.settings.config import Recipe, Settings, load, seeds_of
 from insd.training import train_round
 
@@ -171,7 +172,7 @@ def _train_chain(
 def _differences(gpu: torch.device) -> tuple[float, float]:
     """Largest difference of a rate and of a gradient of recurrent weights from the CPU's, relative to the largest."""
     generators = [torch.Generator().manual_seed(seed) for seed in range(4)]
-    networks = RateRNN.initialise(100, 3, 3, 1.0, ALPHA, 0.0, generators)
+    networks = RateRNN.initialise(RateSettings(), 3, 3, ALPHA, generators)
     torch.manual_seed(0)
     inputs, noise = torch.randn(4, STEPS, BATCH, 3), 0.05 * torch.randn(4, STEPS, BATCH, 100)
     weights = torch.randn(4, STEPS, BATCH, 100)

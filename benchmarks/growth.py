@@ -24,12 +24,16 @@ from common import PAGE, one_core, side_by_side, table, write_section
 from training import STEPS, TASK, attempt, ours
 
 from insd.activity import simulate_trials
-from insd.analysis.decoding import decoding
-from insd.analysis.dsa import dynamical_similarity, fit_operator
-from insd.analysis.fixed_points import fixed_points
-from insd.analysis.similarity import TIME_STRIDE, network_statistics, similarity
-from insd.members import Round
-from insd.settings.config import DynamicalSimilarity, FixedPoints, Recipe
+from insd.analysis.similarity import Settings as Similarity
+from insd.dynamics.operators import fit_operator
+from insd.dynamics.search import fixed_points
+from insd.dynamics.settings import DynamicalSimilarity, FixedPoints
+from insd.dynamics.similarity import dynamical_similarity
+from insd.evaluation.decoding import decoding
+from insd.measures.base import TIME_STRIDE, find_measures
+from insd.measures.pairs import prepare, similarity
+from insd.members import Member
+from insd.settings.config import Recipe
 from insd.training import Earlier, train_round
 
 PICTURE = PAGE.with_suffix("") / "growth.svg"
@@ -175,7 +179,7 @@ def training_point(units: int = 100, steps: int = STEPS, rounds: int = 0) -> flo
     return side_by_side({"step": ours(attempt(bank, units, earlier=earlier))}, 7)["step"]
 
 
-def untrained(count: int, trials: xr.Dataset, units: int = UNITS) -> Iterator[Round]:
+def untrained(count: int, trials: xr.Dataset, units: int = UNITS) -> Iterator[Member]:
     """Networks with their activity, one at a time."""
     recipe = Recipe.model_validate(
         {
@@ -187,7 +191,7 @@ def untrained(count: int, trials: xr.Dataset, units: int = UNITS) -> Iterator[Ro
         network, _ = train_round(TASK, trials.isel(trial=slice(16)), recipe, [("flip_flop", "untrained", seed, 0)])
         rates = simulate_trials(network, trials)[0].numpy()
         dimensions = ("seed", "trial", "time", "unit")
-        yield Round(
+        yield from Member.of_datasets(
             "untrained", 0, "untrained", network, xr.Dataset({"rates": (dimensions, rates)}, {"seed": network["seed"]})
         )
 
@@ -203,20 +207,21 @@ def similarity_point(count: int) -> float:
 
 def _similarity_seconds(count: int, trials: int, units: int) -> tuple[float, float]:
     """Seconds of the statistics of so many networks, and of all measures between them."""
-    statistics, seconds = {}, 0.0
+    measures = find_measures(Similarity().measures)
+    prepared, seconds = {}, 0.0
     for number, one in enumerate(untrained(count, _trials(trials), units)):
-        rates, weights = one.activity["rates"].values[0], one.network["output_weights"].values[0]
+        rates, weights = one.rates, one.network["output_weights"].values[0]
         start = time.perf_counter()
-        statistics[str(number)] = network_statistics(rates, weights)
+        prepared[str(number)] = prepare(rates, weights, measures)
         seconds += time.perf_counter() - start
     start = time.perf_counter()
-    similarity(statistics, 0)
+    similarity(prepared, measures, 0)
     return seconds, time.perf_counter() - start
 
 
 def dsa_point(count: int, iterations: int) -> float:
     """Seconds of the alignment of all pairs, operators not counted."""
-    rates = (one.activity["rates"].values[0] for one in untrained(count, _trials()))
+    rates = (one.rates for one in untrained(count, _trials()))
     settings = DynamicalSimilarity()
     operators = {str(number): fit_operator(one, settings.delays, settings.rank) for number, one in enumerate(rates)}
     start = time.perf_counter()

@@ -19,12 +19,12 @@ import xarray as xr
 from common import Bound, one_core, side_by_side, table, verdicts, write_section
 from torch import Tensor
 
-from insd import bptt
 from insd.activity import join_earlier, record_activity
 from insd.devices import CPU
 from insd.jobs import reuse_freed_memory
+from insd.networks.engine import bptt
 from insd.settings.config import Deflation, Recipe
-from insd.tasks import FlipFlop
+from insd.tasks.flip_flop import FlipFlop
 from insd.training import Bank, Earlier, _Attempt, train_round
 
 TASK = FlipFlop()

@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
-from insd.datasets import CONTRACTS, NETWORK_CONTRACTS, Contract
+from insd import plugins
+from insd.datasets import CONTRACTS, Contract
 
 ITEM = re.compile(r"(\S[^:]*?) : (.+)")
 QUOTED = re.compile(r"(``.+?``|`.+?`|\*\w+\*)")
@@ -36,9 +37,9 @@ def _docstring(_app: Sphinx, _kind: str, name: str, _found: object, _options: ob
     if name == "insd.datasets.CONTRACTS":
         for file, contract in CONTRACTS.items():
             lines += _contents(file, contract)
-    if name == "insd.datasets.NETWORK_CONTRACTS":
-        for architecture, contract in NETWORK_CONTRACTS.items():
-            lines += _contents(architecture, contract)
+    if name == "insd.networks.base.Networks":
+        for architecture in plugins.names("network"):
+            lines += _contents(architecture, Contract(plugins.find("network", architecture).dimensions))
 
 
 def _signature(

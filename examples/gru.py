@@ -1,5 +1,8 @@
 """Train a PyTorch GRU that solves a task but does not predict the activity of a stored network.
 
+This is a training loop of your own around a module of PyTorch. To train a further architecture by the workflow instead,
+with all analyses, write one file and one entry of the config: docs/own-task.md, "An architecture of your own".
+
 python examples/gru.py TRIALS.nc NETWORK.nc [ITERATIONS]
     TRIALS.nc, NETWORK.nc: for example results/flip_flop/trials/train.nc and
                            results/flip_flop/insd/seeds-0/round-0/network.nc

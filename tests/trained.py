@@ -7,11 +7,11 @@ from types import ModuleType
 
 import pytest
 import xarray as xr
+from known import TASKS
 
 from insd import datasets
-from insd.members import Round
+from insd.members import Member
 from insd.provenance import array_fingerprint
-from insd.tasks import TASKS
 
 FOLDER = Path(__file__).parent / "data"
 TRIALS = 256
@@ -29,9 +29,9 @@ def trained_network(name: str, number: int) -> xr.Dataset:
     return datasets.read(FOLDER / f"{name}-{number}.nc", "network")
 
 
-def trained_round(name: str, number: int) -> Round:
+def trained_round(name: str, number: int) -> Member:
     """The same as a round, without activity."""
-    return Round("trained", number, "control", trained_network(name, number), xr.Dataset())
+    return Member.of_datasets("trained", number, "control", trained_network(name, number), xr.Dataset())[0]
 
 
 def oracle(module: str) -> ModuleType:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from insd.datasets import DatasetError, read
-from insd.networks import load_networks
+from insd.networks.base import load_networks
 from insd.predictivity import null_projector_array, principal_components
 from insd.settings.config import Deflation
 from insd.tasks import Task

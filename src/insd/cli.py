@@ -113,17 +113,20 @@ def deflate(chosen: argparse.Namespace) -> None:
 def compare(chosen: argparse.Namespace) -> None:
     """Predictivity both ways and the measures of similarity between two networks."""
     from insd.activity import simulate_trials
-    from insd.analysis.similarity import network_statistics, similarity
+    from insd.analysis.similarity import Settings
+    from insd.measures.base import find_measures
+    from insd.measures.pairs import prepare, similarity
 
     seeds = chosen.seed or (None, None)
     networks = [_network(path, seed) for path, seed in zip((chosen.a, chosen.b), seeds, strict=True)]
     trials = _trials(chosen, networks[0])
-    statistics = {}
+    measures = find_measures(Settings().measures)
+    prepared = {}
     for label, path, network in zip("AB", (chosen.a, chosen.b), networks, strict=True):
         _must_fit(network, trials, path)
         rates = simulate_trials(network, trials)[0][0].numpy()
-        statistics[label] = network_statistics(rates, network["output_weights"].values[0])
-    predictivity, measures = similarity(statistics, 0)
+        prepared[label] = prepare(rates, network["output_weights"].values[0], measures)
+    predictivity, similarities = similarity(prepared, measures, 0)
     for label, path, network in zip("AB", (chosen.a, chosen.b), networks, strict=True):
         print(f"{label} = {path}, seed {network['seed'].item()}")
     print(f"on {trials.sizes['trial']} trials\n")
@@ -131,11 +134,10 @@ def compare(chosen: argparse.Namespace) -> None:
     for predictor, target in ("AB", "BA"):
         values = predictivity["r2"].sel(predictor=predictor, target=target).values
         print(f"{f'{predictor} -> {target}':30s}  {values[0]:6.3f}  {values[1]:6.3f}")
-    between = measures["value"].sel(network="A", network_to="B")
-    for measure in dict.fromkeys(str(name).rpartition("_")[0] for name in measures["measure"].values):
-        full, null = (float(between.sel(measure=f"{measure}_{space}")) for space in ("full", "null"))
-        kind = str(measures["kind"].sel(measure=f"{measure}_full").item())
-        print(f"{f'{measure} ({kind})':30s}  {full:6.3f}  {null:6.3f}")
+    between = similarities["value"].sel(network="A", network_to="B")
+    for measure in measures:
+        full, null = (float(between.sel(measure=f"{measure.name}_{space}")) for space in ("full", "null"))
+        print(f"{f'{measure.name} ({measure.kind})':30s}  {full:6.3f}  {null:6.3f}")
 
 
 def fixed_points(chosen: argparse.Namespace) -> None:
@@ -143,10 +145,10 @@ def fixed_points(chosen: argparse.Namespace) -> None:
     import torch
 
     from insd import datasets
-    from insd.analysis import fixed_points as search
-    from insd.members import Round
+    from insd.dynamics import search
+    from insd.dynamics.settings import FixedPoints
+    from insd.members import Member
     from insd.provenance import attributes
-    from insd.settings.config import FixedPoints
 
     torch.set_num_threads(1)
     if chosen.starts < 2:
@@ -157,7 +159,7 @@ def fixed_points(chosen: argparse.Namespace) -> None:
         _must_fit(network, those, chosen.network)
     settings = FixedPoints(starts=chosen.starts)
     found = search.fixed_points(
-        task, [Round("network", 0, "control", network, network)], trials, settings, progress_bar=True
+        task, Member.of_datasets("network", 0, "control", network, network), trials, settings, progress_bar=True
     )
     columns = ("n_fixed_points", "n_stable_fixed_points", "n_slow_points", "n_cycles", "share_elsewhere")
     print(f"{'static input':20s}  {'fixed':>6s}  {'stable':>6s}  {'slow':>6s}  {'cycles':>6s}  runs that end elsewhere")
@@ -168,7 +170,7 @@ def fixed_points(chosen: argparse.Namespace) -> None:
             f"{condition:20s}  {values[0]:6d}  {values[1]:6d}  {values[2]:6d}  {values[3]:6d}  {100 * values[4]:.0f} %"
         )
     if chosen.output:
-        found.attrs |= attributes(settings.model_dump(), "insd.analysis.fixed_points")
+        found.attrs |= attributes(settings.model_dump(), "insd.dynamics.search")
         datasets.write(found, chosen.output, "fixed_points")
 
 
@@ -260,7 +262,9 @@ def _settings(
     defaults = {section: dict(recipe.get(section, {})) for section in RECIPE}
     parameters: dict[str, Any] = dict(entry.get("parameters", {}))
     trials: dict[str, Any] = dict(sampled or {})
-    places = {**defaults, "task": parameters, "trials": trials}
+    # Laid over the settings of the last round, so that a different architecture drops what only that one had.
+    changed: dict[str, dict[str, Any]] = {section: {} for section in RECIPE}
+    places = {**changed, "task": parameters, "trials": trials}
     sections = RECIPE if sampled else SECTIONS
     for change in changes:
         key, equals, value = change.partition("=")
@@ -283,7 +287,7 @@ def _settings(
             # Needs at most as many trials as there are, and is not run.
             "analysis": {"robustness": {"trials": 1}},
             "defaults": defaults,
-            "populations": {POPULATION: {"seeds": 1, "rounds": 2}},
+            "populations": {POPULATION: {"seeds": 1, "rounds": 2, **changed}},
         }
     )
 

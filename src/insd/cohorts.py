@@ -6,10 +6,13 @@ Nothing here guesses it from other columns.
 
 import pandas as pd
 
-from insd.members import network_label
-
 STANDARD, UNTRAINED, REFERENCE, ALTERNATIVE, CONTROL = "standard", "untrained", "reference", "alternative", "control"
 """The roles: trained on the task alone; not trained; round 0 of a chain; a later round of one; anything else."""
+
+
+def network_label(population: str, seed: int, round_number: int) -> str:
+    """The name of a network among those of its task."""
+    return f"{population}/{seed}/{round_number}"
 
 
 def of_role(table: pd.DataFrame, *roles: str) -> pd.DataFrame:

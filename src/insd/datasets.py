@@ -6,20 +6,21 @@ that a file that exists is complete; readers load everything and close.
 
 import shutil
 from collections.abc import Collection, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import xarray as xr
 
+from insd import plugins
 from insd.errors import InsdError
 from insd.files import written_whole
 
 ENGINE: Literal["netcdf4"] = "netcdf4"
 """By which xarray reads and writes."""
 DECIMALS = 4
-"""Rates lie in [-1, 1]: rounding adds a share of about 1e-8 to their variance, and halves the files."""
+"""For rates of the order of 1 rounding adds a share of about 1e-8 to their variance, and halves the files."""
 AGAIN = "delete the file and run the job that makes it again"
 """The advice in messages on broken files."""
 
@@ -42,50 +43,6 @@ class Contract:
     """Large variables, stored with `DECIMALS` decimals and compressed."""
 
 
-WEIGHTS = {
-    "recurrent_weights": ("seed", "unit", "unit_from"),
-    "input_weights": ("seed", "unit", "input"),
-    "output_weights": ("seed", "output", "unit"),
-    "bias": ("seed", "unit"),
-    "output_bias": ("seed", "output"),
-    "initial_state": ("seed", "unit"),
-}
-"""The weights of a rate network by name, with their dimensions."""
-
-READOUT = {name: WEIGHTS[name] for name in ("output_weights", "output_bias", "initial_state")}
-"""What networks of every architecture have."""
-
-ARCHITECTURE_WEIGHTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "rate": WEIGHTS,
-    # The recurrent weights are stored beside their factors, so that low-rank networks can be read as rate networks.
-    "low_rank": {
-        **WEIGHTS,
-        "left_vectors": ("seed", "unit", "rank"),
-        "right_vectors": ("seed", "unit", "rank"),
-    },
-    "gru": {
-        "recurrent_weights": ("seed", "gate", "unit", "unit_from"),
-        "input_weights": ("seed", "gate", "unit", "input"),
-        "bias": ("seed", "gate", "unit"),
-        "candidate_bias": ("seed", "unit"),
-        **READOUT,
-    },
-}
-"""The weights of the networks of each architecture by name, with their dimensions."""
-
-PERTURBATIONS: dict[str, tuple[str, ...]] = {
-    "unperturbed": (),
-    "noise": ("noise_level",),
-    "jitter": ("jitter_level", "draw"),
-    "silence": ("silenced_share", "draw"),
-    "kick": ("kick_level",),
-    "half_step": (),
-}
-"""The perturbations of trained networks, with the dimensions of a network's loss and score under each."""
-
-NETWORK_ATTRIBUTES = ("dt", "tau", "nonlinearity", "settings")
-"""Attributes of every network file."""
-
 CONTRACTS = {
     "trials": Contract(
         {
@@ -95,8 +52,8 @@ CONTRACTS = {
         },
         attributes=("dt", "fingerprint"),
     ),
-    # Those of architectures other than `rate` are in `NETWORK_CONTRACTS`.
-    "network": Contract({**WEIGHTS, "restarts": ("seed",)}, attributes=NETWORK_ATTRIBUTES),
+    # And the weights that the network's architecture declares (see `contract_of`).
+    "network": Contract({"restarts": ("seed",)}, attributes=("dt", "tau", "nonlinearity", "settings")),
     "activity": Contract(
         {
             "rates": ("seed", "trial", "time", "unit"),
@@ -133,135 +90,8 @@ CONTRACTS = {
             | {"penalty", "held_out_penalty", "multiplier"}
         ),
     ),
-    "predictivity": Contract(
-        dict.fromkeys(("r2", "r2_shuffled", "r2_shuffled_residual"), ("space", "predictor", "target")),
-        # A network whose activity does not vary has nothing to predict.
-        may_be_nan=frozenset({"r2", "r2_shuffled", "r2_shuffled_residual"}),
-    ),
-    "recordings": Contract(
-        {"r2": ("space", "network", "recording"), "r2_shuffled": ("space", "network", "recording")},
-        # Held-out trials of a recording may not vary.
-        may_be_nan=frozenset({"r2", "r2_shuffled"}),
-    ),
-    # A network whose activity does not vary is like none.
-    "similarity": Contract({"value": ("measure", "network", "network_to")}, may_be_nan=frozenset({"value"})),
-    # Changes of fewer levels than the others end in values that are not numbers.
-    "responses": Contract(
-        {"value": ("change", "measure", "level"), "amount": ("change", "level")},
-        may_be_nan=frozenset({"value", "amount"}),
-    ),
-    "dsa": Contract(
-        {
-            "distance": ("network", "network_to"),
-            "spectral_distance": ("network", "network_to"),
-            "gradient_norm": ("network", "network_to"),
-            "agreement": ("network", "network_to"),
-            "embedding": ("network", "axis"),
-            "spectral_embedding": ("network", "axis"),
-            "stress": (),
-            "spectral_stress": (),
-            "eigenvalues_real": ("network", "mode"),
-            "eigenvalues_imag": ("network", "mode"),
-            "prediction_error": ("network",),
-        },
-        # A network whose activity does not vary has no operator.
-        may_be_nan=frozenset(
-            {"distance", "spectral_distance", "gradient_norm", "agreement", "embedding", "spectral_embedding"}
-            | {"stress", "spectral_stress", "eigenvalues_real", "eigenvalues_imag", "prediction_error"}
-        ),
-    ),
-    "fixed_points": Contract(
-        {
-            "state": ("point", "unit"),
-            "network": ("point",),
-            "condition": ("point",),
-            "kind": ("point",),
-            "speed": ("point",),
-            "stable": ("point",),
-            "stable_flow": ("point",),
-            "returns": ("point",),
-            "eigenvalues_real": ("point", "unit"),
-            "eigenvalues_imag": ("point", "unit"),
-            "right_eigenvector_real": ("point", "unit"),
-            "right_eigenvector_imag": ("point", "unit"),
-            "left_eigenvector_real": ("point", "unit"),
-            "left_eigenvector_imag": ("point", "unit"),
-            "input_selection": ("point", "input"),
-            "cycle_state": ("cycle", "unit"),
-            "cycle_network": ("cycle",),
-            "cycle_condition": ("cycle",),
-            "cycle_period": ("cycle",),
-            "cycle_step_artefact": ("cycle",),
-            "n_fixed_points": ("searched_network", "searched_condition"),
-            "n_stable_fixed_points": ("searched_network", "searched_condition"),
-            "n_not_returned_to": ("searched_network", "searched_condition"),
-            "n_slow_points": ("searched_network", "searched_condition"),
-            "n_cycles": ("searched_network", "searched_condition"),
-            "share_at_points": ("searched_network", "searched_condition"),
-            "share_at_cycles": ("searched_network", "searched_condition"),
-            "share_slow": ("searched_network", "searched_condition"),
-            "share_elsewhere": ("searched_network", "searched_condition"),
-            "share_drifting": ("searched_network", "searched_condition"),
-            "share_recurrent": ("searched_network", "searched_condition"),
-        },
-        # Networks of fewer units than others leave the rest of their rows empty.
-        may_be_nan=frozenset(
-            {"state", "eigenvalues_real", "eigenvalues_imag", "cycle_state"}
-            | {f"{side}_eigenvector_{part}" for side in ("right", "left") for part in ("real", "imag")}
-        ),
-        text=frozenset({"network", "condition", "kind", "cycle_network", "cycle_condition"}),
-    ),
-    "line_attractor": Contract(
-        {
-            "direction": ("network", "condition", "unit"),
-            "selection": ("network", "condition", "unit"),
-            "straightness": ("network", "condition"),
-            "extent": ("network", "condition"),
-            "selected_evidence": ("network", "condition", "evidence"),
-            "direct_evidence": ("network", "condition", "evidence"),
-        },
-        # Fewer than three points make no line.
-        may_be_nan=frozenset(
-            {"direction", "selection", "straightness", "extent", "selected_evidence", "direct_evidence"}
-        ),
-    ),
-    "decoding": Contract(
-        {
-            "score": ("network", "variable", "time", "time_to"),
-            "score_null": ("network", "variable", "time", "time_to"),
-            "score_shuffled": ("network", "variable", "time"),
-            "chance": ("variable",),
-        },
-    ),
-    "performance": Contract(
-        {
-            "loss": ("network", "regime"),
-            "score": ("network", "regime"),
-            "grid_loss": ("network", "noise", "duration"),
-            "grid_score": ("network", "noise", "duration"),
-        }
-    ),
-    "robustness": Contract(
-        {
-            **{
-                f"{name}_{quantity}": ("network", *levels)
-                for name, levels in PERTURBATIONS.items()
-                for quantity in ("loss", "score")
-            },
-            "kick_recovery": ("network", "kick_level", "space", "time_after"),
-        },
-        # A kick of size 0 has nothing to recover from.
-        may_be_nan=frozenset({"kick_recovery"}),
-    ),
 }
 """What each kind of file holds, by its name."""
-
-
-NETWORK_CONTRACTS = {
-    name: Contract({**weights, "restarts": ("seed",)}, attributes=NETWORK_ATTRIBUTES)
-    for name, weights in ARCHITECTURE_WEIGHTS.items()
-}
-"""What a network file holds, by the architecture that it names."""
 
 
 def architecture_of(network: xr.Dataset) -> str:
@@ -269,18 +99,42 @@ def architecture_of(network: xr.Dataset) -> str:
     return network.attrs.get("architecture", "rate")
 
 
-def validate(dataset: xr.Dataset, contract: str, where: str, only: Collection[str] | None = None) -> xr.Dataset:
+def contract_of(dataset: xr.Dataset, contract: str | Contract) -> Contract:
+    """What a file must hold, by the name of the contract: one of `CONTRACTS`, or the file of an analysis; a network
+    file, the weights of the architecture that it names.
+
+    Raises PluginError if there is no such architecture or analysis.
+    """
+    if isinstance(contract, Contract):
+        return contract
+    if contract not in CONTRACTS:
+        return _of_analysis(contract)
+    rules = CONTRACTS[contract]
+    if contract != "network":
+        return rules
+    weights = plugins.find("network", architecture_of(dataset)).dimensions
+    return replace(rules, variables={**weights, **rules.variables})
+
+
+def _of_analysis(name: str) -> Contract:
+    for analysis in plugins.names("analysis"):
+        writes: Mapping[str, Contract] = plugins.find("analysis", analysis).writes
+        if name in writes:
+            return writes[name]
+    raise plugins.PluginError(f"no analysis of this library writes {name}.nc")
+
+
+def validate(
+    dataset: xr.Dataset, contract: str | Contract, where: str, only: Collection[str] | None = None
+) -> xr.Dataset:
     """The dataset itself if it (or those of its variables in `only`) keeps the contract; else DatasetError.
 
     `where` names the dataset in the message, by its file.
     """
-    rules = CONTRACTS[contract]
-    if contract == "network":
-        if architecture_of(dataset) not in NETWORK_CONTRACTS:
-            raise DatasetError(
-                f"{where}: the architecture {architecture_of(dataset)!r} is none of: {', '.join(NETWORK_CONTRACTS)}"
-            )
-        rules = NETWORK_CONTRACTS[architecture_of(dataset)]
+    try:
+        rules = contract_of(dataset, contract)
+    except plugins.PluginError as error:
+        raise DatasetError(f"{where}: {error}") from None
     for name, dimensions in {**rules.variables, **rules.optional}.items():
         if only is not None and name not in only:
             continue
@@ -306,7 +160,7 @@ def validate(dataset: xr.Dataset, contract: str, where: str, only: Collection[st
     return dataset
 
 
-def write(dataset: xr.Dataset, path: str | Path, contract: str) -> None:
+def write(dataset: xr.Dataset, path: str | Path, contract: str | Contract) -> None:
     """Check a dataset against its contract and write it; the file appears whole or not at all.
 
     Raises DatasetError if the dataset breaks the contract, or if the file cannot be written.
@@ -316,7 +170,9 @@ def write(dataset: xr.Dataset, path: str | Path, contract: str) -> None:
     compressed = {"zlib": True, "complevel": 1, "least_significant_digit": DECIMALS}
     try:
         with written_whole(path) as beside:
-            dataset.to_netcdf(beside, engine=ENGINE, encoding=dict.fromkeys(CONTRACTS[contract].rounded, compressed))
+            dataset.to_netcdf(
+                beside, engine=ENGINE, encoding=dict.fromkeys(contract_of(dataset, contract).rounded, compressed)
+            )
     except (OSError, RuntimeError) as error:
         # HDF5 does not say that a disk is full.
         free = shutil.disk_usage(path.parent).free / 1e6
@@ -326,7 +182,7 @@ def write(dataset: xr.Dataset, path: str | Path, contract: str) -> None:
         ) from None
 
 
-def read(path: str | Path, contract: str, only: Collection[str] | None = None) -> xr.Dataset:
+def read(path: str | Path, contract: str | Contract, only: Collection[str] | None = None) -> xr.Dataset:
     """A whole file, or its variables in `only`, checked against the contract.
 
     Raises DatasetError if the file is missing, unreadable or breaks the contract.

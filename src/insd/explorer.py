@@ -19,10 +19,10 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
-from insd.cohorts import alternatives, solved
+from insd.cohorts import alternatives, network_label, solved
 from insd.dynamics.orbits import cycle_orbit
-from insd.members import Round, network_label
-from insd.networks import rates_at
+from insd.members import Member
+from insd.networks.base import rates_at, state_size
 from insd.predictivity import leading_components
 from insd.tasks import Task
 
@@ -69,11 +69,11 @@ def network_view(
     dt : time step in s, at which cycles are run.
     """
     mean, axes, shares = leading_components(rates)
-    units = rates.shape[-1]
+    variables = state_size(network)
 
     def project(states: np.ndarray) -> np.ndarray:
         """Components of the rates of states (..., unit)."""
-        return (rates_at(network, states[..., :units]) - mean) @ axes
+        return (rates_at(network, states[..., :variables]) - mean) @ axes
 
     conditions = list(static_inputs)
     mine = points.isel(point=points["network"].values == label)
@@ -87,7 +87,7 @@ def network_view(
         one = points.isel(cycle=cycle)
         condition = str(one["cycle_condition"].item())
         period = float(one["cycle_period"])
-        orbit = cycle_orbit(network, np.array(static_inputs[condition]), one["cycle_state"].values[:units], period)
+        orbit = cycle_orbit(network, np.array(static_inputs[condition]), one["cycle_state"].values[:variables], period)
         stride = math.ceil(len(orbit) / CYCLE_STATES)
         cycles.append(
             {"condition": conditions.index(condition), "period": period, "place": packed(project(orbit[::stride]))}
@@ -102,9 +102,9 @@ def network_view(
             "kind": kind.tolist(),
             "condition": [conditions.index(name) for name in mine["condition"].values],
             "speed": [float(f"{speed:.2g}") for speed in mine["speed"].values],
-            # Networks of fewer units than others fill their rows with what is no number.
-            "rate": packed(mine["eigenvalues_real"].values[:, :units]),
-            "frequency": packed(mine["eigenvalues_imag"].values[:, :units] / (2 * np.pi)),
+            # Networks of fewer variables than others fill their rows with what is no number.
+            "rate": packed(mine["eigenvalues_real"].values[:, :variables]),
+            "frequency": packed(mine["eigenvalues_imag"].values[:, :variables] / (2 * np.pi)),
             "left_out": int(order.size - len(mine["point"])),
         },
         "cycles": cycles,
@@ -114,7 +114,7 @@ def network_view(
 def explorer_page(
     name: str,
     task: Task,
-    rounds: Iterable[Round],
+    members: Iterable[Member],
     trials: xr.Dataset,
     points: xr.Dataset,
     table: pd.DataFrame,
@@ -125,7 +125,7 @@ def explorer_page(
     Parameters
     ----------
     name : of the task.
-    rounds : networks with their rates on `trials`.
+    members : networks with their rates on `trials`.
     trials : those of the regime `test`.
     points : the task's `fixed_points` dataset.
     table : the rows of `networks.csv` of the task.
@@ -138,14 +138,11 @@ def explorer_page(
         for row in table.to_dict("records")
     }
     networks = []
-    for current in rounds:
-        for index, seed in enumerate(current.network["seed"].values):
-            label = network_label(current.population, int(seed), current.round_number)
-            rates = current.activity["rates"].values[index]
-            view = network_view(
-                label, rates, current.network.isel(seed=index), points, static_inputs, float(trials.attrs["dt"])
-            )
-            networks.append({**view, "row": {str(key): _shown(value) for key, value in rows[label].items()}})
+    for member in members:
+        assert member.network is not None
+        label, rates = member.label, member.rates
+        view = network_view(label, rates, member.network.isel(seed=0), points, static_inputs, float(trials.attrs["dt"]))
+        networks.append({**view, "row": {str(key): _shown(value) for key, value in rows[label].items()}})
     data = {
         "task": name.replace("_", " "),
         "time": [round(float(time), 4) for time in shown["time"].values],

@@ -9,8 +9,8 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from insd.datasets import ARCHITECTURE_WEIGHTS, WEIGHTS
 from insd.errors import InsdError
+from insd.plugins import find
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def import_checkpoint(
       networks have no leak: their time constant is the time step of the trials, and their state starts at zero. A
       state dict does not say the nonlinearity: a `torch.nn.RNN` with relu cannot be told from one with tanh, and
       becomes another network than it was.
-    - a plain dict of the matrices of a rate network (see `insd.networks.RateRNN`): `recurrent_weights` (unit,
+    - a plain dict of the matrices of a rate network (see `insd.networks.rate.RateRNN`): `recurrent_weights` (unit,
       unit_from), `input_weights` (unit, input), `output_weights` (output, unit) and, zero without them, `bias` (unit),
       `output_bias` (output) and `initial_state` (unit). It needs its time constant `tau` in s.
 
@@ -62,7 +62,7 @@ def import_checkpoint(
             log.warning("%s: taken for a torch.nn.RNN with tanh; a state dict does not say if it was with relu", path)
         tau = float(trials.attrs["dt"])
     _check(architecture, weights, trials, path)
-    dimensions = ARCHITECTURE_WEIGHTS[architecture]
+    dimensions = find("network", architecture).dimensions
     return xr.Dataset(
         {name: (dimensions[name], weights[name].float().numpy()[None]) for name in dimensions}
         | {"restarts": ("seed", [0])},
@@ -95,7 +95,8 @@ def _read(path: str | os.PathLike) -> dict[str, Tensor]:
 
 
 def _of_matrices(stored: Mapping[str, Tensor], path: object) -> dict[str, Tensor]:
-    needed = [name for name in WEIGHTS if name not in OPTIONAL]
+    names = find("network", "rate").dimensions
+    needed = [name for name in names if name not in OPTIONAL]
     if missing := [name for name in needed if name not in stored]:
         what = "has no readout: it " if missing == ["output_weights"] else ""
         raise CheckpointError(
@@ -104,7 +105,7 @@ def _of_matrices(stored: Mapping[str, Tensor], path: object) -> dict[str, Tensor
         )
     units, outputs = len(stored["recurrent_weights"]), len(stored["output_weights"])
     zeros = {"bias": torch.zeros(units), "output_bias": torch.zeros(outputs), "initial_state": torch.zeros(units)}
-    given = {name: stored[name] for name in WEIGHTS if name in stored}
+    given = {name: stored[name] for name in names if name in stored}
     return {**zeros, **given}
 
 
@@ -151,7 +152,7 @@ def _check(architecture: str, weights: Mapping[str, Tensor], trials: xr.Dataset,
             "compared; import a network of more units"
         )
     sizes = {"unit": units, "unit_from": units, "gate": 3, **{name: trials.sizes[name] for name in ("input", "output")}}
-    for name, dimensions in ARCHITECTURE_WEIGHTS[architecture].items():
+    for name, dimensions in find("network", architecture).dimensions.items():
         expected = tuple(sizes[dimension] for dimension in dimensions[1:])
         if tuple(weights[name].shape) != expected:
             raise CheckpointError(

@@ -1,51 +1,88 @@
-"""The rounds of a task as analyses read them: file by file, each checked to belong with the others."""
+"""One network of a grid as analyses see it, read from its files, each of which is checked to belong with the others."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
-from insd.datasets import DatasetError, read
+from insd.cohorts import network_label
+from insd.datasets import DatasetError, architecture_of, read
+from insd.predictivity import null_projector_array
 from insd.provenance import settings_fingerprint
+from insd.settings.config import seeds_of
 
 Block = tuple[str, str, int, str, str]
 """Population, seeds and round of a job, the role of its networks, and the fingerprint of the task and recipe that the
 config has."""
 
 
-def network_label(population: str, seed: int, round_number: int) -> str:
-    """The name of a network among those of its task."""
-    return f"{population}/{seed}/{round_number}"
-
-
 @dataclass(frozen=True)
-class Round:
-    """Networks of one population and round, of some seeds, with their activity."""
+class Member:
+    """One network with its activity, which is read when it is asked for and not kept."""
 
     population: str
-    round_number: int
+    seed: int
+    round: int
     role: str
-    network: xr.Dataset
-    activity: xr.Dataset
+    settings: Mapping[str, Any]
+    """The resolved settings that it was made with."""
+    network: xr.Dataset | None
+    """Its `network.nc`, of this seed alone; None for recorded activity."""
+    read: Callable[[Collection[str]], xr.Dataset]
+    """Reads some variables of its `activity.nc`, without the dimension `seed`."""
+
+    @classmethod
+    def of_datasets(
+        cls, population: str, round_number: int, role: str, network: xr.Dataset, activity: xr.Dataset
+    ) -> "list[Member]":
+        """The members of a `network.nc` and an `activity.nc` that are in memory, one per seed."""
+        settings = json.loads(network.attrs.get("settings", "{}"))
+        return [
+            cls(population, seed, round_number, role, settings, network.sel(seed=[seed]), _chosen(activity, seed))
+            for seed in network["seed"].values.tolist()
+        ]
 
     @property
-    def settings(self) -> dict:
-        """The resolved settings that the networks were made with."""
-        return json.loads(self.network.attrs["settings"])
+    def label(self) -> str:
+        """Its name among the networks of its task."""
+        return network_label(self.population, self.seed, self.round)
+
+    @property
+    def rates(self) -> Float[np.ndarray, "trial time unit"]:
+        """Its noise-free rates on the trials of the regime `test`."""
+        return self.read(["rates"])["rates"].values
+
+    @property
+    def output_weights(self) -> Float[np.ndarray, "output unit"]:
+        """Its readout."""
+        assert self.network is not None
+        return self.network["output_weights"].values[0]
+
+    @property
+    def null_rates(self) -> Float[np.ndarray, "trial time unit"]:
+        """Its rates in the null space of its readout."""
+        return self.rates @ null_projector_array(self.output_weights)
 
 
-def read_rounds(
-    networks: Sequence[str],
-    activities: Sequence[str],
-    blocks: Sequence[Block],
-    only: Collection[str] | None = None,
-) -> Iterator[Round]:
-    """The rounds of a task, one at a time, from their files and blocks in the same order.
+def _chosen(activity: xr.Dataset, seed: int) -> Callable[[Collection[str]], xr.Dataset]:
+    def read_chosen(names: Collection[str]) -> xr.Dataset:
+        return activity[list(names)].sel(seed=seed)
 
-    `only` names the variables of the activity that are read. Raises DatasetError, naming the file, if a file cannot be
-    used, was made with another task or recipe than its block says, or with other code or trials than the files before
-    it: a grid must not mix them.
+    return read_chosen
+
+
+def read_members(networks: Sequence[str], activities: Sequence[str], blocks: Sequence[Block]) -> Iterator[Member]:
+    """The networks of a task, one at a time.
+
+    `activities` and `blocks` are in the same order; `networks` are the network files of those rounds that have one,
+    each next to its activity. Raises DatasetError, naming the file, if a file cannot be used, was made with a different
+    task or recipe than its block says, on different trials than the files before it, or with different code than those
+    of the same maker and architecture: a grid must not mix them.
     """
     first: dict[str, tuple[str, object]] = {}
 
@@ -53,23 +90,35 @@ def read_rounds(
         earlier_file, earlier_value = first.setdefault(what, (file, value))
         if value != earlier_value:
             raise DatasetError(
-                f"{file}: was made with another {what} than {earlier_file}; the config or the code changed between "
-                "them: delete what is out of date, and run the workflow again"
+                f"{file}: was made with a different {what} than {earlier_file}; the config or the code changed between "
+                "them: delete the file that is out of date, and run the workflow again"
             )
 
-    for network_file, activity_file, block in zip(networks, activities, blocks, strict=True):
-        population, _, round_number, role, made_with = block
-        network = read(network_file, "network")
-        activity = read(activity_file, "activity", only)
-        current = Round(population, round_number, role, network, activity)
-        if settings_fingerprint(current.settings["task"], current.settings["recipe"]) != made_with:
+    network_files = {Path(path).parent: path for path in networks}
+    for file, (population, seeds, round_number, role, made_with) in zip(activities, blocks, strict=True):
+        activity = read(file, "activity", [])
+        network_file = network_files.get(Path(file).parent)
+        network = None if network_file is None else read(network_file, "network")
+        made, made_in = (activity, file) if network is None else (network, str(network_file))
+        settings = json.loads(made.attrs["settings"])
+        if settings_fingerprint(settings["task"], settings["recipe"]) != made_with:
             # Snakemake may find the file up to date: of a job on a cluster it writes down the settings that it started
             # with itself, and not those that the job read.
             raise DatasetError(
-                f"{network_file}: was made with another task or recipe than the config has for round {round_number} of "
+                f"{made_in}: was made with a different task or recipe than the config has for round {round_number} of "
                 f"{population}; the config changed in between: delete the file, and run the workflow again"
             )
-        must_agree("code", network.attrs["code_fingerprint"], network_file)
-        must_agree("set of test trials", activity.attrs["test_fingerprint"], activity_file)
-        must_agree("training bank", activity.attrs["bank_fingerprint"], activity_file)
-        yield current
+        kind = f"{made.attrs.get('maker', 'train')}, {architecture_of(made)}"
+        must_agree(f"version of the code ({kind})", made.attrs["code_fingerprint"], made_in)
+        must_agree("set of test trials", activity.attrs.get("test_fingerprint"), file)
+        must_agree("training bank", activity.attrs["bank_fingerprint"], file)
+        for seed in seeds_of(seeds):
+            of_seed = None if network is None else network.sel(seed=[seed])
+            yield Member(population, seed, round_number, role, settings, of_seed, _reader(file, seed))
+
+
+def _reader(file: str, seed: int) -> Callable[[Collection[str]], xr.Dataset]:
+    def read_seed(names: Collection[str]) -> xr.Dataset:
+        return read(file, "activity", names).sel(seed=seed)
+
+    return read_seed

@@ -43,10 +43,10 @@ class Kind:
 
 KINDS = {
     "task": Kind("insd.tasks", "task", base="insd.tasks.base:Task", tools=("own", "environments")),
-    "network": Kind("insd.networks", "architecture", base="insd.networks.base:Networks"),
+    "network": Kind("insd.networks", "architecture", base="insd.networks.base:Networks", tools=("check",)),
     "term": Kind("insd.objectives", "term of an objective", base="insd.objectives.base:Term", tools=("schedules",)),
     "maker": Kind("insd.makers", "maker", base="insd.makers.base:Maker"),
-    "measure": Kind("insd.measures", "measure", base="insd.measures.base:Measure"),
+    "measure": Kind("insd.measures", "measure", base="insd.measures.base:Measure", tools=("pairs", "responses")),
     "analysis": Kind("insd.analysis", "analysis", constant="ANALYSIS"),
     "claims": Kind("insd.claims", "set of claims", constant="CLAIMS"),
     "figure": Kind(

@@ -1,4 +1,4 @@
-"""Linear predictivity between networks, in full and null space, and the deflation penalty with its gradient.
+"""The deflation penalty, linear predictivity in null space with a ridge, and its gradient; null spaces of readouts.
 
 Notation: X (sample, unit) are the rates of the *predicting* network, Y (sample, component) those of the predicted
 one, both centred over samples (trials x times; centring is ours). The linear predictivity of Qian & Pehlevan (2026) is
@@ -12,7 +12,7 @@ With a ridge, U = X (X^T X + rho I)^-1 X^T is no projector any more and three fo
 
 because it needs one Cholesky factor and has a gradient of two small matrix products in X. The ridge is relative to the
 activity, rho = ridge * tr(X^T X) / units (ours), so that S does not change when X is scaled. r2 is *reported*
-without ridge: directions of X below a relative variance of `RANK` are treated as absent.
+without ridge: see `insd.measures.predictivity`.
 
 Null space: X_perp = X Q with Q = I - W^+ W for the readout W = W_out of that same network. Q enters only through
 the small matrices, A = Q X^T X Q + rho I and C = Q X^T Y, and the gradient flows through W too.
@@ -24,8 +24,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-RANK = 1e-6
-"""Relative variance (to the largest principal component) below which a direction of activity counts as absent."""
 LEADING = 3
 """Principal components in which activity is shown."""
 
@@ -177,34 +175,3 @@ def leading_components(
     missing = LEADING - axes.shape[1]
     total = float(flat.var(0, ddof=1).sum()) or 1.0
     return mean, np.pad(axes, ((0, 0), (0, missing))), np.pad(variances / total, (0, missing)).clip(min=0)
-
-
-def orthonormal_basis(
-    activity: Float[np.ndarray, "sample unit"],
-) -> tuple[Float[np.ndarray, "sample rank"], Float[np.ndarray, "rank"]]:
-    """Orthonormal basis of the centred activity's column space, and the sum of squares along each of its directions.
-
-    Without directions of a relative variance below `RANK`; activity that does not vary has rank 0. In float64.
-    """
-    centred = activity.astype(np.float64)
-    centred = centred - centred.mean(0)
-    variances, directions = np.linalg.eigh(centred.T @ centred)
-    kept = variances > max(RANK * variances[-1], np.finfo(np.float64).tiny)
-    return centred @ (directions[:, kept] / np.sqrt(variances[kept])), variances[kept]
-
-
-def linear_predictivity(
-    predictor: Float[np.ndarray, "sample unit"], target: Float[np.ndarray, "sample unit_to"]
-) -> float:
-    """r2(X -> Y): share of the variance of Y that a linear map of X explains, without ridge, in [0, 1].
-
-    Not symmetric. Invariant to invertible linear maps of X, and to rotations and scaling of Y. Not a number where the
-    target does not vary. Chance level: about rank(X) / samples.
-
-    Source: Qian & Pehlevan (2026), linear predictivity.
-    """
-    centred = target - target.mean(0)
-    total = float(np.square(centred).sum())
-    if total == 0:
-        return float("nan")
-    return float(np.square(orthonormal_basis(predictor)[0].T @ centred).sum()) / total

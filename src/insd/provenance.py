@@ -19,7 +19,7 @@ LIBRARY = Path(__file__).parent
 """The folder of this library."""
 WITHOUT_NUMBERS = {
     *("insd", "insd.settings.config", "insd.provenance", "insd.datasets", "insd.errors"),
-    *("insd.files", "insd.checkpoints", "insd.tasks.own"),
+    *("insd.files", "insd.checkpoints", "insd.plugins", "insd.tasks.own"),
 }
 """Modules that move or describe numbers and make none: an edit there does not outdate results."""
 

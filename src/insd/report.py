@@ -1,7 +1,8 @@
-"""What the HTML report shows beside figures: numbers for captions, and tables as pages."""
+"""What the HTML report shows next to figures: numbers for captions, and tables as pages."""
 
 import html
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,46 +37,59 @@ class LiveNumbers:
     """
 
     statements: str
-    """Path of `summary.csv`: one row per statement, one column per task."""
+    """Path of `summary.csv`: one row per statement, with its `id`, its text `statement` and one column per task."""
     claims: str
     """Path of `claims.csv`."""
+    confidence: float
+    """Of the intervals in tables and figures."""
+
+    @property
+    def level(self) -> str:
+        """The confidence as text has it, such as "95 %"."""
+        return f"{100 * self.confidence:g} %"
 
     def tasks(self) -> list[str]:
         """The tasks that there are numbers on."""
-        return list(_read(self.statements).columns[1:])
+        return [str(name) for name in _read(self.statements).columns if name not in ("id", "statement")]
 
-    def group(self, task: str, *names: str) -> list[tuple[str, str]]:
-        """Statements of a task whose name contains one of `names`, each with those that go on with "..." below it.
+    def group(self, task: str, *ids: str) -> list[tuple[str, str]]:
+        """Statements of a task by their ids, of every group of networks and of every population that has them.
 
-        As (name, value), in the order of the table, with what reStructuredText could misread escaped. Statements on
-        which a task has no value are left out. Raises ReportError if the table knows none of them or not the task.
+        An id in the table is `[population:]statement[/group]`; `ids` are what is in its middle. As (statement, value),
+        in the order of the table, with what reStructuredText could misread escaped. Statements on which a task has no
+        value are left out. Raises ReportError if the table knows none of the ids, or not the task.
         """
         table = _read(self.statements)
-        if task not in table:
+        if task not in self.tasks():
             raise ReportError(f"{self.statements}: has no task '{task}', only {', '.join(self.tasks())}")
-        rows: list[tuple[str, str]] = []
-        chosen = known = False
-        # What a task has no value for reads as not a number.
-        for name, value in zip(table.iloc[:, 0], table[task], strict=True):
-            if not name.startswith("..."):
-                chosen = any(wanted in name for wanted in names)
-            known |= chosen
-            if chosen and isinstance(value, str):
-                rows.append((escaped(name), escaped(value)))
-        if not known:
+        rows = table[[_middle(name) in ids for name in table["id"]]]
+        if rows.empty:
             raise ReportError(
-                f"{self.statements}: has no statement on {' or '.join(names)}; run the rule `summary` again"
+                f"{self.statements}: has no statement on {' or '.join(ids)}; run the rule `summary` again"
             )
-        return rows
+        # What a task has no value for reads as NaN.
+        return [
+            (escaped(text), escaped(value))
+            for text, value in zip(rows["statement"], rows[task], strict=True)
+            if isinstance(value, str)
+        ]
 
-    def verdicts(self, task: str | None = None) -> list[tuple[str, str, str]]:
-        """The paper's statements on a task, or on all of them: (task and claim, number, verdict)."""
-        table = _read(self.claims)
-        rows = table if task is None else table[table["task"] == task]
+    def verdicts(self, task: str | None = None, ids: Collection[str] | None = None) -> list[tuple[str, str, str]]:
+        """Claims on a task, or on all of them, and with some ids, or all: (task and claim, number, verdict)."""
+        rows = _read(self.claims)
+        if task is not None:
+            rows = rows[rows["task"] == task]
+        if ids is not None:
+            rows = rows[rows["id"].isin(list(ids))]
         return [
             (escaped(f"{row['task'].replace('_', ' ')}: {row['claim']}"), escaped(row["number"]), row["verdict"])
             for row in rows.to_dict("records")
         ]
+
+
+def _middle(name: str) -> str:
+    """The statement of an id, without its population and its group of networks."""
+    return name.rpartition(":")[2].partition("/")[0]
 
 
 def escaped(text: str) -> str:

@@ -16,15 +16,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from insd.bptt import Workspace
 from insd.checkpoints import Checkpoint
-from insd.datasets import ARCHITECTURE_WEIGHTS
 from insd.devices import CPU
 from insd.errors import InsdError
 from insd.multipliers import make_schedule
-from insd.networks import initialise
+from insd.networks.base import initialise
+from insd.networks.engine.bptt import Workspace
+from insd.plugins import module_of
 from insd.predictivity import deflation_penalty
-from insd.provenance import array_fingerprint, code_fingerprint, random_seed
+from insd.provenance import array_fingerprint, code_fingerprint, modules_fingerprint, random_seed
 from insd.settings.config import Recipe
 from insd.tasks import Task, task_fingerprint
 
@@ -62,7 +62,7 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Bank:
-    """Trials as tensors with time before trials (see `insd.bptt`).
+    """Trials as tensors with time before trials (see `insd.networks.engine.bptt`).
 
     In memory each trial is one block, since minibatches take some trials with all their times.
     """
@@ -186,17 +186,12 @@ def train_round(
     histories = [_history(record, count) for record in state["records"]]
     seeds = {"seed": [int(name[2]) for name in names]}
     made = run.networks
-    dimensions = ARCHITECTURE_WEIGHTS[made.architecture]
+    dimensions = made.dimensions
     trained = xr.Dataset(
         {name: (dimensions[name], values.cpu().numpy()) for name, values in made.stored_weights(weights).items()}
         | {"restarts": ("seed", restarts)},
         coords=seeds | {"input": bank["input"], "output": bank["output"]},
-        attrs={
-            "dt": bank.attrs["dt"],
-            "tau": recipe.network.tau,
-            "architecture": made.architecture,
-            "nonlinearity": made.nonlinearity,
-        },
+        attrs={"dt": bank.attrs["dt"], "tau": recipe.network.tau, **made.attributes()},
     )
     return trained, xr.concat(histories, "attempt", join="outer").assign_coords(seeds)
 
@@ -467,7 +462,8 @@ def _made_from(
     device: torch.device,
 ) -> str:
     """Digest of everything that the networks of a round depend on."""
-    made_by = [code_fingerprint(__name__), task_fingerprint(type(task)), torch.__version__, device.type]
+    architecture = modules_fingerprint([module_of("network", recipe.network.architecture)])
+    made_by = [code_fingerprint(__name__), architecture, task_fingerprint(type(task)), torch.__version__, device.type]
     parts = [repr(task), recipe.model_dump_json(), repr(list(names)), *made_by]
     digest = hashlib.sha256("\n".join(parts).encode())
     digest.update(array_fingerprint(bank, ["inputs", "targets", "mask"]).encode())

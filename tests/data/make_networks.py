@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 import torch
+from known import TASKS
 
 from insd import datasets
 from insd.activity import join_earlier, record_activity
 from insd.provenance import array_fingerprint, random_seed
 from insd.settings.config import Recipe
-from insd.tasks import TASKS
 from insd.training import train_round
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

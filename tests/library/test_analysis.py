@@ -10,11 +10,13 @@ import xarray as xr
 from tables import with_roles
 
 from insd.activity import participation_ratio
+from insd.analysis.base import Job
+from insd.analysis.dimensions import run as dimensions_of
 from insd.datasets import DatasetError, write
-from insd.members import Round, read_rounds
+from insd.members import read_members
 from insd.provenance import settings_fingerprint
-from insd.tables.levels import COLUMNS, levels
-from insd.tables.networks import network_table, round_rows
+from insd.tables.levels import LEVEL_COLUMNS, levels
+from insd.tables.networks import identity, join_columns, network_table
 from insd.tasks.flip_flop import FlipFlop
 
 TRIALS, TIMES, UNITS = 40, 20, 8
@@ -35,7 +37,7 @@ def test_participation_ratio(random):
 
 SETTINGS = {
     "task": {"name": "flip_flop", "parameters": {}},
-    "recipe": {"network": {"gain": 1.5}, "training": {"iterations": 7}, "deflation": DEFLATION},
+    "recipe": {"network": {"gain": 1.5, "architecture": "rate"}, "training": {"iterations": 7}, "deflation": DEFLATION},
 }
 MADE_WITH = settings_fingerprint(SETTINGS["task"], SETTINGS["recipe"])
 
@@ -69,7 +71,7 @@ def files_of_a_round(folder, random, population="p", seed=0, round_number=0, **c
         coords={"seed": [seed]},
         attrs={"bank_fingerprint": changes.get("bank", "b"), "test_fingerprint": changes.get("test", "t")},
     )
-    paths = [str(folder / f"{population}-{seed}-{round_number}-{name}.nc") for name in ("network", "activity")]
+    paths = [str(folder / f"{population}-{seed}-{round_number}/{name}.nc") for name in ("network", "activity")]
     write(network, paths[0], "network")
     write(activity, paths[1], "activity")
     return paths
@@ -80,15 +82,18 @@ def files_of_a_round(folder, random, population="p", seed=0, round_number=0, **c
     [
         (
             {"settings": {"recipe": {"network": {"gain": 1.0}}}},
-            "-network.nc: was made with another task or recipe than",
+            "/network.nc: was made with a different task or recipe than",
         ),
-        ({"settings": {"task": {"name": "flip_flop", "parameters": {"dt": 0.01}}}}, "-network.nc: was made with anoth"),
+        (
+            {"settings": {"task": {"name": "flip_flop", "parameters": {"dt": 0.01}}}},
+            "/network.nc: was made with a d",
+        ),
         (
             {"code": "d"},
-            "-network.nc: was made with another code than .*p-0-0-network.nc; .* delete what is out of",
+            r"/network.nc: was made with a different version of the code \(train, rate\) than .*p-0-0/network.nc",
         ),
-        ({"test": "u"}, "-activity.nc: was made with another set of test trials than .*p-0-0-activity.nc"),
-        ({"bank": "c"}, "-activity.nc: was made with another training bank than .*p-0-0-activity.nc"),
+        ({"test": "u"}, "/activity.nc: was made with a different set of test trials than .*p-0-0/activity.nc"),
+        ({"bank": "c"}, "/activity.nc: was made with a different training bank than .*p-0-0/activity.nc"),
     ],
 )
 def test_rounds_that_do_not_belong_together_are_refused_by_name(tmp_path, random, change, message):
@@ -97,18 +102,18 @@ def test_rounds_that_do_not_belong_together_are_refused_by_name(tmp_path, random
     for population, seed, number in (("p", 1, 0), ("p", 0, 1), ("q", 0, 0)):
         blocks = [("p", "0", 0, "reference", MADE_WITH), (population, str(seed), number, "standard", MADE_WITH)]
         same = files_of_a_round(tmp_path, random, population, seed, number)
-        assert len(list(read_rounds([first[0], same[0]], [first[1], same[1]], blocks))) == 2
+        assert len(list(read_members([first[0], same[0]], [first[1], same[1]], blocks))) == 2
         other = files_of_a_round(tmp_path, random, population, seed, number, **change)
         with pytest.raises(DatasetError, match=f"{population}-{seed}-{number}{message}"):
-            list(read_rounds([first[0], other[0]], [first[1], other[1]], blocks))
+            list(read_members([first[0], other[0]], [first[1], other[1]], blocks))
 
 
 def test_a_single_file_of_another_recipe_is_refused(tmp_path, random):
     network, activity = files_of_a_round(tmp_path, random)
     recipe = SETTINGS["recipe"] | {"training": {"iterations": 8}}
     block = ("p", "0", 0, "reference", settings_fingerprint(SETTINGS["task"], recipe))
-    with pytest.raises(DatasetError, match=r"p-0-0-network.nc: .* than the config has for round 0 of p; .* delete"):
-        list(read_rounds([network], [activity], [block]))
+    with pytest.raises(DatasetError, match=r"p-0-0/network.nc: .* than the config has for round 0 of p; .* delete"):
+        list(read_members([network], [activity], [block]))
 
 
 def points_and_dsa(labels, stable, cycles):
@@ -133,11 +138,10 @@ def points_and_dsa(labels, stable, cycles):
 
 
 def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
-    rows, rounds, trials = [], [], FlipFlop(channels=2, duration=0.2).sample("test", 4, 0)
+    rounds = []
     for k in range(3):
         paths = files_of_a_round(tmp_path, random, "insd", 4, k)
-        rounds += list(read_rounds([paths[0]], [paths[1]], [("insd", "4", k, "alternative", MADE_WITH)]))
-        rows += round_rows("flip_flop", "insd", rounds[-1], trials, noise_probes=2)
+        rounds += list(read_members([paths[0]], [paths[1]], [("insd", "4", k, "alternative", MADE_WITH)]))
     labels = [f"insd/4/{k}" for k in range(3)]
     r2 = np.arange(18.0).reshape(2, 3, 3) / 18
     dimensions = ("space", "predictor", "target")
@@ -163,9 +167,10 @@ def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
         },
     )
     points, dsa = points_and_dsa(labels, stable=[[8, 1], [0, 2], [3, 0]], cycles=[[0, 0], [1, 4], [0, 0]])
-    files = [{"flip_flop": one} for one in (predictivity, dsa, points, robustness)]
-    table = network_table(rows, *files, {})
-    assert isinstance(rounds[0], Round)
+    found = {"similarity": predictivity, "dsa": dsa, "fixed_points": points, "robustness": robustness}
+    found |= dimensions_of(Job("flip_flop", FlipFlop(), rounds, None))
+    identities = pd.DataFrame(identity("flip_flop", one, "insd") for one in rounds).set_index("label")
+    table = network_table([join_columns(identities, found)])
     assert table["gain"].tolist() == [1.5] * 3
     assert table["iterations"].tolist() == [7] * 3
     assert table["restarts"].tolist() == [1] * 3
@@ -176,8 +181,8 @@ def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
     pd.testing.assert_series_equal(
         table["r2_null_max_to_earlier"], pd.Series([np.nan, r2[1, 1, 0], r2[1, 2, 1]]), check_names=False
     )
-    rates = rounds[0].activity["rates"].values[0]
-    null = rates @ scipy.linalg.null_space(rounds[0].network["output_weights"].values[0])
+    rates = rounds[0].rates
+    null = rates @ scipy.linalg.null_space(rounds[0].output_weights)
     share = null.var((0, 1)).sum() / rates.var((0, 1)).sum()
     assert table["null_variance_share"][0] == pytest.approx(share)
     assert table["mean_squared_rate"][0] == pytest.approx(np.square(rates).mean())
@@ -243,4 +248,4 @@ def test_levels_of_a_grid_without_chains():
     predictivity = xr.Dataset(coords={"target": ["a/0/0"]})
     none = levels(table, None, {"flip_flop": predictivity}, {"flip_flop": dsa}, {"flip_flop": points})
     # A table without rows is a table: pages are made of it.
-    assert none.empty and list(none) == COLUMNS
+    assert none.empty and list(none) == LEVEL_COLUMNS

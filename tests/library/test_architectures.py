@@ -1,27 +1,47 @@
-"""Gated and low-rank networks: against PyTorch's, in training, in files and in every analysis that reads weights."""
+"""All architectures, and those of the user: in configs, training, files and every analysis that reads weights."""
+
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
+from conftest import ROOT, environment
 
-from insd import datasets
+from insd import datasets, plugins
 from insd.activity import join_earlier, record_activity, simulate_trials
-from insd.analysis.costs import costs
-from insd.analysis.fixed_points import fixed_points
-from insd.analysis.performance import performance
-from insd.analysis.robustness import robustness
-from insd.dynamics.flow import NetworkFlow, RateFlow, flow_of
-from insd.members import Round
-from insd.networks import GRU, LowRankRNN, RateRNN, RecurrentNetworks, constant_input_weights, load_networks, rates_at
+from insd.dynamics.flow import FlowError, NetworkFlow, RateFlow, flow_of
+from insd.dynamics.search import fixed_points
+from insd.dynamics.settings import FixedPoints
+from insd.evaluation.costs import costs
+from insd.evaluation.performance import performance
+from insd.evaluation.perturbations import robustness
+from insd.members import Member
+from insd.networks.base import (
+    Connected,
+    Flowing,
+    constant_input_weights,
+    initialise,
+    load_networks,
+    rates_at,
+    side_by_side,
+)
+from insd.networks.check import ArchitectureError, check_networks
+from insd.networks.engine.nonlinearity import NONLINEARITIES
+from insd.networks.gru import GRU
+from insd.networks.low_rank import LowRankRNN
+from insd.networks.rate import RateRNN
+from insd.networks.settings.base import network_settings, settings_class
 from insd.provenance import array_fingerprint
 from insd.settings.base import SettingsError
-from insd.settings.config import Deflation, FixedPoints, Network, Recipe, Training, load
+from insd.settings.config import Deflation, Recipe, Training, load
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 
 TASK = FlipFlop(channels=1, duration=0.6, regimes={})
-SIZES = {"units": 8, "inputs": 3, "outputs": 2, "gain": 1.2}
+SIZES = {"units": 8, "gain": 1.2}
 
 
 def trials(regime, count, seed):
@@ -36,26 +56,40 @@ def streams(count):
     return [torch.Generator().manual_seed(number) for number in range(count)]
 
 
+def made(architecture, alpha=0.2, count=2, **settings):
+    chosen = network_settings({"architecture": architecture, **SIZES, **settings})
+    return initialise(chosen, 3, 2, alpha, streams(count))
+
+
 def gru(alpha=1.0, count=2):
-    networks = GRU.initialise(**SIZES, alpha=alpha, recurrent_noise=0.05, generators=streams(count))
+    networks = made("gru", alpha, count)
     for name in ("bias", "candidate_bias", "initial_state"):
         getattr(networks, name).data.normal_()
     return networks
 
 
-def recipe(architecture, rank=None, iterations=60):
+def recipe(network, iterations=60):
     return Recipe(
-        network=Network(units=12, architecture=architecture, rank=rank),
+        network={"units": 12, **network},
         training=Training(
             iterations=iterations, batch_size=32, evaluate_every=20, validation_trials=32, restarts=0, step_size=1e-2
         ),
     )
 
 
-@pytest.fixture(scope="module", params=["gru", "low_rank"])
+CHAINS = {
+    "gru": {"architecture": "gru"},
+    "low_rank": {"architecture": "low_rank", "rank": 2},
+    # With a larger gain a few units run away under some inputs, and have no fixed point.
+    "relu": {"nonlinearity": "relu", "gain": 0.5},
+    "softplus": {"nonlinearity": "softplus"},
+}
+
+
+@pytest.fixture(scope="module", params=CHAINS)
 def chain(request):
     """A reference and an alternative of an architecture, with the activity of both."""
-    settings = recipe(request.param, 2 if request.param == "low_rank" else None)
+    settings = recipe(CHAINS[request.param])
     rounds = []
     for number in (0, 1):
         earlier = join_earlier([rounds[0][2]], BANK, ["file"]) if number else None
@@ -88,18 +122,19 @@ def test_a_gru_with_the_time_constant_of_a_step_is_that_of_pytorch():
 def test_simulation_is_the_euler_map_of_the_force(alpha):
     noise = 0.1 * torch.randn(2, 7, 5, 8)
     inputs = torch.randn(2, 7, 5, 3)
-    rate = RateRNN.initialise(**SIZES, alpha=alpha, recurrent_noise=0.05, generators=streams(2))
-    for networks in (gru(alpha), rate):
-        plain = RecurrentNetworks.forward(networks, inputs, noise)
+    rates = [made("rate", alpha, nonlinearity=name) for name in ("tanh", "relu", "softplus")]
+    for networks in (gru(alpha), *rates):
+        plain, states = networks.simulate(inputs, noise, states=True)
         torch.testing.assert_close(networks(inputs, noise), plain, atol=1e-5, rtol=1e-5)
-        states = torch.randn(2, 5, 8)
-        torch.testing.assert_close(networks.states_of(networks.rates_of(states)).float(), states, atol=1e-4, rtol=1e-4)
+        assert torch.equal(networks.simulate(inputs, noise), networks(inputs, noise))
+        # Step by step: each state from the one before.
+        following = states[:, 0] + networks.alpha * networks.force(states[:, 0], inputs[:, 1]) + noise[:, 1]
+        torch.testing.assert_close(states[:, 1], following)
+        torch.testing.assert_close(networks.rates_of(states), plain)
 
 
 def test_low_rank_weights_have_their_rank_and_the_variance_of_the_gain():
-    networks = LowRankRNN.initialise_rank(
-        rank=3, units=100, inputs=3, outputs=2, gain=1.5, alpha=0.2, recurrent_noise=0.0, generators=streams(20)
-    )
+    networks = made("low_rank", 0.2, 20, rank=3, units=100, gain=1.5)
     weights = networks.recurrent_weights
     assert torch.linalg.matrix_rank(weights).tolist() == [3] * 20
     assert weights.std().item() == pytest.approx(1.5 / 10, rel=0.1)
@@ -121,7 +156,7 @@ def test_training_lowers_the_loss_and_the_files_keep_their_contract(chain, tmp_p
 
 def test_every_analysis_of_weights_runs(chain):
     network = chain[1][0]
-    one = Round("p", 0, "standard", network, xr.Dataset())
+    one = Member.of_datasets("p", 0, "standard", network, xr.Dataset())[0]
     levels = {"noise_levels": [0.0], "jitter_levels": [0.0], "silenced_shares": [0.0], "kick_levels": [0.1]}
     result = robustness(TASK, "t", [one], TEST, draws=2, **levels)
     for name in ("noise", "jitter", "silence"):
@@ -140,7 +175,7 @@ def test_every_analysis_of_weights_runs(chain):
 
 def test_silenced_units_are_heard_by_none(chain):
     network = chain[1][0]
-    one = Round("p", 0, "standard", network, xr.Dataset())
+    one = Member.of_datasets("p", 0, "standard", network, xr.Dataset())[0]
     levels = {"noise_levels": [0.0], "jitter_levels": [0.0], "silenced_shares": [1.0], "kick_levels": [0.1]}
     result = robustness(TASK, "t", [one], TEST, draws=1, **levels)
     # Only the bias of the readout is left.
@@ -151,7 +186,7 @@ def test_silenced_units_are_heard_by_none(chain):
 def test_fixed_points_are_zeros_of_the_step(chain):
     network = chain[0][0]
     settings = FixedPoints(starts=24, block=2.0, blocks=2)
-    result = fixed_points(TASK, [Round("p", 0, "standard", network, xr.Dataset())], TEST, settings)
+    result = fixed_points(TASK, Member.of_datasets("p", 0, "standard", network, xr.Dataset()), TEST, settings)
     zeros = result.isel(point=result["kind"].values == "fixed")
     assert zeros.sizes["point"] > 0
     states = torch.from_numpy(zeros["state"].values)[None]
@@ -186,25 +221,46 @@ def test_derivatives_of_a_gru_equal_differences():
 
 def gru_file():
     weights = gru(count=1).weights()
-    dimensions = datasets.ARCHITECTURE_WEIGHTS["gru"]
-    variables = {name: (dimensions[name], values.numpy()) for name, values in weights.items()}
+    variables = {name: (GRU.dimensions[name], values.numpy()) for name, values in weights.items()}
     return xr.Dataset(variables, attrs={"architecture": "gru", "tau": 0.1, "dt": 0.02})
 
 
 def test_rates_at_states_of_an_architecture():
     states = np.array([[-1.5, 0.0, 0.5]])
     assert rates_at(gru_file(), states) == pytest.approx(states)
-    assert rates_at(gru_file().assign_attrs(architecture="rate"), states) == pytest.approx(np.tanh(states))
+    rate = rate_file()
+    assert rates_at(rate, states) == pytest.approx(np.tanh(states))
+    assert rates_at(rate.isel(seed=0), states) == pytest.approx(np.tanh(states))
+    relu, softplus = (rate.assign_attrs(nonlinearity=name) for name in ("relu", "softplus"))
+    assert rates_at(relu, states) == pytest.approx(np.maximum(states, 0))
+    assert rates_at(softplus, states) == pytest.approx(np.log1p(np.exp(states)))
 
 
-def test_the_flow_of_an_architecture():
+def rate_file(**settings):
+    weights = made("rate", count=1, **settings).weights()
+    variables = {name: (RateRNN.dimensions[name], values.numpy()) for name, values in weights.items()}
+    return xr.Dataset(variables, attrs={"tau": 0.1})
+
+
+def test_networks_that_may_run_side_by_side():
+    file = rate_file()
+    assert side_by_side(file) == side_by_side(rate_file(gain=0.5)) == side_by_side(file.isel(seed=0))
+    others = [
+        file.assign_attrs(nonlinearity="relu"),
+        file.assign_attrs(tau=0.2),
+        rate_file(units=9),
+        gru_file(),
+    ]
+    for other in others:
+        assert side_by_side(other) != side_by_side(file)
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu", "softplus"])
+def test_the_flow_of_an_architecture(nonlinearity):
     network = gru_file()
     assert isinstance(flow_of(network.isel(seed=0), np.zeros(3), 0.02), NetworkFlow)
     assert np.isnan(constant_input_weights(network)).all()
-    rate = RateRNN.initialise(**SIZES, alpha=0.2, recurrent_noise=0.0, generators=streams(1)).weights()
-    file = xr.Dataset(
-        {name: (datasets.WEIGHTS[name], values.numpy()) for name, values in rate.items()}, attrs={"tau": 0.1}
-    )
+    file = rate_file().assign_attrs(nonlinearity=nonlinearity)
     flow = flow_of(file.isel(seed=0), np.ones(3), 0.02)
     assert isinstance(flow, RateFlow)
     # By formula and by automatic differentiation alike.
@@ -221,7 +277,9 @@ def test_the_flow_of_an_architecture():
 
 
 def test_files_of_an_unknown_architecture_are_refused():
-    with pytest.raises(datasets.DatasetError, match=r"x.nc: the architecture 'lstm' is none of: rate, low_rank, gru"):
+    with pytest.raises(
+        datasets.DatasetError, match=r"x.nc: there is no architecture 'lstm'; choose from gru, low_rank, rate"
+    ):
         datasets.validate(gru_file().assign_attrs(architecture="lstm"), "network", "x.nc")
     with pytest.raises(datasets.DatasetError, match=r"x.nc: lacks the variable 'candidate_bias'"):
         datasets.validate(gru_file().drop_vars("candidate_bias"), "network", "x.nc")
@@ -230,13 +288,227 @@ def test_files_of_an_unknown_architecture_are_refused():
 @pytest.mark.parametrize(
     "network, message",
     [
-        ({"architecture": "low_rank"}, "network.rank = None: needed by the architecture 'low_rank' and by no other"),
-        ({"rank": 2}, "network.rank = 2: needed by the architecture 'low_rank' and by no other; this one is 'rate'"),
+        ({"architecture": "low_rank"}, "populations.p.network.rank: this key is required"),
+        (
+            {"rank": 2},
+            "populations.p.network.rank = 2: unknown key; known here: architecture, units, gain, tau, recurrent_noise, "
+            "nonlinearity",
+        ),
         ({"architecture": "low_rank", "rank": 101}, "network.rank = 101: at most network.units = 100"),
-        ({"architecture": "lstm"}, "populations.p.network.architecture = 'lstm': input should be 'rate', 'gru' or"),
+        ({"architecture": "low_rank", "rank": 0}, "populations.p.network.rank = 0: input should be greater than or"),
+        (
+            {"architecture": "low_rank", "rank": "2"},
+            "populations.p.network.rank = '2': input should be a valid integer",
+        ),
+        ({"nonlinearity": "elu"}, "populations.p.network.nonlinearity = 'elu': input should be 'tanh', 'relu' or"),
+        (
+            {"architecture": "gru", "nonlinearity": "relu"},
+            "populations.p.network.nonlinearity = 'relu': unknown key; known here: architecture, units, gain, tau, "
+            "recurrent_noise",
+        ),
+        (
+            {"architecture": "lstm"},
+            "populations.p.network.architecture = 'lstm': there is no architecture 'lstm'; choose from gru, low_rank, "
+            "rate, or name your own as 'module:Class'",
+        ),
+        (
+            {"architecture": "none_such:Net"},
+            "populations.p.network.architecture = 'none_such:Net': the module 'none_such' cannot be imported",
+        ),
+        (
+            {"architecture": "insd.tasks.base:Task"},
+            "populations.p.network.architecture = 'insd.tasks.base:Task': is not a subclass of insd.networks.base",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(network, message):
     with pytest.raises(SettingsError) as refusal:
         load({"tasks": {"flip_flop": {}}, "populations": {"p": {"seeds": 1, "network": network}}})
     assert message in str(refusal.value)
+
+
+def layered(defaults, population, alternatives=None):
+    entry = {"seeds": 1, "rounds": 2, "network": population, "alternatives": {"network": alternatives or {}}}
+    return load({"tasks": {"flip_flop": {}}, "defaults": {"network": defaults}, "populations": {"p": entry}})
+
+
+def test_layers_of_networks_are_merged_and_checked_by_their_architecture():
+    settings = layered({"units": 50}, {"architecture": "low_rank", "rank": 3}, {"rank": 2, "nonlinearity": "relu"})
+    first, second = (settings.recipe("flip_flop", "p", number) for number in (0, 1))
+    assert isinstance(first.network, LowRankRNN.Settings)
+    assert (first.network.units, first.network.rank, first.network.nonlinearity) == (50, 3, "tanh")
+    assert (second.network.units, second.network.rank, second.network.nonlinearity) == (50, 2, "relu")
+    for recipe in (first, second):
+        dumped = recipe.model_dump()
+        assert set(dumped["network"]) == set(LowRankRNN.Settings.model_fields)
+        assert Recipe.model_validate(dumped) == recipe
+        assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+def test_a_layer_with_a_different_architecture_drops_the_keys_of_the_one_below():
+    settings = layered({"nonlinearity": "relu"}, {"architecture": "gru"}, {"architecture": "rate"})
+    assert isinstance(settings.recipe("flip_flop", "p", 0).network, GRU.Settings)
+    assert settings.recipe("flip_flop", "p", 1).network.nonlinearity == "tanh"
+    with pytest.raises(SettingsError, match=r"- defaults\.network\.gian = 2: unknown key; known here: architecture"):
+        layered({"gian": 2}, {"architecture": "gru"})
+    with pytest.raises(SettingsError, match=r"- populations\.p\.alternatives\.network\.rank = 2: unknown key"):
+        layered({}, {}, {"rank": 2})
+
+
+def test_a_config_of_this_librarys_architectures_is_read_without_pytorch():
+    code = (
+        "import sys; from insd.settings.config import load\n"
+        "for network in ({}, {'architecture': 'low_rank', 'rank': 2}, {'architecture': 'gru'}):\n"
+        "    entry = {'seeds': 1, 'role': 'control', 'network': network}\n"
+        "    load({'tasks': {'flip_flop': {}}, 'populations': {'p': entry}}).recipe('flip_flop', 'p', 0)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment(ROOT), check=True)
+
+
+def test_settings_are_those_of_the_class():
+    for name in plugins.names("network"):
+        assert settings_class(name) is plugins.find("network", name).Settings
+
+
+# Conformance
+
+OWN_KEYS = {"low_rank": [{"rank": 2, "nonlinearity": name} for name in NONLINEARITIES]}
+OWN_KEYS |= {"rate": [{"nonlinearity": name} for name in NONLINEARITIES]}
+
+
+@pytest.mark.parametrize(
+    "name, settings", [(name, settings) for name in plugins.names("network") for settings in OWN_KEYS.get(name, [{}])]
+)
+def test_every_architecture_passes_the_check(name, settings):
+    check_networks(plugins.find("network", name), **settings)
+
+
+OWN = (ROOT / "docs/own-task.md").read_text().split("### An architecture of your own")[1]
+ADAPTING = re.search(r"```python\n(.*?)```", OWN, re.DOTALL)[1]
+TOY = f'''{ADAPTING}
+
+class Forgetful(Adapting):
+    """Does not say its strength in files."""
+
+    constants = ()
+
+    def __init__(self, weights, alpha, recurrent_noise, strength=0.1):
+        super().__init__(weights, alpha, recurrent_noise, strength)
+
+
+class WrongForce(Adapting):
+    """Whose simulation is not that of its force."""
+
+    def forward(self, inputs, noise=None, workspace=None):
+        return 0.5 * super().forward(inputs, noise, workspace)
+'''
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """The name of an architecture in a folder of the user's own."""
+    (tmp_path / "adapting.py").write_text(TOY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "adapting", raising=False)
+    plugins.find.cache_clear()
+    yield "adapting:Adapting"
+    plugins.find.cache_clear()
+    sys.modules.pop("adapting", None)
+
+
+def test_the_check_says_what_is_wrong(toy):
+    check_networks(plugins.find("network", toy), strength=2.0)
+    with pytest.raises(
+        ArchitectureError, match="Forgetful: networks read from a file have other rates; name what they dep"
+    ):
+        check_networks(plugins.find("network", "adapting:Forgetful"))
+    with pytest.raises(ArchitectureError, match="WrongForce: `forward` is not the Euler map of `force`: by"):
+        check_networks(plugins.find("network", "adapting:WrongForce"))
+
+
+def test_an_architecture_of_the_users_own_from_config_to_analyses(toy, tmp_path):
+    network = {"architecture": toy, "units": 12, "strength": 1.0}
+    training = recipe({}, iterations=20).training.model_dump()
+    config = {
+        "tasks": {"flip_flop": {"parameters": {"channels": 1, "duration": 0.6}}},
+        "trials": {"train": 96, "evaluation": 16},
+        "analysis": {"robustness": {"trials": 16}},
+        "populations": {"p": {"seeds": 2, "rounds": 2, "network": network, "training": training}},
+    }
+    chosen = load(config).recipe("flip_flop", "p", 0)
+    assert chosen.network.strength == 1.0
+    trained, history = train_round(TASK, BANK, chosen, [("t", "p", 0, 0), ("t", "p", 1, 0)])
+    losses = history["held_out_loss"].isel(attempt=0)
+    assert (losses.isel(iteration=-1) < losses.isel(iteration=0)).all()
+    trained.attrs["settings"] = "{}"
+    datasets.write(trained, tmp_path / "network.nc", "network")
+    stored = datasets.read(tmp_path / "network.nc", "network")
+    assert (stored.attrs["architecture"], stored.attrs["strength"]) == (toy, 1.0)
+    assert stored["initial_state"].shape == (2, 24)
+    activity = record_activity(stored, TASK, BANK, TEST, Deflation())
+    assert activity["rates"].shape[-1] == 12
+    loaded = load_networks([stored], TEST.attrs["dt"])
+    assert isinstance(loaded, Flowing) and not isinstance(loaded, Connected)
+    # Deflated against itself, perturbed, and its flow followed.
+    earlier = join_earlier([activity], BANK, ["file"])
+    deflated, _ = train_round(TASK, BANK, chosen, [("t", "p", 0, 1), ("t", "p", 1, 1)], earlier)
+    assert np.isfinite(deflated["elman_weights"]).all()
+    one = Member.of_datasets("p", 0, "control", stored.isel(seed=[0]), xr.Dataset())[0]
+    levels = {"noise_levels": [0.0], "jitter_levels": [0.0], "silenced_shares": [0.0], "kick_levels": [0.1]}
+    result = robustness(TASK, "t", [one], TEST, draws=2, **levels)
+    for name in ("noise", "jitter", "silence"):
+        np.testing.assert_allclose(result[f"{name}_loss"], result["unperturbed_loss"].item(), rtol=1e-5)
+    assert np.isfinite(result["kick_recovery"]).all()
+    found = costs(stored.isel(seed=[0]), TEST, 2, 0)
+    assert found["mean_squared_recurrent_weight"] == pytest.approx(float(np.square(stored["elman_weights"][0]).mean()))
+    assert found["noise_sensitivity"] > 0
+    zeros = fixed_points(TASK, [one], TEST, FixedPoints(starts=8, block=1.0, blocks=1))
+    assert zeros.sizes["unit"] == 24
+    states = zeros["state"].values[:, :24]
+    np.testing.assert_allclose(rates_at(one.network, states), np.tanh(states[:, :12]))
+
+
+def test_networks_without_a_flow_are_left_out_by_capability(tmp_path, monkeypatch):
+    (tmp_path / "toy_spikes.py").write_text(
+        TOY.split("class AdaptingSettings", maxsplit=1)[0].replace("Flowing,", "Networks,")
+        + '''
+class Counting(Networks):
+    """Counts what comes in: no force, no connections."""
+
+    dimensions = {**READOUT, "drive": ("seed", "unit", "input"), "initial_state": ("seed", "unit")}
+    nonlinearity = "none"
+
+    @classmethod
+    def initialise(cls, settings, inputs, outputs, alpha, generators):
+        count, units = len(generators), settings.units
+        weights = {
+            "drive": normal(generators, 1.0, units, inputs),
+            "output_weights": normal(generators, units**-0.5, outputs, units),
+            "output_bias": torch.zeros(count, outputs),
+            "initial_state": torch.zeros(count, units),
+        }
+        return cls(weights, alpha, settings.recurrent_noise)
+
+    def forward(self, inputs, noise=None, workspace=None):
+        counted = inputs @ self.drive.mT[:, None] if noise is None else inputs @ self.drive.mT[:, None] + noise
+        return self.initial_state[:, None, None] + self.alpha * counted.cumsum(1)
+'''
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    name = "toy_spikes:Counting"
+    check_networks(plugins.find("network", name))
+    trained, _ = train_round(TASK, BANK, recipe({"architecture": name}, iterations=5), [("t", "p", 0, 0)])
+    assert not issubclass(plugins.find("network", name), Flowing | Connected)
+    with pytest.raises(FlowError, match="networks of the architecture 'toy_spikes:Counting' have no flow"):
+        flow_of(trained.isel(seed=0), np.zeros(1), 0.02)
+    assert np.isnan(constant_input_weights(trained)).all()
+    levels = {"noise_levels": [0.1], "jitter_levels": [0.1], "silenced_shares": [0.1], "kick_levels": [0.1]}
+    result = robustness(
+        TASK, "t", Member.of_datasets("p", 0, "control", trained, xr.Dataset()), TEST, draws=2, **levels
+    )
+    for kind in ("jitter", "silence", "kick", "half_step"):
+        assert result[f"{kind}_loss"].isnull().all() and result[f"{kind}_score"].isnull().all()
+    assert np.isfinite(result["noise_loss"]).all() and np.isfinite(result["unperturbed_loss"]).all()
+    datasets.validate(result, "robustness", "robustness.nc")
+    assert np.isnan(costs(trained, TEST, 2, 0)["mean_squared_recurrent_weight"])

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from insd.bptt import Workspace, read_out, simulate, simulate_outputs
+from insd.networks.engine import bptt
+from insd.networks.engine.bptt import Workspace, read_out, simulate, simulate_outputs
+from insd.networks.engine.nonlinearity import NONLINEARITIES
 
 NETWORKS, TIMES, TRIALS, INPUTS, UNITS, ALPHA = 2, 6, 3, 2, 5, 0.3
 
@@ -23,14 +25,40 @@ def random_arguments(dtype=torch.float64):
     )
 
 
-def plain_autograd(inputs, recurrent_weights, input_weights, bias, initial_state, noise, alpha):
+# PyTorch's softplus is x itself above a threshold.
+FUNCTIONS = {"tanh": torch.tanh, "relu": torch.relu, "softplus": lambda x: torch.log1p(torch.exp(x))}
+
+
+@pytest.fixture(params=FUNCTIONS)
+def nonlinearity(request):
+    return request.param
+
+
+def plain_autograd(inputs, recurrent_weights, input_weights, bias, initial_state, noise, alpha, rates_of=torch.tanh):
     state = initial_state[:, None].expand(NETWORKS, TRIALS, UNITS)
     rates = []
     for t in range(inputs.shape[1]):
-        drive = torch.tanh(state) @ recurrent_weights.mT + inputs[:, t] @ input_weights.mT + bias[:, None]
+        drive = rates_of(state) @ recurrent_weights.mT + inputs[:, t] @ input_weights.mT + bias[:, None]
         state = (1 - alpha) * state + alpha * drive + noise[:, t]
-        rates.append(torch.tanh(state))
+        rates.append(rates_of(state))
     return torch.stack(rates, 1)
+
+
+def test_all_nonlinearities_are_tested():
+    assert set(FUNCTIONS) == set(NONLINEARITIES)
+
+
+def test_rates_and_slopes_of_states(nonlinearity):
+    states = torch.linspace(-40, 40, 801, dtype=torch.float64).requires_grad_()
+    found, expected = NONLINEARITIES[nonlinearity], FUNCTIONS[nonlinearity](states)
+    torch.testing.assert_close(found.rates(states), expected, atol=0, rtol=1e-12)
+    (slopes,) = torch.autograd.grad(expected.sum(), states)
+    torch.testing.assert_close(found.slopes(expected.detach()), slopes, atol=1e-15, rtol=1e-9)
+    filled = torch.empty_like(slopes)
+    found.fill_rates(states.detach(), filled)
+    torch.testing.assert_close(filled, expected.detach(), atol=0, rtol=1e-12)
+    found.fill_slopes(expected.detach(), torch.ones((), dtype=torch.float64), filled)
+    torch.testing.assert_close(filled, slopes, atol=1e-15, rtol=1e-9)
 
 
 def test_equals_a_numpy_euler_loop():
@@ -49,16 +77,20 @@ def random_arguments_from(*arrays):
     return tuple(torch.from_numpy(array) for array in arrays)
 
 
-def test_gradcheck_of_every_argument():
-    assert torch.autograd.gradcheck(lambda *a: simulate(*a, ALPHA), random_arguments())
+def test_gradcheck_of_every_argument(nonlinearity):
+    assert torch.autograd.gradcheck(lambda *a: simulate(*a, ALPHA, None, nonlinearity), random_arguments())
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-11), (torch.float32, 2e-4)])
-def test_gradient_equals_plain_autograd(dtype, tolerance):
+def test_gradient_equals_plain_autograd(dtype, tolerance, nonlinearity):
     arguments = random_arguments(dtype)
     weights = torch.randn(NETWORKS, TIMES, TRIALS, UNITS, dtype=dtype)
-    ours = torch.autograd.grad((simulate(*arguments, ALPHA) * weights).sum(), arguments)
-    plain = torch.autograd.grad((plain_autograd(*arguments, ALPHA) * weights).sum(), arguments)
+    rates, expected = (
+        simulate(*arguments, ALPHA, None, nonlinearity),
+        plain_autograd(*arguments, ALPHA, FUNCTIONS[nonlinearity]),
+    )
+    torch.testing.assert_close(rates, expected, atol=tolerance, rtol=tolerance)
+    ours, plain = (torch.autograd.grad((found * weights).sum(), arguments) for found in (rates, expected))
     for one, other in zip(ours, plain, strict=True):
         torch.testing.assert_close(one, other, atol=tolerance, rtol=tolerance)
 
@@ -85,8 +117,8 @@ def test_shapes_are_checked():
         simulate(*arguments, ALPHA)
 
 
-def rates_and_gradient(arguments, weights, workspace=None):
-    rates = simulate(*arguments, ALPHA, workspace)
+def rates_and_gradient(arguments, weights, workspace=None, nonlinearity="tanh"):
+    rates = simulate(*arguments, ALPHA, workspace, nonlinearity)
     gradient = torch.autograd.grad((rates * weights).sum(), arguments)
     return [tensor.clone() for tensor in (rates.detach(), *gradient)]
 
@@ -105,6 +137,18 @@ def test_a_workspace_gives_what_memory_of_its_own_gives():
             assert torch.equal(ours, own)
 
 
+def test_a_workspace_for_networks_of_several_nonlinearities():
+    workspace, arguments = Workspace(), random_arguments()
+    weights = torch.randn(NETWORKS, TIMES, TRIALS, UNITS, dtype=torch.float64)
+    for nonlinearity in ("tanh", "relu", "softplus", "tanh"):
+        for ours, own in zip(
+            rates_and_gradient(arguments, weights, workspace, nonlinearity),
+            rates_and_gradient(arguments, weights, None, nonlinearity),
+            strict=True,
+        ):
+            assert torch.equal(ours, own)
+
+
 def test_a_gradient_after_the_next_simulation_is_refused():
     workspace = Workspace()
     arguments = random_arguments()
@@ -112,6 +156,13 @@ def test_a_gradient_after_the_next_simulation_is_refused():
     simulate(*random_arguments(), ALPHA, workspace)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         overwritten.backward()
+
+
+def test_single_precision_is_exact_to_rounding_by_pytorch(nonlinearity, monkeypatch):
+    monkeypatch.setattr(bptt, "COMPILED", None)
+    arguments = [a.detach() for a in random_arguments()]
+    rates = simulate(*(a.float() for a in arguments), ALPHA, None, nonlinearity)
+    torch.testing.assert_close(rates.double(), simulate(*arguments, ALPHA, None, nonlinearity), atol=2e-6, rtol=2e-6)
 
 
 def test_single_precision_is_exact_to_rounding():
@@ -149,14 +200,31 @@ def test_outputs_and_rates_are_those_of_the_simulation_read_out(every):
 
 
 @pytest.mark.parametrize("every", [None, 1, 4])
-def test_gradcheck_of_outputs_and_sampled_rates(every):
+def test_gradcheck_of_outputs_and_sampled_rates(every, nonlinearity):
     *dynamics, noise = random_arguments()
 
     def found(*arguments):
-        outputs, rates = simulate_outputs(*arguments, ALPHA, every)
+        outputs, rates = simulate_outputs(*arguments, ALPHA, every, None, nonlinearity)
         return outputs if rates is None else (outputs, rates)
 
     assert torch.autograd.gradcheck(found, (*dynamics, *random_readout(), noise))
+
+
+@pytest.mark.parametrize("every", [None, 1, 2])
+def test_gradients_in_a_workspace_equal_plain_autograd(every, nonlinearity):
+    workspace = Workspace()
+    for _ in range(2):
+        *dynamics, noise = random_arguments()
+        readout = random_readout()
+        arguments = (*dynamics, *readout, noise)
+        outputs, sampled = simulate_outputs(*arguments, ALPHA, every, workspace, nonlinearity)
+        rates = plain_autograd(*dynamics, noise, ALPHA, FUNCTIONS[nonlinearity])
+        loss, expected = outputs.square().sum(), read_out(rates, *readout).square().sum()
+        if every:
+            loss, expected = loss + sampled.square().sum(), expected + rates[:, ::every].square().sum()
+        pairs = zip(torch.autograd.grad(loss, arguments), torch.autograd.grad(expected, arguments), strict=True)
+        for ours, plain in pairs:
+            torch.testing.assert_close(ours, plain, atol=1e-11, rtol=1e-11)
 
 
 def test_a_loss_of_the_sampled_rates_alone():

@@ -14,7 +14,7 @@ import xarray as xr
 from insd.activity import join_earlier, record_activity
 from insd.checkpoints import Checkpoint
 from insd.provenance import code_fingerprint
-from insd.settings.config import Deflation, Network, Recipe, Training
+from insd.settings.config import Deflation, Recipe, Training
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 
@@ -29,7 +29,7 @@ class StoppedError(Exception):
 
 def recipe(**training):
     chosen = {"iterations": 40, "batch_size": 8, "evaluate_every": 5, "validation_trials": 16, "restarts": 1}
-    return Recipe(network=Network(units=8), training=Training(**(chosen | training)))
+    return Recipe(network={"units": 8}, training=Training(**(chosen | training)))
 
 
 @pytest.fixture

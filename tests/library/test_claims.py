@@ -6,8 +6,23 @@ import pytest
 import xarray as xr
 from tables import with_roles
 
-from insd.analysis.claims import CLAIMS, NO_ANSWER, NOT, PARTLY, REPRODUCED, Evidence, claims, generalisation, page
-from insd.members import network_label
+from insd import plugins
+from insd.claims.base import (
+    CLAIM_COLUMNS,
+    NO_ANSWER,
+    NOT,
+    PARTLY,
+    REPRODUCED,
+    ClaimError,
+    Evidence,
+    Publication,
+    all_reads,
+    claims_page,
+    judged,
+    publications,
+)
+from insd.claims.qian_2025 import CLAIMS, generalisation
+from insd.cohorts import network_label
 
 TASKS = ("context_integration", "flip_flop", "memory_pro")
 
@@ -49,7 +64,7 @@ def is_later(label):
 
 
 def predictivity(names, between=0.98, floor=0.7, spread=0.0):
-    """The same between all trained networks, and a floor from which each untrained one as a target differs."""
+    """The same between all trained networks, and a baseline from which each untrained one as a target differs."""
     r2 = np.full((1, len(names), len(names)), between)
     untrained = [name.startswith("untrained") for name in names]
     r2[0][np.ix_(untrained, untrained)] = floor + spread * np.linspace(-1, 1, sum(untrained))
@@ -93,52 +108,56 @@ def comparisons(verdict):
     return pd.DataFrame(rows).assign(difference=0.1, low=0.05, high=0.15)
 
 
-def judged(table=None, verdict="better", **changes):
+PAPER = {"qian_2025": CLAIMS}
+
+
+def judge(table=None, verdict="better", papers=PAPER, confidence=0.95, resamples=999, compared=None, **changes):
     table = networks() if table is None else table
     names = labels(table)
-    by_task = {
+    analyses = {
         name: dict.fromkeys(TASKS, make(names, **changes.get(name, {})))
         for name, make in (("predictivity", predictivity), ("dsa", dsa), ("decoding", decoding))
     }
-    return claims(table, comparisons(verdict), **by_task)
+    tables = {"comparisons": comparisons(verdict) if compared is None else compared}
+    return judged(papers, table, analyses, tables, confidence, resamples)
 
 
-def verdicts(table, text):
-    rows = table[table["claim"].str.contains(text)]
-    assert len(rows), text
+def verdicts(table, name):
+    rows = table[table["id"].str.contains(name)]
+    assert len(rows), name
     return set(rows["verdict"])
 
 
 def test_a_grid_that_shows_all_of_it():
-    table = judged()
-    assert len(table) == sum(len(claim.tasks or TASKS) for claim in CLAIMS)
-    poor = table["claim"].str.contains("poor everywhere")
+    table = judge()
+    assert len(table) == sum(len(claim.tasks or TASKS) for claim in CLAIMS.claims)
+    poor = table["id"].str.contains("poor_everywhere")
     assert set(table.loc[~poor, "verdict"]) == {REPRODUCED}
     assert set(table.loc[poor, "verdict"]) == {NOT}
-    worse = judged(verdict="worse")
-    assert verdicts(worse, "poor everywhere") == {REPRODUCED}
+    worse = judge(verdict="worse")
+    assert verdicts(worse, "poor_everywhere") == {REPRODUCED}
     # With the size of each difference.
-    found = worse.loc[worse["claim"].str.contains("poor everywhere"), "number"]
+    found = worse.loc[worse["id"].str.contains("poor_everywhere"), "number"]
     assert found.str.contains(r"noisy_long: \+0\.100 \(\+0\.050 to \+0\.150\)").all()
-    assert verdicts(judged(verdict="worse"), "does better") == {NOT}
+    assert verdicts(judge(verdict="worse"), "better_when") == {NOT}
 
 
 @pytest.mark.parametrize(
-    "changes, text, verdict",
+    "changes, name, verdict",
     [
-        ({"predictivity": {"between": 0.5}}, "collapse", NOT),
+        ({"predictivity": {"between": 0.5}}, "standards_collapse", NOT),
         # No more alike than networks that were never trained.
-        ({"predictivity": {"between": 0.98, "floor": 0.99}}, "collapse", NOT),
+        ({"predictivity": {"between": 0.98, "floor": 0.99}}, "standards_collapse", NOT),
         # More alike in the median, but not beyond what chance in the choice of networks can do.
-        ({"predictivity": {"between": 0.98, "floor": 0.97, "spread": 0.02}}, "collapse", PARTLY),
-        ({"predictivity": {"between": 0.98, "floor": 0.93, "spread": 0.002}}, "collapse", REPRODUCED),
-        ({"dsa": {"far": 0.15}}, "Dynamical similarity", NOT),
-        ({"decoding": {"kept": 1.0}}, "rotates", NOT),
-        ({"decoding": {"kept": 0.8}}, "rotates", PARTLY),
+        ({"predictivity": {"between": 0.98, "floor": 0.97, "spread": 0.02}}, "standards_collapse", PARTLY),
+        ({"predictivity": {"between": 0.98, "floor": 0.93, "spread": 0.002}}, "standards_collapse", REPRODUCED),
+        ({"dsa": {"far": 0.15}}, "dsa_separates_alternatives", NOT),
+        ({"decoding": {"kept": 1.0}}, "code_of_alternatives_rotates", NOT),
+        ({"decoding": {"kept": 0.8}}, "code_of_alternatives_rotates", PARTLY),
     ],
 )
-def test_what_speaks_against_a_claim_shows(changes, text, verdict):
-    assert verdicts(judged(**changes), text) == {verdict}
+def test_what_speaks_against_a_claim_shows(changes, name, verdict):
+    assert verdicts(judge(**changes), name) == {verdict}
 
 
 def test_alternatives_that_can_be_read_out_or_keep_their_points():
@@ -146,9 +165,9 @@ def test_alternatives_that_can_be_read_out_or_keep_their_points():
     later = table["round"] > 0
     table.loc[later, "r2_null_max_to_earlier"] = 0.9
     table.loc[later, "n_stable_fixed_points"] = 8
-    found = judged(table)
-    assert verdicts(found, "cannot be read out") == {NOT}
-    assert verdicts(found, "trade fixed points") == {PARTLY}
+    found = judge(table)
+    assert verdicts(found, "alternatives_hide_earlier_solutions") == {NOT}
+    assert verdicts(found, "alternatives_oscillate") == {PARTLY}
 
 
 def test_a_peak_below_two_periods_a_trial_is_no_oscillation():
@@ -156,23 +175,23 @@ def test_a_peak_below_two_periods_a_trial_is_no_oscillation():
     later = table["round"] > 0
     # Still higher than that of the standards.
     table.loc[later, "dominant_frequency"] = 1.0
-    found = judged(table)
-    assert verdicts(found, "trade fixed points") == {PARTLY}
-    numbers = found.loc[found["claim"].str.contains("trade fixed points"), "number"]
+    found = judge(table)
+    assert verdicts(found, "alternatives_oscillate") == {PARTLY}
+    numbers = found.loc[found["id"].str.contains("alternatives_oscillate"), "number"]
     assert numbers.str.contains(r"frequency \+0.00 .* two periods a trial or more in 0 of 6 and 0 of 4").all()
 
 
-def test_collapse_says_how_far_it_is_above_the_floor():
-    found = judged(predictivity={"between": 0.98, "floor": 0.97, "spread": 0.02})
-    numbers = found.loc[found["claim"].str.contains("collapse"), "number"]
+def test_collapse_says_how_far_it_is_above_its_baseline():
+    found = judge(predictivity={"between": 0.98, "floor": 0.97, "spread": 0.02})
+    numbers = found.loc[found["id"].str.contains("standards_collapse"), "number"]
     assert numbers.str.contains("untrained networks 0.970, difference .0.010").all()
     assert numbers.str.contains("is not shown: networks that share no more than their inputs").all()
-    found = judged(predictivity={"between": 0.98, "floor": 0.93, "spread": 0.002})
-    numbers = found.loc[found["claim"].str.contains("collapse"), "number"]
+    found = judge(predictivity={"between": 0.98, "floor": 0.93, "spread": 0.002})
+    numbers = found.loc[found["id"].str.contains("standards_collapse"), "number"]
     assert numbers.str.contains("is small: networks that share no more than their inputs").all()
     table = networks()
     without = table[table["population"] != "untrained"]
-    assert verdicts(judged(without), "collapse") == {PARTLY}
+    assert verdicts(judge(without), "standards_collapse") == {PARTLY}
 
 
 def test_networks_of_one_chain_do_not_count_twice():
@@ -180,7 +199,7 @@ def test_networks_of_one_chain_do_not_count_twice():
     table = networks()
     table = table[table["task"] == TASKS[0]]
     by_seed = np.random.default_rng(0).normal(0.0, 1.0, 10)
-    evidence = Evidence(TASKS[0], "insd", table, xr.Dataset(), xr.Dataset(), xr.Dataset(), pd.DataFrame(), table[:0])
+    evidence = Evidence(TASKS[0], "insd", table, table[:0], {}, {}, confidence=0.95, resamples=9999)
     values = pd.Series({label: by_seed[int(label.split("/")[1])] for label in labels(table)})
     both = evidence.difference(values)
     one = dataclasses.replace(evidence, table=table[table["round"] < 2]).difference(values)
@@ -192,25 +211,23 @@ def test_one_standard_of_another_motif():
     table = networks()
     other = (table["population"] == "standard") & (table["seed"] == 0)
     table.loc[other, "n_stable_fixed_points"] = 1
-    found = judged(table)
-    assert verdicts(found, "same motif") == {PARTLY}
+    found = judge(table)
+    assert verdicts(found, "standards_share_motif") == {PARTLY}
     assert found["number"].str.contains("8 stable fixed points and 0 cycles in 3 of 4").any()
 
 
 def test_unsolved_networks_give_no_answer():
-    found = judged(networks(solved=False), verdict="too few")
-    assert verdicts(found, "cannot be read out") == {NOT}
-    assert set(found.loc[~found["claim"].str.contains("cannot be read out"), "verdict"]) == {NO_ANSWER}
+    found = judge(networks(solved=False), verdict="too few")
+    assert verdicts(found, "alternatives_hide_earlier_solutions") == {NOT}
+    assert set(found.loc[~found["id"].str.contains("alternatives_hide_earlier_solutions"), "verdict"]) == {NO_ANSWER}
 
 
 def test_a_grid_without_alternatives():
     table = networks()
     table = table[table["population"] != "insd"]
-    names = labels(table)
-    by_task = [dict.fromkeys(TASKS, make(names)) for make in (predictivity, dsa, decoding)]
-    found = claims(table, pd.DataFrame(), *by_task)
-    assert verdicts(found, "collapse") == {REPRODUCED}
-    assert verdicts(found, "rotates") == {NO_ANSWER}
+    found = judge(table, compared=pd.DataFrame())
+    assert verdicts(found, "standards_collapse") == {REPRODUCED}
+    assert verdicts(found, "code_of_alternatives_rotates") == {NO_ANSWER}
 
 
 def test_generalisation_of_a_static_and_of_a_moving_code():
@@ -223,10 +240,117 @@ def test_generalisation_of_a_static_and_of_a_moving_code():
 
 
 def test_the_page_has_every_claim_with_its_criterion():
-    text = page(judged(), 480)
+    text = claims_page(judge(), PAPER, 480, 0.95)
     # Of each task: two of oscillation, and one of collapse, of dynamical similarity and of rotation each.
     assert "losses are 480, of which about 24 would exclude 0 by chance, and the verdicts below rest on 15 fu" in text
-    for claim in CLAIMS:
+    for claim in CLAIMS.claims:
         assert f"## {claim.text}\n" in text
         assert f"Criterion: {claim.criterion}." in text
-    assert text.count("**reproduced**") + text.count("**not**") == sum(len(claim.tasks or TASKS) for claim in CLAIMS)
+    assert text.count("**reproduced**") + text.count("**not**") == sum(
+        len(claim.tasks or TASKS) for claim in CLAIMS.claims
+    )
+
+
+def test_claims_read_what_they_name_and_nothing_else():
+    assert all_reads(PAPER) == {"predictivity", "dsa", "decoding", "comparisons"}
+    ids = [claim.id for claim in CLAIMS.claims]
+    reading = {claim.id: claim.reads for claim in CLAIMS.claims if claim.reads}
+    # Each is judged without what it does not name, and none can be judged without what it does.
+    for name in ids:
+        claim = next(claim for claim in CLAIMS.claims if claim.id == name)
+        alone = {"one": Publication("Some & Other (2000)", "none", (claim,))}
+        assert len(judge(papers=alone, resamples=9)) == len(claim.tasks or TASKS)
+        if name in reading:
+            silent = {"one": Publication("Some & Other (2000)", "none", (dataclasses.replace(claim, reads=()),))}
+            with pytest.raises(ClaimError, match=f"{name}' reads '{reading[name][0]}'; name it in its `reads`"):
+                judge(papers=silent)
+
+
+def test_a_claim_that_reads_what_the_rule_does_not_give():
+    claim = dataclasses.replace(CLAIMS.claims[0], reads=("predictivity", "performance"))
+    with pytest.raises(ClaimError, match=r"qian_2025: the claim 'standards_collapse' reads performance, .* dsa"):
+        judge(papers={"qian_2025": Publication("A (2000)", "none", (claim,))})
+
+
+@pytest.mark.parametrize(
+    "ids, message", [(("a", "b", "a"), "2 claims have the id 'a'"), (("A claim",), "'A claim' .* snake_case")]
+)
+def test_ids_of_claims(ids, message):
+    claims = tuple(dataclasses.replace(CLAIMS.claims[0], id=name) for name in ids)
+    with pytest.raises(ClaimError, match=message):
+        Publication("A (2000)", "none", claims)
+
+
+def test_the_confidence_is_that_of_the_config():
+    """Wider intervals make fewer claims reproduced, and the page says which confidence they have."""
+    changes = {"predictivity": {"between": 0.98, "floor": 0.93, "spread": 0.002}}
+    table = networks()
+    table["dominant_frequency"] += 2.0 * ((table["round"] == 0) & (table["seed"] == 0))
+    sure, narrow = (judge(table, confidence=confidence, **changes) for confidence in (0.9999, 0.5))
+    assert verdicts(sure, "alternatives_oscillate") == {PARTLY}
+    assert verdicts(narrow, "alternatives_oscillate") == {REPRODUCED}
+    texts = [rows.loc[rows["id"] == "standards_collapse", "number"].iloc[0] for rows in (sure, narrow)]
+    assert texts[0] != texts[1]
+    text = claims_page(narrow, PAPER, 480, 0.5)
+    assert "Intervals are 50 % bootstrap intervals" in text and "of which about 240 would exclude 0" in text
+    table["dominant_frequency"] = np.random.default_rng(0).uniform(2, 9, len(table))
+    few, fewer = (judge(table, resamples=count)["number"].tolist() for count in (60, 50))
+    assert few != fewer
+
+
+TOY = """
+from insd.claims.base import NOT, REPRODUCED, Claim, Publication
+
+
+def many(evidence):
+    count = len(evidence.standards)
+    return f"{count} solved standards", REPRODUCED if count > 3 else NOT
+
+
+CLAIMS = Publication(
+    citation="Toy & Sons (1999)",
+    source="nowhere",
+    claims=(
+        Claim(id="many_standards", text="There are many", criterion="more than three", judge=many),
+        Claim(id="many_in_one", text="In one task", criterion="the same", judge=many, tasks=("flip_flop",)),
+    ),
+)
+"""
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A module of a user's own with claims."""
+    (tmp_path / "toy_claims.py").write_text(TOY)
+    (tmp_path / "no_claims.py").write_text("CLAIMS = 1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugins.find.cache_clear()
+    return "toy_claims:CLAIMS"
+
+
+def test_claims_of_a_users_own(toy):
+    papers = publications([toy, "qian_2025"])
+    found = judge(papers=papers)
+    own = found[found["paper"] == toy]
+    assert own[["id", "task", "number", "verdict"]].values.tolist() == [
+        *(["many_standards", task, "4 solved standards", REPRODUCED] for task in TASKS),
+        ["many_in_one", "flip_flop", "4 solved standards", REPRODUCED],
+    ]
+    pd.testing.assert_frame_equal(found[found["paper"] == "qian_2025"].reset_index(drop=True), judge())
+    text = claims_page(found, papers, 480, 0.95)
+    assert text.index("# The statements of Toy & Sons (1999), claim by claim") < text.index("## There are many\n")
+    assert text.index("## In one task\n") < text.index("# The statements of Qian & Pehlevan (2026), claim by claim")
+    assert "from toy_claims. -->" in text
+
+
+def test_names_that_lead_to_no_claims(toy):
+    with pytest.raises(plugins.PluginError, match=r"no_claims:CLAIMS: is not an insd.claims.base.Publication"):
+        publications(["no_claims:CLAIMS"])
+    with pytest.raises(plugins.PluginError, match="there is no set of claims 'quian'; choose from qian_2025"):
+        publications(["quian"])
+
+
+def test_no_claims_at_all():
+    found = judge(papers={})
+    assert found.empty and list(found) == CLAIM_COLUMNS
+    assert claims_page(found, {}, 480, 0.95) == ""

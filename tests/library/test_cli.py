@@ -148,7 +148,7 @@ def test_the_network_of_a_seed(chain, capsys, tmp_path):
         ),
         (
             ["train", "flip_flop", "x", "--set", "network.unit=5"],
-            "defaults.network.unit = 5: unknown key; known here: arch",
+            "populations.insd.network.unit = 5: unknown key; known here: arch",
         ),
         (["train", "flip_flop", "{chain}"], "round-0: is there already; choose another folder"),
         (["deflate", "x"], "x: holds no round-0; begin with `insd train TASK x`"),

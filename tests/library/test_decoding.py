@@ -7,6 +7,7 @@ import scipy.stats
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from known import TASKS
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.linear_model import RidgeCV
@@ -15,11 +16,10 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from trained import oracle
 
-from insd.analysis.decoding import RIDGES, decode, decoding
-from insd.dynamics.oscillation import dominant_frequency
 from insd.errors import InsdError
-from insd.members import Round
-from insd.tasks import TASKS
+from insd.evaluation.decoding import RIDGES, decode, decoding
+from insd.evaluation.oscillation import dominant_frequency
+from insd.members import Member
 from insd.tasks.base import Variable
 
 DT = 0.02
@@ -173,8 +173,11 @@ def decoded():
         {"output_weights": (("seed", "output", "unit"), np.stack([readout, readout]).astype(np.float32))},
         coords={"seed": [4, 5]},
     )
-    activity = xr.Dataset({"rates": (("seed", "trial", "time", "unit"), np.stack(rates).astype(np.float32))})
-    result = decoding([Round("p", 1, "alternative", network, activity)], task, trials, seed=7, time_stride=30, folds=4)
+    activity = xr.Dataset(
+        {"rates": (("seed", "trial", "time", "unit"), np.stack(rates).astype(np.float32))}, coords={"seed": [4, 5]}
+    )
+    members = Member.of_datasets("p", 1, "alternative", network, activity)
+    result = decoding(members, task, trials, seed=7, time_stride=30, folds=4)
     return task, trials, activity, result
 
 

@@ -12,10 +12,11 @@ from conftest import ROOT
 
 from insd import datasets
 from insd.deflation import DeflationError, DeflationPenalty, null_space_activity
-from insd.predictivity import linear_predictivity, null_projector
+from insd.measures.predictivity import linear_predictivity
+from insd.predictivity import null_projector
 from insd.provenance import array_fingerprint
-from insd.settings.config import Network, Recipe, Training
-from insd.tasks import FlipFlop
+from insd.settings.config import Recipe, Training
+from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 
 
@@ -127,7 +128,7 @@ def test_null_space_activity_is_that_of_the_first_seed_or_the_named_one():
     trials = task.sample("train", 48, 0)
     settings = Training(iterations=0, batch_size=8, validation_trials=8)
     names = [("t", "p", seed, 0) for seed in (3, 5)]
-    network, _ = train_round(task, trials, Recipe(network=Network(units=6), training=settings), names)
+    network, _ = train_round(task, trials, Recipe(network={"units": 6}, training=settings), names)
     first, second = (null_space_activity(network, trials, seed) for seed in (3, 5))
     np.testing.assert_array_equal(null_space_activity(network, trials), first)
     assert np.abs(first - second).max() > 0.1
@@ -153,7 +154,7 @@ def test_the_example_of_a_gru_runs_on_stored_files(tmp_path):
     trials = task.sample("train", 96, 0)
     trials.attrs["fingerprint"] = array_fingerprint(trials, ["inputs"])
     settings = Training(iterations=4, batch_size=32, evaluate_every=2, validation_trials=32, restarts=0)
-    network, _ = train_round(task, trials, Recipe(network=Network(units=10), training=settings), [("t", "p", 3, 0)])
+    network, _ = train_round(task, trials, Recipe(network={"units": 10}, training=settings), [("t", "p", 3, 0)])
     datasets.write(trials, tmp_path / "trials.nc", "trials")
     datasets.write(network.assign_attrs(settings="{}"), tmp_path / "network.nc", "network")
     assert re.search(
@@ -179,7 +180,7 @@ def test_the_readme_s_gru_trains_against_a_stored_network(tmp_path, monkeypatch)
     task = FlipFlop(channels=1, duration=0.4)
     trials = task.sample("train", 96, 0).assign_attrs(fingerprint="f")
     settings = Training(iterations=0, batch_size=32, validation_trials=32)
-    network, _ = train_round(task, trials, Recipe(network=Network(units=10), training=settings), [("t", "p", 3, 0)])
+    network, _ = train_round(task, trials, Recipe(network={"units": 10}, training=settings), [("t", "p", 3, 0)])
     datasets.write(trials, tmp_path / "chain/train.nc", "trials")
     datasets.write(network.assign_attrs(settings="{}"), tmp_path / "chain/round-0/network.nc", "network")
     deflated, plain = {}, {}

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from insd.activity import join_earlier, record_activity
-from insd.bptt import Workspace, simulate
 from insd.devices import CPU, DeviceError, describe, device_of
+from insd.networks.engine.bptt import Workspace, simulate
 from insd.settings.config import Deflation, Recipe
-from insd.tasks import FlipFlop
+from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
 
 TASK = FlipFlop()

@@ -20,15 +20,15 @@ from types import ModuleType
 
 import pytest
 from conftest import ROOT
+from known import TASKS
 
 import insd
 from insd import plugins
 from insd.figures.base import planned
 from insd.figures.theme import new_figure
-from insd.tasks import TASKS
 
 PAGES = sorted((ROOT / "docs/api").glob("*.md"))
-# The builds of `insd.loops` are libraries, not modules.
+# The builds of the compiled loops are libraries, not modules.
 MODULES = [found.name for found in pkgutil.walk_packages(insd.__path__, "insd.") if ".loops_" not in found.name]
 
 

@@ -13,19 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trained import oracle
 
-from insd.analysis.dsa import (
-    align,
-    computed_starts,
-    dynamical_similarity,
-    fit_operator,
-    network_operators,
-    persistence_error,
-    prediction_error,
-    random_starts,
-    spectral_distance,
-)
-from insd.members import Round
-from insd.networks import RateRNN
+from insd.dynamics.alignment import align, computed_starts, random_starts
+from insd.dynamics.operators import fit_operator, persistence_error, prediction_error
+from insd.dynamics.settings import DynamicalSimilarity
+from insd.dynamics.similarity import dynamical_similarity, network_operators
+from insd.measures.base import Activity
+from insd.measures.dsa import DSA
+from insd.measures.dsa_spectrum import DSASpectrum
+from insd.members import Member
+from insd.networks.rate import RateRNN
+from insd.networks.settings.rate import RateSettings
 
 DELAYS, RANK = 2, 10
 STARTS, ITERATIONS = 12, 200
@@ -34,7 +31,7 @@ STARTS, ITERATIONS = 12, 200
 def network_rates(gain, seed, units=40, trials=40, times=50):
     """Rates of an untrained network in response to smooth inputs, (trial, time, unit)."""
     generator = torch.Generator().manual_seed(seed)
-    network = RateRNN.initialise(units, 3, 1, gain, alpha=0.2, recurrent_noise=0.0, generators=[generator])
+    network = RateRNN.initialise(RateSettings(units=units, gain=gain), 3, 1, 0.2, [generator])
     inputs = torch.randn(1, times, trials, 3, generator=torch.Generator().manual_seed(99)).cumsum(1) / 4
     with torch.no_grad():
         return network(inputs)[0].transpose(0, 1).numpy()
@@ -144,7 +141,9 @@ def test_prediction_error_equals_a_loop_over_trials():
 def test_operators_of_rounds_by_label():
     rates = np.stack([network_rates(1.5, seed, units=12) for seed in (4, 5)])
     activity = xr.Dataset({"rates": (("seed", "trial", "time", "unit"), rates)}, coords={"seed": [4, 5]})
-    operators, errors = network_operators([Round("insd", 1, "alternative", xr.Dataset(), activity)], DELAYS, RANK)
+    operators, errors = network_operators(
+        Member.of_datasets("insd", 1, "alternative", xr.Dataset(coords={"seed": [4, 5]}), activity), DELAYS, RANK
+    )
     assert list(operators) == list(errors) == ["insd/4/1", "insd/5/1"]
     np.testing.assert_allclose(operators["insd/5/1"], fit_operator(rates[1], DELAYS, RANK), atol=1e-9)
     assert errors["insd/5/1"] == pytest.approx(prediction_error(rates[1, ::2], rates[1, 1::2], DELAYS, RANK))
@@ -218,10 +217,20 @@ def test_the_dataset(operators, result, tmp_path, caplog):
         np.sort_complex(eigenvalues), np.sort_complex(np.linalg.eigvals(operators[labels[0]])), atol=1e-12
     )
     result.to_netcdf(tmp_path / "dsa.nc")
-    with caplog.at_level(logging.INFO, "insd.analysis.dsa"):
+    with caplog.at_level(logging.INFO, "insd.dynamics.similarity"):
         again = dynamical_similarity(operators, dict.fromkeys(labels, 0.0), STARTS, ITERATIONS, seed=0)
     np.testing.assert_allclose(again["distance"].values, result["distance"].values, atol=1e-9)
     assert "network 5 of 6: 1 pairs" in caplog.text
+
+
+def test_measures_of_a_pair_are_those_of_the_file():
+    settings = DynamicalSimilarity(delays=DELAYS, rank=RANK, starts=STARTS, iterations=ITERATIONS)
+    rates = [network_rates(gain, 2, units=15) for gain in (0.5, 1.5)]
+    operators = {name: fit_operator(one, DELAYS, RANK) for name, one in zip("ab", rates, strict=True)}
+    found = dynamical_similarity(operators, {"a": 0.0, "b": 0.0}, STARTS, ITERATIONS, seed=4)
+    for variable, measure in (("distance", DSA(settings, 4)), ("spectral_distance", DSASpectrum(settings))):
+        value = measure.compare(*(measure.prepare(Activity(one)) for one in rates))
+        assert value == pytest.approx(float(found[variable][0, 1]), abs=1e-12) and value > 1e-3
 
 
 def test_a_silent_network_has_no_numbers(operators):
@@ -274,8 +283,8 @@ def test_spectral_distance_is_the_best_matching():
     random = np.random.default_rng(0)
     first, second = random.standard_normal((2, 5)) + 1j * random.standard_normal((2, 5))
     costs = [np.square(np.abs(first - second[list(order)])).mean() for order in itertools.permutations(range(5))]
-    assert spectral_distance(first, second) == pytest.approx(np.sqrt(min(costs)))
-    assert spectral_distance(first, first[::-1]) == 0
+    assert DSASpectrum().compare(first, second) == pytest.approx(np.sqrt(min(costs)))
+    assert DSASpectrum().compare(first, first[::-1]) == 0
 
 
 def test_spectral_distance_equals_optimal_transport(operators):
@@ -284,7 +293,7 @@ def test_spectral_distance_equals_optimal_transport(operators):
     for a, b in itertools.combinations(operators.values(), 2):
         spectra = [np.linalg.eigvals(one).astype(complex) for one in (a, b)]
         planes = [np.stack([one.real, one.imag], -1) for one in spectra]
-        ours = spectral_distance(*spectra)
+        ours = DSASpectrum().compare(*spectra)
         uniform = np.full(RANK, 1 / RANK)
         assert ours == pytest.approx(np.sqrt(ot.emd2(uniform, uniform, ot.dist(*planes))), abs=1e-7)
         tool = simdist.SimilarityTransformDist(score_method="wasserstein")

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from insd.analysis.fixed_points import fixed_points
-from insd.datasets import WEIGHTS
+from insd.dynamics.search import fixed_points
+from insd.dynamics.settings import FixedPoints
 from insd.explorer import SHOWN_TRIALS, _first_pair, explorer_page, packed
-from insd.members import Round
-from insd.networks import RateRNN
+from insd.members import Member
+from insd.networks.rate import RateRNN
+from insd.networks.settings.rate import RateSettings
 from insd.predictivity import leading_components
-from insd.settings.config import FixedPoints
 from insd.tasks.flip_flop import FlipFlop
 
 UNITS = 6
@@ -38,15 +38,15 @@ def grid():
     task = FlipFlop()
     trials = task.sample("test", SHOWN_TRIALS + 10, seed=0)
     generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
-    weights = RateRNN.initialise(UNITS, 3, 3, 3.0, 0.2, 0.0, generators).weights()
+    weights = RateRNN.initialise(RateSettings(units=UNITS, gain=3.0), 3, 3, 0.2, generators).weights()
     network = xr.Dataset(
-        {name: (WEIGHTS[name], weights[name].numpy()) for name in WEIGHTS},
+        {name: (dimensions, weights[name].numpy()) for name, dimensions in RateRNN.dimensions.items()},
         {"seed": [0, 1]},
         {"tau": 0.1, "dt": 0.02},
     )
     rates = np.random.default_rng(1).uniform(-1, 1, (2, trials.sizes["trial"], trials.sizes["time"], UNITS))
     activity = xr.Dataset({"rates": (("seed", "trial", "time", "unit"), rates)}, {"seed": [0, 1]})
-    rounds = [Round("standard</script>", 0, "standard", network, activity)]
+    rounds = Member.of_datasets("standard</script>", 0, "standard", network, activity)
     points = fixed_points(task, rounds, trials, FixedPoints(starts=16, block=4.0, blocks=2))
     row = {
         "population": "standard</script>",
@@ -69,7 +69,7 @@ def test_a_page_holds_all_networks_and_nothing_from_elsewhere(grid):
     assert [network["label"] for network in data["networks"]] == ["standard</script>/0/0", "standard</script>/1/0"]
     assert data["first"] == [network["label"] for network in data["networks"]]
     for index, network in enumerate(data["networks"]):
-        rates = rounds[0].activity["rates"].values[index]
+        rates = rounds[index].rates
         mean, axes, _ = leading_components(rates)
         assert unpacked(network["place"]) == pytest.approx((rates[:SHOWN_TRIALS] - mean) @ axes, abs=1e-3)
         mine = points["network"].values == network["label"]

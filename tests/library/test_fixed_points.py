@@ -7,17 +7,18 @@ import scipy.optimize
 import scipy.spatial.distance
 import torch
 import xarray as xr
+from known import TASKS
 
-from insd.analysis.fixed_points import fixed_points, search
 from insd.analysis.line_attractor import line_attractor
 from insd.dynamics import limit_cycles
 from insd.dynamics.flow import RateFlow
 from insd.dynamics.limit_cycles import Cycle, find_cycle
 from insd.dynamics.long_runs import FAILURES, long_runs
+from insd.dynamics.search import fixed_points, search
+from insd.dynamics.settings import FixedPoints
 from insd.dynamics.zeros import merge, minimise_speed
-from insd.members import Round
-from insd.settings.config import FixedPoints
-from insd.tasks import TASKS, FlipFlop
+from insd.members import Member
+from insd.tasks.flip_flop import FlipFlop
 
 DT, TAU = 0.02, 0.1
 QUICK = FixedPoints(starts=64, blocks=2)
@@ -26,7 +27,8 @@ QUICK = FixedPoints(starts=64, blocks=2)
 def flow_of(weights, drive=None, dt=DT):
     weights = torch.as_tensor(weights, dtype=torch.float64)
     drive = torch.zeros(len(weights)) if drive is None else torch.as_tensor(drive)
-    return RateFlow(dt / TAU, TAU, weights, drive.double(), torch.eye(len(weights)).double())
+    matrices = weights, drive.double(), torch.eye(len(weights)).double()
+    return RateFlow(dt / TAU, TAU, *matrices, torch.tanh, lambda states: 1 - torch.tanh(states).square())
 
 
 def searched(flow, settings=QUICK, seed=0, spread=2.0):
@@ -272,12 +274,14 @@ def round_of(recurrent_weights, input_weights, bias=None, seeds=None):
             "recurrent_weights": (("seed", "unit", "unit_from"), recurrent_weights.astype(np.float32)),
             "input_weights": (("seed", "unit", "input"), input_weights.astype(np.float32)),
             "bias": (("seed", "unit"), bias.astype(np.float32)),
+            "output_weights": (("seed", "output", "unit"), np.zeros((count, 1, units), np.float32)),
+            "output_bias": (("seed", "output"), np.zeros((count, 1), np.float32)),
             "initial_state": (("seed", "unit"), np.zeros((count, units), np.float32)),
         },
         coords={"seed": np.arange(count) if seeds is None else seeds},
         attrs={"dt": DT, "tau": TAU},
     )
-    return Round("toy", 0, "standard", network, xr.Dataset())
+    return Member.of_datasets("toy", 0, "standard", network, xr.Dataset())[0]
 
 
 def test_dataset_of_several_networks_survives_a_file(tmp_path):

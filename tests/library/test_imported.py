@@ -9,7 +9,7 @@ import torch
 from insd import datasets
 from insd.activity import simulate_trials
 from insd.imported import CheckpointError, import_checkpoint
-from insd.tasks import FlipFlop
+from insd.tasks.flip_flop import FlipFlop
 
 TRIALS = FlipFlop(duration=0.4).sample("test", 8, 0)
 

@@ -7,9 +7,10 @@ import shutil
 import pytest
 import torch
 
-from insd import bptt
-from insd.bptt import simulate, simulate_outputs
-from insd.loops import BUILDS, COMPILED, load
+from insd.networks.engine import bptt
+from insd.networks.engine.bptt import simulate, simulate_outputs
+from insd.networks.engine.loops import BUILDS, COMPILED, load
+from insd.networks.engine.nonlinearity import NONLINEARITIES
 
 ALPHA = 0.2
 CAPABILITIES = {"AVX512": ("AVX512", "AVX2"), "AVX2": ("AVX2",)}
@@ -40,15 +41,24 @@ def random_arguments(networks, times, trials, inputs, units, gain=1.2):
     )
 
 
-def rates_and_gradients(arguments, weights):
-    rates = simulate(*arguments, ALPHA)
+@pytest.fixture(params=NONLINEARITIES)
+def nonlinearity(request):
+    return request.param
+
+
+def rates_and_gradients(arguments, weights, nonlinearity):
+    rates = simulate(*arguments, ALPHA, None, nonlinearity)
     wanted = [argument for argument in arguments if argument is not None]
     return [rates.detach(), *torch.autograd.grad((rates * weights.to(rates)).sum(), wanted)]
 
 
-def assert_as_in_double_precision(arguments, weights):
+def assert_as_in_double_precision(arguments, weights, nonlinearity="tanh"):
     exact = [argument.double().detach().requires_grad_() if argument is not None else None for argument in arguments]
-    for ours, double in zip(rates_and_gradients(arguments, weights), rates_and_gradients(exact, weights), strict=True):
+    for ours, double in zip(
+        rates_and_gradients(arguments, weights, nonlinearity),
+        rates_and_gradients(exact, weights, nonlinearity),
+        strict=True,
+    ):
         assert ours.dtype == torch.float32
         assert (ours.double() - double).abs().max() <= 2e-5 * double.abs().max()
 
@@ -61,21 +71,21 @@ def test_it_was_built_for_this_processor():
 
 @pytest.mark.parametrize("units", [1, 5, 16, 31, 33, 64, 100])
 @pytest.mark.parametrize("trials", [1, 6, 13])
-def test_rates_and_every_gradient(build, units, trials):
+def test_rates_and_every_gradient(build, units, trials, nonlinearity):
     arguments = random_arguments(2, 11, trials, 3, units)
-    assert_as_in_double_precision(arguments, torch.randn(2, 11, trials, units))
+    assert_as_in_double_precision(arguments, torch.randn(2, 11, trials, units), nonlinearity)
 
 
 @pytest.mark.parametrize("every", [None, 1, 2, 3])
 @pytest.mark.parametrize("units, n_outputs", [(5, 1), (29, 3), (100, 2)])
-def test_outputs_rates_and_every_gradient(build, units, n_outputs, every):
+def test_outputs_rates_and_every_gradient(build, units, n_outputs, every, nonlinearity):
     arguments = random_arguments(2, 11, 13, 3, units)
     readout = [torch.randn(2, n_outputs, units), torch.randn(2, n_outputs)]
     of_outputs, of_rates = torch.randn(2, 11, 13, n_outputs), torch.randn(2, 11, 13, units)
 
     def everything(dtype):
         own = [part.detach().to(dtype).requires_grad_() for part in (*arguments[:5], *readout, arguments[5])]
-        outputs, rates = simulate_outputs(*own, ALPHA, every)
+        outputs, rates = simulate_outputs(*own, ALPHA, every, None, nonlinearity)
         loss = (outputs * of_outputs.to(dtype)).sum()
         if every:
             loss = loss + (rates * of_rates[:, ::every].to(dtype)).sum()
@@ -106,18 +116,30 @@ def test_saturated_rates_keep_their_sign_and_no_more_than_1(build):
     assert rates.tolist() == [-1.0, -1.0, -1.0, 0.0, 1.0, 1.0, 1.0]
 
 
-def test_what_is_not_a_number_shows(build):
+def test_what_is_not_a_number_shows(build, nonlinearity):
     arguments = [argument.detach() for argument in random_arguments(1, 5, 7, 2, 20)]
     arguments[1][0, 3, 4] = math.nan
-    rates = simulate(*arguments, ALPHA)
+    rates = simulate(*arguments, ALPHA, None, nonlinearity)
     assert torch.isnan(rates[0, :, :, 3]).all()
     assert torch.isfinite(rates[0, 0, :, :3]).all()
 
 
-def test_an_infinite_state_is_saturated(build):
+def test_an_infinite_state_is_saturated_or_an_infinite_rate(build, nonlinearity):
     arguments = [argument.detach() for argument in random_arguments(1, 1, 7, 2, 20)]
     arguments[3][0, 3] = math.inf
-    assert (simulate(*arguments, ALPHA)[0, 0, :, 3] == 1).all()
+    most = 1.0 if nonlinearity == "tanh" else math.inf
+    assert (simulate(*arguments, ALPHA, None, nonlinearity)[0, 0, :, 3] == most).all()
+
+
+def test_rates_that_have_no_bound_are_exact_to_rounding(build):
+    """One unit, no weights, and an input of its own per trial: the function itself."""
+    states = torch.cat([torch.linspace(-100, 100, 100_001), torch.tensor([-1e30, 1e30])])
+    none = torch.zeros(1, 1, 1)
+    for nonlinearity in ("relu", "softplus"):
+        rates = simulate(states[None, None, :, None], none, none + 1, none[0], none[0], None, 1.0, None, nonlinearity)
+        exact = NONLINEARITIES[nonlinearity].rates(states.double())
+        # Below the smallest normal numbers softplus is nearly zero, or zero.
+        torch.testing.assert_close(rates.flatten().double(), exact, atol=1e-37, rtol=1.5e-6)
 
 
 def test_noise_is_what_pytorch_draws(build):

@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from insd.networks import RateRNN
+from insd.networks import base
+from insd.networks.rate import RateRNN
+from insd.networks.settings.rate import RateSettings
 
 
 def streams(count, start=0):
     return [torch.Generator().manual_seed(start + number) for number in range(count)]
 
 
-def initialise(count=3, gain=1.5, units=200, noise=0.05):
-    return RateRNN.initialise(units, 4, 2, gain, 0.2, noise, streams(count))
+def initialise(count=3, gain=1.5, units=200, noise=0.05, start=0, **settings):
+    chosen = RateSettings(gain=gain, units=units, recurrent_noise=noise, **settings)
+    return RateRNN.initialise(chosen, 4, 2, 0.2, streams(count, start))
 
 
 def test_initial_weights_have_the_variances_of_the_paper():
@@ -25,13 +28,13 @@ def test_initial_weights_have_the_variances_of_the_paper():
 
 
 def test_a_network_depends_on_its_own_stream_alone():
-    together, alone = initialise(3), RateRNN.initialise(200, 4, 2, 1.5, 0.2, 0.05, streams(1, start=2))
+    together, alone = initialise(3), initialise(1, start=2)
     for name, values in alone.weights().items():
         assert torch.equal(together.weights()[name][2:], values)
 
 
 def test_noise_gives_a_leaky_unit_its_stationary_deviation():
-    networks = RateRNN.initialise(50, 1, 1, 0.0, 0.2, 0.1, streams(1))
+    networks = initialise(1, gain=0.0, units=50, noise=0.1)
     noise = networks.draw_noise(400, 200, streams(1))
     state = torch.zeros(200, 50)
     for step in noise[0]:
@@ -54,3 +57,19 @@ def test_missing_weights_are_named():
     del weights["bias"]
     with pytest.raises(ValueError, match="weights lack \\['bias'\\]"):
         RateRNN(weights, 0.2, 0.0)
+
+
+@pytest.mark.parametrize("nonlinearity", ["relu", "softplus"])
+def test_initial_weights_are_the_same_for_all_nonlinearities(nonlinearity):
+    for name, values in initialise(nonlinearity=nonlinearity).weights().items():
+        assert torch.equal(values, initialise().weights()[name])
+
+
+def test_an_unknown_nonlinearity_is_refused():
+    with pytest.raises(ValueError, match="nonlinearity = 'elu': choose from tanh, relu, softplus"):
+        RateRNN(initialise().weights(), 0.2, 0.0, "elu")
+
+
+def test_settings_of_another_architecture_are_refused():
+    with pytest.raises(TypeError, match="settings of the architecture 'gru' must be a GRUSettings, not a RateSettings"):
+        base.initialise(RateSettings(architecture="gru"), 4, 2, 0.2, streams(1))

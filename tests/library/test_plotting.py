@@ -11,19 +11,21 @@ import xarray as xr
 import yaml
 from conftest import ROOT
 from drawn import check_text
+from known import TASKS
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.art3d import Path3DCollection
 from PIL import Image
 
-from insd.analysis.decoding import SCORES
-from insd.analysis.performance import about_score
+from insd.analysis.robustness import Settings as Robustness
 from insd.cohorts import network_labels
 from insd.datasets import DatasetError
 from insd.dynamics.flow import flow_of
 from insd.dynamics.limit_cycles import find_cycle
 from insd.dynamics.orbits import cycle_orbit
-from insd.figures.collapse import MEASURES, collapse_figure, of_networks
+from insd.evaluation.decoding import SCORES
+from insd.evaluation.performance import about_score
+from insd.figures.collapse import collapse_figure, of_networks
 from insd.figures.deflation import deflation_figure
 from insd.figures.front import chosen_multiplier, front_figure
 from insd.figures.mechanism import mechanism_figure
@@ -48,11 +50,10 @@ from insd.figures.theme import (
     short_names,
     standards_and_alternatives,
 )
-from insd.members import Round
+from insd.members import Member
 from insd.predictivity import leading_components
-from insd.settings.config import Robustness
 from insd.tables.comparisons import comparisons
-from insd.tasks import TASKS, FlipFlop
+from insd.tasks.flip_flop import FlipFlop
 
 CHAINS = ("insd", "x", "y", "p")
 """The populations of these tests that have alternatives."""
@@ -320,13 +321,28 @@ def predictivity_of(table):
     )
 
 
+MEASURES = {
+    "predictivity_new_to_reference": ("r² copy → network", "similarity", 1.0),
+    "predictivity_reference_to_new": ("r² network → copy", "similarity", 1.0),
+    "cka": ("CKA", "similarity", 1.0),
+    "rsa": ("RSA", "similarity", 1.0),
+    "cca": ("CCA", "similarity", 1.0),
+    "svcca": ("SVCCA", "similarity", 1.0),
+    "procrustes": ("Procrustes", "distance", np.pi / 2),
+}
+
+
 def responses_of(measures=("predictivity_new_to_reference", "procrustes")):
     shape = (2, len(measures), 3)
+    long_name, kind, highest = zip(*(MEASURES[measure] for measure in measures), strict=True)
     value = np.broadcast_to(np.array([0.0, 0.5, 1.0]), shape).copy()
     return xr.Dataset(
         {
             "value": (("change", "measure", "level"), value),
             "amount": (("change", "level"), [[0.0, 0.1, 1.0], [0.1, 1.0, np.nan]]),
+            "long_name": ("measure", list(long_name)),
+            "kind": ("measure", list(kind)),
+            "highest": ("measure", list(highest)),
         },
         {"change": ["added dimensions", "scale"], "measure": list(measures)},
     )
@@ -363,9 +379,31 @@ def test_the_collapse_shows_unsolved_networks_hollow_and_distances_as_similariti
     assert hollow(figure.axes[1]) == pytest.approx([expected / 2])
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[2].lines}
     np.testing.assert_allclose(lines["r² copy → network"], [0, 0.5, 1])
-    np.testing.assert_allclose(lines["1 − 2θ/π (Procrustes)"], [1, 1 - 1 / np.pi, 1 - 2 / np.pi])
+    np.testing.assert_allclose(lines["1 − d/max (Procrustes)"], [1, 1 - 1 / np.pi, 1 - 2 / np.pi])
     # The second change has fewer levels.
     assert [len(line.get_ydata()) for line in figure.axes[3].lines] == [2, 2]
+
+
+def test_every_measure_of_the_responses_is_drawn_and_looks_different():
+    table = chain()
+    many = responses_of(MEASURES)
+    more = [
+        many.isel(measure=[3]).assign_coords(measure=[f"m{k}"]).assign(long_name=("measure", [f"measure {k}"]))
+        for k in range(12)
+    ]
+    unbounded = (
+        many.isel(measure=[-1])
+        .assign_coords(measure=["u"])
+        .assign(long_name=("measure", ["unbounded"]), highest=("measure", [np.inf]))
+    )
+    found = xr.concat([many, *more, unbounded], "measure", data_vars="minimal")
+    figure = collapse_figure(table, {"flip_flop": predictivity_of(table)}, {"flip_flop": found})
+    lines = {line.get_label(): line for line in figure.axes[2].lines}
+    assert len(lines) == found.sizes["measure"] == 20
+    looks = {(to_hex(line.get_color()), line.get_marker(), line.get_linestyle()) for line in lines.values()}
+    assert len(looks) == 20
+    np.testing.assert_allclose(lines["1/(1 + d) (unbounded)"].get_ydata(), [1, 2 / 3, 1 / 2])
+    assert set(lines) <= set(check_text(figure))
 
 
 @pytest.mark.parametrize(
@@ -418,8 +456,7 @@ def mechanism_data(table, task=SHORT):
         "bias": (("unit",), np.zeros(UNITS)),
     }
     round_of = {
-        name: Round("p", 0, "reference", xr.Dataset(weights, attrs={"dt": 0.02, "tau": 0.1}), activity_of(rates[name]))
-        for name in names
+        name: member_of(xr.Dataset(weights, attrs={"dt": 0.02, "tau": 0.1}), activity_of(rates[name])) for name in names
     }
     count = 3 * len(names)
     points = xr.Dataset(
@@ -473,6 +510,12 @@ def mechanism_data(table, task=SHORT):
         "decoding": decoding,
     }
     return {"trials": trials, "rounds": round_of, "analyses": analyses}
+
+
+def member_of(network, activity):
+    """A network and its activity without the dimension of seeds as a member."""
+    both = (one.expand_dims(seed=[0]) for one in (network, activity))
+    return Member.of_datasets("p", 0, "reference", *both)[0]
 
 
 def activity_of(rates):
@@ -550,7 +593,7 @@ def test_points_are_drawn_where_they_are_and_by_stability():
     figure = drawn(data, table, shown)
     panels = [axes for axes in figure.axes if axes.name == "3d"]
     assert len(panels) == 3
-    mean, directions, _ = leading_components(data["rounds"][shown[1].label].activity["rates"].values)
+    mean, directions, _ = leading_components(data["rounds"][shown[1].label].rates)
     points = data["analyses"]["points"]
     own = points["state"].values[points["network"].values == shown[1].label]
     expected = (np.tanh(own) - mean) @ directions
@@ -641,9 +684,7 @@ def test_cycles_are_drawn_but_not_the_artefacts_of_the_step():
     table = pd.DataFrame([network("a")])
     data = mechanism_data(table)
     random = np.random.default_rng(0)
-    data["rounds"]["a/0/0"] = Round(
-        "a", 0, "reference", oscillator(), activity_of(np.tanh(random.standard_normal((12, TIMES, 2))))
-    )
+    data["rounds"]["a/0/0"] = member_of(oscillator(), activity_of(np.tanh(random.standard_normal((12, TIMES, 2)))))
     points = data["analyses"]["points"].isel(unit=slice(2), cycle=[])
     points = points.drop_vars(
         ["cycle_state", "cycle_period", "cycle_step_artefact", "cycle_network", "cycle_condition"]

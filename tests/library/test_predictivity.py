@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from insd.predictivity import (
-    deflation_penalty,
-    leading_components,
-    linear_predictivity,
-    null_projector,
-    principal_components,
-)
+from insd.measures.predictivity import linear_predictivity
+from insd.predictivity import deflation_penalty, leading_components, null_projector, principal_components
 
 SAMPLES, UNITS, OUTPUTS = 300, 12, 2
 

@@ -7,16 +7,17 @@ import xarray as xr
 
 from insd import datasets
 from insd.activity import join_earlier, read_earlier, simulate_trials
-from insd.analysis.recordings import recording_predictivity
+from insd.evaluation.recordings import recording_predictivity
 from insd.imported import import_checkpoint
-from insd.members import Round
-from insd.networks import RateRNN
+from insd.members import Member
+from insd.networks.rate import RateRNN
+from insd.networks.settings.rate import RateSettings
 from insd.predictivity import null_projector_array
 from insd.provenance import array_fingerprint
 from insd.recordings import read_recording, reference_of_recording
 from insd.settings.base import SettingsError
 from insd.settings.config import Deflation, load
-from insd.tasks import FlipFlop
+from insd.tasks.flip_flop import FlipFlop
 
 BANK = FlipFlop(channels=1, duration=0.4).sample("train", 30, 0)
 BANK.attrs["fingerprint"] = array_fingerprint(BANK, ["inputs", "targets", "mask"])
@@ -73,16 +74,18 @@ def test_without_a_readout_all_activity_is_the_reference(tmp_path):
 
 
 def test_networks_predict_a_recording_of_themselves(tmp_path):
-    weights = RateRNN.initialise(8, 1, 1, 1.0, 0.2, 0.0, [torch.Generator().manual_seed(s) for s in (0, 1)])
+    weights = RateRNN.initialise(RateSettings(units=8), 1, 1, 0.2, [torch.Generator().manual_seed(s) for s in (0, 1)])
     network = xr.Dataset(
-        {name: (datasets.WEIGHTS[name], values.numpy()) for name, values in weights.weights().items()},
+        {name: (RateRNN.dimensions[name], values.numpy()) for name, values in weights.weights().items()},
         coords={"seed": [0, 1]},
         attrs={"tau": 0.1, "dt": 0.02},
     )
     inputs = torch.from_numpy(BANK["inputs"].values).transpose(0, 1).expand(2, -1, -1, -1)
     rates = weights(inputs).detach().transpose(1, 2).numpy()
     recordings = {"p": {"rates": rates[0], "output_weights": network["output_weights"].values[0]}}
-    found = recording_predictivity([Round("q", 1, "alternative", network, xr.Dataset())], recordings, BANK, 10, 0)
+    found = recording_predictivity(
+        Member.of_datasets("q", 1, "alternative", network, xr.Dataset()), recordings, BANK, 10, 0
+    )
     datasets.validate(found, "recordings", "r")
     np.testing.assert_allclose(found["r2"].sel(network="q/0/1"), 1, atol=1e-3)
     assert (found["r2_shuffled"].sel(network="q/0/1") < 0.9).all()

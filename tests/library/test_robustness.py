@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from known import TASKS
 from trained import evaluation_trials, trained_network
 
 from insd.activity import loss_and_score, record_activity, simulate_trials
-from insd.analysis import performance as performance_module
-from insd.analysis import robustness as robustness_module
-from insd.analysis.costs import costs, noise_sensitivity
-from insd.analysis.performance import grid_performance, performance
-from insd.analysis.robustness import kick_steps, robustness
-from insd.members import Round
-from insd.networks import RateRNN
+from insd.evaluation import performance as performance_module
+from insd.evaluation import perturbations as robustness_module
+from insd.evaluation.costs import costs, noise_sensitivity
+from insd.evaluation.performance import grid_performance, performance
+from insd.evaluation.perturbations import kick_steps, robustness
+from insd.members import Member
+from insd.networks.rate import RateRNN
 from insd.provenance import random_seed
 from insd.settings.config import Deflation
-from insd.tasks import TASKS
 from insd.tasks.context_integration import ContextIntegration
 from insd.tasks.flip_flop import FlipFlop
 from insd.tasks.memory_pro import MemoryPro
@@ -56,7 +56,7 @@ def random_networks(random, task, seeds=1, units=12, tau=TAU, scale=1.0):
 
 
 def one_round(network, number=0):
-    return Round("p", number, "standard", network, xr.Dataset())
+    return Member.of_datasets("p", number, "standard", network, xr.Dataset())[0]
 
 
 # Grids

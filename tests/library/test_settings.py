@@ -3,6 +3,7 @@
 import copy
 import datetime
 import math
+import subprocess
 import sys
 from itertools import product
 from pathlib import Path
@@ -128,7 +129,7 @@ def test_task_parameters_reach_the_task():
         (
             "sees",
             1,
-            "sees = 1: unknown key; known here: tasks, trials, seeds_per_job, device, analysis, figures, "
+            "sees = 1: unknown key; known here: tasks, trials, seeds_per_job, device, analysis, claims, figures, "
             "defaults, populations",
         ),
         ("populations/insd/round", 2, "populations.insd.round = 2: unknown key; known here: network, training"),
@@ -358,3 +359,32 @@ def test_schema_and_tables_are_current():
     for page in generate.WITH_FIGURES:
         text = page.read_text()
         assert text == generate.with_figures(text) and generate.figures() in text, "run `make schema`"
+
+
+def test_claims_are_those_of_the_paper_unless_the_config_says_otherwise():
+    assert load(GOOD).claims == ["qian_2025"]
+    assert load({**GOOD, "claims": []}).claims == []
+
+
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        (["qian"], "claims: there is no set of claims 'qian'; choose from qian_2025, or name your own"),
+        (["nowhere:CLAIMS"], "claims: nowhere:CLAIMS: the module 'nowhere' cannot be imported"),
+        (["insd.claims.qian_2025:CLAIM"], "claims: insd.claims.qian_2025:CLAIM: the module .* has no 'CLAIM'"),
+        (["qian_2025", "qian_2025"], "claims: 'qian_2025' is listed twice"),
+    ],
+)
+def test_claims_that_there_are_not(names, message):
+    with pytest.raises(SettingsError, match=message):
+        load({**GOOD, "claims": names})
+
+
+def test_reading_the_config_imports_no_claims():
+    """Every job reads the config, and few judge claims."""
+    code = (
+        "import sys; from insd.settings.config import load; "
+        "load({'tasks': {'flip_flop': {}}, 'populations': {'standard': {'seeds': 1}}}); "
+        "sys.exit('insd.claims.base' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,9 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trained import oracle
 
-from insd.analysis.similarity import DISTANCES, MEASURES, TIME_STRIDE, network_statistics, responses, similarity
+from insd.analysis.similarity import Settings as Similarity
+from insd.datasets import validate
+from insd.measures.base import TIME_STRIDE, find_measures
+from insd.measures.pairs import prepare, similarity
+from insd.measures.responses import responses
 
 TRIALS, TIMES, UNITS = 40, 20, 8
+MEASURES = find_measures(Similarity().measures)
 
 
 @pytest.fixture
@@ -40,10 +45,10 @@ def matrix(networks, weights=None):
     random = np.random.default_rng(9)
     weights = weights or [random.standard_normal((1, rates.shape[-1])) for rates in networks]
     named = {
-        str(number): network_statistics(rates, readout)
+        str(number): prepare(rates, readout, MEASURES)
         for number, (rates, readout) in enumerate(zip(networks, weights, strict=True))
     }
-    return similarity(named, seed=0)
+    return similarity(named, MEASURES, seed=0)
 
 
 def of(measure, first, second):
@@ -78,13 +83,15 @@ def test_measures_in_the_null_space_are_those_of_the_projected_activity(random):
     expected = matrix(projected)[1]["value"]
     for measure in MEASURES:
         np.testing.assert_allclose(
-            value.sel(measure=f"{measure}_null"), expected.sel(measure=f"{measure}_full"), atol=1e-3
+            value.sel(measure=f"{measure.name}_null"), expected.sel(measure=f"{measure.name}_full"), atol=1e-3
         )
 
 
-def test_a_silent_network(random):
+# The mean of 0.1 is rounded.
+@pytest.mark.parametrize("constant", [1.0, 0.1])
+def test_a_silent_network(random, constant):
     rates = related_rates(random)
-    predictivity, measures = matrix([rates[0], np.ones_like(rates[0])])
+    predictivity, measures = matrix([rates[0], np.full_like(rates[0], constant)])
     r2 = predictivity["r2"].sel(space="full").values
     assert r2[0, 0] == pytest.approx(1, abs=1e-5)
     assert r2[1, 0] == 0
@@ -206,11 +213,12 @@ def test_rotation_scale_permutation_and_offset_change_no_measure(seed, scale, of
     first, _, third = related_rates(random)
     rotation = scipy.linalg.qr(random.standard_normal((UNITS, UNITS)))[0]
     copies = (scale * first @ rotation + offset, first[..., random.permutation(UNITS)])
-    for measure in MEASURES:
-        before = of(measure, first, third)
-        for copy in copies:
-            assert of(measure, copy, third) == pytest.approx(before, abs=1e-3)
-            assert of(measure, first, copy) == pytest.approx(0 if measure in DISTANCES else 1, abs=2e-3)
+    for copy in copies:
+        value = matrix([first, third, copy])[1]["value"]
+        for measure in MEASURES:
+            of_pair = value.sel(measure=f"{measure.name}_full").to_series()
+            assert of_pair["2", "1"] == pytest.approx(of_pair["0", "1"], abs=1e-3)
+            assert of_pair["0", "2"] == pytest.approx(0 if measure.zero_is_equal else 1, abs=2e-3)
 
 
 @settings(max_examples=10, deadline=None)
@@ -226,7 +234,7 @@ def test_invertible_maps_change_neither_cca_nor_predictivity_of_the_predictor(se
 
 
 def test_responses_to_added_dimensions_and_to_scale(random):
-    result = responses(related_rates(random)[0], seed=0)
+    result = validate(responses(related_rates(random)[0], MEASURES, seed=0), "responses", "responses.nc")
     assert result["amount"].sel(change="added dimensions").values[[0, -1]].tolist() == [0, 10]
     added, scaled = (result["value"].sel(change=change) for change in ("added dimensions", "scale"))
     np.testing.assert_allclose(added.sel(measure="predictivity_new_to_reference"), 1, atol=1e-4)
@@ -235,6 +243,13 @@ def test_responses_to_added_dimensions_and_to_scale(random):
     assert (np.diff(falling, axis=1) < 0).all()
     assert (falling[:, -1] < 0.3).all()
     assert (np.diff(added.sel(measure="procrustes").values) > 0).all()
-    np.testing.assert_allclose(scaled.values[:-1, :5], 1, atol=1e-3)
-    np.testing.assert_allclose(scaled.values[-1, :5], 0, atol=2e-3)
+    distance = scaled["measure"] == "procrustes"
+    np.testing.assert_allclose(scaled.values[~distance, :5], 1, atol=1e-3)
+    np.testing.assert_allclose(scaled.values[distance, :5], 0, atol=2e-3)
+    assert result["measure"].values.tolist() == [
+        "predictivity_new_to_reference",
+        "predictivity_reference_to_new",
+        *(measure.name for measure in MEASURES),
+    ]
+    assert result["kind"].values.tolist().index("distance") == result["measure"].values.tolist().index("procrustes")
     assert np.isnan(scaled.values[:, 5:]).all()

@@ -1,17 +1,22 @@
 """The page of statements: which networks each is on, and that baselines stand beside what they are baselines of."""
 
 import re
+from pathlib import Path
 
+import jinja2
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from tables import with_roles
 
+from insd.claims.qian_2025 import CLAIMS
 from insd.cohorts import network_labels
-from insd.tables.comparisons import COLUMNS, comparisons
-from insd.tables.summary import lines, outcomes, page, summary
+from insd.tables.comparisons import COMPARISON_COLUMNS, comparisons
+from insd.tables.summary import line_table, summary
+from insd.tables.summary_page import outcomes, summary_page
 
+ROOT = Path(__file__).parents[2]
 TASK = "context_integration"
 
 
@@ -116,8 +121,12 @@ def compared(table, performance):
     return comparisons(table, {TASK: performance}, {TASK: robustness}, resamples=999)
 
 
+def shown(table, predictivity, performance, confidence=0.95, resamples=999):
+    return summary(table, {TASK: predictivity}, {TASK: performance}, confidence, resamples)
+
+
 def test_baselines_stand_beside_what_they_are_baselines_of(table, predictivity, performance):
-    found = summary(table, {TASK: predictivity}, {TASK: performance})["Solutions"][TASK]
+    found = shown(table, predictivity, performance)["Solutions"].set_index("statement")[TASK]
     assert found.to_dict() == {
         "standard networks solved": "4 of 4",
         "null-space r² between standards": "0.990 (0.990 to 0.990)",
@@ -139,9 +148,9 @@ def test_baselines_stand_beside_what_they_are_baselines_of(table, predictivity, 
 
 
 def test_what_is_said_of_solved_networks(table, predictivity, performance):
-    sections = summary(table, {TASK: predictivity}, {TASK: performance})
+    sections = shown(table, predictivity, performance)
     dynamics, harder, costs = (
-        sections[name][TASK] for name in ("Dynamics", "Harder trials and perturbations", "Costs")
+        sections[name].set_index("statement")[TASK] for name in ("Dynamics", "Harder trials and perturbations", "Costs")
     )
     assert dynamics["... of at least two periods a trial, standards"] == "0 of 4"
     assert dynamics["... of at least two periods a trial, alt-2"] == "2 of 2"
@@ -195,7 +204,7 @@ def line_attractors(table):
 
 
 def test_lines_by_group_and_input(table):
-    found = lines(table, {TASK: line_attractors(table)}).set_index("networks")
+    found = line_table(table, {TASK: line_attractors(table)}).set_index("networks")
     assert found.index.tolist() == ["standards", "reference", "alt-1", "alt-2"]
     assert found.loc["standards", "points"] == "9 (9 to 9)" and found.loc["alt-1", "straightness"] == "none"
     assert found.loc["alt-1", "frequency (Hz)"] == "0.50 (0.50 to 0.50)"
@@ -204,9 +213,9 @@ def test_lines_by_group_and_input(table):
 
 
 def test_the_page(table, predictivity, performance, compared):
-    sections = summary(table, {TASK: predictivity}, {TASK: performance})
-    attractors = lines(table, {TASK: line_attractors(table)})
-    text = page(sections, compared, attractors, "a: 1\n", "today", "care")
+    sections = shown(table, predictivity, performance)
+    attractors = line_table(table, {TASK: line_attractors(table)})
+    text = summary_page(sections, compared, attractors, "a: 1\n", "today", "care", 0.95)
     for title in [*sections, "Alternatives against standards", "Line attractors", "Config"]:
         assert text.count(f"\n## {title}\n") == 1
     assert "|  | context_integration |" in text
@@ -214,18 +223,112 @@ def test_the_page(table, predictivity, performance, compared):
     assert "| grid | 0 / 0 / 6 | 0 / 0 / 6 |" in text
     assert not re.search(r"\bnan\b", text)
     # A grid without alternatives and without evidence has neither of the last tables.
-    text = page(sections, compared[:0], attractors[:0], "a: 1\n", "today", "care")
+    text = summary_page(sections, compared[:0], attractors[:0], "a: 1\n", "today", "care", 0.95)
     assert "Alternatives against" not in text and "Line attractors" not in text
 
 
 def test_a_grid_without_alternatives(table, predictivity, performance):
     alone = table[table["population"] != "insd"]
-    sections = summary(alone, {TASK: predictivity}, {TASK: performance})
-    assert list(sections["Solutions"].index) == [
+    sections = shown(alone, predictivity, performance)
+    assert sections["Solutions"]["statement"].tolist() == [
         "standard networks solved",
         "null-space r² between standards",
         "... with trials shuffled",
         "... with trials shuffled, without the time course that all share",
         "... between untrained networks (floor)",
     ]
-    assert not outcomes(pd.DataFrame(columns=COLUMNS), "score").size
+    assert not outcomes(pd.DataFrame(columns=COMPARISON_COLUMNS), "score").size
+
+
+def with_second_population(table, predictivity, performance):
+    """The same with each network of `insd` also in a population `other`."""
+    added = table[table["population"] == "insd"]
+    other = added.assign(
+        population="other", reference="other", chain=added["chain"].str.replace("insd", "other"), mean_squared_rate=0.6
+    )
+    names = {label.replace("insd", "other"): label for label in network_labels(added)}
+
+    def extended(dataset, *dimensions):
+        for dimension in dimensions:
+            copies = dataset.sel({dimension: list(names.values())}).assign_coords({dimension: list(names)})
+            dataset = xr.concat([dataset, copies], dimension)
+        return dataset
+
+    everything = pd.concat([table, other], ignore_index=True)
+    return everything, extended(predictivity, "predictor", "target"), extended(performance, "network")
+
+
+def test_every_statement_has_an_id_of_its_own(table, predictivity, performance):
+    found = pd.concat(shown(table, predictivity, performance).values())
+    assert found.index.is_unique and found["statement"].is_unique
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)?", name) for name in found.index)
+    assert found.loc["r2_null_to_reference", "statement"] == "null-space r², alternative → reference"
+    assert found.loc["n_cycles/alt_2", "statement"] == "cycles, alt-2"
+    assert found.loc["n_cycles/alt_2", TASK] == "2.000 (2.000 to 2.000)"
+    assert found.loc["r2_null_untrained_to_reference", TASK] == "0.400 (0.400 to 0.400)"
+
+
+def test_ids_of_several_populations_begin_with_their_names(table, predictivity, performance):
+    alone = pd.concat(shown(table, predictivity, performance).values())
+    found = pd.concat(shown(*with_second_population(table, predictivity, performance)).values())
+    assert found.index.is_unique and found["statement"].is_unique
+    own = [name for name in alone.index if f"insd:{name}" in found.index]
+    assert set(found.index) == {*alone.index} - {*own} | {f"{p}:{name}" for p in ("insd", "other") for name in own}
+    for name in own:
+        # Those of the first population say what they said alone.
+        assert found.loc[f"insd:{name}", TASK] == alone.loc[name, TASK]
+        assert found.loc[f"insd:{name}", "statement"].count("insd: ") == 1
+    assert found.loc["other:n_cycles/alt_1", "statement"] == "cycles, other: alt-1"
+    assert found.loc["other:r2_null_to_reference", "statement"] == "other: null-space r², alternative → reference"
+    assert found.loc["insd:mean_squared_rate_ratio", TASK] == "× 1.00 (1.00 to 1.00)"
+    assert found.loc["other:mean_squared_rate_ratio", TASK] == "× 2.00 (2.00 to 2.00)"
+
+
+def test_ratios_have_the_confidence_of_the_config(table, predictivity, performance):
+    table["noise_sensitivity"] = np.random.default_rng(0).uniform(1, 3, len(table))
+
+    def width(confidence):
+        found = pd.concat(shown(table, predictivity, performance, confidence).values())
+        low, high = re.search(r"\((.*) to (.*)\)", found.loc["noise_sensitivity_ratio", TASK]).groups()
+        return float(high) - float(low)
+
+    assert width(0.99) > width(0.9) > width(0.5) > 0
+
+
+def test_the_page_counts_what_chance_gives_at_its_confidence(table, predictivity, performance, compared):
+    sections = shown(table, predictivity, performance)
+    for confidence in (0.95, 0.8):
+        text = summary_page(sections, compared, pd.DataFrame(), "a: 1\n", "today", "care", confidence)
+        assert f"about {(1 - confidence) * len(compared):.0f} would exclude 0 by chance" in text
+    assert "r2_null_to_reference" not in text
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "workflow/report").glob("figure_*.rst")), ids=lambda path: path.stem)
+def test_captions_ask_for_ids_that_there_are(table, predictivity, performance, path):
+    """Each id by itself, since a caption fails only where it finds none of those that it asks for."""
+    statements = {name.partition("/")[0] for name in pd.concat(shown(table, predictivity, performance).values()).index}
+    claims = {claim.id for claim in CLAIMS.claims}
+    asked = {"group": [], "verdicts": []}
+
+    class Numbers:
+        level = "80 %"
+
+        def tasks(self):
+            return [TASK]
+
+        def group(self, task, *ids):
+            asked["group"] += ids
+            return [(name, "1 of 2") for name in ids]
+
+        def verdicts(self, task=None, ids=()):
+            asked["verdicts"] += ids
+            return [(name, "1 of 2", "partly") for name in ids]
+
+    snakemake = {"wildcards": {"task": TASK}, "params": {"numbers": Numbers()}}
+    text = (
+        jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(path.read_text()).render(snakemake=snakemake)
+    )
+    assert asked["group"] or asked["verdicts"]
+    assert set(asked["group"]) <= statements and set(asked["verdicts"]) <= claims
+    assert all(name in text for name in asked["group"] + asked["verdicts"])
+    assert "95 %" not in text

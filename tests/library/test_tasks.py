@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from known import TASKS
 
 from insd.datasets import validate
-from insd.tasks import TASKS
 from insd.tasks.context_integration import ContextIntegration
 from insd.tasks.flip_flop import FlipFlop
 from insd.tasks.memory_pro import MemoryPro

@@ -5,12 +5,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from known import TASKS
 from trained import evaluation_trials, oracle, trained_network
 
 from insd.activity import simulate_trials
-from insd.analysis.dsa import dynamical_similarity, fit_operator
-from insd.settings.config import DynamicalSimilarity
-from insd.tasks import TASKS
+from insd.dynamics.operators import fit_operator
+from insd.dynamics.settings import DynamicalSimilarity
+from insd.dynamics.similarity import dynamical_similarity
 
 SETTINGS = DynamicalSimilarity()
 SEEDS = 3

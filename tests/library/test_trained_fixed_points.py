@@ -7,11 +7,11 @@ import pytest
 import scipy.optimize
 import scipy.spatial.distance
 import torch
+from known import TASKS
 from trained import trained_network, trained_round
 
-from insd.analysis.fixed_points import fixed_points
-from insd.settings.config import FixedPoints
-from insd.tasks import TASKS
+from insd.dynamics.search import fixed_points
+from insd.dynamics.settings import FixedPoints
 
 SETTINGS = FixedPoints(starts=96, blocks=2)
 NETWORKS = [(name, number) for name in TASKS for number in (0, 1)]

@@ -8,10 +8,12 @@ import torch
 import xarray as xr
 
 from insd.activity import join_earlier, loss_and_score, record_activity, simulate_trials
-from insd.datasets import WEIGHTS, DatasetError
-from insd.predictivity import linear_predictivity, null_projector_array
+from insd.datasets import DatasetError
+from insd.measures.predictivity import linear_predictivity
+from insd.networks.rate import RateRNN
+from insd.predictivity import null_projector_array
 from insd.provenance import array_fingerprint
-from insd.settings.config import Deflation, Network, Recipe, Training
+from insd.settings.config import Deflation, Recipe, Training
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import Bank, TrainingError, target_variance, task_loss, train_round
 
@@ -30,7 +32,7 @@ BANK, TEST = trials("train", 256, 1), trials("test", 64, 2)
 def recipe(iterations=150, deflation=None, **training):
     chosen = {"iterations": iterations, "batch_size": 32, "evaluate_every": 25, "validation_trials": 64, "restarts": 0}
     return Recipe(
-        network=Network(units=24, gain=1.0),
+        network={"units": 24, "gain": 1.0},
         training=Training(**(chosen | {"step_size": 1e-2} | training)),
         deflation=Deflation(**(deflation or {})),
     )
@@ -76,7 +78,7 @@ def test_the_same_command_twice_gives_equal_arrays(reference):
 
 def test_a_network_in_a_block_equals_the_same_network_alone(reference):
     alone, history = train_round(TASK, BANK, recipe(), [name(1)])
-    for weights in WEIGHTS:
+    for weights in RateRNN.dimensions:
         np.testing.assert_allclose(alone[weights], reference[0][weights].isel(seed=[1]), atol=1e-5)
     np.testing.assert_allclose(
         history["held_out_loss"].values[..., -1],

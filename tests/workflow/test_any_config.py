@@ -8,10 +8,10 @@ import yaml
 from conftest import ROOT, copy_checkout, snakemake
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from known import TASKS
 
 from insd.settings.base import SettingsError
 from insd.settings.config import Recipe, load, seeds_of
-from insd.tasks import TASKS
 
 SCHEMA = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
 # What nobody means to write, and everybody may.

@@ -2,10 +2,13 @@
 
 import re
 import tomllib
+from pathlib import PurePath
 
 import pytest
 import yaml
 from conftest import ROOT, job_counts, snakemake
+
+from insd.claims.base import all_reads, publications
 
 BY_TASK = ("similarity", "measure_responses", "dsa", "fixed_points", "decoding", "performance", "robustness")
 """Analyses that are one job for each task."""
@@ -63,6 +66,12 @@ def test_named_targets(checkout, target, rules):
     assert set(counts) - {"total"} == rules
     # Seeds 0 and 1 in one job: 2 standard populations, 1 untrained, and 3 rounds of deflation, for 3 tasks.
     assert counts["train_round"] == 3 * (2 + 1 + 3)
+
+
+def test_the_claims_get_what_they_read(checkout):
+    job = snakemake(checkout, "results/tables/claims.csv", "-n", *SMOKE).stdout.split("rule claims:")[1]
+    given = {PurePath(path).stem for path in re.search(r"input: (.*)", job).group(1).split(", ")}
+    assert given == {"networks"} | all_reads(publications(["qian_2025"]))
 
 
 def test_a_round_reads_the_activity_of_all_earlier_rounds_of_its_seeds(checkout):

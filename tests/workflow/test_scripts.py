@@ -8,10 +8,10 @@ import pytest
 from conftest import ROOT
 
 from insd.datasets import read, write
-from insd.settings.config import Deflation, Network, Recipe, Training
+from insd.settings.config import Deflation, Recipe, Training
 
 RECIPE = Recipe(
-    network=Network(units=12),
+    network={"units": 12},
     training=Training(iterations=4, batch_size=8, evaluate_every=2, validation_trials=8, restarts=0),
     deflation=Deflation(),
 ).model_dump()

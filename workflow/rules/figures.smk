@@ -1,14 +1,14 @@
 # One rule per figure: each file of src/insd/figures, and the user's own that the config names.
 for name, path in FIGURES.items():
     figure = planned(path)
-    stem = grid.figure_stem(name, figure)
+    stem = figure_stem(name, figure)
     job = "{task}" if figure.per == "task" else "all"
 
     rule:
         name:
             f"figure_{name}"
         input:
-            unpack(figure_inputs(figure)),
+            unpack(GRID.of_task(GRID.figure_inputs, figure)),
         output:
             svg=report(
                 f"{stem}.svg",
@@ -30,11 +30,9 @@ for name, path in FIGURES.items():
             runtime=per_attempt(figure.minutes),
         params:
             figure=path,
-            tasks=figure_tasks(figure),
-            settings=grid.figure_settings(SETTINGS, figure),
-            blocks=figure_blocks(figure),
+            job=GRID.of_task(GRID.figure_params, figure),
             numbers=NUMBERS,
-            code=code_fingerprint(plugins.module_of("figure", path)),
+            code=code_fingerprint(module_of("figure", path)),
         script:
             "../scripts/draw.py"
 

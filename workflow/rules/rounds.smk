@@ -3,7 +3,7 @@ rule train_round:
     input:
         bank="results/{task}/trials/train.nc",
         test="results/{task}/trials/test.nc",
-        earlier=earlier_activity,
+        earlier=GRID.earlier_activity,
     output:
         network=f"{ROUND}/network.nc",
         activity=f"{ROUND}/activity.nc",
@@ -12,19 +12,19 @@ rule train_round:
         "results/logs/train_round/{task}/{population}/seeds-{seeds}/round-{round}.log",
     benchmark:
         "results/benchmarks/train_round/{task}/{population}/seeds-{seeds}/round-{round}.tsv"
-    priority: rounds_to_come
+    priority: GRID.rounds_to_come
     conda:
         "../../envs/insd.yaml"
     threads: 1
     resources:
-        mem_mb=training_memory,
-        runtime=training_minutes,
+        mem_mb=GRID.training_memory,
+        runtime=GRID.training_minutes,
         # Nothing is asked for with `auto`: such a job uses what the machine has.
         gpu=1 if SETTINGS.device == "cuda" else 0,
     params:
         parameters=task_parameters,
-        recipe=recipe,
-        code=code_fingerprint("insd.activity"),
+        recipe=GRID.recipe,
+        code=GRID.training_code,
     script:
         "../scripts/train_round.py"
 
@@ -32,7 +32,7 @@ rule train_round:
 rule import_recording:
     """Make recorded activity ready to be deflated against, in the place of round 0."""
     input:
-        recording=recording_file,
+        recording=GRID.recording_file,
         bank="results/{task}/trials/train.nc",
     output:
         reference="results/{task}/{population}/seeds-{seeds}/recording.nc",
@@ -44,10 +44,10 @@ rule import_recording:
         "../../envs/insd.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=per_attempt(2000),
+        runtime=per_attempt(10),
     params:
-        deflation=recording_deflation,
+        deflation=GRID.recording_deflation,
         code=code_fingerprint("insd.recordings"),
     script:
         "../scripts/import_recording.py"

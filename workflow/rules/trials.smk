@@ -12,11 +12,11 @@ rule sample_trials:
         "../../envs/insd.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(10),
     params:
         parameters=task_parameters,
-        n_trials=n_trials,
+        n_trials=GRID.n_trials,
         code=code_fingerprint("insd.tasks"),
     script:
         "../scripts/sample_trials.py"

@@ -9,8 +9,9 @@ from pydantic import TypeAdapter
 
 from insd import plugins
 from insd.figures.base import Figure, planned
+from insd.networks.settings.base import NetworkSettings, settings_class
+from insd.plugins import names
 from insd.settings.config import Settings
-from insd.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.json"
@@ -45,13 +46,28 @@ Only jobs that use a changed key run again.
 def schema() -> str:
     """The JSON schema (draft 2020-12) of the config."""
     content = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Settings.model_json_schema()}
+    # A layer may have the keys of any architecture, and of one outside this library.
+    keys: dict[str, Any] = {}
+    for name in names("network"):
+        keys = settings_class(name).model_json_schema()["properties"] | keys
+    keys |= NetworkSettings.model_json_schema()["properties"]
+    for section in content["$defs"].values():
+        if "network" in section["properties"]:
+            section["properties"]["network"]["properties"] = keys
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def readme() -> str:
     """The tables of all keys: sections first, then the parameters of each task."""
     definitions: dict[str, Any] = Settings.model_json_schema()
-    sections = {"Settings": definitions, **definitions["$defs"]}
+    sections = {"Settings": definitions, **definitions["$defs"], "Network": NetworkSettings.model_json_schema()}
+    own = {}
+    for name in names("network"):
+        section = settings_class(name).model_json_schema()
+        keys = {key: value for key, value in section["properties"].items() if key not in NetworkSettings.model_fields}
+        if keys:
+            own[f"Network of the architecture `{name}`"] = {**section, "properties": keys}
+    sections |= own
     order = [
         "Settings",
         "Analysis",
@@ -61,20 +77,22 @@ def readme() -> str:
         "Population",
         "Recording",
         "Layer",
-        "Recipe",
+        "Changes",
         "Network",
+        *own,
         "Training",
         "Deflation",
     ]
-    order += ["DynamicalSimilarity", "FixedPoints", "Decoding", "Robustness", "Comparisons"]
+    order += ["Similarity", "DynamicalSimilarity", "FixedPoints", "Decoding", "Robustness", "Comparisons"]
     titles = {
         "Settings": "The whole file",
-        "Recipe": "Sections of a recipe",
+        "Changes": "Sections of a recipe",
         "TaskEntry": "Task",
         "Layer": "Layer",
         "Recording": "A recording as the reference",
     }
     titles |= {
+        "Similarity": "`analysis.similarity`",
         "DynamicalSimilarity": "`analysis.dsa`",
         "FixedPoints": "`analysis.fixed_points`",
         "Decoding": "`analysis.decoding`",
@@ -84,7 +102,8 @@ def readme() -> str:
     parts = [INTRODUCTION]
     for name in order:
         parts.append(_table(titles.get(name, name), sections[name]))
-    for name, task in TASKS.items():
+    for name in plugins.names("task"):
+        task = plugins.find("task", name)
         parts.append(_table(f"Parameters of the task `{name}`", TypeAdapter(task).json_schema()))
     return "\n".join(parts)
 
@@ -114,6 +133,7 @@ def _type(value: dict[str, Any]) -> str:
         entries = [*value.get("patternProperties", {}).values(), value.get("additionalProperties")]
         return f"name: {_type(entries[0])}" if isinstance(entries[0], dict) and entries[0] else "mapping"
     if value.get("type") == "array":
+        # Pairs are spans of durations.
         return "[shortest, longest]" if "prefixItems" in value else f"list of {_type(value['items'])}"
     bounds = [f"{sign} {value[key]:g}" for key, sign in _BOUNDS.items() if key in value]
     return " ".join([value.get("type", "any"), ", ".join(bounds)]).strip()

@@ -1,19 +1,21 @@
-"""The paper's statements beside what the grid shows."""
+"""The statements of papers, next to what the grid shows."""
 
 import pandas as pd
 
 from insd import datasets
-from insd.analysis.claims import claims, page
+from insd.claims.base import TABLES, claims_page, judged, publications
 from insd.files import write_text
 from insd.jobs import job
 from insd.tables.comparisons import number_of_intervals
 
 with job(snakemake.log[0]):
-    by_task = {
-        name: datasets.read_by_task(snakemake.params.tasks, snakemake.input[name], name)
-        for name in ("predictivity", "dsa", "decoding")
-    }
-    comparisons = pd.read_csv(snakemake.input.comparisons)
-    table = claims(pd.read_csv(snakemake.input.table), comparisons, **by_task)
+    papers = publications(snakemake.params.claims)
+    given = dict(snakemake.input.items())
+    networks = pd.read_csv(given.pop("table"))
+    tables = {name: pd.read_csv(given.pop(name)) for name in TABLES if name in given}
+    analyses = {name: datasets.read_by_task(snakemake.params.tasks, paths, name) for name, paths in given.items()}
+    table = judged(papers, networks, analyses, tables, **snakemake.params.settings)
     write_text(snakemake.output.claims, table.to_csv(index=False))
-    write_text(snakemake.output.page, page(table, number_of_intervals(comparisons)))
+    n_intervals = number_of_intervals(tables["comparisons"])
+    page = claims_page(table, papers, n_intervals, snakemake.params.settings["confidence"])
+    write_text(snakemake.output.page, page)

@@ -6,19 +6,19 @@ from insd import datasets
 from insd.explorer import explorer_page
 from insd.files import write_text
 from insd.jobs import job, reuse_freed_memory
-from insd.members import read_rounds
+from insd.members import read_members
 from insd.settings.config import make_task
 
 reuse_freed_memory()
 name = snakemake.wildcards.task
 
 with job(snakemake.log[0]):
-    rounds = read_rounds(snakemake.input.networks, snakemake.input.activities, snakemake.params.rounds, ["rates"])
+    members = read_members(snakemake.input.networks, snakemake.input.activities, snakemake.params.rounds)
     table = pd.read_csv(snakemake.input.table)
     page = explorer_page(
         name,
         make_task(name, snakemake.params.parameters),
-        rounds,
+        members,
         datasets.read(snakemake.input.trials, "trials"),
         datasets.read(snakemake.input.points, "fixed_points"),
         table[table["task"] == name],

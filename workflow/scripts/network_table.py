@@ -2,41 +2,23 @@
 
 from itertools import islice
 
-import torch
+import pandas as pd
 
-from insd import datasets
 from insd.files import write_text
-from insd.jobs import job, reuse_freed_memory
-from insd.members import read_rounds
-from insd.tables.networks import network_table, round_rows
+from insd.jobs import job
+from insd.members import read_members
+from insd.tables.networks import identity, join_columns, network_table, read_results
 
-torch.set_num_threads(snakemake.threads)
-reuse_freed_memory()
-tasks, rounds = snakemake.params.tasks, snakemake.params.rounds
+inputs, params = snakemake.input, snakemake.params
 
 with job(snakemake.log[0]):
-    variables = ["rates", "test_loss", "score", "solved"]
-    rows = []
-    networks, activities = iter(snakemake.input.networks), iter(snakemake.input.activities)
-    for number, task in enumerate(tasks):
-        trials = datasets.read(snakemake.input.trials[number], "trials")
-        blocks = rounds[task]
-        files = (list(islice(paths, len(blocks))) for paths in (networks, activities))
-        for current in read_rounds(*files, blocks, variables):
-            reference = snakemake.params.references[current.population]
-            rows += round_rows(task, reference, current, trials, snakemake.params.noise_probes)
-    by_task = {
-        name: datasets.read_by_task(tasks, snakemake.input[name], contract)
-        for name, contract in (
-            ("predictivity", "predictivity"),
-            ("dsa", "dsa"),
-            ("points", "fixed_points"),
-            ("robustness", "robustness"),
-        )
-    }
-    # Tasks without recordings have no such file; where one task has recordings, all do.
-    recordings = {
-        task: datasets.read(path, "recordings") for task, path in zip(tasks, snakemake.input.recordings, strict=False)
-    }
-    table = network_table(rows, **by_task, recordings=recordings)
-    write_text(snakemake.output.table, table.to_csv(index=False, float_format="%.6g"))
+    networks, activities = iter(inputs.networks), iter(inputs.activities)
+    # An analysis that is not made for every task has fewer files than there are tasks.
+    files = {name: dict(zip(tasks, inputs.get(rule, []), strict=True)) for name, rule, tasks in params.analyses}
+    tables = []
+    for task, rounds in params.rounds.items():
+        members = read_members(*(list(islice(paths, len(rounds))) for paths in (networks, activities)), rounds)
+        rows = [identity(task, member, params.references[member.population]) for member in members]
+        results = read_results({name: paths[task] for name, paths in files.items() if task in paths})
+        tables.append(join_columns(pd.DataFrame(rows).set_index("label"), results))
+    write_text(snakemake.output.table, network_table(tables).to_csv(index=False, float_format="%.6g"))

@@ -11,7 +11,8 @@ from insd import datasets
 from insd.files import write_text
 from insd.jobs import job
 from insd.provenance import attributes
-from insd.tables.summary import lines, page, summary
+from insd.tables.summary import line_table, summary
+from insd.tables.summary_page import summary_page
 
 with job(snakemake.log[0]):
     table, comparisons = (pd.read_csv(snakemake.input[name]) for name in ("table", "comparisons"))
@@ -20,12 +21,13 @@ with job(snakemake.log[0]):
         for name in ("predictivity", "performance")
     )
     attractors = datasets.read_by_task(snakemake.params.integrators, snakemake.input.lines, "line_attractor")
-    sections = summary(table, predictivity, performance)
+    sections = summary(table, predictivity, performance, **snakemake.params.settings)
     made = attributes({}, "insd.tables.summary")
     versions = [f"{name} {made[f'{name}_version']}" for name in ("insd", "torch", "numpy", "python")]
     made_with = f"{', '.join(versions)}, commit {made['git_commit']}, {os.cpu_count()} cores, {platform.machine()}"
     config = yaml.safe_dump(snakemake.params.config, sort_keys=False, allow_unicode=True)
     date = datetime.date.today().isoformat()
-    text = page(sections, comparisons, lines(table, attractors), config, date, made_with)
+    confidence = snakemake.params.settings["confidence"]
+    text = summary_page(sections, comparisons, line_table(table, attractors), config, date, made_with, confidence)
     write_text(snakemake.output.page, text)
-    write_text(snakemake.output.statements, pd.concat(sections.values()).to_csv(index_label="statement"))
+    write_text(snakemake.output.statements, pd.concat(sections.values()).to_csv(index_label="id"))

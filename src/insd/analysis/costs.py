@@ -1,64 +1,59 @@
 """What a solution costs: large weights, and outputs that private noise moves."""
 
+from collections.abc import Mapping
+
 import numpy as np
-import torch
+import pandas as pd
 import xarray as xr
 
-from insd.analysis.performance import CHUNK
-from insd.datasets import architecture_of
-from insd.networks import ARCHITECTURES, load_networks
-from insd.training import Bank
+from insd.analysis.base import Analysis, AnalysisSettings, Job
+from insd.datasets import Contract
+from insd.provenance import random_seed
+from insd.settings.base import Count
+
+COLUMNS = ("mean_squared_recurrent_weight", "sum_squared_weights", "noise_sensitivity")
+"""The variables, which are columns of `networks.csv`, too."""
+# Some architectures have no weights from units to units.
+CONTRACT = Contract(dict.fromkeys(COLUMNS, ("network",)), may_be_nan=frozenset({"mean_squared_recurrent_weight"}))
 
 
-def costs(network: xr.Dataset, trials: xr.Dataset, probes: int, seed: int) -> dict[str, float]:
-    """Costs of a `network.nc` of one seed, as in arXiv:2610.04697.
+class Settings(AnalysisSettings):
+    """Costs of a solution."""
 
-    `mean_squared_recurrent_weight`; `sum_squared_weights` over all trained weights, with biases and the initial state;
-    and `noise_sensitivity` on the trials (see there). The mean squared rate is in `insd.tables.networks`.
-    """
-    names = ARCHITECTURES[architecture_of(network)].parameter_names()
-    return {
-        "mean_squared_recurrent_weight": float(np.square(network["recurrent_weights"].astype(float)).mean()),
-        "sum_squared_weights": sum(float(np.square(network[name].astype(float)).sum()) for name in names),
-        "noise_sensitivity": noise_sensitivity(network, trials, probes, seed),
-    }
+    noise_probes: Count = 16
+    """Random vectors that a network's sensitivity to private noise is estimated with."""
 
 
-def noise_sensitivity(network: xr.Dataset, trials: xr.Dataset, probes: int, seed: int) -> float:
-    """Variance that private noise adds to the scored outputs of a network, per variance of the noise at each step.
+def run(job: Job) -> Mapping[str, xr.Dataset]:
+    """`insd.evaluation.costs.costs` of each network on the test trials."""
+    from insd.evaluation.costs import costs
 
-    To first order in the noise, an output y has the variance ``sd^2 * sum_n (dy / dn)^2`` over the noise n of all units
-    at all times up to it, where sd is the standard deviation of what is added to the state of a unit at each step
-    (`RecurrentNetworks.draw_noise`). This is the mean of that sum over the scored outputs of all trials, on the
-    noise-free trajectory: ``|J|_F^2 / outputs`` with the Jacobian J of the scored outputs. It is estimated by
-    ``E |J^T v|^2`` for vectors v of random signs, each of which costs one backward pass.
+    rows = []
+    for member in job.members:
+        assert member.network is not None
+        seed = random_seed("noise sensitivity", job.name, member.label)
+        found = costs(member.network, job.trials["test"], job.settings.noise_probes, seed)
+        rows.append([found[name] for name in COLUMNS])
+    values = np.array(rows, float).reshape(-1, len(COLUMNS))
+    result = xr.Dataset(
+        {name: ("network", values[:, number]) for number, name in enumerate(COLUMNS)},
+        coords={"network": [member.label for member in job.members]},
+    )
+    return {"costs": result}
 
-    It says what noise does only as long as that stays small: where trajectories close by part, as they may between two
-    decisions, it can be far above the variance under noise of the size used in training, and rests on few trials.
 
-    Parameters
-    ----------
-    network : a `network.nc` of one seed.
-    trials : the trials that the outputs are of.
-    probes : number of vectors v; every trial has its own signs, so that few are enough.
-    seed : of the signs.
+def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
+    """All variables."""
+    return result[list(COLUMNS)].to_dataframe()[list(COLUMNS)].reindex(table.index)
 
-    Source: first-order perturbation theory with the adjoint method; random signs after Hutchinson (1990),
-    Communications in Statistics 19:433.
-    """
-    networks = load_networks([network], trials.attrs["dt"]).requires_grad_(False)
-    stream = torch.Generator().manual_seed(seed)
-    bank = Bank.from_trials(trials)
-    times, n_trials, _ = bank.inputs.shape
-    total = 0.0
-    for start in range(0, n_trials, CHUNK):
-        inputs, mask = bank.inputs[None, :, start : start + CHUNK], bank.mask[:, start : start + CHUNK]
-        noise = torch.zeros(1, times, inputs.shape[2], network.sizes["unit"], requires_grad=True)
-        rates = networks(inputs, noise)
-        for _ in range(probes):
-            signs = torch.randint(0, 2, mask.shape, generator=stream) * 2.0 - 1.0
-            # What the readout passes back to the rates is the same product for every probe.
-            gradient = (signs * mask) @ networks.output_weights[0]
-            (by_noise,) = torch.autograd.grad(rates, noise, gradient[None], retain_graph=True)
-            total += float(by_noise.double().square().sum())
-    return total / (probes * float(bank.mask.sum()))
+
+ANALYSIS = Analysis(
+    description="Weights, and sensitivity to private noise, of all networks of a task.",
+    writes={"costs": CONTRACT},
+    run=run,
+    settings=Settings,
+    reads=("trials/test",),
+    columns=columns,
+    memory_mb=1500,
+    minutes=15,
+)

@@ -1,184 +1,48 @@
-"""What activity tells a linear reader about the task's variables, at each time and from one time to another.
+"""Cross-validated decoding of the task variables, at each time and from one time to another."""
 
-A ridge regression is trained on the rates at one time and tested, on trials that it has not seen, at every time
-(cross-temporal generalisation: King & Dehaene 2014, Trends in Cognitive Sciences 18:203). A code that stays the same
-scores as well at other times as at its own; a code that rotates scores near the diagonal only. The penalty of each
-variable is chosen by leave-one-out within the training trials.
-"""
+from collections.abc import Mapping
+from typing import Annotated
 
-import logging
-from collections.abc import Iterable, Mapping
-
-import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
-from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import KFold
+from pydantic import Field
 
-from insd.errors import InsdError
-from insd.members import Round, network_label
-from insd.predictivity import null_projector_array
+from insd.analysis.base import Analysis, AnalysisSettings, Job
+from insd.datasets import Contract
 from insd.provenance import random_seed
-from insd.tasks import Task
-from insd.tasks.base import Kind, Variable
+from insd.settings.base import Count
 
-logger = logging.getLogger("insd.analysis.decoding")
-
-RIDGES = np.logspace(-6, 2, 9)
-"""Penalties to choose from, relative to the mean variance of a unit. The variables of trained networks ask for 1e-6 to
-1e-1; the largest shrink what cannot be decoded to the mean."""
-SCORES: Mapping[Kind, tuple[str, float]] = {
-    "value": ("R²", 0.0),
-    "sign": ("balanced accuracy", 0.5),
-    "angle": ("mean cosine of the error", 0.0),
-}
-"""The score of each kind of variable and its chance level, that of a reader who always gives the same answer."""
+CONTRACT = Contract(
+    {
+        "score": ("network", "variable", "time", "time_to"),
+        "score_null": ("network", "variable", "time", "time_to"),
+        "score_shuffled": ("network", "variable", "time"),
+        "chance": ("variable",),
+    },
+)
 
 
-def decode(
-    rates: Float[np.ndarray, "trial time unit"],
-    variables: Mapping[str, Variable],
-    times: Int[np.ndarray, "time_to"],
-    folds: int,
-    seed: int,
-) -> Float[np.ndarray, "variable time_to time_to"]:
-    """Cross-validated scores of decoders trained at each of some times (second axis) and tested at each (third).
+class Settings(AnalysisSettings):
+    """Decoding of the task variables from activity."""
 
-    Parameters
-    ----------
-    rates : any scale and offset; the scores do not depend on either, nor on rotations of the units.
-    variables : what to decode; a variable that changes within a trial has its value at the time of the test.
-    times : indices into `time`.
-    folds : of a cross-validation over trials, shuffled by `seed`; the score is the mean over folds.
-
-    Returns
-    -------
-    By the kind of variable (chance levels in `SCORES`):
-
-    value : R², at most 1. Not clipped below: a decoder that meets other activity than it was trained on can err by
-        much more than the variable varies.
-    sign : balanced accuracy, the mean of the shares of correct signs among the trials of each sign, so that a decoder
-        that always gives the same sign has .5. A fold with trials of one sign only is left out.
-    angle : mean cosine of the error of the angle of the decoded cosine and sine; 1 is perfect, -1 opposite.
-
-    A change of the mean activity from one time to the other counts as an error like any other. Raises InsdError where a
-    variable has no score, since it does not differ among the trials of a fold.
-    """
-    if not variables:
-        return np.empty((0, times.size, times.size))
-    actual = {name: variable.values[:, times] for name, variable in variables.items()}
-    components = {name: _components(actual[name], variable.kind) for name, variable in variables.items()}
-    targets = np.concatenate(list(components.values()), axis=-1)
-    edges = np.cumsum([part.shape[-1] for part in components.values()])[:-1]
-    activity = rates[:, times].astype(np.float64)
-
-    scores = np.empty((folds, len(variables), times.size, times.size))
-    # scikit-learn takes seeds of 32 bits.
-    splits = KFold(folds, shuffle=True, random_state=seed % 2**32).split(activity)
-    for fold, (train, test) in enumerate(splits):
-        held_out = activity[test].reshape(-1, activity.shape[-1])
-        predicted = np.empty((test.size, times.size, times.size, targets.shape[-1]))
-        for time in range(times.size):
-            seen = activity[train, time]
-            scale = np.sqrt(seen.var(0).mean()) or 1.0
-            model = RidgeCV(RIDGES * train.size, alpha_per_target=True).fit(seen / scale, targets[train, time])
-            predicted[:, time] = model.predict(held_out / scale).reshape(test.size, times.size, -1)
-        for row, (name, part) in enumerate(zip(variables, np.split(predicted, edges, axis=-1), strict=True)):
-            scores[fold, row] = _score(actual[name][test], part, variables[name].kind)
-    undefined = np.where(np.isnan(scores).all(0) | np.isinf(scores).any(0))[0]
-    if undefined.size:
-        names = ", ".join(name for row, name in enumerate(variables) if row in undefined)
-        raise InsdError(
-            f"{names}: no score of decoding from {len(rates)} trials in {folds} folds, since the trials of a fold do "
-            "not differ; raise trials.evaluation, or lower analysis.decoding.folds"
-        )
-    return np.nanmean(scores, axis=0)
+    time_stride: Count = 3
+    """Every how many time steps a decoder is trained and tested."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Folds of the cross-validation over trials."""
 
 
-def _components(values: Float[np.ndarray, "trial time"], kind: Kind) -> Float[np.ndarray, "trial time component"]:
-    """What the regression predicts."""
-    return np.stack([np.cos(values), np.sin(values)], axis=-1) if kind == "angle" else values[..., None]
+def run(job: Job) -> Mapping[str, xr.Dataset]:
+    """`insd.evaluation.decoding.decoding` of the rates on the test trials."""
+    from insd.evaluation.decoding import decoding
+
+    seed, own = random_seed("decoding", job.name), job.settings
+    return {"decoding": decoding(job.members, job.task, job.trials["test"], seed, own.time_stride, own.folds)}
 
 
-def _score(
-    actual: Float[np.ndarray, "trial time_to"],
-    predicted: Float[np.ndarray, "trial time time_to component"],
-    kind: Kind,
-) -> Float[np.ndarray, "time time_to"]:
-    """Score over trials at each pair of times."""
-    actual = actual[:, None]
-    if kind == "angle":
-        return np.cos(np.arctan2(predicted[..., 1], predicted[..., 0]) - actual).mean(0)
-    if kind == "value":
-        residual = np.square(actual - predicted[..., 0]).sum(0)
-        with np.errstate(divide="ignore", invalid="ignore"):  # where the trials do not differ
-            return 1 - residual / np.square(actual - actual.mean(0)).sum(0)
-    correct, positive = np.sign(predicted[..., 0]) == actual, actual > 0
-    with np.errstate(invalid="ignore"):  # 0 / 0 where there is no trial of a sign
-        shares = [(correct & group).sum(0) / group.sum(0) for group in (positive, ~positive)]
-    return (shares[0] + shares[1]) / 2
-
-
-def decoding(
-    rounds: Iterable[Round], task: Task, trials: xr.Dataset, seed: int, time_stride: int = 3, folds: int = 5
-) -> xr.Dataset:
-    """Scores of all networks and variables of a task at every `time_stride`-th time, by the contract of `decoding.nc`.
-
-    `trials` are those that the rates were recorded on. All networks are tested on the same folds.
-
-    Returns
-    -------
-    score (network, variable, time, time_to) : `decode` from the rates; `time` is that of training, `time_to` that of
-        the test, both in s from the start of the trial.
-    score_null (network, variable, time, time_to) : from the rates in the null space of the network's own readout. What
-        is decoded there cannot be the output itself.
-    score_shuffled (network, variable, time) : from the rates, trained and tested at the same time, with the labels of
-        the trials permuted, by another permutation for each network. R² and cosine lie slightly below chance, since
-        the mean of the training trials errs to the other side of the held-out ones.
-    chance (variable) : the score of a reader who always gives the same answer.
-
-    The coordinates `kind` and `score_name` say how each variable is scored.
-    """
-    times = np.arange(0, trials.sizes["time"], time_stride)
-    variables = task.variables(trials)
-    labels: list[str] = []
-    full: list[np.ndarray] = []
-    null: list[np.ndarray] = []
-    shuffled: list[np.ndarray] = []
-    for current in rounds:
-        for index, network_seed in enumerate(current.network["seed"].values):
-            label = network_label(current.population, int(network_seed), current.round_number)
-            order = np.random.default_rng(random_seed(label, seed)).permutation(trials.sizes["trial"])
-            permuted = {
-                f"{name} shuffled": Variable(variable.values[order], variable.kind)
-                for name, variable in variables.items()
-            }
-            rates = current.activity["rates"].values[index]
-            projector = null_projector_array(current.network["output_weights"].values[index])
-            # Labels and permuted labels share the costly part of a fit.
-            both = decode(rates, {**variables, **permuted}, times, folds, seed)
-            labels.append(label)
-            full.append(both[: len(variables)])
-            shuffled.append(np.diagonal(both[len(variables) :], axis1=1, axis2=2))
-            null.append(decode(rates @ projector, variables, times, folds, seed))
-            logger.info("decoded %s", label)
-
-    kinds = [variable.kind for variable in variables.values()]
-    seconds = trials["time"].values[times]
-    dimensions = ("network", "variable", "time", "time_to")
-    return xr.Dataset(
-        {
-            "score": (dimensions, np.stack(full)),
-            "score_null": (dimensions, np.stack(null)),
-            "score_shuffled": (dimensions[:3], np.stack(shuffled)),
-            "chance": ("variable", [SCORES[kind][1] for kind in kinds]),
-        },
-        coords={
-            "network": labels,
-            "variable": list(variables),
-            "kind": ("variable", kinds),
-            "score_name": ("variable", [SCORES[kind][0] for kind in kinds]),
-            "time": ("time", seconds, {"units": "s", "long_name": "time of training from trial start"}),
-            "time_to": ("time_to", seconds, {"units": "s", "long_name": "time of test from trial start"}),
-        },
-    )
+ANALYSIS = Analysis(
+    description="Cross-validated decoding of the task variables, at each time and from one time to another.",
+    writes={"decoding": CONTRACT},
+    run=run,
+    settings=Settings,
+    reads=("trials/test",),
+    minutes=60,
+)

@@ -5,11 +5,31 @@ eigenvector of the slowest mode at each point is along the line, and the left on
 inputs move the state along it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
+
+from insd.analysis.base import Analysis, Job
+from insd.datasets import Contract
+
+if TYPE_CHECKING:
+    from insd.settings.config import Settings
+
+CONTRACT = Contract(
+    {
+        "direction": ("network", "condition", "unit"),
+        "selection": ("network", "condition", "unit"),
+        "straightness": ("network", "condition"),
+        "extent": ("network", "condition"),
+        "selected_evidence": ("network", "condition", "evidence"),
+        "direct_evidence": ("network", "condition", "evidence"),
+    },
+    # Fewer than three points make no line.
+    may_be_nan=frozenset({"direction", "selection", "straightness", "extent", "selected_evidence", "direct_evidence"}),
+)
 
 LEAST_POINTS = 3
 """Any two points lie on a line."""
@@ -95,3 +115,30 @@ def line_attractor(
         {**counts, **result, **vectors, **evidence},
         coords={"network": networks, "condition": conditions, "evidence": list(evidence_inputs)},
     )
+
+
+def applies(settings: "Settings", task: str) -> bool:
+    """Tasks that integrate evidence."""
+    return bool(settings.task(task).evidence_inputs)
+
+
+def run(job: Job) -> Mapping[str, xr.Dataset]:
+    """`line_attractor` of the points that were found."""
+    from insd.networks.base import constant_input_weights
+
+    weights = [constant_input_weights(member.network) for member in job.members if member.network is not None]
+    points = job.analyses["fixed_points"].sel(searched_network=[member.label for member in job.members])
+    result = line_attractor(points, np.concatenate(weights), job.task.evidence_inputs)
+    return {"line_attractor": result}
+
+
+ANALYSIS = Analysis(
+    description="The line along which the points of each network lie, and the evidence that moves its state along it.",
+    writes={"line_attractor": CONTRACT},
+    run=run,
+    reads=("analysis/fixed_points",),
+    needs=("Flowing",),
+    applies=applies,
+    memory_mb=1500,
+    minutes=10,
+)

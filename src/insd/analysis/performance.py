@@ -1,142 +1,41 @@
-"""How well networks do in every regime of a task and on a grid of harder ones, in distribution and beyond."""
+"""Loss and score of all networks of a task in the regime `test`, every harder one, and a grid of them."""
 
-import logging
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
-import numpy as np
-import torch
 import xarray as xr
-from jaxtyping import Float
-from torch import Tensor
 
-from insd.activity import loss_and_score, simulate_trials
-from insd.datasets import architecture_of
-from insd.members import Round, network_label
-from insd.networks import RecurrentNetworks, load_networks
-from insd.provenance import random_seed
-from insd.tasks import Task
-from insd.training import Bank
+from insd.analysis.base import Analysis, AnalysisSettings, Job
+from insd.datasets import Contract
+from insd.settings.base import Count
 
-logger = logging.getLogger(__name__)
-
-CHUNK = 128
-"""Trials simulated at once."""
-STATES_AT_ONCE = 2**24
-"""States held at once, over networks, times and trials: about 64 MB, with as much again for each copy."""
-
-
-def performance(
-    task: Task, name: str, rounds: Iterable[Round], trials: Mapping[str, xr.Dataset], grid_trials: int
-) -> xr.Dataset:
-    """Noise-free loss and score of all networks in all regimes and on the task's grid, as `performance.nc` has them.
-
-    Parameters
-    ----------
-    name : the task's name, which seeds the trials of the grid.
-    rounds : the networks; activity is not needed.
-    trials : the trials of each regime by name.
-    grid_trials : trials sampled at each point of the grid, the same for all networks.
-
-    Returns
-    -------
-    `loss` and `score` (network, regime), `grid_loss` and `grid_score` (network, noise, duration). A loss is the share
-    of the targets' variance in that regime or at that point that is not explained; scores are the task's own, with
-    their name, criterion and chance level as attributes.
-    """
-    labels: list[str] = []
-    networks: list[xr.Dataset] = []
-    losses: list[np.ndarray] = []
-    scores: list[np.ndarray] = []
-    for current in rounds:
-        for seed in current.network["seed"].values:
-            labels.append(network_label(current.population, int(seed), current.round_number))
-            networks.append(current.network.sel(seed=[seed]))
-        # As the activity was recorded, so that the scores in the regime `test` are equal to the stored ones.
-        results = [
-            loss_and_score(task, simulate_trials(current.network, regime)[1], regime) for regime in trials.values()
-        ]
-        losses.append(np.stack([loss for loss, _ in results], axis=-1))
-        scores.append(np.stack([score for _, score in results], axis=-1))
-    grid_loss, grid_score = grid_performance(task, name, networks, grid_trials)
-    about = about_score(task)
-    return xr.Dataset(
-        {
-            "loss": (("network", "regime"), np.concatenate(losses)),
-            "score": (("network", "regime"), np.concatenate(scores), about),
-            "grid_loss": (("network", "noise", "duration"), grid_loss),
-            "grid_score": (("network", "noise", "duration"), grid_score, about),
-        },
-        coords={
-            "network": labels,
-            "regime": list(trials),
-            "noise": task.grid_labels("noise"),
-            "duration": task.grid_labels("duration"),
-        },
-        attrs={"grid_trials": grid_trials},
-    )
-
-
-def grid_performance(
-    task: Task, name: str, networks: Sequence[xr.Dataset], n_trials: int
-) -> tuple[Float[np.ndarray, "network noise duration"], Float[np.ndarray, "network noise duration"]]:
-    """Noise-free loss and score of networks at every point of a task's grid.
-
-    `networks` are `network.nc` datasets of one seed each. Those of one architecture, size and time constant run side
-    by side, as many as memory allows. The trials of a point depend on the task's name and the two levels alone.
-    """
-    alike: dict[tuple[str, int, float], list[int]] = {}
-    for index, network in enumerate(networks):
-        key = (architecture_of(network), network.sizes["unit"], network.attrs["tau"])
-        alike.setdefault(key, []).append(index)
-    shape = (len(networks), len(task.grid["noise"]), len(task.grid["duration"]))
-    losses, scores = np.full(shape, np.nan), np.full(shape, np.nan)
-    started = time.monotonic()
-    for noise in range(shape[1]):
-        for duration in range(shape[2]):
-            seed = random_seed("grid", name, noise, duration)
-            trials = task.in_grid(noise, duration).sample("test", n_trials, seed)
-            inputs = Bank.from_trials(trials).inputs
-            for (_, units, _), indices in alike.items():
-                at_once = max(1, STATES_AT_ONCE // (trials.sizes["time"] * min(n_trials, CHUNK) * units))
-                for start in range(0, len(indices), at_once):
-                    block = indices[start : start + at_once]
-                    side_by_side = load_networks([networks[index] for index in block], trials.attrs["dt"])
-                    outputs = chunked_outputs(side_by_side, inputs)
-                    losses[block, noise, duration], scores[block, noise, duration] = loss_and_score(
-                        task, outputs, trials
-                    )
-        logger.info(
-            "grid: %d of %d noise levels, %d networks, %.0f s",
-            noise + 1,
-            shape[1],
-            shape[0],
-            time.monotonic() - started,
-        )
-    return losses, scores
-
-
-def chunked_outputs(
-    networks: RecurrentNetworks,
-    inputs: Float[Tensor, "time trial input"],
-    noise: Float[Tensor, "network time trial unit"] | None = None,
-) -> Float[Tensor, "network trial time output"]:
-    """Outputs of networks on the same trials, in chunks of trials of which only the outputs are kept."""
-    outputs = []
-    with torch.no_grad():
-        for start in range(0, inputs.shape[1], CHUNK):
-            part = slice(start, start + CHUNK)
-            chunk = inputs[:, part].expand(len(networks.output_bias), -1, -1, -1)
-            rates = networks(chunk, None if noise is None else noise[:, :, part])
-            outputs.append(networks.readout(rates).transpose(1, 2))
-    return torch.cat(outputs, 1)
-
-
-def about_score(task: Task) -> dict[str, str | float | int]:
-    """Attributes of a variable of scores: its name, criterion and chance level, and 1 where higher is better."""
-    return {
-        "long_name": task.score_name,
-        "criterion": task.criterion,
-        "chance": task.chance,
-        "higher_is_better": int(task.higher_is_better),
+CONTRACT = Contract(
+    {
+        "loss": ("network", "regime"),
+        "score": ("network", "regime"),
+        "grid_loss": ("network", "noise", "duration"),
+        "grid_score": ("network", "noise", "duration"),
     }
+)
+
+
+class Settings(AnalysisSettings):
+    """Loss and score in harder regimes."""
+
+    grid_trials: Count = 256
+    """Trials at each point of a task's grid of noise and duration."""
+
+
+def run(job: Job) -> Mapping[str, xr.Dataset]:
+    """`insd.evaluation.performance.performance` on the trials of all regimes but `train`."""
+    from insd.evaluation.performance import performance
+
+    return {"performance": performance(job.task, job.name, job.members, job.trials, job.settings.grid_trials)}
+
+
+ANALYSIS = Analysis(
+    description="Loss and score of all networks of a task in the regime `test`, every harder one, and a grid of them.",
+    writes={"performance": CONTRACT},
+    run=run,
+    settings=Settings,
+    reads=("trials/evaluation",),
+)

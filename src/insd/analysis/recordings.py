@@ -1,73 +1,70 @@
-"""How well networks predict recorded activity, on trials that none of them was trained on."""
+"""How well all networks of a task predict the recordings that chains begin with, on held-out trials."""
 
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import pandas as pd
 import xarray as xr
 
-from insd.activity import simulate_trials
-from insd.members import Round, network_label
-from insd.predictivity import linear_predictivity, null_projector_array
-from insd.recordings import null_rates
+from insd.analysis.base import Analysis, Job
+from insd.datasets import Contract
+from insd.provenance import random_seed
 
-logger = logging.getLogger("insd.analysis.recordings")
+if TYPE_CHECKING:
+    from insd.settings.config import Settings
 
-TIME_STRIDE = 2
-"""As in `insd.analysis.similarity`."""
+CONTRACT = Contract(
+    {"r2": ("space", "network", "recording"), "r2_shuffled": ("space", "network", "recording")},
+    # Held-out trials of a recording may not vary.
+    may_be_nan=frozenset({"r2", "r2_shuffled"}),
+)
 
 
-def recording_predictivity(
-    rounds: Iterable[Round], recordings: Mapping[str, dict[str, np.ndarray]], bank: xr.Dataset, held_out: int, seed: int
-) -> xr.Dataset:
-    """r2 from every network of a task to every recording, by the contract of `recordings.nc`.
+def applies(settings: "Settings", task: str) -> bool:
+    """Tasks of which there are recordings."""
+    return bool(settings.recordings(task))
 
-    Parameters
-    ----------
-    recordings : by population, the arrays of its recording on the whole bank (`insd.recordings.read_recording`).
-    held_out : how many of the last trials of the bank networks are compared on: no more than were held out from
-        training.
-    seed : of the permutation of trials in the baseline.
 
-    Returns
-    -------
-    r2 (space, network, recording): in full space and from null space to null space, without ridge. A recording without
-    a readout has no null space: its whole activity is predicted there. r2_shuffled: the same with the trials of the
-    recordings permuted.
+def more(settings: "Settings", task: str) -> dict[str, Any]:
+    """The recordings by population, and how many trials no network was trained on."""
+    return {"files": settings.recordings(task), "held_out": settings.held_out_trials(task)}
+
+
+def run(job: Job) -> Mapping[str, xr.Dataset]:
+    """`insd.evaluation.recordings.recording_predictivity` on the last trials of the bank."""
+    from insd.evaluation.recordings import recording_predictivity
+    from insd.recordings import read_recording
+
+    bank = job.trials["train"]
+    recordings = {population: read_recording(file, bank) for population, file in job.more["files"].items()}
+    seed = random_seed("recordings", job.name)
+    return {"recordings": recording_predictivity(job.members, recordings, bank, job.more["held_out"], seed)}
+
+
+def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
+    """Where round 0 is a recording: `r2_null_to_reference` and its shuffled baseline on held-out trials of the bank,
+    and `r2_null_max_to_earlier` and its baseline where the recording is predicted better than every earlier network.
     """
-    trials = bank.isel(trial=slice(bank.sizes["trial"] - held_out, None))
-    order = np.random.default_rng(seed).permutation(held_out)
-    targets = {
-        name: {
-            "full": arrays["rates"][-held_out:, ::TIME_STRIDE],
-            "null": null_rates(arrays)[-held_out:, ::TIME_STRIDE],
-        }
-        for name, arrays in recordings.items()
-    }
-    labels, rows = [], []
-    for current in rounds:
-        rates = simulate_trials(current.network, trials)[0].numpy()[:, :, ::TIME_STRIDE]
-        for index, network_seed in enumerate(current.network["seed"].values):
-            labels.append(network_label(current.population, int(network_seed), current.round_number))
-            projector = null_projector_array(current.network["output_weights"].values[index])
-            spaces = {"full": rates[index], "null": rates[index] @ projector}
-            rows.append(
-                [
-                    [
-                        [linear_predictivity(_flat(predictor), _flat(part[space][chosen])) for part in targets.values()]
-                        for space, predictor in spaces.items()
-                    ]
-                    for chosen in (np.arange(held_out), order)
-                ]
-            )
-            logger.info("predicted %d recordings from %s", len(targets), labels[-1])
-    values = np.array(rows).transpose(1, 2, 0, 3)
-    dimensions = ("space", "network", "recording")
-    return xr.Dataset(
-        {"r2": (dimensions, values[0]), "r2_shuffled": (dimensions, values[1])},
-        coords={"space": ["full", "null"], "network": labels, "recording": list(targets)},
-    )
+    names = ["r2_null_to_reference", "r2_null_shuffled_to_reference"]
+    largest = ["r2_null_max_to_earlier", "r2_null_shuffled_max_to_earlier"]
+    found = table[[*names, *largest]].copy()
+    for label, row in table[table["round"] > 0].iterrows():
+        if row["population"] in result["recording"] and label in result["network"]:
+            pair = result.sel(space="null", network=label, recording=row["population"])
+            values = float(pair["r2"]), float(pair["r2_shuffled"])
+            found.loc[label, names] = values
+            if not row["r2_null_max_to_earlier"] >= values[0]:
+                found.loc[label, largest] = values
+    return found
 
 
-def _flat(activity: np.ndarray) -> np.ndarray:
-    return activity.reshape(-1, activity.shape[-1])
+ANALYSIS = Analysis(
+    description="How well all networks of a task predict the recordings that chains begin with, on held-out trials.",
+    writes={"recordings": CONTRACT},
+    run=run,
+    reads=("trials/train",),
+    applies=applies,
+    more=more,
+    completes=("similarity",),
+    columns=columns,
+)

@@ -1,221 +1,123 @@
-"""What noise, damage, kicks and a finer time step do to trained networks."""
+"""Loss and score of all networks of a task under noise, damage, kicks and a finer time step."""
 
-import logging
-import math
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import torch
+import pandas as pd
 import xarray as xr
-from jaxtyping import Float, Int
-from torch import Tensor
+from pydantic import Field
 
-from insd.activity import loss_and_score
-from insd.analysis.performance import about_score, chunked_outputs
-from insd.datasets import PERTURBATIONS
-from insd.members import Round, network_label
-from insd.networks import RecurrentNetworks, simulated_as, stacked_weights
-from insd.predictivity import null_projector_array
-from insd.provenance import random_seed
-from insd.tasks import Task
-from insd.training import Bank
+from insd.analysis.base import Analysis, AnalysisSettings, Job
+from insd.datasets import Contract
+from insd.evaluation.conditions import PERTURBATIONS
+from insd.settings.base import Count, NotNegative, Share
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from insd.settings import config
+
+CONTRACT = Contract(
+    {
+        **{
+            f"{name}_{quantity}": ("network", *levels)
+            for name, levels in PERTURBATIONS.items()
+            for quantity in ("loss", "score")
+        },
+        "kick_recovery": ("network", "kick_level", "space", "time_after"),
+    },
+    # A kick of size 0 has nothing to recover from, and not every architecture can be kicked, jittered or silenced.
+    may_be_nan=frozenset(
+        {"kick_recovery"}
+        | {
+            f"{name}_{quantity}"
+            for name in ("jitter", "silence", "kick", "half_step")
+            for quantity in ("loss", "score")
+        }
+    ),
+)
 
 
-def robustness(
-    task: Task,
-    name: str,
-    rounds: Iterable[Round],
-    trials: xr.Dataset,
-    *,
-    noise_levels: Sequence[float],
-    jitter_levels: Sequence[float],
-    silenced_shares: Sequence[float],
-    kick_levels: Sequence[float],
-    draws: int,
-) -> xr.Dataset:
-    """Loss and score of all networks of a task under perturbations, as `robustness.nc` has them.
+Levels = Annotated[list[NotNegative], Field(min_length=1)]
 
-    All that is random depends on the names of the task and the network alone, and is the same at every level but for
-    its size. Without perturbation networks run without noise.
 
-    Parameters
-    ----------
-    name : the task's name.
-    trials : the trials on which all networks are perturbed, about a hundred of the regime `test`.
-    noise_levels : sigma_rec of the private noise of the dynamics (see `insd.networks`).
-    jitter_levels : standard deviation of what is added to each recurrent weight, over that of the network's own
-        recurrent weights.
-    silenced_shares : share of the units whose rate is 0 throughout.
-    kick_levels : norm of what is added to the state once, in a random direction, over the network's own root mean
-        square norm of the state; see `kick_steps` for when.
-    draws : draws of the jitter and of the silenced units.
+class Settings(AnalysisSettings):
+    """Perturbations of trained networks; the levels were fixed before results were looked at."""
 
-    Returns
-    -------
-    `*_score` and `*_loss` of `noise` (network, noise_level), `jitter` (network, jitter_level, draw), `silence`
-    (network, silenced_share, draw), `kick` (network, kick_level), `half_step` (network) and `unperturbed` (network);
-    and `kick_recovery` (network, kick_level, space, time_after): the distance of the rates to the unperturbed ones,
-    all of it ("full") and in the null space of the readout ("null"), root mean square over trials, over that distance
-    right after the kick. It is not a number after a kick of size 0.
-    """
-    started = time.monotonic()
-    labels, parts = [], []
-    for current in rounds:
-        for seed in current.network["seed"].values:
-            label = network_label(current.population, int(seed), current.round_number)
-            one = _Perturbations(task, current.network.sel(seed=[seed]), trials, f"{name}/{label}")
-            kick_loss, kick_score, recovery = one.kick(kick_levels)
-            results: dict[str, tuple[np.ndarray | np.floating, np.ndarray | np.floating]] = {
-                "unperturbed": one.unperturbed(),
-                "noise": one.noise(noise_levels),
-                "jitter": one.jitter(jitter_levels, draws),
-                "silence": one.silence(silenced_shares, draws),
-                "kick": (kick_loss, kick_score),
-                "half_step": one.half_step(),
-            }
-            parts.append(_dataset(results, recovery, about_score(task)))
-            labels.append(label)
-            logger.info("%s: %d networks in %.0f s", label, len(labels), time.monotonic() - started)
-    return xr.concat(parts, "network").assign_coords(
-        network=labels,
-        noise_level=list(noise_levels),
-        jitter_level=list(jitter_levels),
-        silenced_share=list(silenced_shares),
-        kick_level=list(kick_levels),
-        space=["full", "null"],
-        time_after=("time_after", trials.attrs["dt"] * np.arange(parts[0].sizes["time_after"]), {"units": "s"}),
+    trials: Count = 128
+    """Trials of the regime `test` on which networks are perturbed; at most `trials.evaluation`."""
+    noise_levels: Levels = [0.05, 0.1, 0.2, 0.4, 0.8]
+    """Private noise of the dynamics, sigma_rec."""
+    jitter_levels: Levels = [0.05, 0.1, 0.2, 0.4, 0.8]
+    """Change of each recurrent weight over the standard deviation of the network's own."""
+    silenced_shares: Annotated[list[Share], Field(min_length=1)] = [0.02, 0.05, 0.1, 0.2, 0.4]
+    """Share of the units that are silenced."""
+    kick_levels: Levels = [0.1, 0.2, 0.5, 1.0]
+    """Norm of a step added to the state once, over the root mean square norm of the network's own state."""
+    draws: Count = 10
+    """Draws of changed weights and of silenced units."""
+
+
+def run(job: Job) -> Mapping[str, xr.Dataset]:
+    """`insd.evaluation.perturbations.robustness` on the first of the test trials."""
+    from insd.evaluation.perturbations import robustness
+
+    own = job.settings
+    result = robustness(
+        job.task,
+        job.name,
+        job.members,
+        job.trials["test"].isel(trial=slice(own.trials)),
+        noise_levels=own.noise_levels,
+        jitter_levels=own.jitter_levels,
+        silenced_shares=own.silenced_shares,
+        kick_levels=own.kick_levels,
+        draws=own.draws,
     )
+    return {"robustness": result}
 
 
-def kick_steps(trials: xr.Dataset) -> Int[np.ndarray, "trial"]:
-    """The time step of each trial at which the state is kicked.
+def problems(own: Any, settings: "config.Settings") -> Iterable[str]:
+    """More trials than there are."""
+    if own.trials > settings.trials.evaluation:
+        yield f"analysis.robustness.trials = {own.trials}: at most trials.evaluation = {settings.trials.evaluation}"
 
-    It is halfway between the start of the delay (`delay_time`; without it, that of the trial) and go (`go_time`;
-    without it, the end of the trial).
+
+def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
+    """`score_half_step` and `solved_half_step`: score and criterion at half the time step, on the trials of the
+    perturbations. `kick_half_time`: time in s after the smallest kick at which the distance to the unperturbed rates is
+    first at half of what it was (infinite if it never is); `kick_left`: the share of it that is left at the end.
     """
-    begin = trials["delay_time"].values if "delay_time" in trials else np.zeros(trials.sizes["trial"])
-    end = trials["go_time"].values if "go_time" in trials else np.full(trials.sizes["trial"], trials["time"].values[-1])
-    return np.round((begin + end) / 2 / trials.attrs["dt"]).astype(int)
+    rows = {str(label): _perturbed(result.sel(network=label)) for label in result["network"].values}
+    found = pd.DataFrame.from_dict(rows, orient="index").reindex(table.index)
+    return found.assign(solved_half_step=found["solved_half_step"].fillna(False).astype(bool))
 
 
-class _Perturbations:
-    """One network under perturbations; each method returns loss and score, with the levels and draws in front.
-
-    Levels or draws run side by side along the network axis of the engine.
-    """
-
-    def __init__(self, task: Task, network: xr.Dataset, trials: xr.Dataset, name: str):
-        self.task, self.trials, self.name = task, trials, name
-        self.architecture = simulated_as(network)
-        self.weights = stacked_weights([network])
-        self.units = network.sizes["unit"]
-        self.alpha = trials.attrs["dt"] / network.attrs["tau"]
-        self.inputs = Bank.from_trials(trials).inputs
-
-    def unperturbed(self) -> tuple[np.floating, np.floating]:
-        losses, scores = self._evaluate(self._networks(1))
-        return losses[0], scores[0]
-
-    def noise(self, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-        """Private noise in the dynamics, one draw that is scaled to each level."""
-        unit = self.architecture(self.weights, self.alpha, recurrent_noise=1.0)
-        times, trials, _ = self.inputs.shape
-        drawn = unit.draw_noise(times, trials, [self._stream("noise")])
-        assert drawn is not None
-        return self._evaluate(self._networks(len(levels)), torch.tensor(levels)[:, None, None, None] * drawn)
-
-    def jitter(self, levels: Sequence[float], draws: int) -> tuple[np.ndarray, np.ndarray]:
-        """Gaussian changes of the recurrent weights, and of no others: noise in the connectivity."""
-        recurrent = self.weights["recurrent_weights"]
-        drawn = recurrent.std() * torch.randn(draws, *recurrent.shape[1:], generator=self._stream("jitter"))
-        return _stacked(
-            self._evaluate(self._networks(draws, {"recurrent_weights": recurrent + level * drawn})) for level in levels
-        )
-
-    def silence(self, shares: Sequence[float], draws: int) -> tuple[np.ndarray, np.ndarray]:
-        """Units whose rate is 0: none hears them, neither other units nor the readout."""
-        stream = self._stream("silence")
-        orders = torch.stack([torch.randperm(self.units, generator=stream) for _ in range(draws)])
-        results = []
-        for share in shares:
-            heard = torch.ones(draws, 1, self.units)
-            heard.scatter_(2, orders[:, None, : round(share * self.units)], 0.0)
-            changed = {}
-            for key in ("recurrent_weights", "output_weights"):
-                weights = self.weights[key]
-                changed[key] = weights * heard.view(draws, *[1] * (weights.ndim - 2), self.units)
-            results.append(self._evaluate(self._networks(draws, changed)))
-        return _stacked(results)
-
-    def half_step(self) -> tuple[np.floating, np.floating]:
-        """The same time constant with twice as many steps: inputs are held for two of them, every second one counts."""
-        networks = self.architecture(self.weights, self.alpha / 2, recurrent_noise=0.0)
-        outputs = chunked_outputs(networks, self.inputs.repeat_interleave(2, dim=0))[:, :, 1::2]
-        losses, scores = loss_and_score(self.task, outputs, self.trials)
-        return losses[0], scores[0]
-
-    def kick(
-        self, levels: Sequence[float]
-    ) -> tuple[np.ndarray, np.ndarray, Float[np.ndarray, "kick_level space time_after"]]:
-        """A step added to the state once per trial; also the way back, as the distance to the unperturbed rates."""
-        times, trials = self.inputs.shape[:2]
-        steps = torch.from_numpy(kick_steps(self.trials))
-        # The first of the networks is left alone.
-        networks = self._networks(1 + len(levels))
-        inputs = self.inputs.expand(1 + len(levels), -1, -1, -1)
-        directions = torch.randn(trials, self.units, generator=self._stream("kick"))
-        directions /= directions.norm(dim=1, keepdim=True)
-        with torch.no_grad():
-            states = networks.states_of(self._networks(1)(inputs[:1]))
-            sizes = torch.tensor([0.0, *levels]) * math.sqrt(float(states.square().sum(-1).mean()))
-            kicks = torch.zeros(1 + len(levels), times, trials, self.units)
-            kicks[:, steps, torch.arange(trials)] = sizes[:, None, None] * directions
-            rates = networks(inputs, kicks)
-            losses, scores = loss_and_score(self.task, networks.readout(rates).transpose(1, 2), self.trials)
-
-        after = torch.arange(times - int(steps.max()))
-        differences = (rates[1:] - rates[:1])[:, steps + after[:, None], torch.arange(trials)].double().numpy()
-        projector = null_projector_array(self.weights["output_weights"][0].numpy())
-        distances = np.stack([_distance(differences), _distance(differences @ projector)], axis=1)
-        with np.errstate(invalid="ignore"):
-            return losses[1:], scores[1:], distances / distances[..., :1]
-
-    def _networks(self, copies: int, changed: Mapping[str, Tensor] | None = None) -> RecurrentNetworks:
-        """Copies of the network side by side, with some weights (copy, ...) changed."""
-        weights = {key: value.expand(copies, *value.shape[1:]) for key, value in self.weights.items()}
-        return self.architecture(weights | dict(changed or {}), self.alpha, recurrent_noise=0.0)
-
-    def _evaluate(self, networks: RecurrentNetworks, noise: Tensor | None = None) -> tuple[np.ndarray, np.ndarray]:
-        return loss_and_score(self.task, chunked_outputs(networks, self.inputs, noise), self.trials)
-
-    def _stream(self, purpose: str) -> torch.Generator:
-        return torch.Generator().manual_seed(random_seed("robustness", self.name, purpose))
+def _perturbed(perturbed: xr.Dataset) -> dict[str, float | bool]:
+    """The columns of one network."""
+    score = perturbed["half_step_score"]
+    sign = 1 if score.attrs["higher_is_better"] else -1
+    kicks = perturbed["kick_recovery"].sel(space="full")
+    size = kicks["kick_level"].where(kicks["kick_level"] > 0).min()
+    half_time = left = float("nan")
+    if np.isfinite(size):
+        distance = kicks.sel(kick_level=size)
+        within = distance["time_after"].values[distance.values <= 0.5]
+        half_time, left = float(within[0]) if within.size else float("inf"), float(distance[-1])
+    return {
+        "score_half_step": float(score),
+        "solved_half_step": bool(sign * float(score) >= sign * score.attrs["criterion"]),
+        "kick_half_time": half_time,
+        "kick_left": left,
+    }
 
 
-def _distance(
-    differences: Float[np.ndarray, "kick_level time_after trial unit"],
-) -> Float[np.ndarray, "kick_level time_after"]:
-    """Root mean square norm over trials."""
-    return np.sqrt(np.square(differences).sum(-1).mean(-1))
-
-
-def _stacked(results: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Losses and scores of levels, stacked."""
-    losses, scores = zip(*results, strict=True)
-    return np.stack(losses), np.stack(scores)
-
-
-def _dataset(
-    results: Mapping[str, tuple[np.ndarray | np.floating, np.ndarray | np.floating]],
-    recovery: np.ndarray,
-    about: Mapping[str, object],
-) -> xr.Dataset:
-    """The results for one network."""
-    variables: dict[str, tuple] = {"kick_recovery": (("kick_level", "space", "time_after"), recovery)}
-    for key, (loss, score) in results.items():
-        variables[f"{key}_loss"] = (PERTURBATIONS[key], loss)
-        variables[f"{key}_score"] = (PERTURBATIONS[key], score, about)
-    return xr.Dataset(variables)
+ANALYSIS = Analysis(
+    description="Loss and score of all networks of a task under noise, damage, kicks and a finer time step.",
+    writes={"robustness": CONTRACT},
+    run=run,
+    settings=Settings,
+    reads=("trials/test",),
+    problems=problems,
+    columns=columns,
+    minutes=60,
+)

@@ -1,1 +1,1 @@
-"""Dynamics of one network under a constant input: tools that write no file."""
+"""Dynamics of networks, under a constant input and as linear operators: tools that write no file."""

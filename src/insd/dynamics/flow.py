@@ -2,16 +2,19 @@
 
 Under a constant input u a network follows ``tau dx/dt = F(x)`` with
 
-    F(x) = -x + J tanh(x) + W_in u + b,
+    F(x) = -x + J phi(x) + W_in u + b,
 
 simulated by the Euler map ``x <- x + alpha F(x)``, ``alpha = dt / tau``. F has the unit of the state (dimensionless).
 The speed of a state is ``q = |F|^2 / 2`` (Sussillo & Barak 2013, "Opening the black box", eq. 2, there with
-``dx/dt`` in place of F). The Jacobian of F is ``A = -I + J D`` with ``D = diag(1 - tanh(x)^2)``. Other architectures
-have another F (`insd.networks`), with the Jacobian by automatic differentiation; all else is the same.
+``dx/dt`` in place of F). The Jacobian of F is ``A = -I + J D`` with ``D = diag(phi'(x))``, for tanh
+``diag(1 - tanh(x)^2)``. That is F of additive networks. Other architectures that flow (`insd.networks.base.Flowing`)
+have a different F, with the Jacobian by automatic differentiation, and may have more variables in a state than units;
+in the shapes here, `unit` is a variable of the state.
 """
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,10 +24,15 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from insd.networks import RateRNN, RecurrentNetworks, load_networks, simulated_as
+from insd.errors import InsdError
+from insd.networks.base import Additive, Flowing, load_networks, simulated_as
 
 DERIVATIVES = 16
 """States whose Jacobians automatic differentiation finds at once."""
+
+
+class FlowError(InsdError):
+    """Networks of this architecture have no flow; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -92,28 +100,35 @@ class Flow(ABC):
 
 @dataclass(frozen=True)
 class RateFlow(Flow):
-    """The flow of a rate network, with its Jacobian in a formula."""
+    """The flow of an additive network, with its Jacobian in a formula."""
 
     recurrent_weights: Float[Tensor, "unit unit"]
     drive: Float[Tensor, "unit"]
     """Constant part of F: ``W_in u + b``."""
     input_weights: Float[Tensor, "unit input"]
+    rates_of: Callable[[Tensor], Tensor]
+    """phi of states."""
+    slopes_of: Callable[[Tensor], Tensor]
+    """phi' of states."""
 
     @classmethod
     def of_network(cls, network: xr.Dataset, inputs: Float[np.ndarray, "input"], dt: float) -> "RateFlow":
         """The flow of one seed of a `network.nc` under constant inputs."""
+        loaded = load_networks([network.expand_dims("seed")], dt)
+        assert isinstance(loaded, Additive)
         input_weights = network["input_weights"].values.astype(np.float64)
         drive = input_weights @ inputs + network["bias"].values
         recurrent_weights = torch.from_numpy(network["recurrent_weights"].values).double()
         tau = float(network.attrs["tau"])
-        return cls(dt / tau, tau, recurrent_weights, torch.from_numpy(drive), torch.from_numpy(input_weights))
+        weights = recurrent_weights, torch.from_numpy(drive), torch.from_numpy(input_weights)
+        return cls(dt / tau, tau, *weights, loaded.rates_of, loaded.slopes_of)
 
     def single(self) -> "RateFlow":
         weights = (self.recurrent_weights.float(), self.drive.float(), self.input_weights.float())
-        return RateFlow(self.alpha, self.tau, *weights)
+        return RateFlow(self.alpha, self.tau, *weights, self.rates_of, self.slopes_of)
 
     def force(self, states: Float[Tensor, "state unit"]) -> Float[Tensor, "state unit"]:
-        return torch.addmm(self.drive, torch.tanh(states), self.recurrent_weights.T) - states
+        return torch.addmm(self.drive, self.rates_of(states), self.recurrent_weights.T) - states
 
     def driven_force(
         self, states: Float[Tensor, "state unit"], inputs: Float[Tensor, "state input"]
@@ -121,7 +136,7 @@ class RateFlow(Flow):
         return self.force(states) + inputs @ self.input_weights.T
 
     def jacobian(self, states: Float[Tensor, "state unit"]) -> Float[Tensor, "state unit unit"]:
-        matrices = self.recurrent_weights * (1 - torch.tanh(states).square())[:, None]
+        matrices = self.recurrent_weights * self.slopes_of(states)[:, None]
         matrices.diagonal(dim1=1, dim2=2).sub_(1)
         return matrices
 
@@ -137,7 +152,7 @@ class RateFlow(Flow):
     def normal_equations(
         self, states: Float[Tensor, "state unit"], force: Float[Tensor, "state unit"]
     ) -> tuple[Float[Tensor, "state unit unit"], Float[Tensor, "state unit"]]:
-        slopes = 1 - torch.tanh(states).square()
+        slopes = self.slopes_of(states)
         weighted = self.recurrent_weights * slopes[:, None]
         normal = slopes[:, :, None] * self.gram * slopes[:, None]
         normal -= weighted
@@ -147,7 +162,7 @@ class RateFlow(Flow):
 
     def step(self, states: Float[Tensor, "state unit"]) -> Float[Tensor, "state unit"]:
         constant, weights = self._step
-        return torch.addmm(constant, torch.tanh(states), weights).add_(states, alpha=1 - self.alpha)
+        return torch.addmm(constant, self.rates_of(states), weights).add_(states, alpha=1 - self.alpha)
 
     @cached_property
     def _step(self) -> tuple[Float[Tensor, "unit"], Float[Tensor, "unit unit"]]:
@@ -156,9 +171,9 @@ class RateFlow(Flow):
 
 @dataclass(frozen=True)
 class NetworkFlow(Flow):
-    """The flow of a network of any architecture, with derivatives by automatic differentiation."""
+    """The flow of a network of any architecture that flows, with derivatives by automatic differentiation."""
 
-    networks: RecurrentNetworks
+    networks: Flowing
     """One network, without gradients of its parameters."""
     inputs: Float[Tensor, "input"]
 
@@ -166,6 +181,7 @@ class NetworkFlow(Flow):
     def of_network(cls, network: xr.Dataset, inputs: Float[np.ndarray, "input"], dt: float) -> "NetworkFlow":
         """The flow of one seed of a `network.nc` under constant inputs."""
         loaded = load_networks([network.expand_dims("seed")], dt).double().requires_grad_(False)
+        assert isinstance(loaded, Flowing)
         return cls(loaded.alpha, float(network.attrs["tau"]), loaded, torch.from_numpy(inputs).double())
 
     def single(self) -> "NetworkFlow":
@@ -197,6 +213,15 @@ class NetworkFlow(Flow):
 
 
 def flow_of(network: xr.Dataset, inputs: Float[np.ndarray, "input"], dt: float) -> Flow:
-    """The flow of one seed of a `network.nc` of any architecture under constant inputs."""
-    kind = RateFlow if issubclass(simulated_as(network), RateRNN) else NetworkFlow
+    """The flow of one seed of a `network.nc` of any architecture that flows, under constant inputs.
+
+    Raises FlowError if the architecture does not.
+    """
+    architecture = simulated_as(network)
+    if not issubclass(architecture, Flowing):
+        raise FlowError(
+            f"networks of the architecture {architecture.architecture!r} have no flow; leave them out, or derive the "
+            "class from insd.networks.base.Flowing"
+        )
+    kind = RateFlow if issubclass(architecture, Additive) else NetworkFlow
     return kind.of_network(network, inputs, dt)

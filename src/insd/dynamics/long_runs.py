@@ -9,7 +9,7 @@ from torch import Tensor
 
 from insd.dynamics.flow import Flow
 from insd.dynamics.limit_cycles import Cycle
-from insd.settings.config import FixedPoints
+from insd.dynamics.settings import FixedPoints
 
 SETTLED_SPEED = 1e-7
 """Runs below this speed are not continued; they are in single precision, in which settled ones read 1e-13 to 1e-8."""

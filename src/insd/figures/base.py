@@ -14,7 +14,6 @@ import xarray as xr
 from insd import plugins
 from insd.datasets import read
 from insd.errors import InsdError
-from insd.members import Block
 from insd.settings.config import make_task
 from insd.tasks.base import Task
 
@@ -101,8 +100,8 @@ class Drawing:
     """The parameters of its task, or of all tasks of the grid, by name (`Settings.task_parameters`)."""
     settings: Mapping[str, Any]
     """Those in `Figure.uses`."""
-    blocks: Mapping[str, Sequence[Block]]
-    """Which round each file of `rounds` and of `shown` holds."""
+    blocks: Mapping[str, Sequence[tuple[str, str, int, str, str]]]
+    """Which round each file of `rounds` and of `shown` holds (`insd.members.Block`)."""
 
     @property
     def tasks(self) -> dict[str, Task]:

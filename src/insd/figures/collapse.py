@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from insd.cohorts import network_labels, round_name
+from insd.cohorts import network_label, network_labels, round_name
 from insd.figures import base
 from insd.figures.theme import (
     SHUFFLED,
@@ -27,18 +27,14 @@ from insd.figures.theme import (
     note,
     short_names,
 )
-from insd.members import network_label
+from insd.measures.responses import NEW_TO_REFERENCE, REFERENCE_TO_NEW
 
-MEASURES: dict[str, tuple[str, str, str]] = {
-    "predictivity_new_to_reference": ("r² copy → network", "black", "o-"),
-    "predictivity_reference_to_new": ("r² network → copy", "black", "o--"),
-    "cka": ("CKA", "#332288", "s-"),
-    "rsa": ("RSA", "#44aa99", "^-"),
-    "cca": ("CCA", "#999933", "v-"),
-    "svcca": ("SVCCA", "#ddcc77", "D-"),
-    "procrustes": ("1 − 2θ/π (Procrustes)", "#882255", "P-"),
-}
-"""Name, colour and style of each measure of similarity."""
+MEASURE_HUES = ("#332288", "#44aa99", "#999933", "#ddcc77", "#882255", "#88ccee", "#cc6677", "#117733")
+"""Colours of the measures of similarity in turn, after linear predictivity, which is black."""
+MEASURE_MARKERS = ("s", "^", "v", "D", "P", "X", "<")
+"""Markers of the same: as many as are no multiple of the colours, so that more measures than either look different."""
+MEASURES_PER_ROW = 6
+"""Measures in a row of the legend."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +110,12 @@ def _legends(figure: Figure, responses: Axes, confidence: float) -> None:
         key(color=UNTRAINED_HUE, linestyle="--", linewidth=0.6, label="untrained"),
     ]
     measures = responses.get_legend_handles_labels()[0]
+    # Rows of equal length.
+    rows = -(-len(measures) // MEASURES_PER_ROW)
+    ncols = -(-len(measures) // rows) if rows else 1
     tight: dict[str, Any] = {"columnspacing": 1.2, "handlelength": 2.2, "handletextpad": 0.4}
     figure.legend(handles=of_networks, loc="outside upper center", ncols=len(of_networks), **tight)
-    figure.legend(handles=measures, loc="outside lower center", ncols=max(len(measures), 1), **tight)
+    figure.legend(handles=measures, loc="outside lower center", ncols=ncols, **tight)
 
 
 def of_networks(table: pd.DataFrame, predictivity: xr.Dataset) -> list[Group]:
@@ -188,16 +187,42 @@ def _responses(axes: Axes, responses: xr.Dataset) -> None:
         return
     # The axis is logarithmic, and 0 has a place of its own, at its left.
     positions = np.arange(len(amounts))
-    for measure, (name, colour, style) in MEASURES.items():
-        if measure in responses["measure"]:
-            values = responses["value"].sel(measure=measure).values[known]
-            if measure == "procrustes":
-                values = 1 - 2 * values / np.pi
+    measures = [
+        str(name).removesuffix(NEW_TO_REFERENCE).removesuffix(REFERENCE_TO_NEW) for name in responses["measure"].values
+    ]
+    order = list(dict.fromkeys(measures))
+    for row, measure in enumerate(measures):
+        one = responses.isel(measure=row)
+        number = order.index(measure) - 1
+        first = number < 0
+        axes.plot(
+            positions,
+            _as_similarity(one, one["value"].values[known]),
+            "--" if str(one["measure"].item()).endswith(REFERENCE_TO_NEW) else "-",
+            color="black" if first else MEASURE_HUES[number % len(MEASURE_HUES)],
+            marker="o" if first else MEASURE_MARKERS[number % len(MEASURE_MARKERS)],
+            markersize=2.5,
             # Below the others, which lie on it where they do not change either.
-            width = 2.2 if measure == "predictivity_new_to_reference" else 0.8
-            axes.plot(positions, values, style, color=colour, markersize=2.5, linewidth=width, label=name)
+            linewidth=2.2 if row == 0 else 0.8,
+            label=_similarity_name(one),
+        )
     axes.set_xticks(positions, [f"{amount:g}" for amount in amounts])
     axes.set_ylim(-0.03, 1.05)
+
+
+def _as_similarity(measure: xr.Dataset, values: np.ndarray) -> np.ndarray:
+    """Values of a measure such that equal activity has 1."""
+    if measure["kind"].item() == "similarity":
+        return values
+    highest = float(measure["highest"])
+    return 1 - values / highest if np.isfinite(highest) else 1 / (1 + values)
+
+
+def _similarity_name(measure: xr.Dataset) -> str:
+    name = str(measure["long_name"].item())
+    if measure["kind"].item() == "similarity":
+        return name
+    return f"1 − d/max ({name})" if np.isfinite(float(measure["highest"])) else f"1/(1 + d) ({name})"
 
 
 def draw(drawing: base.Drawing) -> Figure:

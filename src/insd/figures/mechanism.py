@@ -15,7 +15,7 @@ from insd.figures.panels import TIGHT, in_words, predictivity_matrix
 from insd.figures.shown import Shown, read_shown, shown_networks
 from insd.figures.state_space import activity_key, activity_row, condition_of, spectra_row
 from insd.figures.theme import CONDITION_HUES, SHUFFLED, TWO_COLUMNS, band, groups, key, letter, new_figure, note
-from insd.members import Round
+from insd.members import Member
 from insd.tasks.base import Task
 
 LINES = ("-", "--")
@@ -27,7 +27,7 @@ def mechanism_figure(
     trials: xr.Dataset,
     table: pd.DataFrame,
     shown: Sequence[Shown],
-    rounds: Mapping[str, Round],
+    rounds: Mapping[str, Member],
     points: xr.Dataset,
     predictivity: xr.Dataset,
     dynamics: xr.Dataset,

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from insd.cohorts import alternatives, network_labels, references, trained
+from insd.cohorts import alternatives, network_label, network_labels, references, trained
 from insd.datasets import DatasetError
 from insd.figures.theme import groups, is_round_of
-from insd.members import Block, Round, network_label, read_rounds
-from insd.settings.config import seeds_of
+from insd.members import Block, Member, read_members
 
 COLUMNS = 3
 """Networks shown side by side: a reference and its first two alternatives."""
@@ -62,22 +61,14 @@ def _shown(group: tuple[str, str, pd.DataFrame], row: pd.Series) -> Shown:
 
 def read_shown(
     shown: Sequence[Shown], networks: Sequence[str], activities: Sequence[str], blocks: Sequence[Block]
-) -> dict[str, Round]:
-    """The files of the networks that are shown, one seed each, by label; arguments as of `read_rounds`.
+) -> dict[str, Member]:
+    """The networks that are shown, by label; arguments as of `insd.members.read_members`.
 
     Raises DatasetError if no file holds a network.
     """
-    found = {}
-    for one in shown:
-        for network, activity, block in zip(networks, activities, blocks, strict=True):
-            population, seeds, number, role, _ = block
-            for seed in seeds_of(seeds):
-                if network_label(population, seed, number) == one.label:
-                    (current,) = read_rounds([network], [activity], [block], ["rates"])
-                    of_seed = {"seed": seed}
-                    found[one.label] = Round(
-                        population, number, role, current.network.sel(of_seed), current.activity.sel(of_seed)
-                    )
-        if one.label not in found:
-            raise DatasetError(f"{one.label}: is in the table of networks, but in none of {', '.join(networks)}")
+    wanted = [one.label for one in shown]
+    found = {member.label: member for member in read_members(networks, activities, blocks) if member.label in wanted}
+    for label in wanted:
+        if label not in found:
+            raise DatasetError(f"{label}: is in the table of networks, but in none of {', '.join(networks)}")
     return found

@@ -18,8 +18,8 @@ from insd.dynamics.orbits import cycle_orbit
 from insd.figures.panels import TIGHT, in_words
 from insd.figures.shown import Shown
 from insd.figures.theme import ANGLES, CONDITION_HUES, key, letter, note
-from insd.members import Round
-from insd.networks import rates_at
+from insd.members import Member
+from insd.networks.base import rates_at, state_size
 from insd.predictivity import leading_components
 from insd.tasks.base import Variable
 
@@ -67,7 +67,7 @@ def condition_of(variables: Mapping[str, Variable], trials: xr.Dataset) -> Condi
 def activity_row(
     figure: SubFigure,
     shown: Sequence[Shown],
-    rounds: Mapping[str, Round],
+    rounds: Mapping[str, Member],
     points: xr.Dataset,
     condition: Condition,
     inputs: Mapping[str, Sequence[float]],
@@ -88,9 +88,10 @@ def _of_network(points: xr.Dataset, label: str) -> xr.Dataset:
 
 
 def _activity(
-    axes: Axes3D, current: Round, points: xr.Dataset, condition: Condition, inputs: Mapping[str, Sequence[float]]
+    axes: Axes3D, member: Member, points: xr.Dataset, condition: Condition, inputs: Mapping[str, Sequence[float]]
 ) -> None:
-    rates = current.activity["rates"].values
+    assert member.network is not None
+    rates, network = member.rates, member.network.isel(seed=0)
     mean, directions, shares = leading_components(rates)
 
     def project(activity: np.ndarray) -> np.ndarray:
@@ -110,7 +111,8 @@ def _activity(
 
     conditions = list(points["searched_condition"].values)
     slow = (points["kind"] == "slow").values
-    places = project(rates_at(current.network, points["state"].values[:, : len(mean)]))
+    variables = state_size(network)
+    places = project(rates_at(network, points["state"].values[:, :variables]))
     for name, shape in zip(conditions, SHAPES * len(conditions), strict=False):
         here = (points["condition"] == name).values
         for which, style in (
@@ -122,10 +124,10 @@ def _activity(
             axes.scatter(*places[which].T, marker=shape, depthshade=False, zorder=4, **{"linewidths": 0.6, **style})
         cycles = (points["cycle_condition"] == name).values & ~points["cycle_step_artefact"].values.astype(bool)
         for cycle in np.flatnonzero(cycles):
-            state = points["cycle_state"].values[cycle, : len(mean)]
+            state = points["cycle_state"].values[cycle, :variables]
             period = float(points["cycle_period"][cycle])
-            orbit = cycle_orbit(current.network, np.array(inputs[name]), state, period)
-            axes.plot(*project(rates_at(current.network, orbit)).T, "-", color="black", linewidth=1.1, zorder=3)
+            orbit = cycle_orbit(network, np.array(inputs[name]), state, period)
+            axes.plot(*project(rates_at(network, orbit)).T, "-", color="black", linewidth=1.1, zorder=3)
 
     everything = np.concatenate([project(rates[chosen].reshape(-1, len(mean))), places[~slow]])
     low, high = everything.min(0), everything.max(0)

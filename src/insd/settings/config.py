@@ -8,19 +8,21 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from itertools import product
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, TypeAdapter, ValidationError
 
+from insd import plugins
+from insd.networks.settings.base import NetworkSettings, network_settings, settings_class
+from insd.plugins import PluginError
 from insd.settings.base import (
     ClassPath,
     Count,
-    NotNegative,
     PopulationName,
     Positive,
     Repeats,
@@ -29,31 +31,13 @@ from insd.settings.base import (
     Share,
     TaskName,
 )
-from insd.tasks import TASKS, Task, TaskError, check_task, find_task, task_fingerprint
+from insd.tasks import Task, TaskError, check_task, find_task, task_fingerprint
 from insd.tasks.base import Rule
 
 Role = Literal["standard", "untrained", "reference", "alternative", "control"]
 REGIME = "[a-z][a-z0-9_]*"
 MOST_STEPS = 100_000
 """Longest duration in time steps: a day-long trial is a slip of the unit."""
-
-
-class Network(Section):
-    """The network and its initial weights."""
-
-    architecture: Literal["rate", "gru", "low_rank"] = "rate"
-    """`rate`: the paper's rate network. `low_rank`: the same with recurrent weights of rank `rank`. `gru`: gated
-    recurrent units in continuous time; with tau = dt, those of PyTorch."""
-    rank: Count | None = None
-    """Rank of the recurrent weights; needed by `low_rank`, and by no other architecture."""
-    units: Annotated[int, Field(ge=2)] = 100
-    """Number of units N."""
-    gain: NotNegative = 1.0
-    """Initial gain g: recurrent weights, of every gate, start with variance g²/N (Qian & Pehlevan 2026)."""
-    tau: Positive = 0.1
-    """Time constant in s; the Euler step is alpha = dt / tau."""
-    recurrent_noise: NotNegative = 0.05
-    """Private noise sigma_rec of the state during training, scaled by sqrt(2 / alpha)."""
 
 
 class Training(Section):
@@ -105,21 +89,39 @@ class Deflation(Section):
     """Share of null-space variance that the stored principal components hold; S is exact to the share left out."""
 
 
+def _as_network(given: Any) -> Any:
+    return network_settings(given) if isinstance(given, Mapping) else given
+
+
 class Recipe(Section):
     """Everything that makes the networks of one round."""
 
-    network: Network = Network()
-    """The network and its initial weights."""
+    network: Annotated[SerializeAsAny[NetworkSettings], BeforeValidator(_as_network)] = Field(
+        default_factory=lambda: network_settings({})
+    )
+    """The network and its initial weights, by the settings of its architecture."""
     training: Training = Training()
     """The optimisation."""
     deflation: Deflation = Deflation()
     """The penalty towards earlier rounds."""
 
 
-class Layer(Recipe):
+class Changes(Section):
+    """What a layer says of a recipe: only the keys that are given count."""
+
+    network: dict[str, Any] = {}
+    """The network and its initial weights: keys of its architecture, checked once all layers are laid over each other.
+    A layer that names a different architecture drops the keys that only the one below has."""
+    training: Training = Training()
+    """The optimisation."""
+    deflation: Deflation = Deflation()
+    """The penalty towards earlier rounds."""
+
+
+class Layer(Changes):
     """Settings laid over those of the layers below: only the keys that are given count."""
 
-    by_task: dict[TaskName, Recipe] = {}
+    by_task: dict[TaskName, Changes] = {}
     """What differs for a task, laid over the rest of this layer."""
 
 
@@ -181,67 +183,8 @@ class Trials(Section):
     """Trials of the regime `test` and of each harder regime."""
 
 
-class DynamicalSimilarity(Section):
-    """Dynamical similarity analysis; the defaults were chosen by held-out prediction error (docs/science.md)."""
-
-    delays: Count = 2
-    """Time steps that are joined into one embedded state."""
-    rank: Annotated[int, Field(ge=2)] = 40
-    """Leading directions of the embedded activity that the operators act on."""
-    starts: Count = 12
-    """Starts of the search for the best orthogonal transform of each pair."""
-    iterations: Count = 200
-    """Most iterations from each start."""
-
-
-class FixedPoints(Section):
-    """The search for fixed points, slow points and cycles; the defaults were chosen on trained networks."""
-
-    starts: Annotated[int, Field(ge=2)] = 512
-    """States along trajectories to start from; the second half of them has noise added."""
-    noise: NotNegative = 1.0
-    """Standard deviation of that noise, as a share of the standard deviation of each unit's state."""
-    slow_speed: Positive = 1e-3
-    """Largest speed q = |F|² / 2 of a slow point, with F = tau dx/dt: |F| = 0.045, or 0.45/s at tau = 0.1 s."""
-    merge_radius: Positive = 0.1
-    """Euclidean distance of states within which points count as one, that of the lowest speed."""
-    block: Positive = 20.0
-    """Autonomous runs last this long in s; those that are neither settled nor on a cycle are continued."""
-    blocks: Count = 5
-    """Most times a run goes on for so long, the first included."""
-
-
-class Decoding(Section):
-    """Decoding of the task variables from activity."""
-
-    time_stride: Count = 3
-    """Every how many time steps a decoder is trained and tested."""
-    folds: Annotated[int, Field(ge=2)] = 5
-    """Folds of the cross-validation over trials."""
-
-
-Levels = Annotated[list[NotNegative], Field(min_length=1)]
-
-
-class Robustness(Section):
-    """Perturbations of trained networks; the levels were fixed before results were looked at."""
-
-    trials: Count = 128
-    """Trials of the regime `test` on which networks are perturbed; at most `trials.evaluation`."""
-    noise_levels: Levels = [0.05, 0.1, 0.2, 0.4, 0.8]
-    """Private noise of the dynamics, sigma_rec."""
-    jitter_levels: Levels = [0.05, 0.1, 0.2, 0.4, 0.8]
-    """Change of each recurrent weight over the standard deviation of the network's own."""
-    silenced_shares: Annotated[list[Share], Field(min_length=1)] = [0.02, 0.05, 0.1, 0.2, 0.4]
-    """Share of the units that are silenced."""
-    kick_levels: Levels = [0.1, 0.2, 0.5, 1.0]
-    """Norm of a step added to the state once, over the root mean square norm of the network's own state."""
-    draws: Count = 10
-    """Draws of changed weights and of silenced units."""
-
-
 class Comparisons(Section):
-    """Alternatives against standard networks."""
+    """Bootstrap intervals over networks, in tables, claims and figures."""
 
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """Confidence of each bootstrap interval over networks."""
@@ -249,21 +192,12 @@ class Comparisons(Section):
     """Resamples of the bootstrap."""
 
 
-class Analysis(Section):
-    """What the analyses of all networks do."""
+class Analyses(Section):
+    """Settings of the analyses by name, `analysis.NAME`, each in a table of its own below, and of the comparisons. An
+    analysis of your own is named `module:CONSTANT`."""
 
-    dsa: DynamicalSimilarity = DynamicalSimilarity()
-    """Dynamical similarity."""
-    fixed_points: FixedPoints = FixedPoints()
-    """Fixed points, slow points and cycles."""
-    decoding: Decoding = Decoding()
-    """Decoding of the task variables."""
-    grid_trials: Count = 256
-    """Trials at each point of a task's grid of noise and duration."""
-    robustness: Robustness = Robustness()
-    """Perturbations of trained networks."""
-    noise_probes: Count = 16
-    """Random vectors that a network's sensitivity to private noise is estimated with."""
+    model_config = ConfigDict(extra="allow")
+
     comparisons: Comparisons = Comparisons()
     """Alternatives against standard networks."""
 
@@ -284,8 +218,11 @@ class Settings(Section):
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     """Where jobs train: `cuda`, a GPU, to be filled by many `seeds_per_job`; `auto`, a GPU where PyTorch finds one.
     What is trained already stays."""
-    analysis: Analysis = Analysis()
+    analysis: Analyses = Analyses()
     """Settings of the analyses."""
+    claims: list[str] = ["qian_2025"]
+    """The papers whose statements are judged, each a file of `src/insd/claims/`, or `module:CLAIMS` for claims of your
+    own."""
     figures: Figures = Figures()
     """What figures show."""
     defaults: Layer = Layer()
@@ -308,8 +245,34 @@ class Settings(Section):
         entry = self.tasks[name]
         if entry.class_path is None:
             return entry.parameters
-        code = task_fingerprint(find_task(entry.class_path))
-        return {"class": {"path": entry.class_path, "code": code}, **entry.parameters}
+        return {"class": {"path": entry.class_path, "code": self.task_code(name)}, **entry.parameters}
+
+    def task_code(self, name: str) -> str:
+        """Fingerprint of the code of a task."""
+        return task_fingerprint(find_task(self.tasks[name].class_path or name))
+
+    def analyses(self) -> list[str]:
+        """The analyses that are made: those of this library, and others that the config names."""
+        return [*plugins.names("analysis"), *(name for name in self.analysis.model_extra or {} if ":" in name)]
+
+    def analysis_settings(self, name: str) -> Any:
+        """The settings of an analysis, of its own class; SettingsError where they cannot be used."""
+        found = plugins.find("analysis", name)
+        section = found.section or name
+        given = (self.analysis.model_extra or {}).get(section) or {}
+        try:
+            return found.settings.model_validate_json(json.dumps(given, default=str), strict=True)
+        except ValidationError as error:
+            known = ", ".join(found.settings.model_fields)
+            raise SettingsError(_explain(error, f"analysis.{section}.", known)) from None
+
+    def held_out_trials(self, task: str) -> int:
+        """Trials of the bank that no network of a task was trained on."""
+        return min(
+            self.recipe(task, population, round_number).training.validation_trials
+            for population in self.population_names(task)
+            for round_number in self.trained_rounds(population)
+        )
 
     def population(self, name: str) -> Population:
         """The population of that name; SettingsError if the config has no such population."""
@@ -328,13 +291,24 @@ class Settings(Section):
             raise SettingsError(
                 f"population '{population}' has no round 0: its reference is that of '{entry.reference}'"
             )
-        layers: list[Layer] = [self.defaults, entry] + ([entry.alternatives] if round_number > 0 else [])
-        resolved: dict[str, dict[str, Any]] = {section: {} for section in Recipe.model_fields}
-        for layer in layers:
-            for part in (layer, layer.by_task.get(task, Recipe())):
-                for section, values in resolved.items():
-                    values.update(getattr(part, section).model_dump(exclude_unset=True))
+        layers = list(self._layers(task, population, round_number > 0))
+        resolved: dict[str, Any] = {"network": _network(layers)}
+        for section in ("training", "deflation"):
+            resolved[section] = {}
+            for _, layer in layers:
+                resolved[section] |= getattr(layer, section).model_dump(exclude_unset=True)
         return Recipe.model_validate(resolved)
+
+    def _layers(self, task: str, population: str, alternative: bool) -> Iterator[tuple[str, Changes]]:
+        """The layers of a recipe by their paths in the config, each laid over those before."""
+        entry = self.populations[population]
+        layers: list[tuple[str, Layer]] = [("defaults", self.defaults), (f"populations.{population}", entry)]
+        if alternative:
+            layers.append((f"populations.{population}.alternatives", entry.alternatives))
+        for path, layer in layers:
+            yield path, layer
+            if task in layer.by_task:
+                yield f"{path}.by_task.{task}", layer.by_task[task]
 
     def reference(self, population: str) -> str:
         """The population that round 0 of a population's seeds belongs to; itself where that is a recording."""
@@ -437,12 +411,12 @@ def _problems(settings: Settings) -> Iterator[str]:
         for name in layer.by_task:
             if name not in settings.tasks:
                 yield f"{path}.by_task.{name}: the config has no such task; its tasks are: {', '.join(settings.tasks)}"
-    if settings.analysis.robustness.trials > settings.trials.evaluation:
-        yield (
-            f"analysis.robustness.trials = {settings.analysis.robustness.trials}: at most trials.evaluation = "
-            f"{settings.trials.evaluation}"
-        )
+    yield from _analysis_problems(settings)
+    yield from _claims_problems(settings)
     yield from _reference_problems(settings)
+    if problems := list(_network_problems(settings)):
+        yield from dict.fromkeys(problems)
+        return
     yield from _role_problems(settings)
     for task_name, task in tasks.items():
         outputs = len(task.sample("train", 1, 0)["output"])
@@ -453,11 +427,23 @@ def _problems(settings: Settings) -> Iterator[str]:
                 yield from (f"{where}: {problem}" for problem in _recipe_problems(settings, recipe, task, outputs))
 
 
+def _claims_problems(settings: Settings) -> Iterator[str]:
+    for name in settings.claims:
+        if settings.claims.count(name) > 1:
+            yield f"claims: {name!r} is listed twice"
+        try:
+            # Those of this library are not imported: every job reads the config, and few judge claims.
+            plugins.find("claims", name) if ":" in name else plugins.module_of("claims", name)
+        except PluginError as error:
+            yield f"claims: {error}"
+
+
 def _checked_task(settings: Settings, name: str, entry: TaskEntry) -> Task:
     """The task, once each of its regimes and each level of its grid makes a task, too, whose trials can be scored."""
-    if entry.class_path is None and name not in TASKS:
+    if entry.class_path is None and name not in plugins.names("task"):
+        known = ", ".join(plugins.names("task"))
         raise SettingsError(
-            f"tasks.{name}: there is no such task; choose from: {', '.join(TASKS)}, or name a class of your own: "
+            f"tasks.{name}: there is no such task; choose from: {known}, or name a class of your own: "
             f"{name}: {{class: 'module:Class'}}"
         )
     parameters = settings.task_parameters(name)
@@ -522,6 +508,24 @@ def _must_make_trials(task: Task, regime: str, where: str, given: Mapping[str, A
         )
 
 
+def _analysis_problems(settings: Settings) -> Iterator[str]:
+    for name in settings.analysis.model_extra or {}:
+        if ":" not in name and name not in plugins.names("analysis"):
+            known = ", ".join(["comparisons", *plugins.names("analysis")])
+            yield f"analysis.{name}: unknown key; known here: {known}, or one of your own as 'module:ANALYSIS'"
+    for name in settings.analyses():
+        try:
+            own = settings.analysis_settings(name)
+        except (SettingsError, PluginError) as error:
+            yield str(error) if isinstance(error, SettingsError) else f"analysis.{error}"
+            continue
+        yield from plugins.find("analysis", name).problems(own, settings)
+        for population in own.populations or ():
+            if population not in settings.populations:
+                known = ", ".join(settings.populations)
+                yield f"analysis.{name}.populations: there is no population {population!r}; choose from: {known}"
+
+
 def _reference_problems(settings: Settings) -> Iterator[str]:
     own = [name for name, population in settings.populations.items() if not population.reference]
     for name, population in settings.populations.items():
@@ -575,19 +579,52 @@ def _role_problems(settings: Settings) -> Iterator[str]:
         yield f"figures.chain = {chain!r}: choose a population that has alternatives: {choices}"
 
 
+def _network_problems(settings: Settings) -> Iterator[str]:
+    """What is wrong with the section `network` in any combination of layers, as often as it is found."""
+    for name in settings.populations:
+        # Alternatives are checked even where there is no round for them, as all other keys are.
+        kinds = {number > 0 for number in settings.trained_rounds(name)} | {True}
+        tasks = [task for task in settings.tasks if name in settings.population_names(task)]
+        for task, alternative in product(tasks, sorted(kinds)):
+            try:
+                _network(list(settings._layers(task, name, alternative)))
+            except SettingsError as error:
+                yield from str(error).splitlines()
+
+
+def _network(layers: Sequence[tuple[str, Changes]]) -> NetworkSettings:
+    """The settings of the network in layers, by those of its architecture.
+
+    Raises SettingsError with one line per problem, each with the path of the layer that the key is from.
+    """
+    architecture, architecture_from = "rate", ""
+    values: dict[str, Any] = {}
+    paths: dict[str, str] = {}
+    try:
+        for path, layer in layers:
+            before = architecture
+            if "architecture" in layer.network:
+                architecture, architecture_from = str(layer.network["architecture"]), f"{path}.network"
+            if architecture != before:
+                dropped = set(settings_class(before).model_fields) - set(settings_class(architecture).model_fields)
+                values = {key: value for key, value in values.items() if key not in dropped}
+            values |= layer.network
+            paths |= dict.fromkeys(layer.network, f"{path}.network")
+        found = settings_class(architecture)
+    except PluginError as error:
+        why = str(error).removeprefix(f"{architecture}: ")
+        raise SettingsError(f"{architecture_from}.architecture = {architecture!r}: {why}") from None
+    try:
+        return found.model_validate_json(json.dumps(values, default=str), strict=True)
+    except ValidationError as error:
+        known = ", ".join(found.model_fields)
+        default = architecture_from or f"{layers[-1][0]}.network"
+        raise SettingsError("\n".join(_lines(error, lambda key: f"{paths.get(key, default)}.", known))) from None
+
+
 def _recipe_problems(settings: Settings, recipe: Recipe, task: Task, outputs: int) -> Iterator[str]:
-    network, training, deflation = recipe.network, recipe.training, recipe.deflation
-    if task.dt > network.tau:
-        yield f"network.tau = {network.tau} is shorter than the task's dt = {task.dt}; the Euler step needs tau >= dt"
-    if (network.rank is None) == (network.architecture == "low_rank"):
-        yield (
-            f"network.rank = {network.rank}: needed by the architecture 'low_rank' and by no other; this one is "
-            f"{network.architecture!r}"
-        )
-    elif network.rank is not None and network.rank > network.units:
-        yield f"network.rank = {network.rank}: at most network.units = {network.units}"
-    if network.units <= outputs:
-        yield f"network.units = {network.units}: the task's {outputs} output(s) leave no null space; use more units"
+    yield from recipe.network.problems(task.dt, outputs)
+    training, deflation = recipe.training, recipe.deflation
     if training.validation_trials + training.batch_size > settings.trials.train:
         yield (
             f"training.validation_trials = {training.validation_trials} and training.batch_size = "
@@ -605,7 +642,7 @@ def make_task(name: str, parameters: Mapping[str, Any], within: str = "") -> Tas
     if problems := list(_not_finite(parameters, f"tasks.{name}.parameters.{within}".rstrip("."))):
         raise SettingsError(_join(problems))
     fields = dict(parameters)
-    adapter = _task_adapter(find_task(fields.pop("class")["path"]) if "class" in fields else TASKS[name])
+    adapter = _task_adapter(find_task(fields.pop("class")["path"] if "class" in fields else name))
     try:
         return adapter.validate_json(json.dumps(fields, default=str), strict=True)
     except ValidationError as error:
@@ -628,10 +665,15 @@ def _not_finite(value: Any, path: str) -> Iterator[str]:
 
 
 def _explain(error: ValidationError, prefix: str = "", known: str = "") -> str:
+    return _join(_lines(error, lambda key: prefix, known))
+
+
+def _lines(error: ValidationError, prefix: Callable[[str], str], known: str) -> list[str]:
+    """One line per problem, each key below a path that depends on its first part."""
     lines = []
     for problem in error.errors(include_url=False):
         location = [str(part) for part in problem["loc"] if part != "[key]"]
-        path = (prefix + ".".join(location)).rstrip(".") or "config"
+        path = (prefix(location[0] if location else "") + ".".join(location)).rstrip(".") or "config"
         given = problem["input"]
         shown = "" if isinstance(given, dict | list) and len(str(given)) > 80 else f" = {given!r}"
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
@@ -647,7 +689,7 @@ def _explain(error: ValidationError, prefix: str = "", known: str = "") -> str:
             if isinstance(given, str) and problem["type"] in ("float_type", "int_type"):
                 hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
             lines.append(f"{path}{shown}: {message[0].lower()}{message[1:]}{hint}")
-    return _join(lines)
+    return lines
 
 
 def _keys(location: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from insd.cohorts import ALTERNATIVE, STANDARD, network_labels, of_role, solved
 from insd.provenance import random_seed
 
-MEASURES = {
+CONDITIONS = {
     "": "regime",
     "grid_": "grid",
     "noise_": "private noise",
@@ -20,10 +20,11 @@ MEASURES = {
     "kick_": "state kick",
     "half_step_": "half the time step",
 }
-"""What is compared, by the prefix of its score and loss in `performance.nc` and `robustness.nc`."""
+"""The conditions that networks are compared under, by the prefix of score and loss in `performance.nc` and
+`robustness.nc`."""
 IN_WORDS = {"better": "better", "equal": "no difference shown", "worse": "worse", "too few": "too few"}
 """What people read for each verdict: an interval around 0 shows no difference, which is not that there is none."""
-COLUMNS = [
+COMPARISON_COLUMNS = [
     *("task", "population", "round", "measure", "quantity", "level", "duration"),
     *("n_alternatives", "n_standards", "unsolved_alternatives", "unsolved_standards"),
     *("difference", "low", "high", "effect", "verdict", "n_comparisons"),
@@ -52,7 +53,7 @@ def comparisons(
 
     Returns
     -------
-    measure : what is compared, of `MEASURES`, at a `level` and, on the grid, a `duration`.
+    measure : what is compared, of `CONDITIONS`, at a `level` and, on the grid, a `duration`.
     quantity : "score" or "loss".
     n_alternatives, n_standards, unsolved_alternatives, unsolved_standards : networks compared, and left out.
     difference : mean of the alternatives minus that of the standards, in the unit of the quantity but with the sign
@@ -91,7 +92,7 @@ def comparisons(
                 )
             )
     if not parts:
-        return pd.DataFrame(columns=COLUMNS)
+        return pd.DataFrame(columns=COMPARISON_COLUMNS)
     result = pd.concat(parts, ignore_index=True)
     return result.assign(n_comparisons=int((result["verdict"] != "too few").sum()))
 
@@ -101,6 +102,12 @@ def number_of_intervals(table: pd.DataFrame) -> int:
     return int(table["n_comparisons"].max()) if len(table) else 0
 
 
+def expected_by_chance(n_intervals: int, confidence: float) -> float:
+    """How many intervals would exclude 0 even if nothing differed."""
+    # Rounded first: 1 - 0.95 is a little more than 0.05.
+    return round(1 - confidence, 12) * n_intervals
+
+
 def measured(performance: xr.Dataset, robustness: xr.Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All conditions of one task (rows), and what each network (columns) reaches in them, higher being better.
 
@@ -108,7 +115,7 @@ def measured(performance: xr.Dataset, robustness: xr.Dataset) -> tuple[pd.DataFr
     """
     conditions: list[dict[str, str]] = []
     values: list[pd.Series] = []
-    for prefix, measure in MEASURES.items():
+    for prefix, measure in CONDITIONS.items():
         for quantity in ("score", "loss"):
             name = prefix + quantity
             array = (performance if name in performance else robustness)[name]
@@ -129,12 +136,12 @@ def difference_interval(
     resamples: int,
     seed: int,
 ) -> tuple[Float[np.ndarray, "condition"], Float[np.ndarray, "condition"]]:
-    """Bootstrap interval of the mean of one group of networks minus that of another, in each of several conditions.
+    """Bootstrap interval of the mean of one group of networks minus that of a second, in each of several conditions.
 
     Both groups are resampled independently, with the same resamples in all conditions. The interval is between
     quantiles of the resampled differences (percentile interval). Plain quantiles cover too little where a group is
     small: they are widened as a t interval is, for the smaller group of n networks, from the normal quantiles at the
-    tail ``a = (1 - confidence) / 2`` to the tail ``Phi(sqrt(n / (n - 1)) t_{n - 1}(a))``. Not a number where n < 2.
+    tail ``a = (1 - confidence) / 2`` to the tail ``Phi(sqrt(n / (n - 1)) t_{n - 1}(a))``. NaN where n < 2.
 
     Source: Hesterberg (2015), The American Statistician 69:371 (expanded percentile interval); the n of the smaller
     group is ours.
@@ -160,11 +167,11 @@ def difference_interval(
 def clustered_interval(
     first: pd.Series, second: pd.Series, confidence: float, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """Bootstrap interval of the mean of one group of networks minus that of another, where networks of a chain depend.
+    """Bootstrap interval of the mean of one group of networks minus that of a second, where networks of a chain depend.
 
     The values are by the clusters that they belong to (such as chains), which may occur several times in the index:
     whole clusters are resampled. Otherwise as `difference_interval`, with n the clusters of the group that has fewer.
-    Not a number where n < 2.
+    NaN where n < 2.
 
     Source: the cluster bootstrap, Davison & Hinkley (1997), "Bootstrap methods and their application", section 3.8.
     """

@@ -1,6 +1,6 @@
 """What each level of description says of a network against a reference, and where the levels disagree.
 
-Low predictivity is not by itself another mechanism, nor high predictivity the same one: activity, dynamics and
+Low predictivity is not by itself a different mechanism, nor high predictivity the same one: activity, dynamics and
 topology are shown side by side, never averaged.
 """
 
@@ -27,7 +27,7 @@ QUANTILE = 0.95
 """Dynamics and topology are the same where they differ from the reference no more than this share of the pairs of
 solved standard networks differ from each other (ours)."""
 
-COLUMNS = [
+LEVEL_COLUMNS = [
     *("task", "population", "seed", "round", "solved", "compared_to", "r2_null", "dsa", "dsa_bound", "topology"),
     *("topology_bound", "same_activity", "same_dynamics", "same_topology", "disagreement"),
 ]
@@ -68,7 +68,7 @@ def levels(
         for task, part in trained(table).groupby("task", sort=False)
         for row in _of_task(part, chain, predictivity[str(task)], dsa[str(task)], points[str(task)])
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=LEVEL_COLUMNS)
 
 
 def _of_task(

@@ -1,6 +1,8 @@
-"""What the grid shows, task by task, in a few tables on one page."""
+"""What the grid shows, task by task, in statements that have ids."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,10 +20,8 @@ from insd.cohorts import (
     solved,
 )
 from insd.provenance import random_seed
-from insd.tables.comparisons import IN_WORDS, MEASURES, clustered_interval, number_of_intervals
+from insd.tables.comparisons import clustered_interval
 
-CONFIDENCE, RESAMPLES = 0.95, 9999
-"""Of the intervals of ratios of costs."""
 COSTS = {
     "sum_squared_weights": "sum of squared weights",
     "mean_squared_rate": "mean squared rate",
@@ -29,36 +29,67 @@ COSTS = {
 }
 """The costs that are compared, by their column of `networks.csv`."""
 
-Rows = dict[str, str]
-"""Statements of one task: name and value."""
+Rows = dict[str, tuple[str, str]]
+"""Statements of one task: by id, the text and the value."""
 
 
 def summary(
-    table: pd.DataFrame, predictivity: Mapping[str, xr.Dataset], performance: Mapping[str, xr.Dataset]
+    table: pd.DataFrame,
+    predictivity: Mapping[str, xr.Dataset],
+    performance: Mapping[str, xr.Dataset],
+    confidence: float,
+    resamples: int,
 ) -> dict[str, pd.DataFrame]:
-    """By the title of its section, one column per task and one row per statement, each with a name of its own.
+    """By the title of its section, one row per statement, by its id: the text `statement`, and one column per task.
 
-    `table` are the rows of `networks.csv`, the rest is by task.
+    `table` are the rows of `networks.csv`, the files are by task; `confidence` and `resamples` are those of bootstrap
+    intervals.
 
     Medians of r2 towards the reference are over alternatives of all rounds, solved or not; those of the largest r2
     towards any earlier network, and all that is said of dynamics, harder regimes and costs, over the solved ones. Pairs
     are ordered: from each network to each other one. Statements that begin with "..." go on from the one above them.
+
+    An id is `[population:]statement[/group]`, such as `r2_null_to_reference`, `score/standards`, `n_cycles/alt_1` or,
+    where a task has several deflated populations, `insd:n_cycles/alt_1`. It stays when the text changes: captions ask
+    for statements by it (`insd.report.LiveNumbers.group`).
     """
     sections: dict[str, Callable[[_Task], Rows]] = {
         "Solutions": _solutions,
         "Networks": _networks,
         "Dynamics": _dynamics,
         "Harder trials and perturbations": _perturbed,
-        "Costs": _costs,
+        "Costs": partial(_costs, confidence=confidence, resamples=resamples),
     }
     tasks = {
         str(task): _Task(str(task), rows, predictivity[str(task)], performance[str(task)])
         for task, rows in table.groupby("task")
     }
     return {
-        title: pd.DataFrame({task: section(of_task) for task, of_task in tasks.items()})
+        title: _section({task: section(of_task) for task, of_task in tasks.items()})
         for title, section in sections.items()
     }
+
+
+def _section(by_task: Mapping[str, Rows]) -> pd.DataFrame:
+    texts = {name: text for rows in by_task.values() for name, (text, _) in rows.items()}
+    values = pd.DataFrame({task: {name: value for name, (_, value) in rows.items()} for task, rows in by_task.items()})
+    values.insert(0, "statement", [texts[name] for name in values.index])
+    return values
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Networks of a task that statements are on, and what their texts and ids call them."""
+
+    name: str
+    networks: pd.DataFrame
+    key: str
+    """The name in ids."""
+    population: str = ""
+    """What ids begin with."""
+
+    def id(self, statement: str) -> str:
+        return f"{self.population}{statement}/{self.key}"
 
 
 class _Task:
@@ -70,161 +101,184 @@ class _Task:
         self.untrained = of_role(table, UNTRAINED)
         self.standards = of_role(table, STANDARD)
 
-    def populations(self) -> Iterable[tuple[str, pd.DataFrame]]:
-        """What the names of statements on a deflated population begin with, and its networks."""
+    def populations(self) -> Iterable[tuple[str, str, pd.DataFrame]]:
+        """What texts and ids of statements on a deflated population begin with, and its networks."""
         for population in self.chains:
-            prefix = f"{population}: " if len(self.chains) > 1 else ""
-            yield prefix, self.table[self.table["population"] == population]
+            several = len(self.chains) > 1
+            rows = self.table[self.table["population"] == population]
+            yield f"{population}: " if several else "", f"{population}:" if several else "", rows
 
-    def groups(self) -> Iterable[tuple[str, pd.DataFrame]]:
+    def groups(self) -> Iterable[_Group]:
         """Standards and all alternatives of each deflated population."""
-        yield "standards", self.standards
-        for prefix, rows in self.populations():
-            yield f"{prefix}alternatives", of_role(rows, ALTERNATIVE)
+        yield _Group("standards", self.standards, "standards")
+        for text, population, rows in self.populations():
+            yield _Group(f"{text}alternatives", of_role(rows, ALTERNATIVE), "alternatives", population)
 
-    def rounds(self) -> Iterable[tuple[str, pd.DataFrame]]:
+    def rounds(self) -> Iterable[_Group]:
         """Standards, solved or not, and the solved networks of each round of each deflated population."""
-        yield "standards", self.standards
-        for prefix, rows in self.populations():
+        yield _Group("standards", self.standards, "standards")
+        for text, population, rows in self.populations():
             for number, part in rows.groupby("round"):
-                yield f"{prefix}{round_name(int(str(number)))}", solved(part)
+                name = round_name(int(str(number)))
+                yield _Group(f"{text}{name}", solved(part), name.replace("-", "_"), population)
 
 
 def _solutions(task: _Task) -> Rows:
     null = task.predictivity.sel(space="null")
-    rows = {
-        "standard networks solved": _count(task.standards),
-        "null-space r² between standards": _spread(_between(task.standards, null["r2"])),
-        "... with trials shuffled": _spread(_between(task.standards, null["r2_shuffled"])),
-        "... with trials shuffled, without the time course that all share": _spread(
-            _between(task.standards, null["r2_shuffled_residual"])
+    residual = "... with trials shuffled, without the time course that all share"
+    rows: Rows = {
+        "standards_solved": ("standard networks solved", _count(task.standards)),
+        "r2_null_between_standards": (
+            "null-space r² between standards",
+            _spread(_between(task.standards, null["r2"])),
         ),
-        "... between untrained networks (floor)": _spread(_between(task.untrained, null["r2"])),
+        "r2_null_shuffled_between_standards": (
+            "... with trials shuffled",
+            _spread(_between(task.standards, null["r2_shuffled"])),
+        ),
+        "r2_null_shuffled_residual_between_standards": (
+            residual,
+            _spread(_between(task.standards, null["r2_shuffled_residual"])),
+        ),
+        "r2_null_between_untrained": (
+            "... between untrained networks (floor)",
+            _spread(_between(task.untrained, null["r2"])),
+        ),
     }
-    for prefix, networks in task.populations():
-        alternatives = of_role(networks, ALTERNATIVE)
-        solutions = solved(alternatives)
-        of_population: Rows = {
-            "references solved": _count(of_role(networks, REFERENCE)),
-            "alternatives solved": _count(alternatives),
-            "null-space r², alternative → reference": _spread(alternatives["r2_null_to_reference"]),
-        }
-        for number, part in alternatives.groupby("round"):
-            of_population[f"... of round {number} alone"] = _spread(part["r2_null_to_reference"])
-        floor = _to_references(task, alternatives)
-        of_population |= {
-            "... with trials of the reference shuffled": _spread(alternatives["r2_null_shuffled_to_reference"]),
-            "... with its trials shuffled, without the time course that all share": _spread(
-                alternatives["r2_null_shuffled_residual_to_reference"]
-            ),
-            "... untrained → reference (floor)": _spread(floor["r2"].values.ravel()),
-            "... untrained → reference, trials shuffled": _spread(floor["r2_shuffled"].values.ravel()),
-            "largest null-space r², solved alternative → any earlier": _spread(solutions["r2_null_max_to_earlier"]),
-            "... with trials of that network shuffled": _spread(solutions["r2_null_shuffled_max_to_earlier"]),
-        }
-        rows |= {prefix + name: value for name, value in of_population.items()}
+    for prefix, population, networks in task.populations():
+        of_population = _solutions_of_population(task, networks)
+        rows |= {population + name: (prefix + text, value) for name, (text, value) in of_population.items()}
+    return rows
+
+
+def _solutions_of_population(task: _Task, networks: pd.DataFrame) -> Rows:
+    alternatives = of_role(networks, ALTERNATIVE)
+    solutions = solved(alternatives)
+    rows: Rows = {
+        "references_solved": ("references solved", _count(of_role(networks, REFERENCE))),
+        "alternatives_solved": ("alternatives solved", _count(alternatives)),
+    }
+
+    def median(column: str, text: str, of: pd.DataFrame = alternatives) -> None:
+        rows[column] = text, _spread(of[column])
+
+    median("r2_null_to_reference", "null-space r², alternative → reference")
+    for number, part in alternatives.groupby("round"):
+        text = f"... of round {number} alone"
+        rows[f"r2_null_to_reference_by_round/alt_{number}"] = text, _spread(part["r2_null_to_reference"])
+    median("r2_null_shuffled_to_reference", "... with trials of the reference shuffled")
+    residual = "... with its trials shuffled, without the time course that all share"
+    median("r2_null_shuffled_residual_to_reference", residual)
+    baseline = _to_references(task, alternatives)
+    for name, text in (
+        ("r2", "... untrained → reference (floor)"),
+        ("r2_shuffled", "... untrained → reference, trials shuffled"),
+    ):
+        statement = f"{name.replace('r2', 'r2_null')}_untrained_to_reference"
+        rows[statement] = text, _spread(baseline[name].values.ravel())
+    median("r2_null_max_to_earlier", "largest null-space r², solved alternative → any earlier", solutions)
+    median("r2_null_shuffled_max_to_earlier", "... with trials of that network shuffled", solutions)
     return rows
 
 
 def _networks(task: _Task) -> Rows:
     rows: Rows = {}
-    for name, networks in task.groups():
-        rows |= {
-            f"test loss, {name}": _spread(networks["test_loss"]),
-            f"score, {name}": _spread(networks["score"]),
-            f"share of variance in the null space, {name}": _spread(networks["null_variance_share"]),
-            f"restarts, {name}": str(int(networks["restarts"].sum())),
-        }
+    for group in task.groups():
+        networks = group.networks
+        for column, text in (
+            ("test_loss", "test loss"),
+            ("score", "score"),
+            ("null_variance_share", "share of variance in the null space"),
+        ):
+            rows[group.id(column)] = f"{text}, {group.name}", _spread(networks[column])
+        rows[group.id("restarts")] = f"restarts, {group.name}", str(int(networks["restarts"].sum()))
     return rows
 
 
 def _dynamics(task: _Task) -> Rows:
     """Points and cycles over all static inputs of the task."""
     rows: Rows = {}
-    for name, networks in task.rounds():
+    for group in task.rounds():
+        networks = group.networks
         unstable = networks["n_fixed_points"] - networks["n_stable_fixed_points"]
         oscillating = networks["dominant_frequency"] >= networks["lowest_frequency"]
         unsettled = networks["runs_elsewhere"] - networks["runs_drifting"] - networks["runs_recurrent"]
         kinds = [networks["runs_drifting"], networks["runs_recurrent"], unsettled.clip(lower=0)]
-        rows |= {
-            f"stable fixed points, {name}": _spread(networks["n_stable_fixed_points"]),
-            f"unstable fixed points, {name}": _spread(unstable),
-            f"... of which stable by eigenvalues, but not returned to, {name}": _spread(networks["n_not_returned_to"]),
-            f"cycles, {name}": _spread(networks["n_cycles"]),
-            f"share of long runs that end at none of them, {name}": _spread(networks["runs_elsewhere"]),
-            f"... in the mean drifting / recurrent / unsettled, {name}": " / ".join(
-                f"{kind.mean():.3f}" for kind in kinds if len(kind)
-            )
-            or "none",
-            f"dominant frequency in the null space (Hz), {name}": _spread(networks["dominant_frequency"]),
-            f"... of at least two periods a trial, {name}": f"{int(oscillating.sum())} of {len(networks)}",
-        }
+        by_kind = " / ".join(f"{kind.mean():.3f}" for kind in kinds if len(kind)) or "none"
+        for statement, text, value in (
+            ("n_stable_fixed_points", "stable fixed points", _spread(networks["n_stable_fixed_points"])),
+            ("n_unstable_fixed_points", "unstable fixed points", _spread(unstable)),
+            (
+                "n_not_returned_to",
+                "... of which stable by eigenvalues, but not returned to",
+                _spread(networks["n_not_returned_to"]),
+            ),
+            ("n_cycles", "cycles", _spread(networks["n_cycles"])),
+            ("runs_elsewhere", "share of long runs that end at none of them", _spread(networks["runs_elsewhere"])),
+            ("runs_by_kind", "... in the mean drifting / recurrent / unsettled", by_kind),
+            (
+                "dominant_frequency",
+                "dominant frequency in the null space (Hz)",
+                _spread(networks["dominant_frequency"]),
+            ),
+            ("oscillating", "... of at least two periods a trial", f"{int(oscillating.sum())} of {len(networks)}"),
+        ):
+            rows[group.id(statement)] = f"{text}, {group.name}", value
     return rows
 
 
 def _perturbed(task: _Task) -> Rows:
     score = task.performance["grid_score"]
     hardest = score.isel(noise=-1, duration=-1)
-    rows: Rows = {"hardest point of the grid": f"{hardest['noise'].item()}; {hardest['duration'].item()}"}
-    for name, networks in task.groups():
-        labels = network_labels(solved(networks))
-        rows[f"score there, {name}"] = _spread(hardest.sel(network=labels).values)
-    rows["... of a network that guesses (chance)"] = f"{float(score.attrs['chance']):.3f}"
-    for name, networks in task.groups():
-        solutions = solved(networks)
-        rows |= {
-            f"criterion still met at half the time step, {name}": (
-                f"{int(solutions['solved_half_step'].sum())} of {len(solutions)}"
-            ),
-            f"time to half after the smallest kick (s), {name}": _spread(solutions["kick_half_time"]),
-            f"... share that is left at the end of the trial, {name}": _spread(solutions["kick_left"]),
-        }
+    rows: Rows = {
+        "hardest_point": (
+            "hardest point of the grid",
+            f"{hardest['noise'].item()}; {hardest['duration'].item()}",
+        )
+    }
+    for group in task.groups():
+        labels = network_labels(solved(group.networks))
+        scores = hardest.sel(network=labels).values
+        rows[group.id("score_at_hardest_point")] = f"score there, {group.name}", _spread(scores)
+    rows["chance"] = "... of a network that guesses (chance)", f"{float(score.attrs['chance']):.3f}"
+    for group in task.groups():
+        solutions = solved(group.networks)
+        still = f"{int(solutions['solved_half_step'].sum())} of {len(solutions)}"
+        for column, text, value in (
+            ("solved_half_step", "criterion still met at half the time step", still),
+            ("kick_half_time", "time to half after the smallest kick (s)", _spread(solutions["kick_half_time"])),
+            ("kick_left", "... share that is left at the end of the trial", _spread(solutions["kick_left"])),
+        ):
+            rows[group.id(column)] = f"{text}, {group.name}", value
     return rows
 
 
-def _costs(task: _Task) -> Rows:
+def _costs(task: _Task, confidence: float, resamples: int) -> Rows:
     rows: Rows = {}
     for column, cost in COSTS.items():
-        for name, networks in task.groups():
-            rows[f"{cost}, {name}"] = _spread(solved(networks)[column])
-        for prefix, networks in task.populations():
-            ratio = _ratio(task.name, column, solved(of_role(networks, ALTERNATIVE)), solved(task.standards))
-            rows[f"... {prefix}alternatives over standards, {cost}"] = ratio
+        for group in task.groups():
+            rows[group.id(column)] = f"{cost}, {group.name}", _spread(solved(group.networks)[column])
+        for prefix, population, networks in task.populations():
+            above, below = (
+                rows_of[column].set_axis(rows_of["chain"])
+                for rows_of in (solved(of_role(networks, ALTERNATIVE)), solved(task.standards))
+            )
+            seed = random_seed("costs", task.name, column)
+            text = f"... {prefix}alternatives over standards, {cost}"
+            rows[f"{population}{column}_ratio"] = text, _ratio(above, below, confidence, resamples, seed)
     return rows
 
 
-def _ratio(task: str, column: str, first: pd.DataFrame, second: pd.DataFrame) -> str:
+def _ratio(first: pd.Series, second: pd.Series, confidence: float, resamples: int, seed: int) -> str:
     """Ratio of the geometric means of a cost, with its interval; networks of one chain are resampled together."""
-    above, below = (np.log(rows[column]).set_axis(rows["chain"].tolist()) for rows in (first, second))
-    low, high = clustered_interval(above, below, CONFIDENCE, RESAMPLES, random_seed("costs", task, column))
+    above, below = np.log(first), np.log(second)
+    low, high = clustered_interval(above, below, confidence, resamples, seed)
     if np.isnan(low):
         return "none"
     return f"× {np.exp(above.mean() - below.mean()):.2f} ({np.exp(low):.2f} to {np.exp(high):.2f})"
 
 
-def outcomes(comparisons: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    """In how many comparisons of each kind alternatives do better, show no difference, and do worse.
-
-    One row per kind of comparison, one column per task and round (and population, if there are several); cells are
-    "better / no difference shown / worse". `quantity` is "score" or "loss". Kinds without an interval are "too few".
-    """
-    rows = comparisons[comparisons["quantity"] == quantity] if len(comparisons) else comparisons
-    several = len(rows) and rows["population"].nunique() > 1
-    columns: dict[str, dict[str, str]] = {}
-    for (task, population, number), group in rows.groupby(["task", "population", "round"], sort=False):
-        name = f"{task}, {population} " if several else f"{task}, "
-        counts = {kind: part["verdict"].value_counts() for kind, part in group.groupby("measure")}
-        columns[name + round_name(int(str(number)))] = {
-            kind: " / ".join(str(counts[kind].get(verdict, 0)) for verdict in ("better", "equal", "worse"))
-            if set(counts[kind].index) != {"too few"}
-            else IN_WORDS["too few"]
-            for kind in MEASURES.values()
-            if kind in counts
-        }
-    return pd.DataFrame(columns).reindex([kind for kind in MEASURES.values() if kind in set(rows["measure"])])
-
-
-def lines(table: pd.DataFrame, attractors: Mapping[str, xr.Dataset]) -> pd.DataFrame:
+def line_table(table: pd.DataFrame, attractors: Mapping[str, xr.Dataset]) -> pd.DataFrame:
     """What `line_attractor.nc` (by task) says of solved networks: one row per task, group and static input.
 
     `points` on the line, its `straightness`, the leading eigenvalue as `growth (1/s)` and `frequency (Hz)`, and for
@@ -233,8 +287,8 @@ def lines(table: pd.DataFrame, attractors: Mapping[str, xr.Dataset]) -> pd.DataF
     rows = []
     for name, found in attractors.items():
         task = _Task(name, table[table["task"] == name], xr.Dataset(), xr.Dataset())
-        for group, networks in task.rounds():
-            here = found.sel(network=network_labels(solved(networks)))
+        for group in task.rounds():
+            here = found.sel(network=network_labels(solved(group.networks)))
             for condition in found["condition"].values:
                 one = here.sel(condition=condition)
                 selection = {
@@ -244,7 +298,7 @@ def lines(table: pd.DataFrame, attractors: Mapping[str, xr.Dataset]) -> pd.DataF
                 rows.append(
                     {
                         "task": name,
-                        "networks": group,
+                        "networks": group.name,
                         "static input": str(condition),
                         "points": _spread(one["n_points"].values, 0),
                         "straightness": _spread(one["straightness"].values, 2),
@@ -254,64 +308,6 @@ def lines(table: pd.DataFrame, attractors: Mapping[str, xr.Dataset]) -> pd.DataF
                     }
                 )
     return pd.DataFrame(rows)
-
-
-def page(
-    sections: Mapping[str, pd.DataFrame],
-    comparisons: pd.DataFrame,
-    line_attractors: pd.DataFrame,
-    config: str,
-    date: str,
-    made_with: str,
-) -> str:
-    """The statements as a page of Markdown, with what they were made with.
-
-    `sections` are those of `summary`, `comparisons` the rows of `comparisons.csv`, `line_attractors` those of `lines`;
-    `config` is the text of the config, `made_with` names versions and machine.
-    """
-    n_intervals = number_of_intervals(comparisons)
-    parts = [
-        f"""\
-# Results of the grid
-
-<!-- Generated by the rule `summary`. -->
-
-Made on {date} with {made_with}.
-
-Numbers over networks or pairs are the median (smallest to largest). Networks are tested on the regime `test`,
-without noise in the dynamics; r² is without ridge. Definitions: [science.md](science.md).
-"""
-    ]
-    parts += [f"## {title}\n\n{_markdown(part.rename_axis('').reset_index())}\n" for title, part in sections.items()]
-    if n_intervals:
-        parts.append(f"""\
-## Alternatives against standards
-
-In how many comparisons solved alternatives do better / no difference is shown / they do worse than solved standards:
-the interval of the difference lies above, around or below 0. {n_intervals} intervals without correction for their
-number, of which about {0.05 * n_intervals:.0f} would exclude 0 by chance. Each is in `results/tables/comparisons.csv`.
-""")
-        for quantity in ("score", "loss"):
-            counts = outcomes(comparisons, quantity).rename_axis(quantity).reset_index()
-            parts.append(_markdown(counts) + "\n")
-    if len(line_attractors):
-        parts.append(f"""\
-## Line attractors
-
-Of solved networks, under each static input: the points found, how straight they lie, the leading eigenvalue at them,
-and how strongly its mode selects each evidence input.
-
-{_markdown(line_attractors)}
-""")
-    parts.append(f"## Config\n\n```yaml\n{config}```\n")
-    return "\n".join(parts)
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    """A table in Markdown; cells without a value are empty."""
-    body = table.astype(object).where(table.notna(), "")
-    lines = [list(table.columns), ["---"] * table.shape[1], *body.values.tolist()]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def _between(rows: pd.DataFrame, r2: xr.DataArray) -> np.ndarray:
@@ -333,11 +329,11 @@ def _count(rows: pd.DataFrame) -> str:
 
 
 def _spread(values: np.ndarray | pd.Series, decimals: int = 3) -> str:
-    """Median and range; how many are infinite is said, and those that are not numbers are left out."""
+    """Median and range; how many are infinite is said, and NaN is left out."""
     found = np.asarray(values, dtype=float)
     never, found = int(np.isinf(found).sum()), found[np.isfinite(found)]
-    beside = f"; never in {never} of {never + found.size}" if never else ""
+    infinite = f"; never in {never} of {never + found.size}" if never else ""
     if not found.size:
-        return beside.removeprefix("; ") or "none"
+        return infinite.removeprefix("; ") or "none"
     numbers = [f"{value:.{decimals}f}" for value in (np.median(found), found.min(), found.max())]
-    return f"{numbers[0]} ({numbers[1]} to {numbers[2]})" + beside
+    return f"{numbers[0]} ({numbers[1]} to {numbers[2]})" + infinite

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 
+from insd import plugins
 from insd.datasets import CONTRACTS, DatasetError, validate
 from insd.errors import InsdError
 from insd.provenance import modules_fingerprint
@@ -30,10 +31,13 @@ class TaskError(InsdError):
 
 
 def find_task(path: str) -> type[Task]:
-    """The class that `module:Class` names; for `neurogym:NAME` and `gymnasium:NAME`, that of the environment.
+    """The class that `module:Class` names; for `neurogym:NAME` and `gymnasium:NAME`, that of the environment; without a
+    colon, the task of this library in the file of that name.
 
     Raises TaskError if the module cannot be imported, has no such class, or the class is no task.
     """
+    if ":" not in path:
+        return plugins.find("task", path)
     module_name, _, class_name = path.partition(":")
     if module_name in ENVIRONMENTS:
         try:

@@ -1,16 +1,17 @@
 """Simulation of rate networks and its hand-written gradient (backpropagation through time).
 
-The Euler step of ``tau dx/dt = -x + J r + W_in u + b + noise`` with ``r = tanh(x)`` and ``alpha = dt / tau`` is
+The Euler step of ``tau dx/dt = -x + J r + W_in u + b + noise`` with rates ``r = phi(x)`` and ``alpha = dt / tau`` is
 
     x[t] = (1 - alpha) x[t-1] + alpha (J r[t-1] + W_in u[t] + b) + noise[t].
 
 With outputs ``y = W_out r + b_out``, errors ``e[t] = dL/dy[t]``, and the gradient ``g[t]`` of what else depends on the
 rates, the gradient with respect to the states runs backwards in time,
 
-    d[t] = (1 - alpha) d[t+1] + (g[t] + W_out^T e[t] + alpha J^T d[t+1]) * (1 - r[t]^2),
+    d[t] = (1 - alpha) d[t+1] + (g[t] + W_out^T e[t] + alpha J^T d[t+1]) * phi'(x[t]),
 
-and every weight gradient is one large matrix product over all times and trials, outside the loop
-(Werbos 1990, "Backpropagation through time: what it does and how to do it").
+where phi' follows from the rates, ``1 - r^2`` for tanh (`insd.networks.engine.nonlinearity`); and every weight gradient
+is one large matrix product over all times and trials, outside the loop (Werbos 1990, "Backpropagation through time:
+what it does and how to do it").
 
 Several networks run side by side along a leading axis. Arrays are (network, time, trial, ...): a time step is a
 contiguous (trial, unit) matrix per network, and all times and trials of a network are one matrix without a copy.
@@ -23,7 +24,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from insd.loops import COMPILED, CompiledLoops
+from insd.networks.engine.loops import COMPILED, CompiledLoops
+from insd.networks.engine.nonlinearity import NONLINEARITIES, Nonlinearity
 
 Loop = Callable[[], object]
 
@@ -74,24 +76,13 @@ def _as_cuda_graph(loop: Loop, blocks: list[Tensor]) -> Loop:
     return graph.replay
 
 
-def _tanh(states: Tensor, out: Tensor) -> None:
-    """tanh(x), in single precision on a CPU as ``2 / (1 + exp(-2 x)) - 1``.
-
-    That is three times as fast as the library's tanh, which costs as much as a step's matrix product, and exact to
-    1.2e-7, two units in the last place of a saturated rate.
-    """
-    if states.is_cuda or states.dtype != torch.float32:
-        torch.tanh(states, out=out)
-    else:
-        torch.mul(states, 2.0, out=out).sigmoid_().mul_(2.0).sub_(1.0)
-
-
 def _forward_loop(
     states: Float[Tensor, "network time trial unit"],
     rates: Float[Tensor, "network time_and_first trial unit"],
     step: Float[Tensor, "network unit unit"],
     first: Float[Tensor, "network 1 unit"],
     keep: float,
+    nonlinearity: Nonlinearity,
 ) -> Loop:
     """Turns the external drive in `states` into the states, and fills `rates` from its second time on."""
     transposed, state_at, rate_at = step.transpose(1, 2), states.unbind(1), rates.unbind(1)
@@ -101,7 +92,7 @@ def _forward_loop(
         for state, presynaptic, rate in zip(state_at, rate_at, rate_at[1:], strict=False):
             state.add_(previous, alpha=keep)
             state.baddbmm_(presynaptic, transposed)
-            _tanh(state, out=rate)
+            nonlinearity.fill_rates(state, rate)
             previous = state
 
     return loop
@@ -114,6 +105,7 @@ def _backward_loop(
     slope: Float[Tensor, "network trial unit"],
     one: Float[Tensor, ""],
     keep: float,
+    nonlinearity: Nonlinearity,
 ) -> Loop:
     """Turns the gradient with respect to the rates in `grad_states` into that with respect to the states."""
     grad_at, rate_at = grad_states.unbind(1), rates.unbind(1)[1:]
@@ -122,7 +114,7 @@ def _backward_loop(
         following = None
         for grad, rate in zip(reversed(grad_at), reversed(rate_at), strict=True):
             # Step by step the slopes stay in the processor's cache.
-            torch.addcmul(one, rate, rate, value=-1, out=slope)
+            nonlinearity.fill_slopes(rate, one, slope)
             if following is None:
                 grad.mul_(slope)
             else:
@@ -154,6 +146,7 @@ class _Simulation(torch.autograd.Function):
         alpha,
         every,
         workspace,
+        nonlinearity,
     ):
         networks, times, trials, n_inputs = inputs.shape
         units = recurrent_weights.shape[-1]
@@ -161,10 +154,11 @@ class _Simulation(torch.autograd.Function):
 
         # The first rates are those of the initial state, so that all but the last are the presynaptic ones of a step.
         rates = workspace.block("rates", (networks, times + 1, trials, units), inputs)
-        rates[:, 0] = torch.tanh(initial_state)[:, None]
+        rates[:, 0] = nonlinearity.rates(initial_state)[:, None]
         compiled = compiled_for(inputs)
         if compiled:
-            compiled.forward(inputs, recurrent_weights, input_weights, bias, initial_state, noise, alpha, rates)
+            weights = recurrent_weights, input_weights, bias, initial_state
+            compiled.forward(inputs, *weights, noise, alpha, nonlinearity.number, rates)
         else:
             # The whole external drive in one product; the loop then turns it into the states, in place.
             states = workspace.block("states", (networks, times, trials, units), inputs)
@@ -175,11 +169,14 @@ class _Simulation(torch.autograd.Function):
                 states += noise
             step = torch.mul(recurrent_weights, alpha, out=workspace.block("step", recurrent_weights.shape, inputs))
             first = workspace.block("first", (networks, 1, units), inputs).copy_(initial_state[:, None])
-            workspace.run(("forward", keep), lambda: _forward_loop(states, rates, step, first, keep))
+            workspace.run(
+                ("forward", keep, nonlinearity.number),
+                lambda: _forward_loop(states, rates, step, first, keep, nonlinearity),
+            )
 
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(inputs, recurrent_weights, input_weights, output_weights, rates)
-        ctx.alpha, ctx.every, ctx.workspace = alpha, every, workspace
+        ctx.alpha, ctx.every, ctx.workspace, ctx.nonlinearity = alpha, every, workspace, nonlinearity
         outputs = None if output_weights is None else read_out(rates[:, 1:], output_weights, output_bias)
         return outputs, rates[:, 1::every] if every else None
 
@@ -188,6 +185,7 @@ class _Simulation(torch.autograd.Function):
     def backward(ctx, grad_outputs, grad_rates):
         inputs, recurrent_weights, input_weights, output_weights, rates = ctx.saved_tensors
         alpha, keep, every, workspace = ctx.alpha, 1.0 - ctx.alpha, ctx.every or 1, ctx.workspace
+        nonlinearity = ctx.nonlinearity
         networks, times, trials, _ = inputs.shape
         units = recurrent_weights.shape[-1]
 
@@ -196,8 +194,9 @@ class _Simulation(torch.autograd.Function):
         errors = grad_outputs.flatten(1, 2) if grad_outputs is not None else None
         compiled = compiled_for(rates)
         if compiled:
+            weights = recurrent_weights, output_weights
             grad_input_weights, grad_bias, grad_output_weights = compiled.backward(
-                inputs, grad_outputs, grad_rates, every, rates, recurrent_weights, output_weights, alpha, grad_states
+                inputs, grad_outputs, grad_rates, every, rates, *weights, alpha, nonlinearity.number, grad_states
             )
         else:
             grad_output_weights = None
@@ -211,14 +210,17 @@ class _Simulation(torch.autograd.Function):
             step = workspace.block("step", recurrent_weights.shape, rates)
             slope = workspace.block("slope", (networks, trials, units), rates)
             one = workspace.block("one", (), rates).fill_(1.0)
-            workspace.run(("backward", keep), lambda: _backward_loop(grad_states, rates, step, slope, one, keep))
+            workspace.run(
+                ("backward", keep, nonlinearity.number),
+                lambda: _backward_loop(grad_states, rates, step, slope, one, keep, nonlinearity),
+            )
             # Few rows and many columns: the product the other way round takes five times as long.
             grad_input_weights = alpha * torch.bmm(inputs.flatten(1, 2).transpose(1, 2), flat).transpose(1, 2)
             grad_bias = alpha * flat.sum(1)
 
         grad_recurrent = alpha * torch.bmm(flat.transpose(1, 2), rates[:, :-1].flatten(1, 2))
         earliest = grad_states[:, 0]
-        slopes = 1.0 - rates[:, 0].square()
+        slopes = nonlinearity.slopes(rates[:, 0])
         grad_initial_state = (
             torch.bmm(earliest, alpha * recurrent_weights).mul_(slopes).add_(earliest, alpha=keep).sum(1)
         )
@@ -229,7 +231,7 @@ class _Simulation(torch.autograd.Function):
             grad_noise = grad_states.clone()
         of_drive = grad_recurrent, grad_input_weights, grad_bias, grad_initial_state
         of_readout = (grad_output_weights, errors.sum(1)) if errors is not None else (None, None)
-        return grad_inputs, *of_drive, *of_readout, grad_noise, None, None, None
+        return grad_inputs, *of_drive, *of_readout, grad_noise, None, None, None, None
 
 
 def read_out(
@@ -251,6 +253,7 @@ def simulate(
     noise: Float[Tensor, "network time trial unit"] | None,
     alpha: float,
     workspace: Workspace | None = None,
+    nonlinearity: str = "tanh",
 ) -> Float[Tensor, "network time trial unit"]:
     """Rates of networks driven by their inputs, differentiable in every tensor argument.
 
@@ -259,18 +262,20 @@ def simulate(
     inputs : external input ``u``; at least one time step.
     recurrent_weights : ``J``; row = postsynaptic unit, column = presynaptic unit.
     input_weights, bias, initial_state : ``W_in``, ``b`` and the state ``x`` before the first step.
-    noise : added to the state at each step as it is (see `RecurrentNetworks.draw_noise` for its scale), or None.
+    noise : added to the state at each step as it is (see `Networks.draw_noise` for its scale), or None.
     alpha : Euler step over time constant, ``dt / tau``, in (0, 1].
     workspace : memory to work in: the rates are then valid until the next simulation in it; None for memory of its own.
+    nonlinearity : phi, one of `NONLINEARITIES`.
 
     Returns
     -------
-    Rates ``r = tanh(x)`` after each step, dimensionless, in [-1, 1].
+    Rates ``r = phi(x)`` after each step, dimensionless.
 
     Source: Qian & Pehlevan (2026), the rate RNN of section 2; recursion as in this module's head.
     """
     weights = recurrent_weights, input_weights, bias, initial_state
-    return _Simulation.apply(inputs, *weights, None, None, noise, alpha, 1, workspace or Workspace())[1]
+    settings = alpha, 1, workspace or Workspace(), NONLINEARITIES[nonlinearity]
+    return _Simulation.apply(inputs, *weights, None, None, noise, *settings)[1]
 
 
 def simulate_outputs(
@@ -285,6 +290,7 @@ def simulate_outputs(
     alpha: float,
     every: int | None = None,
     workspace: Workspace | None = None,
+    nonlinearity: str = "tanh",
 ) -> tuple[Float[Tensor, "network time trial output"], Float[Tensor, "network sampled_time trial unit"] | None]:
     """Outputs ``y = W_out r + b_out`` of the networks that `simulate` simulates, and their rates at every n-th time.
 
@@ -292,4 +298,5 @@ def simulate_outputs(
     gradient with respect to all rates need not be stored. The rates are a view of the workspace; None without `every`.
     """
     weights = recurrent_weights, input_weights, bias, initial_state, output_weights, output_bias
-    return _Simulation.apply(inputs, *weights, noise, alpha, every, workspace or Workspace())
+    settings = alpha, every, workspace or Workspace(), NONLINEARITIES[nonlinearity]
+    return _Simulation.apply(inputs, *weights, noise, *settings)

@@ -1,4 +1,4 @@
-/* The two loops over time of insd/bptt.py, whose head says what they compute, for one network in single precision; and
+/* The two loops over time of bptt.py, whose head says what they compute, for one network in single precision; and
  * the private noise that enters them.
  *
  * Trials do not depend on each other. A few of them go through all times together, so that their states stay in
@@ -36,6 +36,17 @@ typedef int32_t integers __attribute__((vector_size(4 * LANES)));
         default: block(COLUMNS, first, __VA_ARGS__);                        \
         }
 
+/* The numbers of the functions of the state in nonlinearity.py. */
+enum { TANH, RELU, SOFTPLUS };
+
+/* A call with the nonlinearity as a constant, so that no loop asks which it is. */
+#define FOR_NONLINEARITY(nonlinearity, call, ...)            \
+    switch (nonlinearity) {                                  \
+    case RELU: call(RELU, __VA_ARGS__); break;               \
+    case SOFTPLUS: call(SOFTPLUS, __VA_ARGS__); break;       \
+    default: call(TANH, __VA_ARGS__);                        \
+    }
+
 /* e^x as 2^n e^f with |f| <= ln(2) / 2, the last by its Taylor series; for |x| < 87. Not a number stays so. */
 INLINE vector exponential(vector x)
 {
@@ -62,6 +73,51 @@ INLINE vector hyperbolic_tangent(vector x)
     integers above = x > most, below = x < -most;
     x = (vector)(((integers)most & above) | ((integers)-most & below) | ((integers)x & ~(above | below)));
     return 1.0f - 2.0f / (1.0f + exponential(x + x));
+}
+
+/* `when` where the mask is set, and `otherwise` where it is not. */
+INLINE vector choose(integers mask, vector when, vector otherwise)
+{
+    return (vector)((mask & (integers)when) | (~mask & (integers)otherwise));
+}
+
+/* log(1 + e^x) as max(x, 0) + log(1 + t) with t = e^-|x|, and that as 2 artanh(t / (2 + t)) by its series. */
+INLINE vector softplus(vector x)
+{
+    const vector zero = {0}, most = zero + 87.0f;
+    vector size = choose(x < zero, -x, x);
+    vector t = exponential(-choose(size > most, most, size));
+    vector s = t / (2.0f + t), square = s * s;
+    vector sum = 1.0f / 13 + square * (1.0f / 15);
+    sum = 1.0f / 11 + square * sum;
+    sum = 1.0f / 9 + square * sum;
+    sum = 1.0f / 7 + square * sum;
+    sum = 1.0f / 5 + square * sum;
+    sum = 1.0f / 3 + square * sum;
+    sum = 1.0f + square * sum;
+    return choose(x < zero, zero, x) + 2.0f * s * sum;
+}
+
+/* The rates of states. */
+INLINE vector rates_of(int nonlinearity, vector x)
+{
+    const vector zero = {0};
+    switch (nonlinearity) {
+    case RELU: return choose(x < zero, zero, x); /* and NaN stays so */
+    case SOFTPLUS: return softplus(x);
+    default: return hyperbolic_tangent(x);
+    }
+}
+
+/* The derivatives of the rates in the states, from the rates. */
+INLINE vector slopes_of(int nonlinearity, vector rates)
+{
+    const vector zero = {0}, most = zero + 87.0f;
+    switch (nonlinearity) {
+    case RELU: return choose(rates > zero, zero + 1.0f, zero);
+    case SOFTPLUS: return 1.0f - exponential(-choose(rates > most, most, rates));
+    default: return 1.0f - rates * rates;
+    }
 }
 
 /* sums += left weights, for ROWS rows of `left` and a block of columns of the padded weights. */
@@ -91,7 +147,8 @@ long scratch_size(long units, long others)
 long lanes(void) { return LANES; }
 
 INLINE void advance(int columns, long first, const float *left, long left_row, long depth, const vector *weights,
-                    const vector *bias, long vectors, const vector *noise, float keep, vector *states, vector *rates)
+                    const vector *bias, long vectors, const vector *noise, float keep, int nonlinearity,
+                    vector *states, vector *rates)
 {
     vector sums[ROWS][COLUMNS];
     EACH(r, ROWS) EACH(c, columns)
@@ -99,7 +156,7 @@ INLINE void advance(int columns, long first, const float *left, long left_row, l
     add_product(columns, left, left_row, depth, weights + first, vectors, sums);
     EACH(r, ROWS) EACH(c, columns) {
         states[r * vectors + first + c] = sums[r][c];
-        rates[r * vectors + first + c] = hyperbolic_tangent(sums[r][c]);
+        rates[r * vectors + first + c] = rates_of(nonlinearity, sums[r][c]);
     }
 }
 
@@ -112,8 +169,9 @@ INLINE void advance(int columns, long first, const float *left, long left_row, l
  *   initial  (unit), padded: the state before the first step
  *   rates    (time and first, trial, unit); the first are those of `initial`
  */
-void forward(long times, long trials, long units, long n_inputs, const float *inputs, const float *noise,
-             const float *weights, const float *bias, const float *initial, float keep, float *scratch, float *rates)
+INLINE void go_forward(int nonlinearity, long times, long trials, long units, long n_inputs, const float *inputs,
+                       const float *noise, const float *weights, const float *bias, const float *initial, float keep,
+                       float *scratch, float *rates)
 {
     const long vectors = (units + LANES - 1) / LANES, row = vectors * LANES;
     const long left_row = units + n_inputs;
@@ -132,13 +190,21 @@ void forward(long times, long trials, long units, long n_inputs, const float *in
             copy_rows(left + units, left_row, inputs + at * n_inputs, n_inputs, rows, n_inputs);
             if (noise) copy_rows(private_noise, row, noise + at * units, units, rows, units);
             FOR_BLOCKS(vectors, advance, left, left_row, left_row, (const vector *)weights, (const vector *)bias,
-                       vectors, (const vector *)private_noise, keep, (vector *)states, (vector *)now)
+                       vectors, (const vector *)private_noise, keep, nonlinearity, (vector *)states, (vector *)now)
             copy_rows(left, left_row, now, row, rows, units);
             copy_rows(rates + (at + trials) * units, units, now, row, rows, units);
         }
     }
 }
 
+/* `go_forward` with the nonlinearity as a constant. */
+void forward(long times, long trials, long units, long n_inputs, long nonlinearity, const float *inputs,
+             const float *noise, const float *weights, const float *bias, const float *initial, float keep,
+             float *scratch, float *rates)
+{
+    FOR_NONLINEARITY(nonlinearity, go_forward, times, trials, units, n_inputs, inputs, noise, weights, bias, initial,
+                     keep, scratch, rates)
+}
 /* sums += left^T right, for `count` columns of `left` and ROWS padded rows of `right`. */
 INLINE void add_outer_products(long count, const float *left, long left_row, const vector *right, long vectors,
                                vector *sums)
@@ -155,20 +221,20 @@ INLINE void add_outer_products(long count, const float *left, long left_row, con
 }
 
 INLINE void go_back(int columns, long first, const float *left, long left_row, long depth, const vector *weights,
-                    long vectors, const vector *grad_rates, const vector *rates, float keep, const vector *following,
-                    vector *grad_states)
+                    long vectors, const vector *grad_rates, const vector *rates, float keep, int nonlinearity,
+                    const vector *following, vector *grad_states)
 {
     vector sums[ROWS][COLUMNS];
     EACH(r, ROWS) EACH(c, columns) sums[r][c] = grad_rates[r * vectors + first + c];
     add_product(columns, left, left_row, depth, weights + first, vectors, sums);
     EACH(r, ROWS) EACH(c, columns) {
         long at = r * vectors + first + c;
-        grad_states[at] = keep * following[at] + sums[r][c] * (1.0f - rates[at] * rates[at]);
+        grad_states[at] = keep * following[at] + sums[r][c] * slopes_of(nonlinearity, rates[at]);
     }
 }
 
-/* The gradient with respect to the states, from that with respect to the outputs and the rates; and, since all that they
- * need is at hand, those with respect to the small weights.
+/* The gradient with respect to the states, from that with respect to the outputs and the rates; and, since all that
+ * they need is at hand, those with respect to the small weights.
  *
  *   inputs              (time, trial, input)
  *   grad_outputs        (time, trial, output); without outputs, NULL
@@ -179,9 +245,10 @@ INLINE void go_back(int columns, long first, const float *left, long left_row, l
  *   grad_drive          (input and 1, unit), padded: sums of grad_states times the inputs, and alone; at first zeros
  *   grad_readout        (output, unit), padded: sums of the rates times grad_outputs; at first zeros
  */
-void backward(long times, long trials, long units, long n_inputs, long n_outputs, long every, const float *inputs,
-              const float *grad_outputs, const float *grad_rates, const float *rates, const float *weights, float keep,
-              float *scratch, float *grad_states, float *grad_drive, float *grad_readout)
+INLINE void go_backward(int nonlinearity, long times, long trials, long units, long n_inputs, long n_outputs,
+                        long every, const float *inputs, const float *grad_outputs, const float *grad_rates,
+                        const float *rates, const float *weights, float keep, float *scratch, float *grad_states,
+                        float *grad_drive, float *grad_readout)
 {
     const long vectors = (units + LANES - 1) / LANES, row = vectors * LANES;
     const long left_row = units + n_outputs, driving_row = n_inputs + 1;
@@ -211,7 +278,7 @@ void backward(long times, long trials, long units, long n_inputs, long n_outputs
             }
             FOR_BLOCKS(vectors, go_back, left, left_row, left_row, (const vector *)weights, vectors,
                        (const vector *)(is_sampled ? sampled : zeros), (const vector *)slopes, keep,
-                       (const vector *)following, (vector *)now)
+                       nonlinearity, (const vector *)following, (vector *)now)
             add_outer_products(driving_row, driving, driving_row, (const vector *)now, vectors,
                                (vector *)grad_drive);
             copy_rows(left, left_row, now, row, rows, units);
@@ -223,6 +290,15 @@ void backward(long times, long trials, long units, long n_inputs, long n_outputs
     }
 }
 
+/* `go_backward` with the nonlinearity as a constant. */
+void backward(long times, long trials, long units, long n_inputs, long n_outputs, long every, long nonlinearity,
+              const float *inputs, const float *grad_outputs, const float *grad_rates, const float *rates,
+              const float *weights, float keep, float *scratch, float *grad_states, float *grad_drive,
+              float *grad_readout)
+{
+    FOR_NONLINEARITY(nonlinearity, go_backward, times, trials, units, n_inputs, n_outputs, every, inputs, grad_outputs,
+                     grad_rates, rates, weights, keep, scratch, grad_states, grad_drive, grad_readout)
+}
 /* Private noise from random bits: of each 16 the lower 15 choose one of 32,768 values. */
 void look_up(long count, const uint16_t *bits, const float *values, float *noise)
 {

@@ -1,8 +1,8 @@
-"""The loops over time of `insd.bptt`, and the noise for them, compiled from `loops.c` for this processor.
+"""The loops over time of `bptt`, and the noise for them, compiled from `loops.c` for this processor.
 
 They are built when this package is installed, where there is a C compiler, once for each set of instructions. Where
-there is none, or the processor has neither AVX2 nor AVX-512, `COMPILED` is None and `insd.bptt` does the same by
-PyTorch, up to rounding.
+there is none, or the processor has neither AVX2 nor AVX-512, `COMPILED` is None and `bptt` does the same by PyTorch, up
+to rounding.
 """
 
 import ctypes
@@ -23,8 +23,8 @@ class CompiledLoops:
         library = ctypes.CDLL(str(path))
         size, array, number = ctypes.c_long, ctypes.c_void_p, ctypes.c_float
         self._forward, self._backward, self._scratch_size = library.forward, library.backward, library.scratch_size
-        self._forward.argtypes = [size] * 4 + [array] * 5 + [number] + [array] * 2
-        self._backward.argtypes = [size] * 6 + [array] * 5 + [number] + [array] * 4
+        self._forward.argtypes = [size] * 5 + [array] * 5 + [number] + [array] * 2
+        self._backward.argtypes = [size] * 7 + [array] * 5 + [number] + [array] * 4
         self._forward.restype = self._backward.restype = None
         self._scratch_size.argtypes, self._scratch_size.restype = [size] * 2, size
         self._look_up = library.look_up
@@ -41,9 +41,13 @@ class CompiledLoops:
         initial_state: Float[Tensor, "network unit"],
         noise: Float[Tensor, "network time trial unit"] | None,
         alpha: float,
+        nonlinearity: int,
         rates: Float[Tensor, "network time_and_first trial unit"],
     ) -> None:
-        """Fill the rates, which are contiguous and whose first are those of the initial state, from the second on."""
+        """Fill the rates, which are contiguous and whose first are those of the initial state, from the second on.
+
+        The nonlinearity is given by its number.
+        """
         networks, times, trials, n_inputs = inputs.shape
         units = rates.shape[-1]
         inputs = inputs.contiguous()
@@ -53,7 +57,7 @@ class CompiledLoops:
         scratch = rates.new_empty(self._scratch_size(units, n_inputs))
         for network in range(networks):
             self._forward(
-                *(times, trials, units, n_inputs),
+                *(times, trials, units, n_inputs, nonlinearity),
                 *(inputs[network].data_ptr(), noise[network].data_ptr() if noise is not None else None),
                 *(part[network].data_ptr() for part in (weights, bias, initial_state)),
                 1.0 - alpha,
@@ -70,6 +74,7 @@ class CompiledLoops:
         recurrent_weights: Float[Tensor, "network unit unit"],
         output_weights: Float[Tensor, "network output unit"] | None,
         alpha: float,
+        nonlinearity: int,
         grad_states: Float[Tensor, "network time trial unit"],
     ) -> tuple[
         Float[Tensor, "network unit input"], Float[Tensor, "network unit"], Float[Tensor, "network output unit"]
@@ -93,7 +98,7 @@ class CompiledLoops:
         grad_readout = rates.new_zeros(networks, n_outputs, weights.shape[-1])
         for network in range(networks):
             self._backward(
-                *(times, trials, units, n_inputs, n_outputs, every),
+                *(times, trials, units, n_inputs, n_outputs, every, nonlinearity),
                 *(
                     part[network].data_ptr() if part is not None else None
                     for part in (inputs, grad_outputs, grad_rates, rates, weights)

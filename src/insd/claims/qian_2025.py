@@ -1,0 +1,383 @@
+"""The statements of Qian & Pehlevan, in our words, with criteria that are ours.
+
+Source: "Discovering alternative solutions beyond the simplicity bias in recurrent neural networks" (ICLR 2026,
+arXiv 2509.21504).
+
+Each criterion is one function below that returns what was found and its verdict.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from insd.claims.base import (
+    NO_ANSWER,
+    NOT,
+    PARTLY,
+    REPRODUCED,
+    TOO_FEW,
+    Answer,
+    Claim,
+    Evidence,
+    Publication,
+    interval_text,
+    median_difference,
+    pairs,
+)
+from insd.cohorts import network_labels, round_name, solved
+from insd.provenance import random_seed
+from insd.tables.comparisons import IN_WORDS
+from insd.tables.levels import QUANTILE, SAME_ACTIVITY
+
+SAME_CODE = 0.9
+"""Null-space r2 between standards from which on they count as collapsed (ours)."""
+MOST = 0.9
+"""Share of networks that a statement on all of them must hold for (ours)."""
+_TAIL = f"{100 * (1 - QUANTILE):.0f} %"
+
+
+def collapse(evidence: Evidence) -> Answer:
+    """Standard networks of all seeds and gains predict each other's null-space activity."""
+    null = evidence.analyses["predictivity"].sel(space="null")["r2"]
+    between = pairs(null, network_labels(evidence.standards))
+    if not between.size:
+        return TOO_FEW
+    median, low = np.median(between), np.quantile(between, 1 - QUANTILE)
+    found = f"null-space r² {median:.3f}, {_TAIL} quantile {low:.3f}, over {between.size} pairs"
+    baseline = pairs(null, network_labels(evidence.untrained))
+    if not baseline.size:
+        return f"{found}; no untrained networks", PARTLY if median >= SAME_CODE else NOT
+    seed = random_seed("claims", evidence.task, "floor")
+    groups = (network_labels(evidence.standards), network_labels(evidence.untrained))
+    above = median_difference(null, *groups, evidence.confidence, evidence.resamples, seed)
+    found += f"; untrained networks {np.median(baseline):.3f}, difference {interval_text(above, 3)}"
+    if np.median(baseline) >= SAME_CODE:
+        shown = "small" if above[1] > 0 else "not shown"
+        found += f" is {shown}: networks that share no more than their inputs count as collapsed too"
+    if low >= SAME_CODE and above[1] > 0:
+        return found, REPRODUCED
+    return found, PARTLY if median >= SAME_CODE and above[0] > 0 else NOT
+
+
+def one_motif(evidence: Evidence) -> Answer:
+    """Standard networks have the same stable points and cycles."""
+    standards = evidence.standards
+    if len(standards) < 2:
+        return TOO_FEW
+    counts = standards.groupby(["n_stable_fixed_points", "n_cycles"]).size()
+    most = counts.reset_index(name="networks").sort_values("networks", kind="stable").iloc[-1]
+    share = most["networks"] / len(standards)
+    found = (
+        f"{most['n_stable_fixed_points']:.0f} stable fixed points and {most['n_cycles']:.0f} cycles in "
+        f"{most['networks']:.0f} of {len(standards)}"
+    )
+    return found, REPRODUCED if share >= MOST else PARTLY if share >= 0.5 else NOT
+
+
+def unlike_solutions(evidence: Evidence) -> Answer:
+    """Alternatives solve the task, and earlier solutions cannot be read out of them."""
+    rows = evidence.alternatives
+    solutions = solved(rows)
+    if solutions.empty:
+        return f"0 of {len(rows)} solved", NOT if len(rows) else NO_ANSWER
+    highest = solutions["r2_null_max_to_earlier"]
+    found = (
+        f"{len(solutions)} of {len(rows)} solved; null-space r² to the reference "
+        f"{solutions['r2_null_to_reference'].median():.3f}, largest to any earlier network {highest.max():.3f}"
+    )
+    share = len(solutions) / len(rows)
+    if share >= MOST and highest.max() < SAME_ACTIVITY:
+        return found, REPRODUCED
+    return found, PARTLY if share >= 0.5 and highest.median() < SAME_ACTIVITY else NOT
+
+
+def oscillation(evidence: Evidence) -> Answer:
+    """Alternatives have fewer stable fixed points and oscillate more."""
+    rows = evidence.table.set_axis(network_labels(evidence.table))
+    points = evidence.difference(rows["n_stable_fixed_points"])
+    # A peak below two periods a trial is no frequency: activity that only moves from one place to another has it there.
+    resolved = rows["dominant_frequency"] >= rows["lowest_frequency"]
+    frequency = evidence.difference(rows["dominant_frequency"].where(resolved, 0.0))
+    if np.isnan([*points, *frequency]).any():
+        return TOO_FEW
+    groups = (solved(evidence.alternatives), evidence.standards)
+    cycles = [group["n_cycles"].mean() for group in groups]
+    oscillating = [f"{resolved[network_labels(group)].sum()} of {len(group)}" for group in groups]
+    found = (
+        f"stable fixed points {interval_text(points, 1)}, dominant null-space frequency "
+        f"{interval_text(frequency, 2)} Hz, both alternatives minus standards; two periods a trial or more in "
+        f"{oscillating[0]} and {oscillating[1]}; cycles "
+        f"{cycles[0]:.1f} and {cycles[1]:.1f} in the mean"
+    )
+    holding = int(points[2] < 0) + int(frequency[1] > 0)
+    return found, (NOT, PARTLY, REPRODUCED)[holding]
+
+
+def separated_by_dsa(evidence: Evidence) -> Answer:
+    """Dynamical similarity tells alternatives from standards."""
+    distance = evidence.analyses["dsa"]["distance"]
+    standards, deflated = network_labels(evidence.standards), network_labels(solved(evidence.alternatives))
+    between = pairs(distance, standards)
+    if between.size == 0 or len(deflated) < 2:
+        return TOO_FEW
+    bound = np.nanquantile(between, QUANTILE)
+    to_standards = pd.Series(
+        {
+            label: np.nanmedian(
+                distance.sel(network=label, network_to=[other for other in standards if other != label])
+            )
+            for label in [*standards, *deflated]
+        }
+    )
+    beyond = int((to_standards[deflated] > bound).sum())
+    difference = evidence.difference(to_standards)
+    found = (
+        f"{beyond} of {len(deflated)} farther from the standards than {100 * QUANTILE:.0f} % of pairs of these "
+        f"({bound:.2f} rad); median distance {to_standards[deflated].median():.2f} and "
+        f"{to_standards[standards].median():.2f} rad"
+    )
+    if beyond >= MOST * len(deflated):
+        return found, REPRODUCED
+    return found, PARTLY if difference[1] > 0 else NOT
+
+
+def rotating_code(evidence: Evidence) -> Answer:
+    """Decoders of one time fail at others more often in alternatives than in standards."""
+    difference = evidence.difference(generalisation(evidence.analyses["decoding"]))
+    if np.isnan(difference).any():
+        return TOO_FEW
+    means = [
+        generalisation(evidence.analyses["decoding"])[network_labels(rows)].mean()
+        for rows in (solved(evidence.alternatives), evidence.standards)
+    ]
+    found = (
+        f"share of the score that is kept at other times {means[0]:.2f}, standards {means[1]:.2f}; difference "
+        f"{interval_text(difference, 2)}"
+    )
+    if difference[2] >= 0:
+        return found, NOT
+    return found, REPRODUCED if means[0] < 0.5 else PARTLY
+
+
+def not_better_in_distribution(evidence: Evidence) -> Answer:
+    """In distribution, alternatives do as well as standards or worse."""
+    rows = _scores(evidence.comparisons)
+    return _answer(rows[(rows["measure"] == "regime") & (rows["level"] == "test")], lambda verdict: verdict != "better")
+
+
+def better_when_hard(round_number: int, regime: str, longer: bool) -> Callable[[Evidence], Answer]:
+    """Alternatives of a round do better where input noise is high and, if `longer`, trials are long.
+
+    `regime` is the task's own with the same changes; points of the grid of noise and duration are those beyond the
+    first level of noise and beyond (`longer`) or at the first duration.
+    """
+
+    def answer(evidence: Evidence) -> Answer:
+        rows = _scores(evidence.comparisons)
+        rows = rows[rows["round"] == round_number]
+        named = rows[(rows["measure"] == "regime") & (rows["level"] == regime)]
+        if named.empty or named["verdict"].iloc[0] == "too few":
+            return TOO_FEW
+        grid = _harder(rows[rows["measure"] == "grid"], longer)
+        one = named.iloc[0]
+        found = (
+            f"{regime}: {_difference(one.to_dict())}, {IN_WORDS[one['verdict']]}; points of the grid: {_count(grid)}"
+        )
+        better, worse = ((grid["verdict"] == word).sum() for word in ("better", "worse"))
+        if one["verdict"] == "worse":
+            return found, NOT
+        return found, (NOT, PARTLY, REPRODUCED)[int(one["verdict"] == "better") + int(better > worse)]
+
+    return answer
+
+
+def poor_everywhere(round_number: int) -> Callable[[Evidence], Answer]:
+    """Alternatives of a round do worse in every regime."""
+
+    def answer(evidence: Evidence) -> Answer:
+        rows = _scores(evidence.comparisons)
+        rows = rows[rows["round"] == round_number]
+        regimes, grid = rows[rows["measure"] == "regime"], rows[rows["measure"] == "grid"]
+        if regimes.empty or (regimes["verdict"] == "too few").all():
+            return TOO_FEW
+        each = "; ".join(f"{row['level']}: {_difference(row)}" for row in regimes.to_dict("records"))
+        found = f"{each}; regimes: {_count(regimes)}; points of the grid: {_count(grid)}"
+        if (regimes["verdict"] == "worse").all() and (grid["verdict"] != "better").all():
+            return found, REPRODUCED
+        return found, PARTLY if (regimes["verdict"] == "worse").mean() >= 0.5 else NOT
+
+    return answer
+
+
+def generalisation(decoding: xr.Dataset) -> pd.Series:
+    """Share of the null-space score that decoders keep at other times than their own, by network.
+
+    For each variable, times count at which its decoder has at least half of its best score above chance (trained and
+    tested at the same time). Scores at pairs of different such times, above chance and not below, over those that the
+    decoders of the times of test have, averaged over pairs and then over variables. 1: one decoder does for all times
+    (a static code); 0: none does for another (a code that rotates or moves on). NaN where nothing can be decoded at two
+    times.
+    """
+    above = (decoding["score_null"] - decoding["chance"]).clip(min=0)
+    kept: dict[str, float] = {}
+    for label in above["network"].values:
+        shares = []
+        for scores in above.sel(network=label).transpose("variable", "time", "time_to").values:
+            own = np.diagonal(scores)
+            times = np.flatnonzero(own >= max(own.max() / 2, 1e-3))
+            if times.size < 2:
+                continue
+            others = ~np.eye(times.size, dtype=bool)
+            shares.append(np.minimum(scores[np.ix_(times, times)] / own[times], 1)[others].mean())
+        kept[str(label)] = float(np.mean(shares)) if shares else float("nan")
+    return pd.Series(kept)
+
+
+def _scores(comparisons: pd.DataFrame) -> pd.DataFrame:
+    if comparisons.empty:
+        return pd.DataFrame(columns=["measure", "quantity", "level", "duration", "round", "verdict"])
+    return comparisons[comparisons["quantity"] == "score"]
+
+
+def _harder(grid: pd.DataFrame, longer: bool) -> pd.DataFrame:
+    """Points of the grid beyond the first level of noise, and beyond or at the first duration."""
+    if grid.empty:
+        return grid
+    noise, duration = grid["level"].iloc[0], grid["duration"].iloc[0]
+    same_duration = grid["duration"] == duration
+    return grid[(grid["level"] != noise) & (~same_duration if longer else same_duration)]
+
+
+def _answer(rows: pd.DataFrame, holds: Callable[[str], bool]) -> Answer:
+    """What rows of comparisons say round by round, and whether a statement on their verdicts holds in all of them."""
+    rows = rows[rows["verdict"] != "too few"]
+    if rows.empty:
+        return TOO_FEW
+    found = "; ".join(
+        f"{round_name(int(row['round']))}: {_difference(row)}, {IN_WORDS[row['verdict']]}"
+        for row in rows.to_dict("records")
+    )
+    share = np.mean([holds(verdict) for verdict in rows["verdict"]])
+    return found, REPRODUCED if share == 1 else PARTLY if share >= 0.5 else NOT
+
+
+def _count(rows: pd.DataFrame) -> str:
+    counts = rows["verdict"].value_counts()
+    found = [f"{text} at {counts[word]}" for word, text in IN_WORDS.items() if word in counts]
+    return f"{', '.join(found) or 'none'} of {len(rows)}"
+
+
+def _difference(row: Mapping[Hashable, Any]) -> str:
+    return interval_text((row["difference"], row["low"], row["high"]), 3)
+
+
+_BETTER = (
+    "reproduced: better in the regime, and at more points of the grid than it is worse at; partly: one of the two, and "
+    "not worse in the regime. Better and worse: the interval of the difference to the standards excludes 0"
+)
+CLAIMS = Publication(
+    citation="Qian & Pehlevan (2026)",
+    source="arXiv 2509.21504",
+    claims=(
+        Claim(
+            id="standards_collapse",
+            text="Standard networks collapse on one solution: they predict each other's activity, whatever the seed "
+            "and gain",
+            criterion="null-space r² between solved standards, and how far its median is above that between untrained "
+            f"networks. Reproduced: its {_TAIL} quantile is at least {SAME_CODE:g}, and the interval of the difference "
+            f"is above 0; partly: its median is at least {SAME_CODE:g}, and above that of untrained networks without "
+            "an interval that shows it, or there are none",
+            judge=collapse,
+            reads=("predictivity",),
+            intervals=1,
+        ),
+        Claim(
+            id="standards_share_motif",
+            text="Their dynamics are the same motif of fixed points",
+            criterion="numbers of stable fixed points and of cycles, over all static inputs. Reproduced: the same in "
+            f"{100 * MOST:.0f} % of solved standards; partly: in half. Along a line or ring of points numbers vary "
+            "with the merging radius, and this criterion is strict",
+            judge=one_motif,
+        ),
+        Claim(
+            id="alternatives_hide_earlier_solutions",
+            text="Alternatives solve the task, and earlier solutions cannot be read out of their null space",
+            criterion=f"reproduced: {100 * MOST:.0f} % solved, and r² of solved ones to every earlier network below "
+            f"{SAME_ACTIVITY:g}; partly: half solved, and the median below {SAME_ACTIVITY:g}",
+            judge=unlike_solutions,
+        ),
+        Claim(
+            id="alternatives_oscillate",
+            text="Alternatives trade fixed points for oscillation",
+            criterion="reproduced: fewer stable fixed points, and a higher dominant frequency in the null space, than "
+            "solved standards, both with intervals that exclude 0; partly: one of the two. A frequency of less than "
+            "two periods a trial is none, and counts as 0",
+            judge=oscillation,
+            intervals=2,
+        ),
+        Claim(
+            id="dsa_separates_alternatives",
+            text="Dynamical similarity analysis separates alternatives from standards",
+            criterion=f"reproduced: {100 * MOST:.0f} % of solved alternatives have a median distance to the standards "
+            f"beyond the {100 * QUANTILE:.0f} % quantile of pairs of standards; partly: farther in the mean, with an "
+            "interval that excludes 0",
+            judge=separated_by_dsa,
+            reads=("dsa",),
+            intervals=1,
+        ),
+        Claim(
+            id="code_of_alternatives_rotates",
+            text="The code of alternatives rotates: decoders of one time fail at others",
+            criterion="share of the null-space score that decoders keep at other times, over times at which there is "
+            "something to decode. Reproduced: less than in standards, with an interval that excludes 0, and below a "
+            "half; partly: less only",
+            judge=rotating_code,
+            reads=("decoding",),
+            intervals=1,
+        ),
+        Claim(
+            id="not_better_in_distribution",
+            text="In distribution, alternatives do as well as standards or worse",
+            criterion="reproduced: no round is better in the regime test; partly: half of the rounds",
+            judge=not_better_in_distribution,
+            reads=("comparisons",),
+        ),
+        Claim(
+            id="alt_2_better_when_noisy_and_long",
+            text="alt-2 does better with high noise and longer trials",
+            criterion=_BETTER,
+            judge=better_when_hard(2, "noisy_long", longer=True),
+            reads=("comparisons",),
+            tasks=("context_integration",),
+        ),
+        Claim(
+            id="alt_2_better_when_noisy",
+            text="alt-2 does better with high noise",
+            criterion=_BETTER,
+            judge=better_when_hard(2, "noisy", longer=False),
+            reads=("comparisons",),
+            tasks=("flip_flop",),
+        ),
+        Claim(
+            id="alt_1_better_when_noisy_and_loaded",
+            text="alt-1 does better with high noise and high load",
+            criterion=_BETTER,
+            judge=better_when_hard(1, "noisy_long", longer=True),
+            reads=("comparisons",),
+            tasks=("memory_pro",),
+        ),
+        Claim(
+            id="alt_2_poor_everywhere",
+            text="alt-2 is poor everywhere",
+            criterion="reproduced: worse in every regime, and better at no point of the grid; partly: worse in half of "
+            "the regimes",
+            judge=poor_everywhere(2),
+            reads=("comparisons",),
+            tasks=("memory_pro",),
+        ),
+    ),
+)
+"""The statements, in the order of the paper's argument."""

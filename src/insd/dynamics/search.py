@@ -1,0 +1,201 @@
+"""Fixed points, slow points and limit cycles of trained networks under constant inputs.
+
+Zeros of F and minima of its speed (`insd.dynamics.zeros`) are sought from states along trajectories and from the ends
+of long autonomous runs (`insd.dynamics.long_runs`), which show what attracts the dynamics. F is that of
+`insd.dynamics.flow`.
+"""
+
+import logging
+import zlib
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from insd.activity import CHUNK
+from insd.dynamics.flow import Flow, flow_of
+from insd.dynamics.limit_cycles import ARTEFACT_PERIOD
+from insd.dynamics.linearisation import linearise
+from insd.dynamics.long_runs import long_runs, returns
+from insd.dynamics.settings import FixedPoints
+from insd.dynamics.zeros import ZERO_SPEED, merge, minimise_speed, newton
+from insd.members import Member
+from insd.tasks import Task
+
+logger = logging.getLogger("insd.dynamics.search")
+
+
+def trajectory_states(
+    network: xr.Dataset, trials: xr.Dataset, settings: FixedPoints, random: np.random.Generator
+) -> Float[Tensor, "start unit"]:
+    """States to start from: drawn along the trajectories of one seed of a `network.nc` on trials, half with noise."""
+    chosen = random.permutation(trials.sizes["trial"])[:CHUNK]
+    inputs = torch.from_numpy(trials["inputs"].values[chosen]).double()
+    dt = float(trials.attrs["dt"])
+    flow = flow_of(network, np.zeros(inputs.shape[-1]), dt)
+    states = torch.from_numpy(network["initial_state"].values).double().expand(len(chosen), -1)
+    trajectories = states.new_empty(*inputs.shape[:2], states.shape[1])
+    for step in range(inputs.shape[1]):
+        states = states + flow.alpha * flow.driven_force(states, inputs[:, step])
+        trajectories[:, step] = states
+    visited = trajectories.flatten(0, 1)
+    starts = visited[torch.from_numpy(random.integers(len(visited), size=settings.starts))]
+    noisy = starts[settings.starts // 2 :]
+    noisy += settings.noise * visited.std(0) * torch.from_numpy(random.standard_normal(noisy.shape))
+    return starts
+
+
+def search(
+    flow: Flow,
+    starts: Float[Tensor, "start unit"],
+    settings: FixedPoints,
+    random: np.random.Generator,
+) -> xr.Dataset:
+    """Points (`point`) and cycles (`cycle`) of one network under one input, and where its autonomous runs end.
+
+    Points are sought from the starts and from the distinct ends of the runs. The variables are those of `fixed_points`.
+    """
+    runs = long_runs(flow, starts, settings)
+    distinct_ends = merge(runs.ends, flow.speed(runs.ends), settings.merge_radius)[0]
+    states, speed = minimise_speed(flow, torch.cat([starts, runs.ends[distinct_ends]]))
+
+    # Sorted by speed, zeros stand before slow points, so a slow point near a zero is merged into it.
+    slow_enough = speed < settings.slow_speed
+    kept, counts = merge(states[slow_enough], speed[slow_enough], settings.merge_radius)
+    points, zero = states[slow_enough][kept], speed[slow_enough][kept] < ZERO_SPEED
+    # Newton's method takes zeros that Levenberg-Marquardt ended at to the last digits.
+    points[zero] = newton(flow, points[zero])[0]
+
+    modes = linearise(flow, points)
+    attracting = torch.from_numpy(modes["stable"][1]) & zero
+    returned = torch.zeros(len(points), dtype=torch.bool)
+    returned[attracting] = returns(flow, points[attracting], settings, random)
+
+    at_cycles = runs.cycle_of_run >= 0
+    settled = (flow.speed(runs.ends) < settings.slow_speed) & ~at_cycles
+    near = torch.cdist(runs.ends, points) < settings.merge_radius
+    at_points = settled & near[:, returned].any(1)
+    at_others = settled & near.any(1) & ~at_points
+    elsewhere = ~(at_cycles | at_points | at_others)
+
+    cycle_speeds = []
+    for cycle in runs.cycles:
+        one_period = flow.run(cycle.state.double()[None], int(np.ceil(cycle.period)), int(np.ceil(cycle.period)))[1]
+        along = flow.speed(one_period[:, 0])
+        cycle_speeds.append((float(along.min()), float(along.max())))
+    speeds = np.array(cycle_speeds).reshape(-1, 2)
+    period = np.array([cycle.period for cycle in runs.cycles])
+    units = points.shape[1]
+    return xr.Dataset(
+        {
+            "state": (("point", "unit"), points.numpy()),
+            "speed": (("point",), flow.speed(points).numpy()),
+            **modes,
+            "returns": (("point",), returned.numpy()),
+            "n_starts": (("point",), counts.numpy()),
+            "cycle_state": (("cycle", "unit"), np.array([c.state.numpy() for c in runs.cycles]).reshape(-1, units)),
+            "cycle_period": (("cycle",), period * flow.dt),
+            "cycle_step_artefact": (("cycle",), period < ARTEFACT_PERIOD),
+            "cycle_amplitude": (("cycle",), np.array([cycle.amplitude for cycle in runs.cycles])),
+            "cycle_speed_min": (("cycle",), speeds[:, 0]),
+            "cycle_speed_max": (("cycle",), speeds[:, 1]),
+            "cycle_n_runs": (
+                ("cycle",),
+                np.array([int((runs.cycle_of_run == number).sum()) for number in range(len(period))], int),
+            ),
+            "n_fixed_points": int(zero.sum()),
+            "n_stable_fixed_points": int(returned.sum()),
+            "n_not_returned_to": int((attracting & ~returned).sum()),
+            "n_slow_points": int((~zero).sum()),
+            "n_cycles": int((period >= ARTEFACT_PERIOD).sum()),
+            "share_at_points": float(at_points.double().mean()),
+            "share_at_cycles": float(at_cycles.double().mean()),
+            "share_slow": float(at_others.double().mean()),
+            "share_elsewhere": float(elsewhere.double().mean()),
+            "share_drifting": float((elsewhere & settled).double().mean()),
+            "share_recurrent": float((elsewhere & ~settled & runs.recurrent).double().mean()),
+        },
+        coords={"kind": ("point", np.where(zero.numpy(), "fixed", "slow")), "unit": np.arange(units)},
+    )
+
+
+def fixed_points(
+    task: Task,
+    members: Iterable[Member],
+    trials: xr.Dataset,
+    settings: FixedPoints,
+    seed: int = 0,
+    progress_bar: bool = False,
+) -> xr.Dataset:
+    """Fixed points, slow points and limit cycles of all networks of a task under each of its static inputs.
+
+    `trials` are those whose trajectories the search starts from; another `seed` starts from other states;
+    `progress_bar` shows one over the static inputs of each network in the terminal.
+
+    Returns
+    -------
+    A dataset, ragged by `point` (fixed and slow points of all networks) and by `cycle`, with these variables.
+
+    - By point: `network` (label), `condition` (name of the static input) and `kind` ("fixed" or "slow") as
+      coordinates; `state` (point, unit); `speed` q; `eigenvalues_real` and `eigenvalues_imag` (1/s), `stable`,
+      `stable_flow`, the leading mode's `right_eigenvector` and `left_eigenvector` (real and imaginary parts) and
+      `input_selection` (see `linearise`); `returns`, whether perturbed starts return to a stable fixed point (false
+      for all others); `n_starts`, the starts that the search led to it.
+    - By cycle: `cycle_network`, `cycle_condition`; `cycle_state`, one state on it; `cycle_period` (s);
+      `cycle_step_artefact`, a period of 2 to 4 time steps, which the differential equation does not have;
+      `cycle_amplitude`, root mean square distance from the mean state; least and largest speed q on it,
+      `cycle_speed_min` and `cycle_speed_max`; `cycle_n_runs`.
+    - By (`searched_network`, `searched_condition`): `n_fixed_points`, `n_stable_fixed_points` (stable as simulated, and
+      returned to), `n_not_returned_to` (stable by their eigenvalues, but perturbed starts do not return),
+      `n_slow_points`, `n_cycles` (without artefacts of the step), and where long autonomous runs end:
+      `share_at_points` (at stable points listed), `share_at_cycles` (on cycles listed), `share_slow` (below the speed
+      of slow points, within the merging radius of another point listed) and `share_elsewhere` (at none of them), which
+      add up to 1. Of those that end elsewhere, `share_drifting` are slow as well, `share_recurrent` move with an
+      amplitude that no longer changes (tori and chaos), and the rest is unsettled.
+    """
+    static_inputs = task.static_inputs()
+    labels: list[str] = []
+    found: list[xr.Dataset] = []
+    for member in members:
+        assert member.network is not None
+        labels.append(member.label)
+        network = member.network.isel(seed=0)
+        random = np.random.default_rng([seed, zlib.crc32(labels[-1].encode())])
+        starts = trajectory_states(network, trials, settings, random)
+        for condition, inputs in tqdm(static_inputs.items(), desc=labels[-1], disable=not progress_bar):
+            flow = flow_of(network, np.array(inputs, dtype=float), float(trials.attrs["dt"]))
+            one = search(flow, starts, settings, random)
+            logger.info(
+                "%s, %s: %d fixed points (%d stable), %d slow points, %d cycles; %.0f %% of runs end elsewhere",
+                labels[-1],
+                condition,
+                *(one[name] for name in ("n_fixed_points", "n_stable_fixed_points", "n_slow_points", "n_cycles")),
+                100 * one["share_elsewhere"],
+            )
+            names = {
+                name: (along, np.full(one.sizes[along], value))
+                for along, prefix in (("point", ""), ("cycle", "cycle_"))
+                for name, value in ((f"{prefix}network", labels[-1]), (f"{prefix}condition", condition))
+            }
+            found.append(one.assign_coords(names))
+
+    def ragged(along: str) -> xr.Dataset:
+        # Networks of fewer units than others leave the rest of their rows empty.
+        parts = [one[[name for name in one.variables if along in one[name].dims]] for one in found]
+        return xr.concat(parts, along, join="outer")
+
+    counts = {
+        name: (("searched_network", "searched_condition"), np.array([one[name].item() for one in found]))
+        for name in found[0].data_vars
+        if found[0][name].ndim == 0
+    }
+    shape = len(labels), len(static_inputs)
+    per_search = xr.Dataset(
+        {name: (dimensions, values.reshape(shape)) for name, (dimensions, values) in counts.items()},
+        coords={"searched_network": labels, "searched_condition": list(static_inputs)},
+    )
+    return xr.merge([ragged("point"), ragged("cycle"), per_search.assign_coords(input=trials["input"].values)])

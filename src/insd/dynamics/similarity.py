@@ -1,0 +1,136 @@
+"""Dynamical similarity of networks: how alike the rules are by which their activity goes on, whatever its geometry.
+
+Each network's activity is fitted once by a linear operator (`insd.dynamics.operators`), and networks are compared by
+the measures `insd.measures.dsa` and `insd.measures.dsa_spectrum` of their operators.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float
+from sklearn.manifold import MDS
+
+from insd.dynamics.alignment import best_alignment
+from insd.dynamics.operators import fit_operator, prediction_error, spectrum
+from insd.measures.dsa_spectrum import DSASpectrum
+from insd.members import Member
+
+logger = logging.getLogger("insd.dynamics.similarity")
+
+
+def network_operators(
+    members: Iterable[Member], delays: int, rank: int
+) -> tuple[dict[str, Float[np.ndarray, "rank rank"]], dict[str, float]]:
+    """Operators of networks by label, and their prediction errors.
+
+    The operators are fitted on all trials, those whose prediction is tested on every second one.
+    """
+    operators, errors = {}, {}
+    for member in members:
+        label, rates = member.label, member.rates
+        operators[label] = fit_operator(rates, delays, rank)
+        errors[label] = prediction_error(rates[::2], rates[1::2], delays, rank)
+        logger.info("%s: prediction error %.4f", label, errors[label])
+    return operators, errors
+
+
+def dynamical_similarity(
+    operators: Mapping[str, Float[np.ndarray, "rank rank"]],
+    prediction_errors: Mapping[str, float],
+    starts: int,
+    iterations: int,
+    seed: int,
+) -> xr.Dataset:
+    """Distances between the dynamics of all networks, and maps of them, by the contract of `dsa.nc`.
+
+    Parameters
+    ----------
+    operators : by label, `fit_operator` of each network.
+    prediction_errors : by label, their `prediction_error`, kept with the results.
+    starts : of the search per pair; see `insd.dynamics.alignment.best_alignment`.
+    iterations : of the search from each start at most.
+    seed : of the random starts, which are the same for all pairs.
+
+    Returns
+    -------
+    distance (network, network_to) : angular distance in rad, a metric; 0 between equivalent operators.
+    gradient_norm, agreement (network, network_to) : how well each search converged, see `Alignment`.
+    spectral_distance (network, network_to) : Wasserstein-2 distance between eigenvalues per step.
+    embedding, spectral_embedding (network, axis) : the networks as points in a plane whose distances are nearest to
+        those two distances by metric multidimensional scaling.
+    stress, spectral_stress : Kruskal's stress-1 of the planes.
+    eigenvalues_real, eigenvalues_imag (network, mode) : of the operators, the largest modulus first.
+    prediction_error (network) : as given.
+
+    A network whose operator is not finite has NaN in its rows.
+    """
+    labels = list(operators)
+    count = len(labels)
+    stacked = np.stack([operators[label] for label in labels])
+    finite = np.flatnonzero(np.isfinite(stacked).all((1, 2)))
+    eigenvalues = np.stack([spectrum(operator) for operator in stacked])
+    of_spectra = DSASpectrum()
+
+    measured = {
+        name: np.full((count, count), np.nan)
+        for name in ("distance", "gradient_norm", "agreement", "spectral_distance")
+    }
+    for name, values in measured.items():
+        values[finite, finite] = 1.0 if name == "agreement" else 0.0
+    matrices = torch.tensor(stacked)
+    for number, i in enumerate(finite[:-1]):
+        later = finite[number + 1 :]
+        # All pairs of a network in one batch, which `insd.measures.dsa.DSA.compare` does one by one.
+        found = best_alignment(matrices[i], matrices[later], starts, iterations, seed)
+        for name, values in (
+            ("distance", found.angles.numpy()),
+            ("gradient_norm", found.gradient_norms.numpy()),
+            ("agreement", found.agreement.numpy()),
+            ("spectral_distance", np.array([of_spectra.compare(eigenvalues[i], eigenvalues[j]) for j in later])),
+        ):
+            measured[name][i, later] = measured[name][later, i] = values
+        logger.info(
+            "network %d of %d: %d pairs, largest relative gradient %.1e, mean agreement of starts %.2f",
+            number + 1,
+            len(finite),
+            len(later),
+            found.gradient_norms.max(),
+            found.agreement.mean(),
+        )
+
+    maps: dict[str, tuple] = {}
+    for name, distances in (("embedding", "distance"), ("spectral_embedding", "spectral_distance")):
+        coordinates = np.full((count, 2), np.nan)
+        coordinates[finite], stress = _plane(measured[distances][np.ix_(finite, finite)])
+        maps[name] = (("network", "axis"), coordinates, {"long_name": f"plane nearest to {distances}"})
+        maps[name.replace("embedding", "stress")] = ((), stress, {"long_name": "Kruskal's stress-1"})
+    return xr.Dataset(
+        {name: (("network", "network_to"), values) for name, values in measured.items()}
+        | maps
+        | {
+            "eigenvalues_real": (("network", "mode"), eigenvalues.real),
+            "eigenvalues_imag": (("network", "mode"), eigenvalues.imag),
+            "prediction_error": ("network", [prediction_errors[label] for label in labels]),
+        },
+        coords={"network": labels, "network_to": labels},
+    )
+
+
+def _plane(distances: Float[np.ndarray, "network network"]) -> tuple[Float[np.ndarray, "network 2"], float]:
+    """Points in a plane by metric multidimensional scaling from the classical solution on, and their stress-1."""
+    if not distances.any():
+        return np.zeros((len(distances), 2)), 0.0
+    scaling = MDS(
+        n_components=2,
+        metric="precomputed",
+        init="classical_mds",
+        n_init=1,
+        max_iter=1000,
+        eps=1e-9,
+        normalized_stress=True,
+        random_state=0,
+    )
+    return scaling.fit_transform(distances), float(scaling.stress_)

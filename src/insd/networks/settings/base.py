@@ -1,0 +1,55 @@
+"""The settings that all architectures have, and where those of each architecture are found."""
+
+import importlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from insd.plugins import find, module_of
+from insd.settings.base import NotNegative, Positive, Section
+
+
+class NetworkSettings(Section):
+    """The network and its initial weights; an architecture may have keys of its own."""
+
+    architecture: str = "rate"
+    """`rate`, the paper's rate network; `low_rank`, the same with recurrent weights of low rank; `gru`, gated recurrent
+    units in continuous time; or your own, as `module:Class`."""
+    units: Annotated[int, Field(ge=2)] = 100
+    """Number of units N."""
+    gain: NotNegative = 1.0
+    """Initial gain g: recurrent weights, of every gate, start with variance g²/N (Qian & Pehlevan 2026)."""
+    tau: Positive = 0.1
+    """Time constant in s; the Euler step is alpha = dt / tau."""
+    recurrent_noise: NotNegative = 0.05
+    """Private noise sigma_rec of the state during training, scaled by sqrt(2 / alpha)."""
+
+    def problems(self, dt: float, outputs: int) -> Iterator[str]:
+        """What no key shows alone, for a task with that time step in s and number of outputs: one message each."""
+        if dt > self.tau:
+            yield f"network.tau = {self.tau} is shorter than the task's dt = {dt}; the Euler step needs tau >= dt"
+        if self.units <= outputs:
+            yield f"network.units = {self.units}: the task's {outputs} output(s) leave no null space; use more units"
+
+
+def settings_class(architecture: str) -> type[NetworkSettings]:
+    """The settings of an architecture; raises PluginError if there is no such architecture.
+
+    Those of this library's architectures are in this folder, and PyTorch is not imported for them.
+    """
+    if module_of("network", architecture) == f"insd.networks.{architecture}":
+        light = f"{__package__}.{architecture}"
+        if importlib.util.find_spec(light):
+            own = vars(importlib.import_module(light)).values()
+            return next(value for value in own if getattr(value, "__module__", None) == light)
+    return find("network", architecture).Settings
+
+
+def network_settings(given: Mapping[str, Any]) -> NetworkSettings:
+    """The settings of the architecture that is named by `architecture`, `rate` if none is.
+
+    Raises PluginError if there is no such architecture, and pydantic's ValidationError if a key or value is wrong.
+    """
+    return settings_class(str(given.get("architecture", "rate"))).model_validate(dict(given))

@@ -1,0 +1,167 @@
+rule network_table:
+    """One row per network of all tasks: how well it does, and how similar it is to the earlier ones of its chain."""
+    input:
+        **GRID.table_inputs(),
+        networks=all_rounds(["network.nc"]),
+        activities=all_rounds(["activity.nc"]),
+    output:
+        table=report(
+            TABLE,
+            category="tables",
+            labels={"table": "networks", "kind": "csv"},
+            caption="../report/table_networks.rst",
+        ),
+    log:
+        "results/logs/network_table/all.log",
+    benchmark:
+        "results/benchmarks/network_table/all.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=per_attempt(2000),
+        runtime=per_attempt(15),
+    params:
+        rounds={
+            task: GRID.made_with(task, GRID.blocks(task)) for task in SETTINGS.tasks
+        },
+        references={name: SETTINGS.reference(name) for name in SETTINGS.populations},
+        analyses=GRID.table_analyses(),
+        code=GRID.table_code(),
+    script:
+        "../scripts/network_table.py"
+
+
+rule levels:
+    """What activity, dynamics and topology each say of every network against its reference, and where they disagree."""
+    input:
+        table=TABLE,
+        predictivity=by_task("predictivity"),
+        dsa=by_task("dsa"),
+        points=by_task("fixed_points"),
+    output:
+        levels=report(
+            LEVELS,
+            category="tables",
+            labels={"table": "levels", "kind": "csv"},
+            caption="../report/table_levels.rst",
+        ),
+    log:
+        "results/logs/levels/all.log",
+    benchmark:
+        "results/benchmarks/levels/all.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=per_attempt(1500),
+        runtime=per_attempt(10),
+    params:
+        chain=SETTINGS.shown_chain(),
+        tasks=list(SETTINGS.tasks),
+        code=code_fingerprint("insd.tables.levels"),
+    script:
+        "../scripts/levels.py"
+
+
+rule comparisons:
+    """Alternatives against standard networks in every regime and under every perturbation, with intervals."""
+    input:
+        table=TABLE,
+        performance=by_task("performance"),
+        robustness=by_task("robustness"),
+    output:
+        comparisons=report(
+            COMPARISONS,
+            category="tables",
+            labels={"table": "comparisons", "kind": "csv"},
+            caption="../report/table_comparisons.rst",
+        ),
+    log:
+        "results/logs/comparisons/all.log",
+    benchmark:
+        "results/benchmarks/comparisons/all.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=per_attempt(1500),
+        runtime=per_attempt(10),
+    params:
+        tasks=list(SETTINGS.tasks),
+        settings=SETTINGS.analysis.comparisons.model_dump(),
+        code=code_fingerprint("insd.tables.comparisons"),
+    script:
+        "../scripts/comparisons.py"
+
+
+rule summary:
+    """What the grid shows, on one page: solved networks, predictivity and its baselines, dynamics, losses, costs."""
+    input:
+        table=TABLE,
+        comparisons=COMPARISONS,
+        predictivity=by_task("predictivity"),
+        performance=by_task("performance"),
+        lines=by_task("line_attractor", GRID.analysis_tasks("line_attractor")),
+    output:
+        page=SUMMARY,
+        statements=report(
+            STATEMENTS,
+            category="tables",
+            labels={"table": "summary", "kind": "csv"},
+            caption="../report/table_summary.rst",
+        ),
+    log:
+        "results/logs/summary/all.log",
+    benchmark:
+        "results/benchmarks/summary/all.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(5),
+    params:
+        tasks=list(SETTINGS.tasks),
+        integrators=GRID.analysis_tasks("line_attractor"),
+        # What figures show changes no number.
+        config={name: part for name, part in config.items() if name != "figures"},
+        settings=SETTINGS.analysis.comparisons.model_dump(),
+        code=modules_fingerprint(["insd.tables.summary", "insd.tables.summary_page"]),
+    script:
+        "../scripts/summary.py"
+
+
+rule claims:
+    """The published statements of papers, claim by claim, next to what the grid shows."""
+    input:
+        table=TABLE,
+        comparisons=COMPARISONS,
+        predictivity=by_task("predictivity"),
+        dsa=by_task("dsa"),
+        decoding=by_task("decoding"),
+    output:
+        claims=report(
+            CLAIMS,
+            category="tables",
+            labels={"table": "claims", "kind": "csv"},
+            caption="../report/table_claims.rst",
+        ),
+        page=CLAIMS_PAGE,
+    log:
+        "results/logs/claims/all.log",
+    benchmark:
+        "results/benchmarks/claims/all.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=per_attempt(1500),
+        runtime=per_attempt(10),
+    params:
+        tasks=list(SETTINGS.tasks),
+        claims=SETTINGS.claims,
+        settings=SETTINGS.analysis.comparisons.model_dump(),
+        code=modules_fingerprint(module_of("claims", name) for name in SETTINGS.claims),
+    script:
+        "../scripts/claims.py"
