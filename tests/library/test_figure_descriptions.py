@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from conftest import ROOT, environment
 
-from insd import grid, plugins
+from insd import plugins
 from insd.figures.base import Drawing, Figure, FigureError, planned
+from insd.grid import Grid
 from insd.settings.base import SettingsError
 from insd.settings.config import load
 
@@ -34,38 +35,50 @@ def test_a_figure_is_planned_as_it_is(name):
 def test_planning_imports_nothing_that_draws():
     code = f"""
 import sys
-from insd import grid
+from insd.grid import Grid
 from insd.settings.config import load
 
-grid.figure_files(load({CONFIG}))
+Grid(load({CONFIG})).figure_files()
 assert not {{"matplotlib", "seaborn", "torch", "scipy.stats"}} & set(sys.modules), sorted(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], env=environment(ROOT), check=True)
 
 
 def test_files_of_a_figure():
-    settings = load(CONFIG)
+    grid = Grid(load(CONFIG))
     mechanism, collapse, deflation = (planned(name) for name in ("mechanism", "collapse", "deflation"))
-    found = grid.figure_inputs(settings, mechanism, "flip_flop")
+    found = grid.figure_inputs(mechanism, "flip_flop")
     chain = [f"results/flip_flop/insd/seeds-0/round-{number}/network.nc" for number in (0, 1)]
     assert list(found) == list(mechanism.reads) and found["shown/network"] == chain
     assert found["tables/networks"] == ["results/tables/networks.csv"]
     assert found["trials/test"] == ["results/flip_flop/trials/test.nc"]
-    assert grid.figure_inputs(settings, collapse, None)["analysis/responses"] == [
+    assert grid.figure_inputs(collapse, None)["analysis/responses"] == [
         f"results/{task}/analysis/responses.nc" for task in CONFIG["tasks"]
     ]
-    histories = grid.figure_inputs(settings, deflation, "memory_pro")["rounds/history"]
-    blocks = grid.figure_blocks(settings, deflation, "memory_pro")
-    assert histories == grid.round_files(settings, "history.nc", "memory_pro")
-    assert blocks == {"rounds": [("standard", "0", 0), ("standard", "1", 0), ("insd", "0", 0), ("insd", "0", 1)]}
-    assert grid.figure_blocks(settings, collapse, None) == {}
-    assert set(chain) < set(grid.files_of_figures(settings))
-    assert grid.figure_settings(settings, mechanism) == {"chain": "insd", "confidence": 0.95}
-    assert grid.figure_settings(settings, deflation) == {}
+    histories = grid.figure_inputs(deflation, "memory_pro")["rounds/history"]
+    assert histories == grid.files("history.nc", "memory_pro")
+    assert set(chain) < set(grid.files_of_figures())
+
+
+def test_what_a_figure_uses_of_the_config():
+    grid = Grid(load(CONFIG))
+    mechanism, collapse, deflation = (planned(name) for name in ("mechanism", "collapse", "deflation"))
+    params = grid.figure_params(deflation, "memory_pro")
+    rounds = [block[:3] for block in params["blocks"].pop("rounds")]
+    assert rounds == [("standard", "0", 0), ("standard", "1", 0), ("insd", "0", 0), ("insd", "0", 1)]
+    assert params == {"parameters": {"memory_pro": {}}, "settings": {}, "blocks": {}}
+    params = grid.figure_params(mechanism, "flip_flop")
+    assert [block[:3] for block in params["blocks"]["shown"]] == [("insd", "0", 0), ("insd", "0", 1)]
+    assert params["settings"] == {"chain": "insd", "confidence": 0.95}
+    assert grid.figure_params(collapse, None) == {
+        "parameters": {"flip_flop": {}, "memory_pro": {}},
+        "settings": {"confidence": 0.95},
+        "blocks": {},
+    }
 
 
 def test_one_figure_of_the_grid_or_one_per_task_in_three_formats():
-    files = grid.figure_files(load(CONFIG))
+    files = Grid(load(CONFIG)).figure_files()
     assert len(files) == len(set(files)) == 3 * (len(NAMES) + 2)
     assert {"results/figures/collapse.svg", "results/figures/mechanism_memory_pro.png"} < set(files)
 
@@ -77,7 +90,7 @@ def own(tmp_path, monkeypatch):
 
     def figures(name, text, path=None):
         (tmp_path / f"{name}.py").write_text(text)
-        return grid.figures(load(CONFIG | {"figures": {"own": [path or f"{name}:FIGURE"]}}))
+        return Grid(load(CONFIG | {"figures": {"own": [path or f"{name}:FIGURE"]}})).figures()
 
     return figures
 

@@ -9,5 +9,5 @@ files, params = snakemake.input, snakemake.params
 
 with job(snakemake.log[0]):
     figure = plugins.find("figure", params.figure)
-    drawing = Drawing(figure, {key: files[key] for key in figure.reads}, params.tasks, params.settings, params.blocks)
+    drawing = Drawing(figure, {key: files[key] for key in figure.reads}, **params.job)
     save(figure.draw(drawing), list(snakemake.output))

@@ -5,7 +5,7 @@ each. Nothing here imports matplotlib: `planned` reads a figure's description wi
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 import pandas as pd
@@ -14,7 +14,6 @@ import xarray as xr
 from insd import plugins
 from insd.datasets import read
 from insd.errors import InsdError
-from insd.members import Block
 from insd.settings.config import make_task
 from insd.tasks.base import Task
 
@@ -44,7 +43,7 @@ class Figure:
     """Its files: `tables/NAME`, `trials/REGIME` and `analysis/NAME`; for a figure per task also `rounds/NAME`, a file
     of every round of the task (`history`), and `shown/NAME`, one of each round whose networks are shown side by side
     (`network`, `activity`)."""
-    draw: Callable[["Drawing"], Any]
+    draw: Callable[["Drawing"], Any] = field(repr=False)
     """Makes the figure of matplotlib."""
     description: str
     """One sentence on what it shows, without a full stop."""
@@ -76,7 +75,7 @@ def planned(path: str) -> Figure:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in plugins.described("figure", path).items()
     }
-    known = {field.name: field.default is MISSING for field in fields(Figure) if field.name != "draw"}
+    known = {entry.name: entry.default is MISSING for entry in fields(Figure) if entry.name != "draw"}
     if wrong := sorted(set(about) - set(known)):
         raise FigureError(f"{path}: a figure has no {', '.join(wrong)}; choose from: draw, {', '.join(known)}")
     if missing := [name for name, needed in known.items() if needed and name not in about]:
@@ -101,8 +100,8 @@ class Drawing:
     """The parameters of its task, or of all tasks of the grid, by name (`Settings.task_parameters`)."""
     settings: Mapping[str, Any]
     """Those in `Figure.uses`."""
-    blocks: Mapping[str, Sequence[Block]]
-    """Which round each file of `rounds` and of `shown` holds."""
+    blocks: Mapping[str, Sequence[tuple[str, str, int, str, str]]]
+    """Which round each file of `rounds` and of `shown` holds (`insd.members.Block`)."""
 
     @property
     def tasks(self) -> dict[str, Task]:

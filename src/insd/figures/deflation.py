@@ -168,3 +168,4 @@ FIGURE = base.Figure(
     reads=("tables/networks", "analysis/predictivity", "rounds/history"),
     draw=draw,
 )
+"""What the workflow knows of this figure."""

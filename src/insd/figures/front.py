@@ -192,3 +192,4 @@ FIGURE = base.Figure(
     reads=("tables/networks",),
     draw=draw,
 )
+"""What the workflow knows of this figure."""

@@ -93,3 +93,4 @@ FIGURE = base.Figure(
     uses=("chain", "confidence"),
     draw=draw,
 )
+"""What the workflow knows of this figure."""

@@ -263,3 +263,4 @@ FIGURE = base.Figure(
     uses=("chain", "confidence"),
     draw=draw,
 )
+"""What the workflow knows of this figure."""
