@@ -9,7 +9,7 @@
 # make results	copy the tables and figures of the paper's grid into the documentation
 # make resources	memory and run time of each rule in the results that are there
 # make benchmark	write docs/benchmarks.md: speed beside the usual tools, of the grid, and how cost grows (half an hour on a quiet machine, after the paper's grid, which it reads and makes if it is not there)
-# make schema	write the config's schema and table of keys anew, after a change in src/insd/settings/
+# make schema	write the config's schema, its table of keys and the table of figures, after a change in src/insd/settings/ or src/insd/figures/
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= all

@@ -46,17 +46,17 @@ onstart:
 rule all:
     default_target: True
     input:
-        all_trials(),
-        all_rounds(),
+        GRID.trial_files(),
+        GRID.all_rounds(),
         GRID.analysis_files(),
         all_tables(),
-        all_figures(),
+        files.figure_files(GRID),
         expand("results/explorer/{task}.html", task=SETTINGS.tasks),
 
 
 rule rounds:
     input:
-        all_rounds(),
+        GRID.all_rounds(),
 
 
 rule analysis:
@@ -67,4 +67,4 @@ rule analysis:
 
 rule figures:
     input:
-        all_figures(),
+        files.figure_files(GRID),

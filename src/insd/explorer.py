@@ -23,6 +23,7 @@ from insd.cohorts import alternatives, network_label, solved
 from insd.dynamics.orbits import cycle_orbit
 from insd.members import Member
 from insd.networks.base import rates_at, state_size
+from insd.predictivity import leading_components
 from insd.tasks import Task
 
 SHOWN_TRIALS = 48
@@ -35,8 +36,6 @@ SHOWN_CYCLES = 12
 """Most cycles on a page per network and static input."""
 CYCLE_STATES = 60
 """States of a cycle at most."""
-DIMENSIONS = 3
-"""Principal components."""
 STABLE, UNSTABLE, SLOW = range(3)
 """The kinds of points, as pages have them."""
 DIGITS = 4
@@ -49,23 +48,6 @@ def packed(values: Float[np.ndarray, "..."]) -> dict[str, Any]:
     step = largest / 32767 if largest else 1.0
     integers = np.round(np.asarray(values, float) / step).astype("<i2")
     return {"step": step, "shape": list(values.shape), "data": base64.b64encode(integers.tobytes()).decode()}
-
-
-def leading_components(
-    rates: Float[np.ndarray, "trial time unit"],
-) -> tuple[Float[np.ndarray, "unit"], Float[np.ndarray, "unit component"], Float[np.ndarray, "component"]]:
-    """Mean rates, the three leading principal axes of the rates, and the shares of variance along them.
-
-    Each axis has the sign that makes its largest entry positive. Networks of fewer units than three have axes of zeros.
-    """
-    flat = rates.reshape(-1, rates.shape[-1]).astype(np.float64)
-    mean = flat.mean(0)
-    variances, axes = np.linalg.eigh(np.cov((flat - mean).T).reshape(flat.shape[1], -1))
-    variances, axes = variances[::-1][:DIMENSIONS], axes[:, ::-1][:, :DIMENSIONS]
-    axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
-    missing = DIMENSIONS - axes.shape[1]
-    total = float(flat.var(0, ddof=1).sum()) or 1.0
-    return mean, np.pad(axes, ((0, 0), (0, missing))), np.pad(variances / total, (0, missing)).clip(min=0)
 
 
 def network_view(

@@ -104,6 +104,10 @@ class Grid:
         """The files of these names of all rounds of a task, as far as their makers write them."""
         return [file for name in names for file in self.files(f"{name}.nc", task, self.blocks(task, writes=name))]
 
+    def all_rounds(self, names: Collection[str] = ("network", "activity", "history")) -> list[str]:
+        """The files of all rounds of all tasks, as far as their makers write them."""
+        return [path for task in self.settings.tasks for path in self.round_files(task, names)]
+
     def round_inputs(self, wildcards: Wildcards) -> dict[str, list[str]]:
         """What a round reads besides trials: `earlier` rounds of the same seeds, and `sources`, the user's own files.
 
@@ -168,6 +172,14 @@ class Grid:
         """How many trials a regime has."""
         trials = self.settings.trials
         return trials.train if wildcards["regime"] == "train" else trials.evaluation
+
+    def trial_files(self) -> list[str]:
+        """The trials of all regimes of all tasks."""
+        return [
+            f"results/{task}/trials/{regime}.nc"
+            for task in self.settings.tasks
+            for regime in ["train", *self.evaluation_regimes(task)]
+        ]
 
     # --- Analyses
 

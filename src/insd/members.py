@@ -12,7 +12,6 @@ from jaxtyping import Float
 
 from insd.cohorts import network_label
 from insd.datasets import DatasetError, architecture_of, read
-from insd.predictivity import null_projector_array
 from insd.provenance import settings_fingerprint
 from insd.settings.config import seeds_of
 
@@ -66,6 +65,8 @@ class Member:
     @property
     def null_rates(self) -> Float[np.ndarray, "trial time unit"]:
         """Its rates in the null space of its readout."""
+        from insd.predictivity import null_projector_array  # noqa: PLC0415 - torch
+
         return self.rates @ null_projector_array(self.output_weights)
 
 

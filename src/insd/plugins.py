@@ -5,11 +5,15 @@ named `module:Class` (or `module:CONSTANT` for kinds that are described by a con
 library. No list of all files of a kind is imported anywhere, so that a further file changes nothing for the others.
 """
 
+import ast
 import importlib
+import importlib.util
 import inspect
 import pkgutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from insd.errors import InsdError
@@ -31,6 +35,8 @@ class Kind:
     """`module:Class` that all classes of the kind derive from; None for a kind that is described by a constant."""
     constant: str | None = None
     """The name of that constant."""
+    functions: tuple[str, ...] = ()
+    """The arguments of that constant that are functions; all others are literals, which `described` reads."""
     tools: tuple[str, ...] = ()
     """Modules of the package, other than `base`, that hold nothing the config names."""
 
@@ -48,7 +54,13 @@ KINDS = {
     "measure": Kind("insd.measures", "measure", base="insd.measures.base:Measure", tools=("pairs", "responses")),
     "analysis": Kind("insd.analysis", "analysis", constant="ANALYSIS"),
     "claims": Kind("insd.claims", "set of claims", constant="CLAIMS"),
-    "figure": Kind("insd.figures", "figure", constant="FIGURE", tools=("theme", "panels")),
+    "figure": Kind(
+        "insd.figures",
+        "figure",
+        constant="FIGURE",
+        functions=("draw",),
+        tools=("theme", "panels", "scores", "shown", "state_space", "files"),
+    ),
 }
 """All kinds by name."""
 
@@ -100,6 +112,50 @@ def find(kind: str, name: str) -> Any:
     if not hasattr(loaded, attribute):
         raise PluginError(f"{name}: the module {module!r} has no {attribute!r}")
     return check(kind, getattr(loaded, attribute), name)
+
+
+@cache
+def described(kind: str, name: str) -> Mapping[str, Any]:
+    """The arguments, but for functions, of the constant that the config names: read from its file without importing it.
+
+    A workflow is planned with these alone, and so without the seconds in which figures import what draws them.
+    Raises PluginError if there is no such constant, or if an argument is not a literal.
+    """
+    module = module_of(kind, name)
+    constant = name.partition(":")[2] or KINDS[kind].constant
+    for statement in _parsed(module, name).body:
+        if not isinstance(statement, ast.Assign) or list(map(ast.unparse, statement.targets)) != [constant]:
+            continue
+        if isinstance(statement.value, ast.Call) and not statement.value.args:
+            return {
+                str(argument.arg): _literal(argument, f"{name}: {argument.arg}")
+                for argument in statement.value.keywords
+                if argument.arg not in KINDS[kind].functions
+            }
+    raise PluginError(
+        f"{name}: the module {module!r} must have a line that begins with '{constant} = ', a {KINDS[kind].what} with "
+        "named arguments"
+    )
+
+
+def _parsed(module: str, name: str) -> ast.Module:
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        found = None
+    if found is None or not found.origin or not found.origin.endswith(".py"):
+        raise PluginError(f"{name}: there is no module {module!r}; it is looked for in the working directory, too")
+    try:
+        return ast.parse(Path(found.origin).read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise PluginError(f"{name}: {found.origin}, line {error.lineno}: {error.msg}") from None
+
+
+def _literal(argument: ast.keyword, where: str) -> Any:
+    try:
+        return ast.literal_eval(argument.value)
+    except ValueError:
+        raise PluginError(f"{where} is read without importing the module: write its value here, as a literal") from None
 
 
 def check(kind: str, found: Any, name: str) -> Any:

@@ -8,6 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+LEADING = 3
+"""Principal components in which activity is shown."""
+
 
 def null_projector(output_weights: Float[Tensor, "*network output unit"]) -> Float[Tensor, "*network unit unit"]:
     """Projector ``Q = I - W^+ W`` on the null space of a readout (Qian & Pehlevan 2026), in float64.
@@ -50,3 +53,20 @@ def principal_components(
     count = int(np.searchsorted(shares, variance_kept)) + 1
     scores = flat @ directions[:, :count]
     return scores.reshape(*activity.shape[:-1], count).astype(activity.dtype), float(shares[count - 1])
+
+
+def leading_components(
+    rates: Float[np.ndarray, "trial time unit"],
+) -> tuple[Float[np.ndarray, "unit"], Float[np.ndarray, "unit component"], Float[np.ndarray, "component"]]:
+    """Mean rates, the three leading principal axes of the rates, and the shares of variance along them.
+
+    Each axis has the sign that makes its largest entry positive. Networks of fewer units than three have axes of zeros.
+    """
+    flat = rates.reshape(-1, rates.shape[-1]).astype(np.float64)
+    mean = flat.mean(0)
+    variances, axes = np.linalg.eigh(np.cov((flat - mean).T).reshape(flat.shape[1], -1))
+    variances, axes = variances[::-1][:LEADING], axes[:, ::-1][:, :LEADING]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
+    missing = LEADING - axes.shape[1]
+    total = float(flat.var(0, ddof=1).sum()) or 1.0
+    return mean, np.pad(axes, ((0, 0), (0, missing))), np.pad(variances / total, (0, missing)).clip(min=0)

@@ -23,6 +23,8 @@ from conftest import ROOT
 from known import TASKS
 
 import insd
+from insd import plugins
+from insd.figures.base import planned
 from insd.figures.theme import new_figure
 
 PAGES = sorted((ROOT / "docs/api").glob("*.md"))
@@ -72,10 +74,14 @@ def test_pages_show_all_figures_and_only_those_that_are_copied():
     make = (ROOT / "Makefile").read_text().replace("\\\n", "")
     names = re.search(r"^FIGURES := (.+)$", make, re.MULTILINE)[1]
     copied = set(re.findall(r"\b(\w+\.png)", names.split("$")[0]))
-    copied |= {f"{figure}_{task}.png" for figure in ("mechanism", "deflation") for task in TASKS}
+    per_task = re.findall(r"\b(\w+)_\$\(task\)\.png", names)
+    copied |= {f"{figure}_{task}.png" for figure in per_task for task in TASKS}
     # The page has that of config/sweep.yaml, which `make results` must leave alone.
     assert "front.png" not in copied
     assert sorted(shown_figures("docs/figures.md")) == sorted({*copied, "front.png"})
+    figures = {name: planned(name).per for name in plugins.names("figure")}
+    every = {f"{name}_{task}.png" for name, per in figures.items() if per == "task" for task in TASKS}
+    assert {*copied, "front.png"} == every | {f"{name}.png" for name, per in figures.items() if per == "grid"}
     assert set(shown_figures("README.md")) <= copied and shown_figures("README.md")
 
 

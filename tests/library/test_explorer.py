@@ -8,10 +8,11 @@ import xarray as xr
 
 from insd.dynamics.search import fixed_points
 from insd.dynamics.settings import FixedPoints
-from insd.explorer import SHOWN_TRIALS, _first_pair, explorer_page, leading_components, packed
+from insd.explorer import SHOWN_TRIALS, _first_pair, explorer_page, packed
 from insd.members import Member
 from insd.networks.rate import RateRNN
 from insd.networks.settings.rate import RateSettings
+from insd.predictivity import leading_components
 from insd.tasks.flip_flop import FlipFlop
 
 UNITS = 6
@@ -27,17 +28,6 @@ def test_packed_arrays_keep_their_values(values):
     found = unpacked(packed(values))
     assert found.shape == values.shape
     assert np.allclose(found, values, atol=np.abs(values).max(initial=0) / 65000)
-
-
-def test_leading_components_are_orthonormal_and_of_falling_variance():
-    rates = np.random.default_rng(0).standard_normal((20, 5, UNITS)) * np.arange(1, UNITS + 1)
-    mean, axes, shares = leading_components(rates)
-    assert np.allclose(axes.T @ axes, np.eye(3))
-    assert list(shares) == sorted(shares, reverse=True)
-    variances = ((rates - mean) @ axes).reshape(-1, 3).var(0)
-    assert np.allclose(shares, variances / rates.reshape(-1, UNITS).var(0).sum())
-    assert np.abs(leading_components(-rates)[1]) == pytest.approx(np.abs(axes))
-    assert leading_components(rates[..., :2])[1].shape == (2, 3)
 
 
 @pytest.fixture

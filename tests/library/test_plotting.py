@@ -28,10 +28,13 @@ from insd.evaluation.performance import about_score
 from insd.figures.collapse import collapse_figure, of_networks
 from insd.figures.deflation import deflation_figure
 from insd.figures.front import chosen_multiplier, front_figure
-from insd.figures.mechanism import condition_of, leading_components, mechanism_figure, read_shown, shown_networks
+from insd.figures.mechanism import mechanism_figure
 from insd.figures.networks import networks_figure
 from insd.figures.panels import numbers
-from insd.figures.regimes import regime_grids_figure, regimes_figure
+from insd.figures.regime_grids import regime_grids_figure
+from insd.figures.regimes import regimes_figure
+from insd.figures.shown import read_shown, shown_networks
+from insd.figures.state_space import condition_of
 from insd.figures.theme import (
     ROUND_HUES,
     SHUFFLED,
@@ -48,11 +51,13 @@ from insd.figures.theme import (
     standards_and_alternatives,
 )
 from insd.members import Member
+from insd.predictivity import leading_components
 from insd.tables.comparisons import comparisons
 from insd.tasks.flip_flop import FlipFlop
 
 CHAINS = ("insd", "x", "y", "p")
 """The populations of these tests that have alternatives."""
+CONFIDENCE = 0.95
 
 
 def network(population, round_number=0, gain=1.0, seed=0, **more):
@@ -244,21 +249,30 @@ def titles(figure):
 
 def test_the_interval_of_a_mean():
     values = np.random.default_rng(0).normal(3, 2, (40, 500))
-    low, high = interval(values)
+    low, high = interval(values, CONFIDENCE)
     # The half width is near that of Student's interval, and it covers about as often as it should.
     np.testing.assert_allclose((high - low).mean() / 2, 2.02 * 2 / np.sqrt(40), rtol=0.05)
     assert 0.92 < ((low < 3) & (high > 3)).mean() < 0.98
 
 
 def test_the_interval_of_few_networks():
-    low, high = interval(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    low, high = interval(np.array([[1.0, 5.0], [3.0, 5.0]]), CONFIDENCE)
     np.testing.assert_array_equal([low, high], [[1, 5], [3, 5]])
-    assert np.isnan(interval(np.array([[1.0, 5.0]]))).all()
+    assert np.isnan(interval(np.array([[1.0, 5.0]]), CONFIDENCE)).all()
+
+
+@pytest.mark.parametrize("confidence, student", [(0.5, 0.681), (0.99, 2.708)])
+def test_the_interval_is_that_of_its_confidence(confidence, student):
+    # Quantiles of Student's distribution with 39 degrees of freedom.
+    values = np.random.default_rng(0).normal(3, 2, (40, 500))
+    low, high = interval(values, confidence)
+    np.testing.assert_allclose((high - low).mean() / 2, student * 2 / np.sqrt(40), rtol=0.05)
+    assert ((low < 3) & (high > 3)).mean() == pytest.approx(confidence, abs=0.04)
 
 
 def test_points_of_networks_that_do_not_solve_the_task_are_hollow():
     axes = new_figure(50.0, 40.0).subplots()
-    dots(axes, 0, np.array([1.0, 2.0, 4.0]), np.array([True, False, True]), "#0000ff")
+    dots(axes, 0, np.array([1.0, 2.0, 4.0]), np.array([True, False, True]), "#0000ff", CONFIDENCE)
     assert hollow(axes) == [2] and filled(axes) == {"#0000ff": [1, 4]}
     mean = [line for line in axes.lines if line.get_marker() == "None"][-1]
     assert mean.get_ydata()[0] == pytest.approx(7 / 3)
@@ -266,8 +280,8 @@ def test_points_of_networks_that_do_not_solve_the_task_are_hollow():
 
 def test_a_point_without_a_value_leaves_the_others():
     axes = new_figure(50.0, 40.0).subplots()
-    dots(axes, 0, np.array([np.nan, 2.0]), np.array([True, True]), "#0000ff")
-    dots(axes, 1, np.array([]), np.array([], bool), "#0000ff")
+    dots(axes, 0, np.array([np.nan, 2.0]), np.array([True, True]), "#0000ff", CONFIDENCE)
+    dots(axes, 1, np.array([]), np.array([], bool), "#0000ff", CONFIDENCE)
     assert [value for value in filled(axes)["#0000ff"] if np.isfinite(value)] == [2]
 
 
@@ -358,7 +372,7 @@ def test_each_network_is_at_its_mean_r2_to_the_others_of_its_group():
 
 def test_the_collapse_shows_unsolved_networks_hollow_and_distances_as_similarities():
     table = chain(unsolved=["insd/1/1"])
-    figure = collapse_figure(table, {"flip_flop": predictivity_of(table)}, {"flip_flop": responses_of()})
+    figure = collapse_figure(table, {"flip_flop": predictivity_of(table)}, {"flip_flop": responses_of()}, CONFIDENCE)
     names = network_labels(table)
     expected = names.index("insd/1/1") / 100 + names.index("insd/1/0") / 10000
     assert hollow(figure.axes[0]) == pytest.approx([expected])
@@ -406,16 +420,18 @@ def test_figures_of_parts_of_a_grid(tmp_path, keep):
     data = mechanism_data(table)
     shown = shown_networks(table, "insd")
     save(
-        mechanism_figure(FlipFlop(), data["trials"], table, shown, data["rounds"], **data["analyses"]),
+        mechanism_figure(
+            FlipFlop(), data["trials"], table, shown, data["rounds"], **data["analyses"], confidence=CONFIDENCE
+        ),
         [tmp_path / "a.pdf"],
     )
     predictivity = {"flip_flop": predictivity_of(table)}
-    save(collapse_figure(table, predictivity, {"flip_flop": responses_of()}), [tmp_path / "b.pdf"])
+    save(collapse_figure(table, predictivity, {"flip_flop": responses_of()}, CONFIDENCE), [tmp_path / "b.pdf"])
     performance, robustness = scores_of(table)
     compared = comparisons(table, performance, robustness, resamples=99)
-    save(regimes_figure(table, "insd", performance, robustness, compared), [tmp_path / "c.pdf"])
-    save(regime_grids_figure(table, "insd", performance, compared), [tmp_path / "f.pdf"])
-    save(networks_figure(numbers_of(table), {"flip_flop": "sign accuracy"}), [tmp_path / "d.pdf"])
+    save(regimes_figure(table, "insd", performance, robustness, compared, CONFIDENCE), [tmp_path / "c.pdf"])
+    save(regime_grids_figure(table, "insd", performance, compared, CONFIDENCE), [tmp_path / "f.pdf"])
+    save(networks_figure(numbers_of(table), {"flip_flop": "sign accuracy"}, CONFIDENCE), [tmp_path / "d.pdf"])
     histories = {(row["population"], row["round"]): [history_of(row["round"])] for row in table.to_dict("records")}
     save(deflation_figure(numbers_of(table), predictivity["flip_flop"], histories), [tmp_path / "e.pdf"])
     assert len(list(tmp_path.iterdir())) == 6
@@ -553,19 +569,10 @@ def test_conditions_that_colour_trajectories(name):
         assert named == " ".join("+" if sign[trial, time] else "−" for sign in signs)
 
 
-def test_leading_components():
-    random = np.random.default_rng(0)
-    scales = np.array([0.1, 3.0, 1.0, 0.5, 0.01])
-    rates = random.standard_normal((200, 50, 5)) * scales + 7
-    mean, axes, shares = leading_components(rates)
-    np.testing.assert_allclose(mean, 7, atol=0.1)
-    np.testing.assert_allclose(np.abs(axes), np.eye(5)[:, [1, 2, 3]], atol=0.05)
-    assert (axes[[1, 2, 3], [0, 1, 2]] > 0).all()
-    np.testing.assert_allclose(shares, scales[[1, 2, 3]] ** 2 / np.square(scales).sum(), rtol=0.05)
-
-
 def drawn(data, table, shown):
-    return mechanism_figure(FlipFlop(), data["trials"], table, shown, data["rounds"], **data["analyses"])
+    return mechanism_figure(
+        FlipFlop(), data["trials"], table, shown, data["rounds"], **data["analyses"], confidence=CONFIDENCE
+    )
 
 
 def in_space(axes):
@@ -767,7 +774,7 @@ def test_regimes_show_means_over_the_solved_networks_and_the_verdicts():
         ("flip_flop", "insd", 2, "half the time step", "score", np.nan, np.nan, "better", 0.1),
     ]
     compared = pd.DataFrame(rows, columns=COMPARED)
-    figure = regimes_figure(table, "insd", performance, robustness, compared)
+    figure = regimes_figure(table, "insd", performance, robustness, compared, CONFIDENCE)
     by_title, by_label = (
         {getattr(axes, f"get_{what}")(): axes for axes in figure.axes} for what in ("title", "xlabel")
     )
@@ -799,7 +806,7 @@ def test_regimes_show_means_over_the_solved_networks_and_the_verdicts():
             np.testing.assert_allclose(line.get_ydata(), way_back)
             assert line.get_linestyle() == {"full": "-", "null": "--"}[space]
 
-    grids = regime_grids_figure(table, "insd", performance, compared)
+    grids = regime_grids_figure(table, "insd", performance, compared, CONFIDENCE)
     grid = performance["flip_flop"]["grid_score"]
     lines = [line for line in grids.axes[1].lines if line.get_marker() == "o"]
     for line, group in zip(
@@ -827,11 +834,29 @@ def test_regimes_show_means_over_the_solved_networks_and_the_verdicts():
     assert not marks(by_title["flip flop"])
 
 
+def legends(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_figures_say_the_confidence_of_their_intervals():
+    table = chain()
+    performance, robustness = scores_of(table)
+    compared = pd.DataFrame(columns=COMPARED)
+    figures = [
+        collapse_figure(table, {"flip_flop": predictivity_of(table)}, {"flip_flop": responses_of()}, 0.9),
+        regimes_figure(table, "insd", performance, robustness, compared, 0.9),
+        regime_grids_figure(table, "insd", performance, compared, 0.9),
+    ]
+    assert [[text for text in legends(figure) if "interval" in text] for figure in figures] == [
+        ["mean and 90 % interval"]
+    ] * 3
+
+
 def test_up_is_better_where_lower_scores_are():
     table = chain()
     performance, robustness = scores_of(table)
     performance["flip_flop"]["score"].attrs |= {"higher_is_better": 0, "chance": 90.0, "criterion": 10.0}
-    figure = regimes_figure(table, "insd", performance, robustness, pd.DataFrame(columns=COMPARED))
+    figure = regimes_figure(table, "insd", performance, robustness, pd.DataFrame(columns=COMPARED), CONFIDENCE)
     (panel,) = [axes for axes in figure.axes if axes.get_title() == "flip flop"]
     bottom, top = panel.get_ylim()
     assert bottom > 90 and top < 0
@@ -859,7 +884,7 @@ def numbers_of(table):
 
 def test_all_networks_in_numbers():
     table = numbers_of(chain(unsolved=["insd/0/2"]))
-    figure = networks_figure(table, {"flip_flop": "sign accuracy"})
+    figure = networks_figure(table, {"flip_flop": "sign accuracy"}, CONFIDENCE)
     assert isinstance(figure, Figure) and len(figure.axes) == 10
     assert "sign accuracy" in figure.axes[0].get_title()
     unsolved = table[~table["solved"]]
@@ -952,7 +977,9 @@ def all_figures():
     def mechanism(name):
         table, task = of_task[name]
         data, shown = mechanism_data(table, task), shown_networks(table, "insd")
-        return mechanism_figure(task, data["trials"], table, shown, data["rounds"], **data["analyses"])
+        return mechanism_figure(
+            task, data["trials"], table, shown, data["rounds"], **data["analyses"], confidence=CONFIDENCE
+        )
 
     def deflation(name):
         table = of_task[name][0]
@@ -971,10 +998,12 @@ def all_figures():
         )
     ]
     return {
-        "collapse": lambda: collapse_figure(everything, predictivity, responses),
-        "regimes": lambda: regimes_figure(everything, "insd", performance, robustness, compared),
-        "regime_grids": lambda: regime_grids_figure(everything, "insd", performance, compared),
-        "networks": lambda: networks_figure(everything, {name: task.score_name for name, task in made.items()}),
+        "collapse": lambda: collapse_figure(everything, predictivity, responses, CONFIDENCE),
+        "regimes": lambda: regimes_figure(everything, "insd", performance, robustness, compared, CONFIDENCE),
+        "regime_grids": lambda: regime_grids_figure(everything, "insd", performance, compared, CONFIDENCE),
+        "networks": lambda: networks_figure(
+            everything, {name: task.score_name for name, task in made.items()}, CONFIDENCE
+        ),
         "front": lambda: front_figure(everything, made),
         "front_of_a_sweep": lambda: front_figure(pd.concat([everything, pd.DataFrame(swept)]), made),
         **{f"mechanism_{name}": lambda name=name: mechanism(name) for name in of_task},

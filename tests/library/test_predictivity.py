@@ -6,7 +6,7 @@ import torch
 
 from insd.measures.predictivity import linear_predictivity
 from insd.objectives.predictivity import deflation_penalty
-from insd.predictivity import null_projector, principal_components
+from insd.predictivity import leading_components, null_projector, principal_components
 
 SAMPLES, UNITS, OUTPUTS = 300, 12, 2
 
@@ -172,3 +172,26 @@ def test_trap_direction(random):
     x, y = new - new.mean(0), earlier - earlier.mean(0)
     cka = np.square(x.T @ y).sum() / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
     assert cka < 0.1
+
+
+def test_leading_components():
+    random = np.random.default_rng(0)
+    scales = np.array([0.1, 3.0, 1.0, 0.5, 0.01])
+    rates = random.standard_normal((200, 50, 5)) * scales + 7
+    mean, axes, shares = leading_components(rates)
+    np.testing.assert_allclose(mean, 7, atol=0.1)
+    np.testing.assert_allclose(np.abs(axes), np.eye(5)[:, [1, 2, 3]], atol=0.05)
+    assert (axes[[1, 2, 3], [0, 1, 2]] > 0).all()
+    np.testing.assert_allclose(shares, scales[[1, 2, 3]] ** 2 / np.square(scales).sum(), rtol=0.05)
+
+
+def test_leading_components_are_orthonormal_and_of_falling_variance():
+    rates = np.random.default_rng(0).standard_normal((20, 5, 6)) * np.arange(1, 7)
+    mean, axes, shares = leading_components(rates)
+    assert np.allclose(axes.T @ axes, np.eye(3))
+    assert list(shares) == sorted(shares, reverse=True)
+    variances = ((rates - mean) @ axes).reshape(-1, 3).var(0)
+    assert np.allclose(shares, variances / rates.reshape(-1, 6).var(0).sum())
+    assert np.abs(leading_components(-rates)[1]) == pytest.approx(np.abs(axes))
+    assert leading_components(rates[..., :2])[1].shape == (2, 3)
+    assert leading_components(rates[..., :1])[1].tolist() == [[1, 0, 0]]

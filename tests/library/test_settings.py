@@ -358,7 +358,7 @@ def test_the_configs_that_are_shipped_load(overlay):
         assert (settings.population("insd").seeds, settings.population("insd").rounds) == (5, 3)
 
 
-def test_schema_and_table_of_keys_are_current():
+def test_schema_and_tables_are_current():
     sys.path.insert(0, str(ROOT / "workflow/schemas"))
     import generate  # noqa: PLC0415 - not on the path before
 
@@ -393,3 +393,6 @@ def test_reading_the_config_imports_no_claims():
         "sys.exit('insd.claims.base' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    for page in generate.WITH_FIGURES:
+        text = page.read_text()
+        assert text == generate.with_figures(text) and generate.figures() in text, "run `make schema`"

@@ -1,5 +1,4 @@
 # The config as settings, and what several files of rules use.
-import hashlib
 import sys
 from pathlib import Path
 
@@ -10,19 +9,22 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 # A module of the user's own may be in the working directory.
 sys.path.append(str(Path.cwd()))
 
+from insd import plugins
 from insd.errors import InsdError
+from insd.figures import files
+from insd.figures.base import planned
 from insd.grid import ROUND, Grid
-from insd.plugins import module_of
-from insd.provenance import code_fingerprint, modules_fingerprint
+from insd.provenance import code_fingerprint, file_fingerprint, modules_fingerprint
 from insd.report import LiveNumbers
 from insd.settings.config import load
 
 try:
     SETTINGS = load(config)
+    GRID = Grid(SETTINGS)
+    FIGURES = files.figures(GRID)
 except InsdError as error:
     raise WorkflowError(str(error))
 
-GRID = Grid(SETTINGS)
 TABLE = "results/tables/networks.csv"
 LEVELS = "results/tables/levels.csv"
 COMPARISONS = "results/tables/comparisons.csv"
@@ -59,20 +61,6 @@ def by_task(name, tasks=SETTINGS.tasks):
     return expand("results/{task}/analysis/{name}.nc", task=tasks, name=name)
 
 
-def all_trials():
-    """The trials of all regimes of all tasks."""
-    return [
-        f"results/{task}/trials/{regime}.nc"
-        for task in SETTINGS.tasks
-        for regime in ["train", *GRID.evaluation_regimes(task)]
-    ]
-
-
-def all_rounds(names=("network", "activity", "history")):
-    """The files of all rounds of all tasks, as far as their makers write them."""
-    return [path for task in SETTINGS.tasks for path in GRID.round_files(task, names)]
-
-
 def of_networks(name):
     """One file of every round of all tasks that has networks."""
     return [path for task in SETTINGS.tasks for path in GRID.files(name, task)]
@@ -88,32 +76,6 @@ def all_tables():
     ]
 
 
-def template_fingerprint(name):
-    """Digest of a template of the library: an edit makes its pages again."""
-    path = Path(workflow.basedir) / "src" / "insd" / "templates" / name
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
 def task_name(wildcards):
     """A task's name as people read it: the category of its figures in the report."""
     return wildcards.task.replace("_", " ")
-
-
-def shown_files(name, task):
-    """One file of each of the rounds that figures show, in their order."""
-    return GRID.files(name, task, GRID.shown_blocks(task))
-
-
-def all_figures():
-    """All figures in all formats."""
-    names = [
-        *("collapse", "regimes", "regime_grids", "networks", "front"),
-        *(
-            f"{name}_{task}"
-            for name in ("mechanism", "deflation")
-            for task in SETTINGS.tasks
-        ),
-    ]
-    return expand(
-        "results/figures/{name}.{format}", name=names, format=["svg", "pdf", "png"]
-    )

@@ -4,8 +4,6 @@ for maker_name, maker in GRID.makers().items():
     rule:
         name:
             GRID.round_rule(maker_name)
-        wildcard_constraints:
-            population=GRID.made_by(maker_name),
         input:
             unpack(GRID.round_inputs),
             bank="results/{task}/trials/train.nc",
@@ -16,6 +14,8 @@ for maker_name, maker in GRID.makers().items():
             f"results/logs/{GRID.round_rule(maker_name)}/{{task}}/{{population}}/seeds-{{seeds}}/round-{{round}}.log",
         benchmark:
             f"results/benchmarks/{GRID.round_rule(maker_name)}/{{task}}/{{population}}/seeds-{{seeds}}/round-{{round}}.tsv"
+        wildcard_constraints:
+            population=GRID.made_by(maker_name),
         priority: GRID.rounds_to_come
         conda:
             "../../envs/insd.yaml"

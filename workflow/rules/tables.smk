@@ -124,7 +124,8 @@ rule summary:
     params:
         tasks=list(SETTINGS.tasks),
         integrators=GRID.analysis_tasks("line_attractor"),
-        config=config,
+        # What figures show changes no number.
+        config={name: part for name, part in config.items() if name != "figures"},
         settings=SETTINGS.analysis.comparisons.model_dump(),
         code=modules_fingerprint(["insd.tables.summary", "insd.tables.summary_page"]),
     script:
@@ -161,6 +162,8 @@ rule claims:
         tasks=list(SETTINGS.tasks),
         claims=SETTINGS.claims,
         settings=SETTINGS.analysis.comparisons.model_dump(),
-        code=modules_fingerprint(module_of("claims", name) for name in SETTINGS.claims),
+        code=modules_fingerprint(
+            plugins.module_of("claims", name) for name in SETTINGS.claims
+        ),
     script:
         "../scripts/claims.py"

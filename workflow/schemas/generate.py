@@ -1,12 +1,14 @@
-"""Write the config's JSON schema and table of keys from the settings of the library."""
+"""Write the config's JSON schema and table of keys from the settings of the library, and the table of its figures."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from insd import plugins
+from insd.figures.base import Figure, planned
 from insd.networks.settings.base import NetworkSettings, settings_class
 from insd.objectives.settings.base import term_settings
 from insd.plugins import names
@@ -15,6 +17,8 @@ from insd.settings.config import Settings
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.json"
 README = ROOT / "config/README.md"
+WITH_FIGURES = (ROOT / "README.md", ROOT / "docs/figures.md")
+"""Pages that hold the table of figures, between two marks."""
 
 INTRODUCTION = """\
 # The config
@@ -54,7 +58,14 @@ def schema() -> str:
             section["properties"]["network"]["properties"] = keys
         if "terms" in section["properties"]:
             section["properties"]["terms"]["properties"] = {n: _or_null(term) for n, term in terms.items()}
+    content["$defs"]["Analyses"]["properties"] |= analyses()
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def analyses() -> dict[str, Any]:
+    """The settings of the analyses that have a section of their own, by name."""
+    found = {name: plugins.find("analysis", name) for name in plugins.names("analysis")}
+    return {name: analysis.settings.model_json_schema() for name, analysis in found.items() if not analysis.section}
 
 
 def _or_null(section: dict[str, Any]) -> dict[str, Any]:
@@ -80,7 +91,8 @@ def readme() -> str:
     sections |= own | terms | makers
     order = [
         "Settings",
-        "Analysis",
+        "Analyses",
+        "Figures",
         "TaskEntry",
         "Trials",
         "Population",
@@ -92,24 +104,19 @@ def readme() -> str:
         "Training",
         *terms,
     ]
-    order += ["Similarity", "DynamicalSimilarity", "FixedPoints", "Decoding", "Robustness", "Comparisons"]
+    order.append("Comparisons")
     titles = {
         "Settings": "The whole file",
         "Changes": "Sections of a recipe",
         "TaskEntry": "Task",
         "Layer": "Layer",
     }
-    titles |= {
-        "Similarity": "`analysis.similarity`",
-        "DynamicalSimilarity": "`analysis.dsa`",
-        "FixedPoints": "`analysis.fixed_points`",
-        "Decoding": "`analysis.decoding`",
-        "Robustness": "`analysis.robustness`",
-        "Comparisons": "`analysis.comparisons`",
-    }
+    titles["Comparisons"] = "`analysis.comparisons`"
     parts = [INTRODUCTION]
     for name in order:
         parts.append(_table(titles.get(name, name), sections[name]))
+    for name, section in analyses().items():
+        parts.append(_table(f"`analysis.{name}`", section))
     for name in plugins.names("task"):
         task = plugins.find("task", name)
         parts.append(_table(f"Parameters of the task `{name}`", TypeAdapter(task).json_schema()))
@@ -149,6 +156,40 @@ def _type(value: dict[str, Any]) -> str:
 
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤"}
 
+
+def with_figures(page: str) -> str:
+    """A page of Markdown with the table of figures between its marks."""
+    begin, end = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+    before, _, rest = page.partition(begin)
+    return before + begin + figures() + end + rest.partition(end)[2]
+
+
+def figures() -> str:
+    """A row per figure: those with a number of their own first, in its order."""
+    plans = {name: planned(name) for name in plugins.names("figure")}
+    rows = ["| figure | what it shows | file | data |", "|---|---|---|---|"]
+    for name in sorted(plans, key=lambda name: (_number(plans[name]), name)):
+        figure = plans[name]
+        stem = f"{name}_{{task}}" if figure.per == "task" else name
+        data = ", ".join(f"`{_data(key)}`" for key in figure.reads)
+        rows.append(f"| {figure.title} | {figure.description} | `{stem}` | {data} |")
+    return "\n".join(rows) + "\n"
+
+
+def _number(figure: Figure) -> float:
+    """The first number in the title of a figure; others come last."""
+    found = re.search(r"figures? (\d+)", figure.title)
+    return int(found[1]) if found else float("inf")
+
+
+def _data(key: str) -> str:
+    """A file that a figure reads, below `results/`."""
+    folder, _, name = key.partition("/")
+    return {"tables": f"tables/{name}.csv", "rounds": f"{name}.nc", "shown": f"{name}.nc"}.get(folder, f"{key}.nc")
+
+
 if __name__ == "__main__":
     SCHEMA.write_text(schema())
     README.write_text(readme())
+    for page in WITH_FIGURES:
+        page.write_text(with_figures(page.read_text()))

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from insd.cohorts import network_label, network_labels, round_name
+from insd.figures import base
 from insd.figures.theme import (
     SHUFFLED,
     STANDARDS,
@@ -18,6 +19,7 @@ from insd.figures.theme import (
     UNTRAINED_HUE,
     dots,
     groups,
+    interval_key,
     is_standard,
     key,
     letters,
@@ -47,7 +49,10 @@ class Group:
 
 
 def collapse_figure(
-    table: pd.DataFrame, predictivity: Mapping[str, xr.Dataset], responses: Mapping[str, xr.Dataset]
+    table: pd.DataFrame,
+    predictivity: Mapping[str, xr.Dataset],
+    responses: Mapping[str, xr.Dataset],
+    confidence: float,
 ) -> Figure:
     """A column per task: predictivity in full (first row) and null space (second), and responses of measures below.
 
@@ -63,6 +68,7 @@ def collapse_figure(
     ----------
     table : `networks.csv`.
     predictivity, responses : by task, `predictivity.nc` and `responses.nc`.
+    confidence : the level of confidence of intervals.
     """
     tasks = list(predictivity)
     figure = new_figure(TWO_COLUMNS, 200.0)
@@ -72,7 +78,7 @@ def collapse_figure(
     for column, task in enumerate(tasks):
         rows = table[table["task"] == task]
         for row, space in enumerate(("full", "null")):
-            _networks(axes[row, column], of_networks(rows, predictivity[task].sel(space=space)))
+            _networks(axes[row, column], of_networks(rows, predictivity[task].sel(space=space)), confidence)
         axes[0, column].set_title(task.replace("_", " "))
         axes[0, column].set_xticklabels([])
         for row, change in ((2, "added dimensions"), (3, "scale")):
@@ -84,11 +90,11 @@ def collapse_figure(
     axes[2, 0].set_ylabel("similarity to a copy\nwith added dimensions")
     axes[3, 0].set_ylabel("similarity to a\nscaled copy")
     letters(axes.flat)
-    _legends(figure, axes[2, 0])
+    _legends(figure, axes[2, 0], confidence)
     return figure
 
 
-def _legends(figure: Figure, responses: Axes) -> None:
+def _legends(figure: Figure, responses: Axes, confidence: float) -> None:
     circle: dict[str, Any] = {
         "marker": "o",
         "linestyle": "none",
@@ -99,7 +105,7 @@ def _legends(figure: Figure, responses: Axes) -> None:
     of_networks = [
         key(label="a network", **circle),
         key(label="not solved", markerfacecolor="none", **circle),
-        key(color="black", linewidth=1.1, label="mean and 95 % interval"),
+        interval_key(confidence),
         key(color=SHUFFLED, linestyle="-.", linewidth=1, label="trials shuffled"),
         key(color=UNTRAINED_HUE, linestyle="--", linewidth=0.6, label="untrained"),
     ]
@@ -160,9 +166,9 @@ def _group(
     return Group(name, colour, r2, shuffled, rows["solved"].to_numpy(bool)[known])
 
 
-def _networks(axes: Axes, found: list[Group]) -> None:
+def _networks(axes: Axes, found: list[Group], confidence: float) -> None:
     for position, group in enumerate(found):
-        dots(axes, position, group.r2, group.solved, group.colour, size=1.8)
+        dots(axes, position, group.r2, group.solved, group.colour, confidence, size=1.8)
         if group.colour == UNTRAINED_HUE and len(group.r2):
             axes.axhline(group.r2.mean(), linestyle="--", color=UNTRAINED_HUE, linewidth=0.6, zorder=0)
         if len(group.shuffled):
@@ -217,3 +223,25 @@ def _similarity_name(measure: xr.Dataset) -> str:
     if measure["kind"].item() == "similarity":
         return name
     return f"1 − d/max ({name})" if np.isfinite(float(measure["highest"])) else f"1/(1 + d) ({name})"
+
+
+def draw(drawing: base.Drawing) -> Figure:
+    """The figure, from the files that it reads."""
+    return collapse_figure(
+        drawing.table("networks"),
+        drawing.datasets("analysis/predictivity"),
+        drawing.datasets("analysis/responses"),
+        drawing.confidence,
+    )
+
+
+FIGURE = base.Figure(
+    title="collapse (figure 1)",
+    description="predictivity among standard networks of each gain in full and null space, with the level of untrained "
+    "networks and that of shuffled trials, and of alternatives to earlier rounds; how every measure of similarity "
+    "responds to added dimensions and to scale",
+    per="grid",
+    reads=("tables/networks", "analysis/predictivity", "analysis/responses"),
+    uses=("confidence",),
+    draw=draw,
+)

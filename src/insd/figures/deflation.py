@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from insd.cohorts import REFERENCE, network_labels, round_name
+from insd.figures import base
 from insd.figures.panels import predictivity_matrix
 from insd.figures.theme import (
     ROUND_HUES,
@@ -154,3 +155,19 @@ def _curves(files: list[xr.Dataset], name: str) -> list[xr.DataArray]:
         for attempt in range(dataset.sizes["attempt"])
         for seed in range(dataset.sizes["seed"])
     ]
+
+
+def draw(drawing: base.Drawing) -> Figure:
+    """The figure, from the files that it reads."""
+    return deflation_figure(drawing.table("networks"), drawing.dataset("analysis/predictivity"), drawing.histories())
+
+
+FIGURE = base.Figure(
+    title="predictivity and training",
+    description="predictivity between all networks of a task; r² of alternatives to their reference; learning curves "
+    "of task loss, penalty and multipliers",
+    per="task",
+    reads=("tables/networks", "analysis/predictivity", "rounds/history"),
+    draw=draw,
+)
+"""What the workflow knows of this figure."""

@@ -12,8 +12,9 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from insd.cohorts import ALTERNATIVE, of_role, round_name
+from insd.figures import base
 from insd.figures.theme import ROUND_HUES, TWO_COLUMNS, key, letters, log_axis, new_figure, note
-from insd.tasks import Task
+from insd.tasks.base import Task
 
 MARKERS = {"constrained": "o", "constant": "s"}
 """Marker of the alternatives of each schedule."""
@@ -176,3 +177,19 @@ def chosen_multiplier(rows: pd.DataFrame) -> float:
     solved = by_multiplier[by_multiplier["solved"]]
     as_unlike = solved[solved["r2"] <= solved["r2"].min() + AS_UNLIKE]
     return float(as_unlike.nsmallest(1, "loss").index[0]) if len(as_unlike) else float("nan")
+
+
+def draw(drawing: base.Drawing) -> Figure:
+    """The figure, from the files that it reads."""
+    return front_figure(drawing.table("networks"), drawing.tasks)
+
+
+FIGURE = base.Figure(
+    title="score and predictivity",
+    description="task score and test loss against r² to the reference, over all alternatives of the grid, with the "
+    "constant multiplier to choose (made for `config/sweep.yaml`)",
+    per="grid",
+    reads=("tables/networks",),
+    draw=draw,
+)
+"""What the workflow knows of this figure."""

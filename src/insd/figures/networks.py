@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from insd.figures import base
 from insd.figures.theme import TWO_COLUMNS, dots, groups, letters, log_axis, new_figure, note, short_names
 
 QUANTITIES = {
@@ -23,13 +24,11 @@ QUANTITIES = {
     "dsa_to_reference": ("DSA distance\nto ref. (rad)", "linear"),
 }
 """Columns of `networks.csv` that are drawn, with a label and what kind of axis they have."""
-
-
 COUNTS = (0, 1, 3, 10, 30, 100, 300, 1000, 3000)
 """Ticks of axes of counts."""
 
 
-def networks_figure(table: pd.DataFrame, score_names: Mapping[str, str]) -> Figure:
+def networks_figure(table: pd.DataFrame, score_names: Mapping[str, str], confidence: float) -> Figure:
     """One column per task and one row per quantity: every network a point, hollow if it does not solve the task.
 
     Black: mean over networks with its interval.
@@ -38,6 +37,7 @@ def networks_figure(table: pd.DataFrame, score_names: Mapping[str, str]) -> Figu
     ----------
     table : `networks.csv`, whose columns `round_rows` and `network_table` (insd.tables.networks) explain.
     score_names : name and unit of the score of each task.
+    confidence : the level of confidence of intervals.
     """
     tasks = list(dict.fromkeys(table["task"]))
     figure = new_figure(TWO_COLUMNS, 22.0 + 19.5 * len(QUANTITIES))
@@ -45,7 +45,7 @@ def networks_figure(table: pd.DataFrame, score_names: Mapping[str, str]) -> Figu
     for column, task in enumerate(tasks):
         grouped = groups(table[table["task"] == task])
         for row, (name, (_, scale)) in enumerate(QUANTITIES.items()):
-            _quantity(axes[row, column], grouped, name, scale)
+            _quantity(axes[row, column], grouped, name, scale, confidence)
         axes[-1, column].set_xticks(
             range(len(grouped)), short_names(grouped), rotation=45, ha="right", rotation_mode="anchor"
         )
@@ -57,12 +57,14 @@ def networks_figure(table: pd.DataFrame, score_names: Mapping[str, str]) -> Figu
     return figure
 
 
-def _quantity(axes: Axes, grouped: list[tuple[str, str, pd.DataFrame]], name: str, scale: str) -> None:
+def _quantity(
+    axes: Axes, grouped: list[tuple[str, str, pd.DataFrame]], name: str, scale: str, confidence: float
+) -> None:
     found = False
     for position, (_, colour, rows) in enumerate(grouped):
         values, solved = rows[name].to_numpy(float), rows["solved"].to_numpy(bool)
         found = found or bool(np.isfinite(values).any())
-        dots(axes, position, values, solved, colour, size=1.8)
+        dots(axes, position, values, solved, colour, confidence, size=1.8)
     axes.set_xlim(-0.6, len(grouped) - 0.4)
     if not found:
         note(axes, "no deflated population")
@@ -77,3 +79,21 @@ def _quantity(axes: Axes, grouped: list[tuple[str, str, pd.DataFrame]], name: st
         axes.set_ylim(-0.3, most * 1.4)
     elif scale == "share":
         axes.set_ylim(-0.05, 1.05)
+
+
+def draw(drawing: base.Drawing) -> Figure:
+    """The figure, from the files that it reads."""
+    score_names = {name: task.score_name for name, task in drawing.tasks.items()}
+    return networks_figure(drawing.table("networks"), score_names, drawing.confidence)
+
+
+FIGURE = base.Figure(
+    title="all networks",
+    description="all networks in numbers: score, restarts, dimensions, frequency, stable fixed points, cycles, "
+    "distance to the reference",
+    per="grid",
+    reads=("tables/networks",),
+    uses=("confidence",),
+    draw=draw,
+)
+"""What the workflow knows of this figure."""

@@ -1,6 +1,7 @@
 """Panels that several figures share."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,15 @@ from matplotlib.axes import Axes
 
 from insd.cohorts import network_labels
 from insd.figures.theme import short_names
+
+TIGHT: dict[str, Any] = {
+    "handlelength": 1.2,
+    "handletextpad": 0.4,
+    "columnspacing": 1.2,
+    "borderaxespad": 0.1,
+    "borderpad": 0.1,
+}
+"""Of legends in rows of their own."""
 
 
 def predictivity_matrix(axes: Axes, grouped: Sequence[tuple[str, str, pd.DataFrame]], r2: xr.DataArray) -> None:
@@ -40,3 +50,8 @@ def numbers(levels: Sequence[str]) -> tuple[str, list[str]]:
     if len(names) == 1 and all(value and " = " not in value for _, _, value in parts):
         return names.pop().replace("_", " "), [value for _, _, value in parts]
     return "", list(levels)
+
+
+def in_words(name: str) -> str:
+    """A name of a file or of a config as people read it."""
+    return name.replace("_", " ")

@@ -52,8 +52,6 @@ ANGLES: Colormap = LinearSegmentedColormap.from_list("angles", ["#332288", "#44a
 """A cyclic map of the same hues, no part of which vanishes on white."""
 STANDARDS = "0.35"
 """The grey of standards of all gains together."""
-CONFIDENCE = 0.95
-"""Of every interval that figures show."""
 RESAMPLES = 2000
 """Resamples of the bootstrap behind intervals."""
 PIXELS_PER_INCH = 160
@@ -115,12 +113,12 @@ def save(figure: Figure, paths: Sequence[str | Path]) -> None:
 
 
 def interval(
-    values: Float[np.ndarray, "network *condition"],
+    values: Float[np.ndarray, "network *condition"], confidence: float
 ) -> tuple[Float[np.ndarray, "*condition"], Float[np.ndarray, "*condition"]]:
-    """Bootstrap interval of the mean over networks in each condition, of the confidence that figures show.
+    """Bootstrap interval of the mean over networks in each condition, at a level of confidence between 0 and 1.
 
-    Between quantiles of resampled means, widened for few networks as in `insd.tables.comparisons`: of two networks it
-    is their range, and it never leaves the range of the values. Not a number for fewer than two networks.
+    Between quantiles of resampled means, widened for few networks as in `insd.tables.comparisons`: at 95 %, it is the
+    range of two networks. It never leaves the range of the values. NaN for fewer than two networks.
     """
     count = len(values)
     if count < 2:
@@ -129,7 +127,7 @@ def interval(
     chosen = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
     times_chosen = np.stack([(chosen == network).sum(1) for network in range(count)], axis=1)
     means = np.tensordot(times_chosen / count, values, axes=1)
-    tail = expanded_tail(count, CONFIDENCE)
+    tail = expanded_tail(count, confidence)
     low, high = np.quantile(means, [tail, 1 - tail], axis=0)
     return np.asarray(low), np.asarray(high)
 
@@ -140,6 +138,7 @@ def dots(
     values: Float[np.ndarray, "network"],
     solved: Bool[np.ndarray, "network"],
     colour: str,
+    confidence: float,
     size: float = 2.5,
     width: float = 0.6,
 ) -> None:
@@ -154,7 +153,7 @@ def dots(
             axes.plot(places[chosen], values[chosen], "o", **style)
     known = values[np.isfinite(values)]
     if len(known) > 1:
-        low, high = interval(known)
+        low, high = interval(known, confidence)
         axes.plot([position] * 2, [low, high], "-", color="black", linewidth=0.7, zorder=3)
         axes.plot(
             [position - width / 2, position + width / 2],
@@ -171,12 +170,13 @@ def band(
     x: Sequence[int] | np.ndarray,
     values: Float[np.ndarray, "network x"],
     colour: str,
+    confidence: float,
     style: str = "-",
 ) -> None:
     """The mean over networks as a line, with its interval as a band; nothing for no networks."""
     if not len(values):
         return
-    low, high = interval(values)
+    low, high = interval(values, confidence)
     axes.plot(x, values.mean(0), style, color=colour, linewidth=0.9, markersize=1.8)
     axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
 
@@ -184,6 +184,11 @@ def band(
 def key(label: str, **style: Any) -> Line2D:
     """An entry of a legend, of a line or a marker that no panel need have."""
     return Line2D([], [], label=label, **style)
+
+
+def interval_key(confidence: float) -> Line2D:
+    """The entry of a legend for means and their intervals."""
+    return key(f"mean and {100 * confidence:g} % interval", color="black", linewidth=1.1)
 
 
 def note(axes: Axes, text: str) -> None:

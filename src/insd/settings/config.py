@@ -95,6 +95,9 @@ class Figures(Section):
     chain: PopulationName | None = None
     """The population whose reference and alternatives are shown side by side; needed where several have
     alternatives."""
+    own: list[ClassPath] = []
+    """Figures of your own, each `module:FIGURE`; the name of the module is that of the files. Modules are looked for in
+    the working directory, too."""
 
 
 class TaskEntry(Section):

@@ -1,0 +1,99 @@
+"""What figures of scores over regimes and perturbations share: lines, marks of verdicts, axes and the legend."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from insd.cohorts import network_labels
+from insd.figures.theme import Group, band, interval_key, key, note
+
+Groups = Sequence[Group]
+"""What is compared in one task."""
+
+
+def letters_in_turn(each: int) -> list[str]:
+    """The letters of the panels of each task, in turn."""
+    alphabet = "abcdefghijklmnopqrstuvwxyz"
+    return [alphabet[start : start + each] for start in range(0, len(alphabet) - each + 1, each)]
+
+
+def verdicts_on_scores(comparisons: pd.DataFrame, task: str) -> pd.DataFrame:
+    """The rows of the table of comparisons on the score of one task."""
+    verdicts = comparisons[(comparisons["task"] == task) & (comparisons["quantity"] == "score")]
+    # Conditions without a level or a duration have empty cells in the table.
+    return verdicts.fillna({"level": "", "duration": ""})
+
+
+def score_lines(axes: Axes, grouped: Groups, scores: xr.DataArray, positions: Sequence[int], confidence: float) -> None:
+    """Means over the solved networks of each group with their intervals, at the levels of a condition."""
+    if not any(rows["solved"].any() for _, _, rows in grouped):
+        note(axes, "no network\nsolves the task")
+    for _, colour, rows in grouped:
+        solved = rows[rows["solved"]]
+        band(axes, positions, scores.sel(network=network_labels(solved)).values, colour, confidence, style="o-")
+
+
+def verdict_on(verdicts: pd.DataFrame, rows: pd.DataFrame, measure: str, level: str, duration: str = "") -> str:
+    """The verdict on a group of alternatives at a level; an empty one on standards."""
+    same = of_group(verdicts, rows) & (verdicts["measure"] == measure)
+    same &= (verdicts["level"] == level) & (verdicts["duration"] == duration)
+    return str(verdicts.loc[same, "verdict"].squeeze()) if same.any() else ""
+
+
+def of_group(verdicts: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
+    """Which comparisons are those of a group of networks."""
+    return (verdicts["population"] == rows["population"].iloc[0]) & (verdicts["round"] == rows["round"].iloc[0])
+
+
+def mark(axes: Axes, position: float | int, verdict: str, colour: str, grouped: Groups) -> None:
+    """A triangle in a line of its own for each group, near the bottom of a panel; none unless better or worse."""
+    shape = {"better": "^", "worse": "v"}.get(verdict)
+    if shape:
+        line = [group_colour for _, group_colour, _ in grouped].index(colour)
+        place = 0.04 + 0.075 * (len(grouped) - 1 - line)
+        transform = axes.get_xaxis_transform()
+        axes.plot(position, place, shape, color=colour, markersize=3, markeredgewidth=0, transform=transform)
+
+
+def score_axis(row: Sequence[Axes] | np.ndarray, about: Mapping[str, Any]) -> None:
+    """Chance and criterion, and an axis from below chance to perfect, upwards."""
+    best, chance = (1.0 if about["higher_is_better"] else 0.0), float(about["chance"])
+    row[0].set_ylim(chance - 0.35 * (best - chance), best + 0.06 * (best - chance))
+    for axes in row:
+        axes.axhline(chance, linestyle=":", color="0.3", linewidth=0.7, zorder=0)
+        axes.axhline(about["criterion"], linestyle="--", color="0.6", linewidth=0.6, zorder=0)
+
+
+def wrapped(text: str) -> str:
+    """The name of a score in lines that fit beside a panel."""
+    return textwrap.fill(text, 16)
+
+
+def score_legend(figure: Figure, names: Mapping[str, str], confidence: float, more: Sequence[Line2D] = ()) -> None:
+    """The legend below a figure of scores: groups by name and colour, `more`, and what lines and marks mean."""
+    handles = [key(color=colour, marker="o", markersize=2.5, label=name) for name, colour in names.items()]
+    mark: dict[str, Any] = {"linestyle": "none", "markersize": 3.5}
+    handles += [
+        *more,
+        key(marker="o", color="black", markerfacecolor="none", label="not solved", **mark),
+        interval_key(confidence),
+        key(color="0.3", linestyle=":", linewidth=0.7, label="chance"),
+        key(color="0.6", linestyle="--", linewidth=0.6, label="criterion"),
+        key(marker="^", color="0.3", markeredgewidth=0, label="better than standards", **mark),
+        key(marker="v", color="0.3", markeredgewidth=0, label="worse", **mark),
+    ]
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=-(-len(handles) // 2),
+        columnspacing=1.0,
+        handlelength=1.4,
+        handletextpad=0.4,
+    )
