@@ -397,7 +397,7 @@ def test_every_measure_of_the_responses_is_drawn_and_looks_different():
         .assign(long_name=("measure", ["unbounded"]), highest=("measure", [np.inf]))
     )
     found = xr.concat([many, *more, unbounded], "measure", data_vars="minimal")
-    figure = collapse_figure(table, {"flip_flop": predictivity_of(table)}, {"flip_flop": found})
+    figure = collapse_figure(table, {"flip_flop": predictivity_of(table)}, {"flip_flop": found}, CONFIDENCE)
     lines = {line.get_label(): line for line in figure.axes[2].lines}
     assert len(lines) == found.sizes["measure"] == 20
     looks = {(to_hex(line.get_color()), line.get_marker(), line.get_linestyle()) for line in lines.values()}
