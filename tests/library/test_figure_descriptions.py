@@ -71,8 +71,8 @@ def test_what_a_figure_uses_of_the_config():
     blocks = files.blocks_of(grid, mechanism)({"task": "flip_flop"})
     assert list(blocks) == ["shown"] and [block[:3] for block in blocks["shown"]] == rounds[2:]
     assert files.blocks_of(grid, collapse)({}) == {}
-    assert files.tasks_of(grid, deflation)({"task": "memory_pro"}) == {"memory_pro": {}}
-    assert files.tasks_of(grid, collapse)({}) == CONFIG["tasks"]
+    assert list(files.tasks_of(grid, deflation)({"task": "memory_pro"})) == ["memory_pro"]
+    assert files.tasks_of(grid, collapse)({}) == {task: grid.settings.task_parameters(task) for task in CONFIG["tasks"]}
     assert files.figure_settings(grid, mechanism) == {"chain": "insd", "confidence": 0.95}
     assert files.figure_settings(grid, deflation) == {}
 
