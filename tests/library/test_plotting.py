@@ -146,7 +146,7 @@ def test_the_rule_gives_the_multipliers_of_the_config(task, measured):
     ]
     config = yaml.safe_load((ROOT / "config/constant.yaml").read_text())
     of_task = config["populations"]["constant"]["by_task"][task]
-    assert chosen_multiplier(pd.DataFrame(rows)) == of_task["deflation"]["multiplier"]
+    assert chosen_multiplier(pd.DataFrame(rows)) == of_task["terms"]["predictivity"]["multiplier"]
 
 
 def test_of_multipliers_that_are_as_unlike_that_of_the_least_loss_is_chosen():
