@@ -46,8 +46,8 @@ onstart:
 rule all:
     default_target: True
     input:
-        all_trials(),
-        all_rounds(),
+        GRID.trial_files(),
+        GRID.all_rounds(),
         GRID.analysis_files(),
         all_tables(),
         files.figure_files(GRID),
@@ -56,7 +56,7 @@ rule all:
 
 rule rounds:
     input:
-        all_rounds(),
+        GRID.all_rounds(),
 
 
 rule analysis:

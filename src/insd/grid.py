@@ -108,6 +108,10 @@ class Grid:
             for file in self.files(f"{name}.nc", task, [(population, seeds, number)])
         ]
 
+    def all_rounds(self, names: Collection[str] = ("network", "activity", "history")) -> list[str]:
+        """The files of all rounds of all tasks, as far as their makers write them."""
+        return [path for task in self.settings.tasks for path in self.round_files(task, names)]
+
     def round_inputs(self, wildcards: Wildcards) -> dict[str, list[str]]:
         """What a round reads besides trials: `earlier` rounds of the same seeds, and `sources`, the user's own files.
 
@@ -172,6 +176,14 @@ class Grid:
         """How many trials a regime has."""
         trials = self.settings.trials
         return trials.train if wildcards["regime"] == "train" else trials.evaluation
+
+    def trial_files(self) -> list[str]:
+        """The trials of all regimes of all tasks."""
+        return [
+            f"results/{task}/trials/{regime}.nc"
+            for task in self.settings.tasks
+            for regime in ["train", *self.evaluation_regimes(task)]
+        ]
 
     # --- Analyses
 

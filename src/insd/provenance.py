@@ -39,6 +39,11 @@ def array_fingerprint(dataset: xr.Dataset, variables: Iterable[str]) -> str:
     return digest.hexdigest()[:16]
 
 
+def file_fingerprint(name: str) -> str:
+    """Digest of a file of this library that is not code, by its path in the library."""
+    return hashlib.sha256((LIBRARY / name).read_bytes()).hexdigest()[:16]
+
+
 def settings_fingerprint(task: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     """Digest of what a round is made with: its task, as `{"name": ..., "parameters": ...}`, and its recipe."""
     return hashlib.sha256(json.dumps([task, recipe], sort_keys=True).encode()).hexdigest()[:16]

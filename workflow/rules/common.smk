@@ -1,5 +1,4 @@
 # The config as settings, and what several files of rules use.
-import hashlib
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from insd.errors import InsdError
 from insd.figures import files
 from insd.figures.base import planned
 from insd.grid import ROUND, Grid
-from insd.provenance import code_fingerprint, modules_fingerprint
+from insd.provenance import code_fingerprint, file_fingerprint, modules_fingerprint
 from insd.report import LiveNumbers
 from insd.settings.config import load
 
@@ -62,20 +61,6 @@ def by_task(name, tasks=SETTINGS.tasks):
     return expand("results/{task}/analysis/{name}.nc", task=tasks, name=name)
 
 
-def all_trials():
-    """The trials of all regimes of all tasks."""
-    return [
-        f"results/{task}/trials/{regime}.nc"
-        for task in SETTINGS.tasks
-        for regime in ["train", *GRID.evaluation_regimes(task)]
-    ]
-
-
-def all_rounds(names=("network", "activity", "history")):
-    """The files of all rounds of all tasks, as far as their makers write them."""
-    return [path for task in SETTINGS.tasks for path in GRID.round_files(task, names)]
-
-
 def of_networks(name):
     """One file of every round of all tasks that has networks."""
     return [path for task in SETTINGS.tasks for path in GRID.files(name, task)]
@@ -91,42 +76,6 @@ def all_tables():
     ]
 
 
-def template_fingerprint(name):
-    """Digest of a template of the library: an edit makes its pages again."""
-    path = Path(workflow.basedir) / "src" / "insd" / "templates" / name
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
 def task_name(wildcards):
     """A task's name as people read it: the category of its figures in the report."""
     return wildcards.task.replace("_", " ")
-
-
-def caption_of(name, figure):
-    """The caption of a figure in the report: in this repository or, of a figure of the user's own, where it says."""
-    if FIGURES[name] == name:
-        return f"../report/figure_{name}.rst"
-    return figure.caption and Path(figure.caption).resolve()
-
-
-def figure_inputs(figure):
-    """The files that a figure reads, by name."""
-    return lambda wildcards: files.figure_inputs(GRID, figure, wildcards.get("task"))
-
-
-def figure_tasks(figure):
-    """The parameters of the tasks of a figure, by name."""
-    return lambda wildcards: {
-        task: SETTINGS.task_parameters(task)
-        for task in files.figure_tasks(GRID, figure, wildcards.get("task"))
-    }
-
-
-def figure_blocks(figure):
-    """The rounds that a figure reads files of, each with what it must have been made with."""
-    return lambda wildcards: {
-        folder: GRID.made_with(wildcards.task, blocks)
-        for folder, blocks in files.figure_blocks(
-            GRID, figure, wildcards.get("task")
-        ).items()
-    }

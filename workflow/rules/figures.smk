@@ -8,13 +8,13 @@ for name, path in FIGURES.items():
         name:
             f"figure_{name}"
         input:
-            unpack(figure_inputs(figure)),
+            unpack(files.inputs_of(GRID, figure)),
         output:
             svg=report(
                 f"{stem}.svg",
                 category=task_name if figure.per == "task" else "all tasks",
                 labels={"figure": figure.title, "kind": "figure"},
-                caption=caption_of(name, figure),
+                caption=files.caption_of(name, path, figure),
             ),
             pdf=f"{stem}.pdf",
             png=f"{stem}.png",
@@ -30,9 +30,9 @@ for name, path in FIGURES.items():
             runtime=per_attempt(figure.minutes),
         params:
             figure=path,
-            tasks=figure_tasks(figure),
+            tasks=files.tasks_of(GRID, figure),
             settings=files.figure_settings(GRID, figure),
-            blocks=figure_blocks(figure),
+            blocks=files.blocks_of(GRID, figure),
             numbers=NUMBERS,
             code=code_fingerprint(plugins.module_of("figure", path)),
         script:

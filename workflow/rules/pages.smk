@@ -51,7 +51,7 @@ rule explorer:
         rounds=lambda wildcards: GRID.made_with(
             wildcards.task, GRID.blocks(wildcards.task)
         ),
-        template=template_fingerprint("explorer.html"),
+        template=file_fingerprint("templates/explorer.html"),
         code=code_fingerprint("insd.explorer"),
     script:
         "../scripts/explorer.py"
@@ -60,8 +60,8 @@ rule explorer:
 rule archive:
     """All results but the activity that no figure reads, in one file with checksums: figures are made again from it."""
     input:
-        all_trials(),
-        all_rounds(["network", "history"]),
+        GRID.trial_files(),
+        GRID.all_rounds(["network", "history"]),
         files.files_of_figures(GRID),
         GRID.analysis_files(),
         all_tables(),

@@ -1,12 +1,15 @@
 """Which figures a grid has, and the files that each reads."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from insd import plugins
 from insd.errors import InsdError
 from insd.figures.base import OF_ROUNDS, Figure, planned
 from insd.grid import Grid, RoundBlock
+from insd.members import Block
 from insd.settings.base import SettingsError
 
 
@@ -90,3 +93,42 @@ def figure_settings(grid: Grid, figure: Figure) -> dict[str, str | float | None]
         "confidence": grid.settings.analysis.comparisons.confidence,
     }
     return {name: known[name] for name in figure.uses}
+
+
+# --- As Snakemake asks for them, with the task of a figure per task in its wildcards
+
+
+def inputs_of(grid: Grid, figure: Figure) -> Callable[[Any], dict[str, list[str]]]:
+    """The files that a figure reads, by name."""
+
+    def inputs(wildcards: Any) -> dict[str, list[str]]:
+        return figure_inputs(grid, figure, wildcards.get("task"))
+
+    return inputs
+
+
+def tasks_of(grid: Grid, figure: Figure) -> Callable[[Any], dict[str, dict[str, Any]]]:
+    """The parameters of the tasks of a figure, by name."""
+
+    def tasks(wildcards: Any) -> dict[str, dict[str, Any]]:
+        names = figure_tasks(grid, figure, wildcards.get("task"))
+        return {task: grid.settings.task_parameters(task) for task in names}
+
+    return tasks
+
+
+def blocks_of(grid: Grid, figure: Figure) -> Callable[[Any], dict[str, list[Block]]]:
+    """The rounds that a figure reads files of, each with what it must have been made with."""
+
+    def blocks(wildcards: Any) -> dict[str, list[Block]]:
+        task = wildcards.get("task")
+        return {folder: grid.made_with(task, found) for folder, found in figure_blocks(grid, figure, task).items()}
+
+    return blocks
+
+
+def caption_of(name: str, path: str, figure: Figure) -> str | Path | None:
+    """The caption of a figure in the report: in this repository or, of a figure of the user's own, where it says."""
+    if path == name:
+        return f"../report/figure_{name}.rst"
+    return figure.caption and Path(figure.caption).resolve()
