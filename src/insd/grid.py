@@ -43,12 +43,16 @@ class Grid:
         """The populations of a maker, as what the wildcard may be."""
         return "|".join(map(re.escape, self.settings.made_by(maker)))
 
-    def blocks(self, task: str, populations: Collection[str] | None = None) -> list[RoundBlock]:
-        """Population, seeds and round of every job of a task that makes networks, in the order of the config."""
+    def blocks(
+        self, task: str, populations: Collection[str] | None = None, writes: str = "network"
+    ) -> list[RoundBlock]:
+        """Population, seeds and round of every job of a task that writes a file, in the order of the config: without a
+        name of the file, of those that make networks.
+        """
         return [
             (population, seeds, round_number)
-            for population in self.settings.network_populations(task)
-            if populations is None or population in populations
+            for population in self.settings.population_names(task)
+            if (populations is None or population in populations) and writes in self.settings.maker(population).writes
             for seeds in self.settings.seed_blocks(population)
             for round_number in self.settings.trained_rounds(population)
         ]
@@ -98,15 +102,7 @@ class Grid:
 
     def round_files(self, task: str, names: Collection[str]) -> list[str]:
         """The files of these names of all rounds of a task, as far as their makers write them."""
-        return [
-            file
-            for population in self.settings.population_names(task)
-            for name in self.settings.maker(population).writes
-            if name in names
-            for seeds in self.settings.seed_blocks(population)
-            for number in self.settings.trained_rounds(population)
-            for file in self.files(f"{name}.nc", task, [(population, seeds, number)])
-        ]
+        return [file for name in names for file in self.files(f"{name}.nc", task, self.blocks(task, writes=name))]
 
     def all_rounds(self, names: Collection[str] = ("network", "activity", "history")) -> list[str]:
         """The files of all rounds of all tasks, as far as their makers write them."""

@@ -8,7 +8,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from known import TASKS
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import balanced_accuracy_score, make_scorer
@@ -36,6 +36,7 @@ def drawn(random, trials, times, kind):
         "value": random.uniform(-1, 1, trials),
         "sign": random.choice([-1.0, 1.0], trials),
         "angle": random.uniform(-np.pi, np.pi, trials),
+        "category": random.choice([1.0, 2.0, 7.0], trials),
     }[kind]
     return Variable.constant(values, times, kind)
 
@@ -60,20 +61,40 @@ class OneScale(TransformerMixin, BaseEstimator):
         return rates / self.scale_
 
 
-@pytest.mark.parametrize("kind", ["value", "sign", "angle"])
+class OneHot(ClassifierMixin, BaseEstimator):
+    """The largest of the regressed indicators."""
+
+    def __init__(self, regression=None):
+        self.regression = regression
+
+    def fit(self, rates, labels):
+        self.classes_ = np.unique(labels)
+        self.fitted_ = clone(self.regression).fit(rates, labels[:, None] == self.classes_)
+        return self
+
+    def predict(self, rates):
+        return self.classes_[self.fitted_.predict(rates).argmax(-1)]
+
+
+@pytest.mark.parametrize("kind", ["value", "sign", "angle", "category"])
 def test_scores_equal_those_of_mne(random, kind):
     mne_decoding = oracle("mne.decoding")
     trials, times, units, folds = 60, 7, 8, 4
     variable = drawn(random, trials, times, kind)
     labels = variable.values[:, 0]
     code = np.stack([np.cos(labels), np.sin(labels)], axis=-1) if kind == "angle" else labels[:, None]
+    if kind == "category":
+        code = (labels[:, None] == [1.0, 2.0, 7.0]).astype(float)
     directions = random.standard_normal((times, code.shape[1], units)).cumsum(0)
     rates = 3 + random.standard_normal((trials, times, units)) + 0.7 * np.einsum("nc,tcu->ntu", code, directions)
 
-    regression = RidgeCV(RIDGES * trials * (folds - 1) / folds, alpha_per_target=kind == "angle")
+    regression = RidgeCV(RIDGES * trials * (folds - 1) / folds, alpha_per_target=kind in ("angle", "category"))
     scoring = "r2"
     if kind == "sign":
         scoring = make_scorer(lambda actual, predicted: balanced_accuracy_score(actual, np.sign(predicted)))
+    if kind == "category":
+        regression = OneHot(regression)
+        scoring = make_scorer(balanced_accuracy_score)
     if kind == "angle":
         # MNE takes labels of one dimension only.
         regression = TransformedTargetRegressor(
@@ -122,10 +143,11 @@ def test_a_variable_has_its_value_at_the_time_of_the_test(random):
 
 def test_activity_that_does_not_vary_is_at_chance(random):
     trials, times = 200, 4
-    variables = {kind: drawn(random, trials, times, kind) for kind in ("value", "sign", "angle")}
-    value, sign, angle = decode(np.full((trials, times, 3), 0.7), variables, np.arange(times), 5, 0)
+    variables = {kind: drawn(random, trials, times, kind) for kind in ("value", "sign", "angle", "category")}
+    value, sign, angle, category = decode(np.full((trials, times, 3), 0.7), variables, np.arange(times), 5, 0)
     assert (value <= 0).all() and (value > -0.2).all()
     np.testing.assert_allclose(sign, 0.5)
+    np.testing.assert_allclose(category, 1 / 3)
     assert (np.abs(angle) < 0.3).all()
 
 
@@ -138,12 +160,22 @@ def test_folds_with_one_sign_only_are_left_out(random):
     assert decode(rates, {"sign": Variable(values, "sign")}, np.array([0]), 10, 0).item() == 1
 
 
+def test_categories_are_labels_without_an_order(random):
+    values = random.choice([0.0, 1.0, 2.0, 3.0], (60, 1))
+    # No line through the activity has the categories in order.
+    place = np.array([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]])
+    rates = place[values.astype(int)] + 0.01 * random.standard_normal((60, 1, 2))
+    found = decode(rates, {"it": Variable(values, "category")}, np.array([0]), 5, 0).item()
+    renamed = decode(rates, {"it": Variable(9 - values**2, "category")}, np.array([0]), 5, 0).item()
+    assert found == renamed == 1
+
+
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), scale=st.floats(1e-3, 1e3), offset=st.floats(-10.0, 10.0))
 def test_scores_do_not_depend_on_scale_offset_rotation_and_order_of_units(seed, scale, offset):
     random = np.random.default_rng(seed)
     trials, times, units = 40, 3, 5
-    variables = {kind: drawn(random, trials, times, kind) for kind in ("value", "sign", "angle")}
+    variables = {kind: drawn(random, trials, times, kind) for kind in ("value", "sign", "angle", "category")}
     rates = random.standard_normal((trials, times, units)) @ random.standard_normal((units, units))
     rates[..., 0] += variables["value"].values
     before = decode(rates, variables, np.arange(times), 4, 0)
@@ -212,8 +244,9 @@ def test_shuffled_labels_are_near_chance_and_shuffled_anew_for_each_network(deco
 def test_chance_levels_of_shuffled_labels(random):
     trials, times = 200, 30
     rates = random.standard_normal((trials, times, 20))
-    variables = {kind: drawn(random, trials, times, kind) for kind in ("value", "sign", "angle")}
-    value, sign, angle = decode(rates, variables, np.arange(times), 5, 0).mean((1, 2))
+    variables = {kind: drawn(random, trials, times, kind) for kind in ("value", "sign", "angle", "category")}
+    value, sign, angle, category = decode(rates, variables, np.arange(times), 5, 0).mean((1, 2))
+    assert category == pytest.approx(1 / 3, abs=0.02)
     assert -0.1 < value < 0
     assert sign == pytest.approx(0.5, abs=0.02)
     assert angle == pytest.approx(0, abs=0.05)

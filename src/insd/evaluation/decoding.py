@@ -27,12 +27,14 @@ logger = logging.getLogger("insd.evaluation.decoding")
 RIDGES = np.logspace(-6, 2, 9)
 """Penalties to choose from, relative to the mean variance of a unit. The variables of trained networks ask for 1e-6 to
 1e-1; the largest shrink what cannot be decoded to the mean."""
-SCORES: Mapping[Kind, tuple[str, float]] = {
+SCORES: Mapping[Kind, tuple[str, float | None]] = {
     "value": ("R²", 0.0),
     "sign": ("balanced accuracy", 0.5),
     "angle": ("mean cosine of the error", 0.0),
+    "category": ("balanced accuracy", None),
 }
-"""The score of each kind of variable and its chance level, that of a reader who always gives the same answer."""
+"""The score of each kind of variable and its chance level, that of a reader who always gives the same answer; for
+categories that is one over their number."""
 
 
 def decode(
@@ -59,6 +61,9 @@ def decode(
         much more than the variable varies.
     sign : balanced accuracy, the mean of the shares of correct signs among the trials of each sign, so that a decoder
         that always gives the same sign has .5. A fold with trials of one sign only is left out.
+    category : balanced accuracy of the largest of the decoded indicators of the categories, the mean over those among
+        the trials; a reader that always gives the same category has one over their number. A fold with trials of one
+        category only is left out.
     angle : mean cosine of the error of the angle of the decoded cosine and sine; 1 is perfect, -1 opposite.
 
     A change of the mean activity from one time to the other counts as an error like any other. Raises InsdError where a
@@ -84,7 +89,7 @@ def decode(
             model = RidgeCV(RIDGES * train.size, alpha_per_target=True).fit(seen / scale, targets[train, time])
             predicted[:, time] = model.predict(held_out / scale).reshape(test.size, times.size, -1)
         for row, (name, part) in enumerate(zip(variables, np.split(predicted, edges, axis=-1), strict=True)):
-            scores[fold, row] = _score(actual[name][test], part, variables[name].kind)
+            scores[fold, row] = _score(actual[name], test, part, variables[name].kind)
     undefined = np.where(np.isnan(scores).all(0) | np.isinf(scores).any(0))[0]
     if undefined.size:
         names = ", ".join(name for row, name in enumerate(variables) if row in undefined)
@@ -97,16 +102,32 @@ def decode(
 
 def _components(values: Float[np.ndarray, "trial time"], kind: Kind) -> Float[np.ndarray, "trial time component"]:
     """What the regression predicts."""
-    return np.stack([np.cos(values), np.sin(values)], axis=-1) if kind == "angle" else values[..., None]
+    if kind == "angle":
+        return np.stack([np.cos(values), np.sin(values)], axis=-1)
+    return (values[..., None] == np.unique(values)).astype(float) if kind == "category" else values[..., None]
+
+
+def _chance(variable: Variable) -> float:
+    """Score of a reader who always gives the same answer."""
+    chance = SCORES[variable.kind][1]
+    return 1 / len(np.unique(variable.values)) if chance is None else chance
 
 
 def _score(
-    actual: Float[np.ndarray, "trial time_to"],
-    predicted: Float[np.ndarray, "trial time time_to component"],
+    values: Float[np.ndarray, "trial time_to"],
+    test: Int[np.ndarray, "tested"],
+    predicted: Float[np.ndarray, "tested time time_to component"],
     kind: Kind,
 ) -> Float[np.ndarray, "time time_to"]:
-    """Score over trials at each pair of times."""
-    actual = actual[:, None]
+    """Score over the tested trials at each pair of times."""
+    actual = values[test][:, None]
+    if kind == "category":
+        categories = np.unique(values)
+        correct = categories[predicted.argmax(-1)] == actual
+        with np.errstate(invalid="ignore"):  # 0 / 0 where there is no trial of a category
+            shares = np.array([(correct & (actual == one)).sum(0) / (actual == one).sum(0) for one in categories])
+        several = np.isfinite(shares).sum(0) > 1
+        return np.where(several, np.nansum(shares, 0) / np.isfinite(shares).sum(0), np.nan)
     if kind == "angle":
         return np.cos(np.arctan2(predicted[..., 1], predicted[..., 0]) - actual).mean(0)
     if kind == "value":
@@ -169,7 +190,7 @@ def decoding(
             "score": (dimensions, np.stack(full)),
             "score_null": (dimensions, np.stack(null)),
             "score_shuffled": (dimensions[:3], np.stack(shuffled)),
-            "chance": ("variable", [SCORES[kind][1] for kind in kinds]),
+            "chance": ("variable", [_chance(variable) for variable in variables.values()]),
         },
         coords={
             "network": labels,

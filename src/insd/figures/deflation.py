@@ -108,7 +108,8 @@ def _losses(
     histories: Mapping[tuple[str, int], list[xr.Dataset]],
 ) -> None:
     for _, colour, rows in grouped:
-        files = histories[rows["population"].iloc[0], int(rows["round"].iloc[0])]
+        # Networks that were not trained here have none.
+        files = histories.get((rows["population"].iloc[0], int(rows["round"].iloc[0])), [])
         for curve in _curves(files, "held_out_loss"):
             axes.plot(curve["iteration"], curve, color=colour, linewidth=0.6)
     log_axis(axes)
@@ -150,6 +151,7 @@ def _curves(files: list[xr.Dataset], name: str) -> list[xr.DataArray]:
     return [
         dataset[name].isel(attempt=attempt, seed=seed)
         for dataset in files
+        if name in dataset
         for attempt in range(dataset.sizes["attempt"])
         for seed in range(dataset.sizes["seed"])
     ]

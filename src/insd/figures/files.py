@@ -57,15 +57,15 @@ def figure_tasks(grid: Grid, figure: Figure, task: str | None) -> list[str]:
 
 def figure_inputs(grid: Grid, figure: Figure, task: str | None) -> dict[str, list[str]]:
     """The files that a figure reads, by name in `Figure.reads`; `task` is that of a figure per task."""
-    return {key: _figure_files(grid, key, figure_tasks(grid, figure, task)) for key in figure.reads}
+    return {key: _figure_files(grid, figure, key, figure_tasks(grid, figure, task)) for key in figure.reads}
 
 
-def _figure_files(grid: Grid, key: str, tasks: Sequence[str]) -> list[str]:
+def _figure_files(grid: Grid, figure: Figure, key: str, tasks: Sequence[str]) -> list[str]:
     folder, _, name = key.partition("/")
     if folder == "tables":
         return [f"results/tables/{name}.csv"]
     if folder in OF_ROUNDS:
-        return [path for task in tasks for path in grid.files(f"{name}.nc", task, _blocks(grid, folder, task))]
+        return [path for task in tasks for path in grid.files(f"{name}.nc", task, _blocks(grid, figure, folder, task))]
     return [f"results/{task}/{folder}/{name}.nc" for task in tasks]
 
 
@@ -79,11 +79,17 @@ def files_of_figures(grid: Grid) -> list[str]:
 def figure_blocks(grid: Grid, figure: Figure, task: str | None) -> dict[str, list[RoundBlock]]:
     """Which rounds the files of a figure per task hold, by `rounds` and `shown`; nothing for one that reads neither."""
     folders = dict.fromkeys(key.partition("/")[0] for key in figure.reads)
-    return {folder: _blocks(grid, folder, str(task)) for folder in folders if folder in OF_ROUNDS}
+    return {folder: _blocks(grid, figure, folder, str(task)) for folder in folders if folder in OF_ROUNDS}
 
 
-def _blocks(grid: Grid, folder: str, task: str) -> list[RoundBlock]:
-    return grid.shown_blocks(task) if folder == "shown" else grid.blocks(task)
+def _blocks(grid: Grid, figure: Figure, folder: str, task: str) -> list[RoundBlock]:
+    """The rounds that have all files that the figure reads: networks that were not trained here have no history."""
+    found = grid.shown_blocks(task) if folder == "shown" else grid.blocks(task)
+    for key in figure.reads:
+        if key.startswith(f"{folder}/"):
+            having = grid.blocks(task, writes=key.partition("/")[2])
+            found = [block for block in found if block in having]
+    return found
 
 
 def figure_settings(grid: Grid, figure: Figure) -> dict[str, str | float | None]:

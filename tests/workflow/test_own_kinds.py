@@ -1,0 +1,98 @@
+"""What a user adds by one file and one entry: the workflow plans it, and the rest as before."""
+
+import re
+
+import pytest
+import yaml
+from conftest import copy_checkout, job_counts, snakemake
+
+TERM = '''
+from insd.objectives.base import Term
+from insd.objectives.settings.base import TermSettings
+
+
+class Costs(TermSettings):
+    compares = False
+
+
+class Energy(Term):
+    """Mean squared rate."""
+
+    Settings = Costs
+
+    def value(self, rates, networks, stored, trials):
+        return rates.square().mean((1, 2, 3))[:, None]
+'''
+MAKER = '''
+from insd.makers.base import Made, Maker, Read
+
+
+class Copy(Maker):
+    """The network of the round before, again."""
+
+    description = "Take the network of the round before again."
+    chains = True
+
+    def reads(self, population, reference, round_number):
+        return (Read(reference if round_number == 1 else population, round_number - 1, ("network",)),)
+
+    def architectures(self, recipe):
+        return ("rate",)
+
+    def make(self, job):
+        from insd.activity import record_activity
+        from insd.datasets import read
+
+        network = read(job.earlier[0], "network")
+        return Made(record_activity(network, job.task, job.bank, job.test, job.recipe.terms), network)
+'''
+COPIES = {"seeds": 2, "rounds": 2, "reference": "insd", "role": "control", "make": "mine:Copy"}
+SMOKE = ("--configfile", "config/smoke.yaml")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    copy = copy_checkout(tmp_path_factory.mktemp("own-kinds"))
+    (copy / "mine.py").write_text(TERM + MAKER)
+    return copy
+
+
+def plan(folder, **config):
+    (folder / "mine.yaml").write_text(yaml.safe_dump(config))
+    result = snakemake(folder, "-n", *SMOKE, "mine.yaml")
+    assert result.returncode == 0, result.stdout[-3000:]
+    return result.stdout
+
+
+def test_a_term_is_one_file_and_one_entry(folder):
+    before = job_counts(snakemake(folder, "-n", *SMOKE).stdout)
+    assert job_counts(plan(folder, populations={"insd": {"terms": {"mine:Energy": {"multiplier": 0.5}}}})) == before
+
+
+def test_a_maker_is_one_file_and_one_entry(folder):
+    before = job_counts(snakemake(folder, "-n", *SMOKE).stdout)
+    output = plan(folder, populations={"copies": COPIES}, figures={"chain": "insd"})
+    after = job_counts(output)
+    assert after.pop("make_copy") == 3
+    assert after.pop("total") == before.pop("total") + 3
+    assert after == before
+    job = re.search(r"rule make_copy:\n.*?input: (.*?)\n.*?output: (.*?)\n", output, re.DOTALL)
+    assert re.search(r"results/(\w+)/insd/seeds-0-1/round-0/network.nc", job[1])
+    assert "history.nc" not in job[2]
+
+
+def test_files_of_others_are_a_population(folder):
+    (folder / "nets").mkdir()
+    for seed in (0, 1):
+        (folder / f"nets/flip_flop-{seed}.pt").touch()
+    others = {"seeds": 2, "make": "checkpoint", "checkpoint": {"files": "nets/{task}-*.pt", "tau": 0.1}}
+    others |= {"role": "control", "tasks": ["flip_flop"]}
+    output = plan(folder, populations={"others": others})
+    assert job_counts(output)["make_checkpoint"] == 1
+    job = re.search(r"rule make_checkpoint:\n.*?input: (.*?)\n", output, re.DOTALL)
+    assert "nets/flip_flop-0.pt, nets/flip_flop-1.pt" in job[1]
+    missing = others | {"checkpoint": {"files": "nets/other-*.pt"}}
+    (folder / "mine.yaml").write_text(yaml.safe_dump({"populations": {"others": missing}}))
+    result = snakemake(folder, "-n", *SMOKE, "mine.yaml")
+    assert result.returncode == 1
+    assert "populations.others.checkpoint.files = 'nets/other-*.pt': there is no such file" in result.stdout
