@@ -11,6 +11,8 @@ from sphinx.application import Sphinx
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from docstrings import with_modules
+
 project = "INSD"
 author = "The INSD developers"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "docstrings"]
@@ -44,6 +46,11 @@ autodoc_default_options = {
 def setup(app: Sphinx) -> None:
     """Figures of the default grid come into `figures/` by `make results`; until then, pages are made without them."""
     app.connect("source-read", _without_missing_figures)
+    app.connect("source-read", _with_modules)
+
+
+def _with_modules(_app: Sphinx, _page: str, source: list[str]) -> None:
+    source[0] = with_modules(source[0])
 
 
 def _without_missing_figures(app: Sphinx, _page: str, source: list[str]) -> None:

@@ -6,6 +6,8 @@ formula or code; names are in single backticks. Of annotated types, the type is 
 
 import ast
 import dataclasses
+import importlib
+import pkgutil
 import re
 from collections.abc import Iterator
 from itertools import groupby
@@ -16,6 +18,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 
 from insd import plugins
+from insd.analysis.base import Analysis
 from insd.datasets import CONTRACTS, Contract
 
 ITEM = re.compile(r"(\S[^:]*?) : (.+)")
@@ -32,11 +35,34 @@ def setup(app: Sphinx) -> dict[str, bool]:
     return {"parallel_read_safe": True}
 
 
-def _docstring(_app: Sphinx, _kind: str, name: str, _found: object, _options: object, lines: list[str]) -> None:
+def with_modules(page: str) -> str:
+    """A page of Markdown with a section for each module that its marks `<!-- modules: NAME -->` name: a module, or a
+    package with all modules in it, so that a new file is documented without an entry of its own.
+    """
+
+    def sections(mark: re.Match) -> str:
+        names = [name for given in mark[1].split() for name in _with_parts(given)]
+        return "\n\n".join(f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```" for name in names)
+
+    return re.sub(r"^<!-- modules: (.+) -->$", sections, page, flags=re.MULTILINE)
+
+
+def _with_parts(name: str) -> list[str]:
+    """A module, and the modules in it if it is a package."""
+    found = importlib.import_module(name)
+    parts = pkgutil.walk_packages(found.__path__, f"{name}.") if hasattr(found, "__path__") else ()
+    # The builds of `insd.networks.engine.loops` are libraries, not modules.
+    return [name, *(part.name for part in parts if ".loops_" not in part.name)]
+
+
+def _docstring(_app: Sphinx, _kind: str, name: str, found: object, _options: object, lines: list[str]) -> None:
     lines[:] = list(restructured(lines))
     if name == "insd.datasets.CONTRACTS":
         for file, contract in CONTRACTS.items():
             lines += _contents(file, contract)
+    if name.endswith(".ANALYSIS") and isinstance(found, Analysis):
+        for file, contract in found.writes.items():
+            lines += _contents(f"{file}.nc", contract)
     if name == "insd.networks.base.Networks":
         for architecture in plugins.names("network"):
             lines += _contents(architecture, Contract(plugins.find("network", architecture).dimensions))

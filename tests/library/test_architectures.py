@@ -453,7 +453,7 @@ def test_an_architecture_of_the_users_own_from_config_to_analyses(toy, tmp_path)
     loaded = load_networks([stored], TEST.attrs["dt"])
     assert isinstance(loaded, Flowing) and not isinstance(loaded, Connected)
     # Deflated against itself, perturbed, and its flow followed.
-    earlier = join_earlier([activity], BANK, ["file"])
+    earlier = join_earlier(chosen.terms, [activity], BANK, ["file"])
     deflated, _ = train_round(TASK, BANK, chosen, [("t", "p", 0, 1), ("t", "p", 1, 1)], earlier)
     assert np.isfinite(deflated["elman_weights"]).all()
     one = Member.of_datasets("p", 0, "control", stored.isel(seed=[0]), xr.Dataset())[0]

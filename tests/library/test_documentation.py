@@ -61,7 +61,11 @@ def test_pages_are_in_the_index(page):
 
 
 def test_every_module_is_on_one_page():
-    listed = [name for page in PAGES for name in re.findall(r"automodule:: (\S+)", page.read_text())]
+    pytest.importorskip("sphinx")
+    sys.path.insert(0, str(ROOT / "docs"))
+    from docstrings import with_modules  # noqa: PLC0415 - needs Sphinx
+
+    listed = [name for page in PAGES for name in re.findall(r"automodule:: (\S+)", with_modules(page.read_text()))]
     assert sorted(listed) == sorted(MODULES)
 
 

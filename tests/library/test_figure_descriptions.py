@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT, environment
 
 from insd import plugins
+from insd.figures import files
 from insd.figures.base import Drawing, Figure, FigureError, planned
 from insd.grid import Grid
 from insd.settings.base import SettingsError
@@ -35,10 +36,11 @@ def test_a_figure_is_planned_as_it_is(name):
 def test_planning_imports_nothing_that_draws():
     code = f"""
 import sys
+from insd.figures.files import figure_files
 from insd.grid import Grid
 from insd.settings.config import load
 
-Grid(load({CONFIG})).figure_files()
+figure_files(Grid(load({CONFIG})))
 assert not {{"matplotlib", "seaborn", "torch", "scipy.stats"}} & set(sys.modules), sorted(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], env=environment(ROOT), check=True)
@@ -47,40 +49,38 @@ assert not {{"matplotlib", "seaborn", "torch", "scipy.stats"}} & set(sys.modules
 def test_files_of_a_figure():
     grid = Grid(load(CONFIG))
     mechanism, collapse, deflation = (planned(name) for name in ("mechanism", "collapse", "deflation"))
-    found = grid.figure_inputs(mechanism, "flip_flop")
+    found = files.figure_inputs(grid, mechanism, "flip_flop")
     chain = [f"results/flip_flop/insd/seeds-0/round-{number}/network.nc" for number in (0, 1)]
     assert list(found) == list(mechanism.reads) and found["shown/network"] == chain
     assert found["tables/networks"] == ["results/tables/networks.csv"]
     assert found["trials/test"] == ["results/flip_flop/trials/test.nc"]
-    assert grid.figure_inputs(collapse, None)["analysis/responses"] == [
+    assert files.figure_inputs(grid, collapse, None)["analysis/responses"] == [
         f"results/{task}/analysis/responses.nc" for task in CONFIG["tasks"]
     ]
-    histories = grid.figure_inputs(deflation, "memory_pro")["rounds/history"]
+    histories = files.figure_inputs(grid, deflation, "memory_pro")["rounds/history"]
     assert histories == grid.files("history.nc", "memory_pro")
-    assert set(chain) < set(grid.files_of_figures())
+    assert set(chain) < set(files.files_of_figures(grid))
 
 
 def test_what_a_figure_uses_of_the_config():
     grid = Grid(load(CONFIG))
     mechanism, collapse, deflation = (planned(name) for name in ("mechanism", "collapse", "deflation"))
-    params = grid.figure_params(deflation, "memory_pro")
-    rounds = [block[:3] for block in params["blocks"].pop("rounds")]
-    assert rounds == [("standard", "0", 0), ("standard", "1", 0), ("insd", "0", 0), ("insd", "0", 1)]
-    assert params == {"parameters": {"memory_pro": {}}, "settings": {}, "blocks": {}}
-    params = grid.figure_params(mechanism, "flip_flop")
-    assert [block[:3] for block in params["blocks"]["shown"]] == [("insd", "0", 0), ("insd", "0", 1)]
-    assert params["settings"] == {"chain": "insd", "confidence": 0.95}
-    assert grid.figure_params(collapse, None) == {
-        "parameters": {"flip_flop": {}, "memory_pro": {}},
-        "settings": {"confidence": 0.95},
-        "blocks": {},
-    }
+    blocks = files.blocks_of(grid, deflation)({"task": "memory_pro"})
+    rounds = [("standard", "0", 0), ("standard", "1", 0), ("insd", "0", 0), ("insd", "0", 1)]
+    assert list(blocks) == ["rounds"] and [block[:3] for block in blocks["rounds"]] == rounds
+    blocks = files.blocks_of(grid, mechanism)({"task": "flip_flop"})
+    assert list(blocks) == ["shown"] and [block[:3] for block in blocks["shown"]] == rounds[2:]
+    assert files.blocks_of(grid, collapse)({}) == {}
+    assert list(files.tasks_of(grid, deflation)({"task": "memory_pro"})) == ["memory_pro"]
+    assert files.tasks_of(grid, collapse)({}) == {task: grid.settings.task_parameters(task) for task in CONFIG["tasks"]}
+    assert files.figure_settings(grid, mechanism) == {"chain": "insd", "confidence": 0.95}
+    assert files.figure_settings(grid, deflation) == {}
 
 
 def test_one_figure_of_the_grid_or_one_per_task_in_three_formats():
-    files = Grid(load(CONFIG)).figure_files()
-    assert len(files) == len(set(files)) == 3 * (len(NAMES) + 2)
-    assert {"results/figures/collapse.svg", "results/figures/mechanism_memory_pro.png"} < set(files)
+    found = files.figure_files(Grid(load(CONFIG)))
+    assert len(found) == len(set(found)) == 3 * (len(NAMES) + 2)
+    assert {"results/figures/collapse.svg", "results/figures/mechanism_memory_pro.png"} < set(found)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def own(tmp_path, monkeypatch):
 
     def figures(name, text, path=None):
         (tmp_path / f"{name}.py").write_text(text)
-        return Grid(load(CONFIG | {"figures": {"own": [path or f"{name}:FIGURE"]}})).figures()
+        return files.figures(Grid(load(CONFIG | {"figures": {"own": [path or f"{name}:FIGURE"]}})))
 
     return figures
 
@@ -143,11 +143,11 @@ def test_a_module_that_is_not_there_is_refused(own):
 def test_a_figure_reads_what_it_names_and_nothing_else(tmp_path):
     pd.DataFrame({"task": ["flip_flop", "memory_pro"], "score": [0.5, 1.0]}).to_csv(tmp_path / "table.csv")
     about = {"title": "toy", "description": "a toy", "reads": ("tables/networks",), "draw": print, "uses": ("chain",)}
-    files, settings = {"tables/networks": [str(tmp_path / "table.csv")]}, {"chain": "insd", "confidence": 0.9}
-    drawing = Drawing(Figure(per="task", **about), files, {"memory_pro": {}}, settings, {})
+    paths, settings = {"tables/networks": [str(tmp_path / "table.csv")]}, {"chain": "insd", "confidence": 0.9}
+    drawing = Drawing(Figure(per="task", **about), paths, {"memory_pro": {}}, settings, {})
     assert list(drawing.table("networks")["score"]) == [1.0]
     assert drawing.chain == "insd" and drawing.task.score_name == "median angular error (deg)"
-    of_grid = Drawing(Figure(per="grid", **about), files, {"memory_pro": {}}, settings, {})
+    of_grid = Drawing(Figure(per="grid", **about), paths, {"memory_pro": {}}, settings, {})
     assert len(of_grid.table("networks")) == 2
     with pytest.raises(FigureError, match="figure 'toy': uses 'confidence'; name it in `uses`"):
         print(drawing.confidence)

@@ -265,8 +265,8 @@ def test_merge_keeps_the_slowest_and_counts():
     assert [len(part) for part in empty] == [0, 0]
 
 
-def round_of(recurrent_weights, input_weights, bias=None, seeds=None):
-    """Networks given by their weights (seed, ...) as a round."""
+def members(recurrent_weights, input_weights, bias=None, seeds=None):
+    """Networks given by their weights (seed, ...)."""
     count, units, _ = input_weights.shape
     bias = np.zeros((count, units)) if bias is None else bias
     network = xr.Dataset(
@@ -281,7 +281,7 @@ def round_of(recurrent_weights, input_weights, bias=None, seeds=None):
         coords={"seed": np.arange(count) if seeds is None else seeds},
         attrs={"dt": DT, "tau": TAU},
     )
-    return Member.of_datasets("toy", 0, "standard", network, xr.Dataset())[0]
+    return Member.of_datasets("toy", 0, "standard", network, xr.Dataset())
 
 
 def test_dataset_of_several_networks_survives_a_file(tmp_path):
@@ -294,7 +294,7 @@ def test_dataset_of_several_networks_survives_a_file(tmp_path):
     rotation[:2, :2] = [[2.0, -1.5], [1.5, 2.0]]
     weights = np.stack([np.zeros((8, 8)), memory, rotation])
     inputs = np.stack([np.zeros((8, 2)), patterns / np.sqrt(8), np.eye(8)[:, :2]])
-    found = fixed_points(task, [round_of(weights, inputs)], trials, QUICK, seed=0)
+    found = fixed_points(task, members(weights, inputs), trials, QUICK, seed=0)
     found.to_netcdf(tmp_path / "found.nc", engine="netcdf4")
     again = xr.open_dataset(tmp_path / "found.nc", engine="netcdf4").load()
     xr.testing.assert_allclose(found, again)
@@ -313,8 +313,8 @@ def test_dataset_of_several_networks_survives_a_file(tmp_path):
 def test_networks_without_points_or_cycles(tmp_path):
     task = FlipFlop(channels=2)
     trials = task.sample("test", 8, 0)
-    only_silent = round_of(np.zeros((1, 4, 4)), np.zeros((1, 4, 2)))
-    found = fixed_points(task, [only_silent], trials, QUICK, seed=0)
+    only_silent = members(np.zeros((1, 4, 4)), np.zeros((1, 4, 2)))
+    found = fixed_points(task, only_silent, trials, QUICK, seed=0)
     assert found.sizes["cycle"] == 0 and found.sizes["point"] == 1
     # A search may also end without any point.
     none = found.isel(point=slice(0))
@@ -364,7 +364,7 @@ def test_line_attractor_of_known_selection_vector():
     inputs = np.concatenate([evidence, np.zeros((units, 3))], axis=1)
     # A gain just over 1 makes two stable points and one between them: three points on a line.
     weights = 1.01 * np.outer(along, selection)
-    found = fixed_points(task, [round_of(weights[None], inputs[None])], task.sample("test", 8, 0), QUICK, seed=0)
+    found = fixed_points(task, members(weights[None], inputs[None]), task.sample("test", 8, 0), QUICK, seed=0)
     line = line_attractor(found, inputs[None], task.evidence_inputs).isel(network=0, condition=0)
     assert line["n_points"] == 3
     assert abs(line["direction"].values @ along) == pytest.approx(1, abs=1e-6)
@@ -382,7 +382,7 @@ def test_line_attractor_of_known_selection_vector():
 def test_no_line_through_one_point():
     task = TASKS["context_integration"]()
     inputs = np.zeros((1, 4, 5))
-    found = fixed_points(task, [round_of(np.zeros((1, 4, 4)), inputs)], task.sample("test", 4, 0), QUICK, seed=0)
+    found = fixed_points(task, members(np.zeros((1, 4, 4)), inputs), task.sample("test", 4, 0), QUICK, seed=0)
     line = line_attractor(found, inputs, task.evidence_inputs)
     assert (line["n_points"] == 1).all()
     for name in ("direction", "straightness", "selection", "selected_evidence"):

@@ -146,7 +146,7 @@ def test_the_rule_gives_the_multipliers_of_the_config(task, measured):
     ]
     config = yaml.safe_load((ROOT / "config/constant.yaml").read_text())
     of_task = config["populations"]["constant"]["by_task"][task]
-    assert chosen_multiplier(pd.DataFrame(rows)) == of_task["deflation"]["multiplier"]
+    assert chosen_multiplier(pd.DataFrame(rows)) == of_task["terms"]["predictivity"]["multiplier"]
 
 
 def test_of_multipliers_that_are_as_unlike_that_of_the_least_loss_is_chosen():
@@ -397,7 +397,7 @@ def test_every_measure_of_the_responses_is_drawn_and_looks_different():
         .assign(long_name=("measure", ["unbounded"]), highest=("measure", [np.inf]))
     )
     found = xr.concat([many, *more, unbounded], "measure", data_vars="minimal")
-    figure = collapse_figure(table, {"flip_flop": predictivity_of(table)}, {"flip_flop": found})
+    figure = collapse_figure(table, {"flip_flop": predictivity_of(table)}, {"flip_flop": found}, CONFIDENCE)
     lines = {line.get_label(): line for line in figure.axes[2].lines}
     assert len(lines) == found.sizes["measure"] == 20
     looks = {(to_hex(line.get_color()), line.get_marker(), line.get_linestyle()) for line in lines.values()}
@@ -443,6 +443,22 @@ UNITS, TIMES = 5, 40
 SHORT = FlipFlop(duration=TIMES * 0.02)
 
 
+def rate_network(recurrent_weights, inputs):
+    """A `network.nc` of one seed, without input and bias."""
+    units = len(recurrent_weights)
+    return xr.Dataset(
+        {
+            "recurrent_weights": (("unit", "unit_from"), recurrent_weights),
+            "input_weights": (("unit", "input"), np.zeros((units, inputs))),
+            "output_weights": (("output", "unit"), np.zeros((1, units))),
+            "bias": ("unit", np.zeros(units)),
+            "output_bias": ("output", np.zeros(1)),
+            "initial_state": ("unit", np.zeros(units)),
+        },
+        attrs={"dt": 0.02, "tau": 0.1},
+    )
+
+
 def mechanism_data(table, task=SHORT):
     """Files of random networks, each with a stable, an unstable and a slow point."""
     random = np.random.default_rng(0)
@@ -450,13 +466,9 @@ def mechanism_data(table, task=SHORT):
     names = network_labels(table)
     rates = {name: np.tanh(random.standard_normal((12, trials.sizes["time"], UNITS))) for name in names}
     conditions = list(task.static_inputs())
-    weights = {
-        "recurrent_weights": (("unit", "unit_from"), np.zeros((UNITS, UNITS))),
-        "input_weights": (("unit", "input"), np.zeros((UNITS, trials.sizes["input"]))),
-        "bias": (("unit",), np.zeros(UNITS)),
-    }
     round_of = {
-        name: member_of(xr.Dataset(weights, attrs={"dt": 0.02, "tau": 0.1}), activity_of(rates[name])) for name in names
+        name: member_of(rate_network(np.zeros((UNITS, UNITS)), trials.sizes["input"]), activity_of(rates[name]))
+        for name in names
     }
     count = 3 * len(names)
     points = xr.Dataset(
@@ -654,15 +666,7 @@ def test_the_scaling_has_every_network_hollow_where_it_is_not_solved_and_rings_a
 
 def oscillator():
     """Two units that turn: a limit cycle, of a network with a file of its own."""
-    weights = 1.5 * np.array([[1.0, -1.0], [1.0, 1.0]])
-    return xr.Dataset(
-        {
-            "recurrent_weights": (("unit", "unit_from"), weights),
-            "input_weights": (("unit", "input"), np.zeros((2, 3))),
-            "bias": (("unit",), np.zeros(2)),
-        },
-        attrs={"dt": 0.02, "tau": 0.1},
-    )
+    return rate_network(1.5 * np.array([[1.0, -1.0], [1.0, 1.0]]), 3)
 
 
 def test_the_orbit_of_a_cycle_goes_round_once():

@@ -55,8 +55,9 @@ def random_networks(random, task, seeds=1, units=12, tau=TAU, scale=1.0):
     )
 
 
-def one_round(network, number=0):
-    return Member.of_datasets("p", number, "standard", network, xr.Dataset())[0]
+def members(network, number=0):
+    """One per seed of a network file."""
+    return Member.of_datasets("p", number, "standard", network, xr.Dataset())
 
 
 # Grids
@@ -103,7 +104,7 @@ def test_networks_of_noise_score_at_chance_everywhere(name, random):
     task = TASKS[name]()
     network = random_networks(random, task, seeds=30)
     trials = {regime: task.sample(regime, 60, 1) for regime in task.regime_names()[1:]}
-    result = performance(task, name, [one_round(network)], trials, 30)
+    result = performance(task, name, members(network), trials, 30)
     for scores in (result["score"], result["grid_score"].stack(point=["noise", "duration"])):
         error = scores.std("network", ddof=1) / np.sqrt(scores.sizes["network"])
         assert (np.abs(scores.mean("network") - task.chance) < 4.5 * error).all()
@@ -122,13 +123,13 @@ def test_a_trained_network_with_noise_for_weights_scores_at_chance_everywhere(na
         values = network[key].values.std() * random.standard_normal(noise[key].shape)
         noise[key] = noise[key].dims, values.astype(np.float32)
     # Of 24 scored trials, one of 720 networks of noise gets 22 right now and then: twice as many keep it from solving.
-    at_chance = performance(task, name, [one_round(noise)], trials, 60)
+    at_chance = performance(task, name, members(noise), trials, 60)
     for scores in (at_chance["score"], at_chance["grid_score"].stack(point=["noise", "duration"])):
         error = scores.std("network", ddof=1) / np.sqrt(scores.sizes["network"])
         assert (np.abs(scores.mean("network") - task.chance) < 4.5 * error).all()
         assert not any(task.solved(score) for score in scores.values.ravel())
     # With its own weights, by the same path, it solves the task.
-    learned = performance(task, name, [one_round(network)], {"test": trials["test"]}, 5)
+    learned = performance(task, name, members(network), {"test": trials["test"]}, 5)
     assert task.solved(learned["score"].item())
 
 
@@ -169,7 +170,7 @@ def plain_score(name, trials, outputs):
 @pytest.mark.parametrize("name", TASKS)
 def test_the_regime_test_has_the_stored_score(name, number):
     task, network, trials = TASKS[name](), trained_network(name, number), evaluation_trials(name)
-    found = performance(task, name, [one_round(network)], {"test": trials}, 5)["score"].item()
+    found = performance(task, name, members(network), {"test": trials}, 5)["score"].item()
     bank = task.sample("train", 8, 0).assign_attrs(fingerprint="b", dt=trials.attrs["dt"])
     assert found == record_activity(network, task, bank, trials, Recipe().terms)["score"].item()
     # Other machines may round otherwise. One more wrong sign would change the flip-flop's share by 2e-5.
@@ -214,7 +215,7 @@ def test_regimes_are_scored_as_activity_was_recorded(random):
     task = MemoryPro(grid={"noise": [{}], "duration": [{}]})
     networks = [random_networks(random, task, seeds=2), random_networks(random, task, seeds=1)]
     test = task.sample("test", 40, 3)
-    result = performance(task, "memory_pro", map(one_round, networks, [0, 1]), {"test": test}, 5)
+    result = performance(task, "memory_pro", [*members(networks[0]), *members(networks[1], 1)], {"test": test}, 5)
     assert result["network"].values.tolist() == ["p/0/0", "p/1/0", "p/0/1"]
     stored = [loss_and_score(task, simulate_trials(network, test)[1], test)[1] for network in networks]
     np.testing.assert_array_equal(result["score"].sel(regime="test"), np.concatenate(stored))
@@ -228,7 +229,7 @@ def test_perturbations_of_size_zero_change_nothing(name, random, tmp_path):
     task = TASKS[name]()
     trials = task.sample("test", 20, 2)
     network = random_networks(random, task, seeds=2)
-    result = robustness(task, name, [one_round(network)], trials, **NOTHING)
+    result = robustness(task, name, members(network), trials, **NOTHING)
     loss, score = loss_and_score(task, simulate_trials(network, trials)[1], trials)
     for kind in ("unperturbed", "noise", "jitter", "silence", "kick"):
         # Networks run side by side or alone may differ in the last digit of single precision.
@@ -252,7 +253,7 @@ def test_perturbations_have_the_size_they_say(random, monkeypatch):
 
     monkeypatch.setattr(robustness_module, "chunked_outputs", spy)
     levels = NOTHING | {"noise_levels": [0.1, 0.4], "jitter_levels": [0.5], "silenced_shares": [0.25]}
-    robustness(task, "flip_flop", [one_round(network)], task.sample("test", 10, 0), **levels)
+    robustness(task, "flip_flop", members(network), task.sample("test", 10, 0), **levels)
     (noise,) = [noise for _, noise in seen if noise is not None]
     np.testing.assert_allclose(noise.std(dim=(1, 2, 3)), np.sqrt(2 * 0.02 / TAU) * np.array([0.1, 0.4]), rtol=0.02)
     changes = [weights - recurrent for weights, _ in seen if weights.shape[0] == 2]
@@ -276,8 +277,8 @@ def test_draws_do_not_depend_on_the_networks_beside(random):
         "kick_levels": [1.0],
         "draws": 3,
     }
-    together = robustness(task, "flip_flop", [one_round(network)], trials, **levels)
-    last = robustness(task, "flip_flop", [one_round(network.isel(seed=[2]))], trials, **levels)
+    together = robustness(task, "flip_flop", members(network), trials, **levels)
+    last = robustness(task, "flip_flop", members(network.isel(seed=[2])), trials, **levels)
     xr.testing.assert_identical(together.isel(network=[2]), last)
     for kind in ("jitter", "silence"):
         assert np.unique(together[f"{kind}_loss"]).size == 9
@@ -288,7 +289,7 @@ def test_silencing_equals_removing_units(random):
     trials = task.sample("test", 15, 0)
     network = random_networks(random, task, units=3)
     levels = NOTHING | {"silenced_shares": [2 / 3, 1.0], "draws": 20}
-    losses = robustness(task, "flip_flop", [one_round(network)], trials, **levels)["silence_loss"].values[0]
+    losses = robustness(task, "flip_flop", members(network), trials, **levels)["silence_loss"].values[0]
     kept = [network.isel(unit=[i], unit_from=[i]) for i in range(3)]
     expected = [loss_and_score(task, simulate_trials(one, trials)[1], trials)[0][0] for one in kept]
     nearest = np.abs(losses[0][:, None] / expected - 1)
@@ -322,7 +323,7 @@ def test_recovery_of_units_without_recurrence_is_their_leak(random):
     network["initial_state"][:] = network["bias"]
     trials = task.sample("test", 8, 0)
     levels = NOTHING | {"kick_levels": [0.01, 0.1]}
-    result = robustness(task, "flip_flop", [one_round(network)], trials, **levels)
+    result = robustness(task, "flip_flop", members(network), trials, **levels)
     recovery = result["kick_recovery"].sel(network="p/0/0")
     assert recovery["time_after"].values[[0, -1]].tolist() == pytest.approx([0.0, 0.88])
     expected = (1 - 0.02 / TAU) ** np.arange(45)
@@ -346,7 +347,7 @@ def test_kicks_have_the_norm_they_say_at_one_step(random, monkeypatch):
 
     monkeypatch.setattr(RateRNN, "forward", spy)
     levels = NOTHING | {"kick_levels": [0.1, 2.0]}
-    robustness(task, "flip_flop", [one_round(network)], task.sample("test", 8, 0), **levels)
+    robustness(task, "flip_flop", members(network), task.sample("test", 8, 0), **levels)
     norms = np.linalg.norm(kicks[0], axis=-1)
     assert not norms[0].any() and not np.delete(norms, 45, axis=1).any()
     # The state rests at the bias.
@@ -368,7 +369,7 @@ def test_half_step_equals_a_plain_loop(random):
                 state = state + 0.5 * 0.02 / TAU * (-state + drive + weights["bias"])
             outputs[trial, t] = weights["output_weights"] @ np.tanh(state)
     loss, score = loss_and_score(task, torch.from_numpy(outputs)[None], trials)
-    result = robustness(task, "context_integration", [one_round(network)], trials, **NOTHING)
+    result = robustness(task, "context_integration", members(network), trials, **NOTHING)
     assert float(result["half_step_loss"][0]) == pytest.approx(float(loss[0]), rel=1e-4)
     assert float(result["half_step_score"][0]) == float(score[0])
 
@@ -383,7 +384,7 @@ def test_half_step_converges():
         fine = trials.isel(time=np.repeat(np.arange(trials.sizes["time"]), finer))
         fine = fine.assign_coords(time=0.02 / finer * np.arange(1, fine.sizes["time"] + 1))
         fine.attrs["dt"] = 0.02 / finer
-        result = robustness(task, "context_integration", [one_round(network)], fine, **NOTHING)
+        result = robustness(task, "context_integration", members(network), fine, **NOTHING)
         differences.append(float(np.abs(result["half_step_loss"] - result["unperturbed_loss"]).mean()))
     np.testing.assert_allclose(np.divide(differences[1:], differences[:-1]), 0.5, atol=0.1)
 

@@ -9,5 +9,5 @@ files, params = snakemake.input, snakemake.params
 
 with job(snakemake.log[0]):
     figure = plugins.find("figure", params.figure)
-    drawing = Drawing(figure, {key: files[key] for key in figure.reads}, **params.job)
+    drawing = Drawing(figure, {key: files[key] for key in figure.reads}, params.tasks, params.settings, params.blocks)
     save(figure.draw(drawing), list(snakemake.output))

@@ -15,6 +15,7 @@ COLUMNS = ("mean_squared_recurrent_weight", "sum_squared_weights", "noise_sensit
 """The variables, which are columns of `networks.csv`, too."""
 # Some architectures have no weights from units to units.
 CONTRACT = Contract(dict.fromkeys(COLUMNS, ("network",)), may_be_nan=frozenset({"mean_squared_recurrent_weight"}))
+"""What its file holds."""
 
 
 class Settings(AnalysisSettings):
@@ -57,3 +58,4 @@ ANALYSIS = Analysis(
     memory_mb=1500,
     minutes=15,
 )
+"""What the workflow knows of this analysis."""

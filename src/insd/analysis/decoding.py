@@ -19,6 +19,7 @@ CONTRACT = Contract(
         "chance": ("variable",),
     },
 )
+"""What its file holds."""
 
 
 class Settings(AnalysisSettings):
@@ -46,3 +47,4 @@ ANALYSIS = Analysis(
     reads=("trials/test",),
     minutes=60,
 )
+"""What the workflow knows of this analysis."""

@@ -16,6 +16,7 @@ COLUMNS = (
 """The variables, which are columns of `networks.csv`, too."""
 # Activity that does not vary has no dimensions and no frequency.
 CONTRACT = Contract(dict.fromkeys(COLUMNS, ("network",)), may_be_nan=frozenset(COLUMNS))
+"""What its file holds."""
 
 
 def run(job: Job) -> Mapping[str, xr.Dataset]:
@@ -59,3 +60,4 @@ ANALYSIS = Analysis(
     memory_mb=1500,
     minutes=15,
 )
+"""What the workflow knows of this analysis."""

@@ -30,6 +30,7 @@ CONTRACT = Contract(
         | {"stress", "spectral_stress", "eigenvalues_real", "eigenvalues_imag", "prediction_error"}
     ),
 )
+"""What its file holds."""
 
 
 class Settings(AnalysisSettings, DynamicalSimilarity):
@@ -66,3 +67,4 @@ ANALYSIS = Analysis(
     columns=columns,
     minutes=60,
 )
+"""What the workflow knows of this analysis."""

@@ -51,6 +51,7 @@ CONTRACT = Contract(
     ),
     text=frozenset({"network", "condition", "kind", "cycle_network", "cycle_condition"}),
 )
+"""What its file holds."""
 
 
 COUNTS = ("n_fixed_points", "n_stable_fixed_points", "n_not_returned_to", "n_slow_points", "n_cycles")
@@ -94,3 +95,4 @@ ANALYSIS = Analysis(
     memory_mb=4000,
     minutes=120,
 )
+"""What the workflow knows of this analysis."""

@@ -30,6 +30,7 @@ CONTRACT = Contract(
     # Fewer than three points make no line.
     may_be_nan=frozenset({"direction", "selection", "straightness", "extent", "selected_evidence", "direct_evidence"}),
 )
+"""What its file holds."""
 
 LEAST_POINTS = 3
 """Any two points lie on a line."""
@@ -142,3 +143,4 @@ ANALYSIS = Analysis(
     memory_mb=1500,
     minutes=10,
 )
+"""What the workflow knows of this analysis."""

@@ -16,6 +16,7 @@ CONTRACT = Contract(
         "grid_score": ("network", "noise", "duration"),
     }
 )
+"""What its file holds."""
 
 
 class Settings(AnalysisSettings):
@@ -39,3 +40,4 @@ ANALYSIS = Analysis(
     settings=Settings,
     reads=("trials/evaluation",),
 )
+"""What the workflow knows of this analysis."""

@@ -18,6 +18,7 @@ CONTRACT = Contract(
     # Held-out trials of a recording may not vary.
     may_be_nan=frozenset({"r2", "r2_shuffled"}),
 )
+"""What its file holds."""
 
 
 def applies(settings: "Settings", task: str) -> bool:
@@ -68,3 +69,4 @@ ANALYSIS = Analysis(
     completes=("similarity",),
     columns=columns,
 )
+"""What the workflow knows of this analysis."""

@@ -22,6 +22,7 @@ CONTRACT = Contract(
     may_be_nan=frozenset({"value", "amount", "highest"}),
     text=frozenset({"long_name", "kind"}),
 )
+"""What its file holds."""
 
 
 def run(job: Job) -> Mapping[str, xr.Dataset]:
@@ -44,3 +45,4 @@ ANALYSIS = Analysis(
     memory_mb=1500,
     minutes=10,
 )
+"""What the workflow knows of this analysis."""

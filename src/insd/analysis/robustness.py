@@ -35,9 +35,11 @@ CONTRACT = Contract(
         }
     ),
 )
+"""What its file holds."""
 
 
 Levels = Annotated[list[NotNegative], Field(min_length=1)]
+"""One or more numbers of at least 0."""
 
 
 class Settings(AnalysisSettings):
@@ -121,3 +123,4 @@ ANALYSIS = Analysis(
     columns=columns,
     minutes=60,
 )
+"""What the workflow knows of this analysis."""

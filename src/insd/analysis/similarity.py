@@ -24,9 +24,11 @@ PREDICTIVITY = Contract(
     # A network whose activity does not vary has nothing to predict.
     may_be_nan=frozenset({"r2", "r2_shuffled", "r2_shuffled_residual"}),
 )
+"""What `predictivity.nc` holds."""
 
 # A network whose activity does not vary is like none.
 SIMILARITY = Contract({"value": ("measure", "network", "network_to")}, may_be_nan=frozenset({"value"}))
+"""What `similarity.nc` holds."""
 REPORTED_ELSEWHERE = ("predictivity", "dsa", "dsa_spectrum")
 """Measures of this library that are not in `similarity.nc` unless the config says so: they are in `predictivity.nc` and
 `dsa.nc`."""
@@ -114,3 +116,4 @@ ANALYSIS = Analysis(
     columns=columns,
     memory_mb=4000,
 )
+"""What the workflow knows of this analysis."""

@@ -9,6 +9,7 @@ from insd.cohorts import alternatives, network_label, network_labels, references
 from insd.datasets import DatasetError
 from insd.figures.theme import groups, is_round_of
 from insd.members import Block, Member, read_members
+from insd.settings.config import seeds_of
 
 COLUMNS = 3
 """Networks shown side by side: a reference and its first two alternatives."""
@@ -67,7 +68,14 @@ def read_shown(
     Raises DatasetError if no file holds a network.
     """
     wanted = [one.label for one in shown]
-    found = {member.label: member for member in read_members(networks, activities, blocks) if member.label in wanted}
+    # The files of these alone.
+    held = [
+        (activity, block)
+        for activity, block in zip(activities, blocks, strict=True)
+        if any(network_label(block[0], seed, block[2]) in wanted for seed in seeds_of(block[1]))
+    ]
+    members = read_members(networks, [activity for activity, _ in held], [block for _, block in held])
+    found = {member.label: member for member in members if member.label in wanted}
     for label in wanted:
         if label not in found:
             raise DatasetError(f"{label}: is in the table of networks, but in none of {', '.join(networks)}")

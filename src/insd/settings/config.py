@@ -38,6 +38,7 @@ from insd.tasks.base import Rule
 
 Role = Literal["standard", "untrained", "reference", "alternative", "control"]
 REGIME = "[a-z][a-z0-9_]*"
+"""The pattern of regime names."""
 MOST_STEPS = 100_000
 """Longest duration in time steps: a day-long trial is a slip of the unit."""
 

@@ -28,6 +28,7 @@ from insd.networks.engine.loops import COMPILED, CompiledLoops
 from insd.networks.engine.nonlinearity import NONLINEARITIES, Nonlinearity
 
 Loop = Callable[[], object]
+"""One loop over time."""
 
 
 class Workspace:
