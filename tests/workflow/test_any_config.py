@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from known import TASKS
 
+from insd.makers.base import maker_of
 from insd.settings.base import SettingsError
 from insd.settings.config import load, seeds_of
 from insd.settings.recipe import Recipe
@@ -63,9 +64,17 @@ def _object(schema):
         return st.dictionaries(names, values(entry), min_size=schema.get("minProperties", 0), max_size=2)
     known = {name: values(part) for name, part in schema["properties"].items()}
     required = schema.get("required", [])
-    return st.lists(st.sampled_from(sorted(known)), max_size=2, unique=True).flatmap(
+    drawn = st.lists(st.sampled_from(sorted(known)), max_size=2, unique=True).flatmap(
         lambda names: st.fixed_dictionaries({name: known[name] for name in {*names, *required}})
     )
+    return drawn.map(_with_its_maker) if "make" in known else drawn
+
+
+def _with_its_maker(population):
+    """A population that has the section of a maker mostly names that maker, and the role that it then needs."""
+    named = {name: {"make": name, "role": "reference"} for name in ("checkpoint", "recording") if name in population}
+    of_maker = next(iter(named.values()), {"make": "train"} if population.get("make") == "insd" else {})
+    return {"role": "control", **population, **of_maker} if len(named) < 2 and of_maker else population
 
 
 PARAMETERS_OF_A_TASK = st.fixed_dictionaries({}, optional={"parameters": PARAMETERS})
@@ -84,6 +93,8 @@ def _gives_what_rules_ask(loaded):
             for number in loaded.trained_rounds(population):
                 recipe = loaded.recipe(task, population, number)
                 assert Recipe.model_validate(recipe.model_dump()) == recipe
+                made = json.loads(json.dumps(loaded.made_with(task, population, number)))
+                assert maker_of(made).settings == loaded.maker(population).settings
             assert [seed for block in loaded.seed_blocks(population) for seed in seeds_of(block)]
 
 
