@@ -160,6 +160,7 @@ def test_task_parameters_reach_the_task():
             {"seeds": 9, "rounds": 2, "reference": "insd"},
             "populations.x.seeds = 9: 'insd' has 3 seeds",
         ),
+        ("populations/insd/reference", "insd", "populations.insd.reference = 'insd': choose a population that has a round 0"),
         ("populations/x", {"seeds": 1, "reference": "insd"}, "populations.x.rounds = 1: with the reference of another"),
         ("tasks/flipflop", {}, "tasks.flipflop: there is no such task; choose from: context_integration, flip_flop"),
         (

@@ -142,5 +142,5 @@ def test_a_config_that_is_accepted_makes_a_workflow(own_checkout, config):
     # Laid over config.yaml it would be another one.
     (own_checkout / "config/config.yaml").write_text(yaml.safe_dump(config))
     result = snakemake(own_checkout, "-n", "--quiet", "rules")
-    missing = "reference.file" in result.stdout and "there is no such file" in result.stdout
+    missing = "MakerError: populations." in result.stdout and "there is no such file" in result.stdout
     assert result.returncode == missing, result.stdout[-3000:]

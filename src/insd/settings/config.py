@@ -211,13 +211,14 @@ class Settings(Section):
             raise SettingsError(_explain(error, f"analysis.{section}.", known)) from None
 
     def held_out_trials(self, task: str) -> int:
-        """Trials of the bank that no network of a task was trained on."""
-        return min(
+        """Trials of the bank that no network of a task was trained on here: all where none was."""
+        held_out = [
             self.recipe(task, population, round_number).training.validation_trials
             for population in self.population_names(task)
             if "training" in self.maker(population).sections
             for round_number in self.trained_rounds(population)
-        )
+        ]
+        return min(held_out, default=self.trials.train)
 
     def population(self, name: str) -> Population:
         """The population of that name; SettingsError if the config has no such population."""
@@ -526,9 +527,9 @@ def _maker_problems(settings: Settings) -> Iterator[str]:
 
 def _term_problems(settings: Settings, task: str, population: str) -> Iterator[str]:
     """Terms of later rounds that compare them with earlier ones, which keep nothing for them."""
-    reference = settings.populations.get(settings.reference(population))
-    if reference is None or (reference.reference and settings.reference(population) != population):
-        return
+    reference = settings.population(population).reference
+    if reference and (reference not in settings.populations or settings.population(reference).reference):
+        return  # which is refused for itself
     rounds = range(settings.population(population).rounds)
     owners = [settings.reference(population) if number == 0 else population for number in rounds]
     terms = [settings.recipe(task, owner, number).terms for owner, number in zip(owners, rounds, strict=True)]
@@ -581,8 +582,8 @@ def _role_problems(settings: Settings) -> Iterator[str]:
                     yield str(error)
                     break
     for task in settings.tasks:
-        if not settings.population_names(task):
-            yield f"tasks.{task}: no population is trained on it; name it in the `tasks` of one"
+        if not settings.network_populations(task):
+            yield f"tasks.{task}: no population has networks for it; name it in the `tasks` of one"
     deflated, chain = settings.deflated_populations(), settings.figures.chain
     if chain is None and len(deflated) > 1:
         yield (
