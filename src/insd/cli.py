@@ -113,14 +113,14 @@ def deflate(chosen: argparse.Namespace) -> None:
 def compare(chosen: argparse.Namespace) -> None:
     """Predictivity both ways and the measures of similarity between two networks."""
     from insd.activity import simulate_trials
-    from insd.analysis.similarity import Settings
+    from insd.analysis.similarity import SimilaritySettings
     from insd.measures.base import find_measures
     from insd.measures.pairs import prepare, similarity
 
     seeds = chosen.seed or (None, None)
     networks = [_network(path, seed) for path, seed in zip((chosen.a, chosen.b), seeds, strict=True)]
     trials = _trials(chosen, networks[0])
-    measures = find_measures(Settings().measures)
+    measures = find_measures(SimilaritySettings().measures)
     prepared = {}
     for label, path, network in zip("AB", (chosen.a, chosen.b), networks, strict=True):
         _must_fit(network, trials, path)

@@ -42,7 +42,7 @@ Levels = Annotated[list[NotNegative], Field(min_length=1)]
 """One or more numbers of at least 0."""
 
 
-class Settings(AnalysisSettings):
+class RobustnessSettings(AnalysisSettings):
     """Perturbations of trained networks; the levels were fixed before results were looked at."""
 
     trials: Count = 128
@@ -117,7 +117,7 @@ ANALYSIS = Analysis(
     description="Loss and score of all networks of a task under noise, damage, kicks and a finer time step.",
     writes={"robustness": CONTRACT},
     run=run,
-    settings=Settings,
+    settings=RobustnessSettings,
     reads=("trials/test",),
     problems=problems,
     columns=columns,

@@ -38,7 +38,7 @@ def _reported_in_similarity() -> list[str]:
     return [name for name in plugins.names("measure") if name not in REPORTED_ELSEWHERE]
 
 
-class Settings(AnalysisSettings):
+class SimilaritySettings(AnalysisSettings):
     """Measures of similarity between all networks of a task."""
 
     measures: Annotated[list[MeasureName], Field(min_length=1)] = Field(default_factory=_reported_in_similarity)
@@ -110,7 +110,7 @@ ANALYSIS = Analysis(
     description="Linear predictivity and the usual measures of similarity between all networks of a task.",
     writes={"predictivity": PREDICTIVITY, "similarity": SIMILARITY},
     run=run,
-    settings=Settings,
+    settings=SimilaritySettings,
     problems=problems,
     modules=measure_modules,
     columns=columns,

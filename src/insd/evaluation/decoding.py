@@ -136,8 +136,8 @@ def _score(
             return 1 - residual / np.square(actual - actual.mean(0)).sum(0)
     correct, positive = np.sign(predicted[..., 0]) == actual, actual > 0
     with np.errstate(invalid="ignore"):  # 0 / 0 where there is no trial of a sign
-        shares = [(correct & group).sum(0) / group.sum(0) for group in (positive, ~positive)]
-    return (shares[0] + shares[1]) / 2
+        of_positive, of_negative = ((correct & group).sum(0) / group.sum(0) for group in (positive, ~positive))
+    return (of_positive + of_negative) / 2
 
 
 def decoding(

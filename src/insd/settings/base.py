@@ -27,15 +27,15 @@ Count = Annotated[int, Field(ge=1)]
 """A whole number of at least 1."""
 Repeats = Annotated[int, Field(ge=1, le=10_000)]
 """A whole number from 1 to 10,000."""
+# A name of a-z, 0-9 and `_` that begins with a letter.
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-"""A name of a-z, 0-9 and `_` that begins with a letter."""
+# `module:Class`, or the name of an environment.
 ClassPath = Annotated[str, Field(pattern=r"^[\w.]+:[\w./:-]+$")]
-"""`module:Class`, or the name of an environment."""
+# A measure of this library, or `module:Class`.
 MeasureName = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*|[\w.]+:\w+)$")]
-"""A measure of this library, or `module:Class`."""
+# A term of this library, or `module:Class`.
 TermName = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*|[\w.]+:\w+)$")]
-"""A term of this library, or `module:Class`."""
+# A maker of this library, or `module:Class`.
 MakerName = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*|[\w.]+:\w+)$")]
-"""A maker of this library, or `module:Class`."""
+# A name of letters, digits, dots, dashes and `_`.
 PopulationName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-"""A name of letters, digits, dots, dashes and `_`."""
