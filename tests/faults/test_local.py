@@ -228,7 +228,7 @@ def test_activity_files_that_cannot_be_used(micro_finished, undisturbed, tmp_pat
             lambda: path.write_bytes(b""),
             lambda: path.write_bytes(pickle.dumps(Hostile(f"touch {proof}"))),
         ],
-        "holds activity on another trial bank (0123)": [lambda: foreign.to_netcdf(path)],
+        "holds activity on a different trial bank (0123)": [lambda: foreign.to_netcdf(path)],
         "'null_activity' holds values that are not finite": [lambda: broken.to_netcdf(path)],
     }
     kept = mtimes(micro_finished)

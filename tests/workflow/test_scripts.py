@@ -13,7 +13,8 @@ from insd.settings.recipe import Recipe, Training
 RECIPE = Recipe(
     network={"units": 12},
     training=Training(iterations=4, batch_size=8, evaluate_every=2, validation_trials=8, restarts=0),
-).model_dump()
+)
+MADE = {"make": "train", "maker": {}, **RECIPE.model_dump()}
 
 
 class Named(SimpleNamespace):
@@ -21,6 +22,9 @@ class Named(SimpleNamespace):
 
     def __getitem__(self, name):
         return getattr(self, name)
+
+    def get(self, name, default):
+        return getattr(self, name, default)
 
 
 CONFIG = {"tasks": {"memory_pro": {}}, "populations": {"insd": {"seeds": 1}}}
@@ -45,10 +49,10 @@ def sample(folder, regime, n_trials, **parameters):
 def train(folder, number, seeds="0", earlier=()):
     outputs = {name: str(folder / f"{number}-{name}.nc") for name in ("network", "activity", "history")}
     run(
-        "train_round",
+        "make_round",
         folder,
         wildcards={"task": "memory_pro", "population": "insd", "seeds": seeds, "round": str(number)},
-        params={"parameters": {}, "recipe": RECIPE},
+        params={"job": {"parameters": {}, "made": MADE, "code": "c"}},
         input={"bank": str(folder / "train.nc"), "test": str(folder / "test.nc"), "earlier": [str(p) for p in earlier]},
         output=outputs,
     )
@@ -83,7 +87,7 @@ def test_activity_of_another_bank(folder, capsys):
     first = train(folder, 0)
     sample(folder, "train", 40, input_noise=0.2)
     message = fails(capsys, folder, 1, earlier=[first["activity"]])
-    assert "0-activity.nc: holds activity on another trial bank" in message
+    assert "0-activity.nc: holds activity on a different trial bank" in message
     assert "delete it and run its round again" in message
 
 

@@ -125,9 +125,9 @@ def _score(
         categories = np.unique(values)
         correct = categories[predicted.argmax(-1)] == actual
         with np.errstate(invalid="ignore"):  # 0 / 0 where there is no trial of a category
-            shares = np.array([(correct & (actual == one)).sum(0) / (actual == one).sum(0) for one in categories])
-        several = np.isfinite(shares).sum(0) > 1
-        return np.where(several, np.nansum(shares, 0) / np.isfinite(shares).sum(0), np.nan)
+            found = np.stack([(correct & (actual == one)).sum(0) / (actual == one).sum(0) for one in categories])
+        present = np.isfinite(found).sum(0)
+        return np.where(present > 1, np.nansum(found, 0) / present, np.nan)
     if kind == "angle":
         return np.cos(np.arctan2(predicted[..., 1], predicted[..., 0]) - actual).mean(0)
     if kind == "value":
