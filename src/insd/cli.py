@@ -356,7 +356,7 @@ def _network(path: str, seed: int | None) -> "xr.Dataset":
 
 def _task(chosen: argparse.Namespace, network: "xr.Dataset") -> "Task":
     """The task that the command names, or that the network was trained on."""
-    from insd.settings.config import make_task
+    from insd.settings.tasks import make_task
 
     if chosen.task:
         name, entry = _task_entry(chosen.task)

@@ -364,6 +364,9 @@ def test_schema_and_tables_are_current():
 
     assert generate.SCHEMA.read_text() == generate.schema(), "run `make schema`"
     assert generate.README.read_text() == generate.readme(), "run `make schema`"
+    for page in generate.WITH_FIGURES:
+        text = page.read_text()
+        assert text == generate.with_figures(text) and generate.figures() in text, "run `make schema`"
 
 
 def test_claims_are_those_of_the_paper_unless_the_config_says_otherwise():
@@ -393,6 +396,3 @@ def test_reading_the_config_imports_no_claims():
         "sys.exit('insd.claims.base' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    for page in generate.WITH_FIGURES:
-        text = page.read_text()
-        assert text == generate.with_figures(text) and generate.figures() in text, "run `make schema`"
