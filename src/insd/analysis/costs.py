@@ -22,7 +22,7 @@ class CostsSettings(AnalysisSettings):
     """Costs of a solution."""
 
     noise_probes: Count = 16
-    """Random vectors that a network's sensitivity to private noise is estimated with."""
+    """Random vectors for the estimate of a network's sensitivity to private noise."""
 
 
 def run(job: Job) -> Mapping[str, xr.Dataset]:

@@ -26,7 +26,7 @@ class DecodingSettings(AnalysisSettings):
     """Decoding of the task variables from activity."""
 
     time_stride: Count = 3
-    """Every how many time steps a decoder is trained and tested."""
+    """Stride, in time steps, at which decoders are trained and tested."""
     folds: Annotated[int, Field(ge=2)] = 5
     """Folds of the cross-validation over trials."""
 

@@ -1,4 +1,4 @@
-"""What every section of the config is made of, wherever it is declared: closed, frozen models and their types."""
+"""The base of every section of the config, wherever it is declared: closed, frozen models and their types."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from insd.errors import InsdError
 
 
 class SettingsError(InsdError):
-    """The config cannot be used; the message names each key, its value and what is allowed."""
+    """The config cannot be used; the message names each key, its value and the allowed values."""
 
 
 class Section(BaseModel):

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 REGIME = "[a-z][a-z0-9_]*"
 """The pattern of regime names."""
 MOST_STEPS = 100_000
-"""Longest duration in time steps: a day-long trial is a slip of the unit."""
+"""Longest duration in time steps: a day-long trial is a mistake in the unit."""
 
 
 def problems_of_config(settings: "Settings") -> Iterator[str]:
-    """What each key alone cannot show."""
+    """Problems that no single key shows."""
     tasks: dict[str, Task] = {}
     for name, entry in settings.tasks.items():
         try:
@@ -74,7 +74,7 @@ def _claims_problems(settings: "Settings") -> Iterator[str]:
 
 
 def _checked_task(settings: "Settings", name: str, entry: TaskEntry) -> Task:
-    """The task, once each of its regimes and each level of its grid makes a task, too, whose trials can be scored."""
+    """The task, after checking that the trials of every regime and level of its grid can be made and scored."""
     if entry.class_path is None and name not in plugins.names("task"):
         known = ", ".join(plugins.names("task"))
         raise SettingsError(
@@ -112,7 +112,7 @@ def _checked_task(settings: "Settings", name: str, entry: TaskEntry) -> Task:
 
 
 def _must_end(task: Task, where: str) -> None:
-    """Raise SettingsError if a task has a duration of very many time steps."""
+    """Raise SettingsError if a duration of the task has too many time steps."""
     for field in fields(task):
         value, rule = getattr(task, field.name), task.rule(field.name)
         longest = value[1] if rule is Rule.SPAN else value if rule is Rule.DURATION else 0.0
@@ -123,7 +123,7 @@ def _must_end(task: Task, where: str) -> None:
 
 
 def _must_make_trials(task: Task, regime: str, where: str, given: Mapping[str, Any]) -> None:
-    """Raise SettingsError if a task makes no trials that can be scored; what was given, and where."""
+    """Raise SettingsError if a task makes no trials that can be scored; `given` are the values at `where`."""
     changed = task.in_regime(regime)
     try:
         trials = task.sample(regime, 2, 0)
@@ -132,14 +132,13 @@ def _must_make_trials(task: Task, regime: str, where: str, given: Mapping[str, A
             f"{where} = {given}: no trials can be made with these durations and rates at dt = {changed.dt} ({error})"
         ) from None
     if not all(np.isfinite(trials[name]).all() for name in ("inputs", "targets")):
-        raise SettingsError(f"{where} = {given}: the trials hold values that are not finite; use less noise")
+        raise SettingsError(f"{where} = {given}: the trials have NaN or infinite values; use less noise")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         score = task.score(trials, trials["targets"].values[None])
     if not trials["mask"].any(("trial", "time")).all() or not np.isfinite(score).all():
         raise SettingsError(
-            f"{where} = {given}: no time step is left in which the response is scored at dt = {changed.dt}; make the "
-            "response longer"
+            f"{where} = {given}: at dt = {changed.dt} s the response is never scored; make the response longer"
         )
 
 
@@ -216,7 +215,7 @@ def _reference_problems(settings: "Settings") -> Iterator[str]:
         if reference is None:
             continue
         if population.rounds < 2:
-            yield f"{path}.rounds = {population.rounds}: with the reference of another population at least 2"
+            yield f"{path}.rounds = {population.rounds}: a population with a `reference` needs at least 2"
         if reference not in own:
             yield f"{path}.reference = {reference!r}: choose a population that has a round 0: {', '.join(own)}"
         elif missing := [
@@ -224,11 +223,11 @@ def _reference_problems(settings: "Settings") -> Iterator[str]:
             for task in settings.tasks
             if name in settings.population_names(task) and reference not in settings.population_names(task)
         ]:
-            yield f"{path}.reference = {reference!r}: is not trained on {', '.join(missing)}, as {name!r} is"
+            yield f"{path}.reference = {reference!r}: is not trained on {', '.join(missing)}, but {name!r} is"
         elif not set(settings.seed_blocks(name)) <= set(settings.seed_blocks(reference)):
             yield (
                 f"{path}.seeds = {population.seeds}: '{reference}' has {settings.population(reference).seeds} seeds, "
-                f"and seeds_per_job = {settings.seeds_per_job} must part both alike"
+                f"and seeds_per_job = {settings.seeds_per_job} must divide both into the same blocks"
             )
 
 
@@ -248,22 +247,22 @@ def _role_problems(settings: "Settings") -> Iterator[str]:
                     break
     for task in settings.tasks:
         if not settings.population_names(task):
-            yield f"tasks.{task}: no population is trained on it; name it in the `tasks` of one"
+            yield f"tasks.{task}: no population is trained on it; add it to the `tasks` of one"
     deflated, chain = settings.deflated_populations(), settings.figures.chain
     if chain is None and len(deflated) > 1:
         yield (
-            f"figures.chain: {len(deflated)} populations have alternatives; name the one that figures show: "
+            f"figures.chain: {len(deflated)} populations have alternatives; name the one to show in figures: "
             f"{', '.join(deflated)}"
         )
     elif chain is not None and chain not in deflated:
         choices = ", ".join(deflated) or "there is none"
-        yield f"figures.chain = {chain!r}: choose a population that has alternatives: {choices}"
+        yield f"figures.chain = {chain!r}: choose a population with alternatives: {choices}"
 
 
 def _layer_problems(settings: "Settings") -> Iterator[str]:
     """What is wrong in any combination of layers, as often as it is found."""
     for name in settings.populations:
-        # Alternatives are checked even where there is no round for them, as all other keys are.
+        # Alternatives are checked even if no round uses them, like all other keys.
         kinds = {number > 0 for number in settings.trained_rounds(name)} | {True}
         tasks = [task for task in settings.tasks if name in settings.population_names(task)]
         for task, alternative in product(tasks, sorted(kinds)):

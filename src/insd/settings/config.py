@@ -39,8 +39,8 @@ class Settings(Section):
     seeds_per_job: Count = 1
     """How many seeds one job trains side by side along the network axis."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"
-    """Where jobs train: `cuda`, a GPU, to be filled by many `seeds_per_job`; `auto`, a GPU where PyTorch finds one.
-    What is trained already stays."""
+    """Where jobs train: `cpu`; `cuda`, a GPU, best with many `seeds_per_job`; `auto`, a GPU if PyTorch finds one.
+    A change does not retrain finished networks."""
     analysis: Analyses = Analyses()
     """Settings of the analyses."""
     claims: list[str] = ["qian_2025"]
@@ -167,7 +167,7 @@ class Settings(Section):
         return [name for name, entry in self.populations.items() if entry.tasks is None or task in entry.tasks]
 
     def role(self, task: str, population: str, round_number: int) -> str:
-        """The role of the networks of a round, as the config says it; SettingsError where it must and does not."""
+        """The role of the networks of a round by the config; SettingsError if the config must say it and does not."""
         entry = self.population(population)
         if entry.rounds > 1 and round_number == 0:
             return "reference"
@@ -188,7 +188,7 @@ class Settings(Section):
         if recipe.network.architecture == "rate":
             return "standard"
         raise SettingsError(
-            f"populations.{population}.role: needed for networks of the architecture {recipe.network.architecture!r}, "
+            f"populations.{population}.role: required for networks of architecture {recipe.network.architecture!r}, "
             f"which count as standards only where the config says so; choose from: {', '.join(get_args(Role))}"
         )
 
@@ -239,8 +239,8 @@ def load(config: Mapping[str, Any]) -> Settings:
     Raises SettingsError with one line per problem: the key's path, its value and what is allowed.
     """
     try:
-        # By way of JSON: strict, so that text is never taken for a number, and yet lists may stand for tuples.
-        # What JSON has not, such as the dates that YAML reads, becomes text, which is refused wherever it stands.
+        # Via JSON: strict, so text is never read as a number, while lists may represent tuples.
+        # Types that JSON lacks, such as YAML's dates, become text, which is then refused.
         settings = Settings.model_validate_json(json.dumps(config, default=str), strict=True)
     except ValidationError as error:
         raise SettingsError(joined(lines(error, lambda key: "", lambda place: keys_of(Settings, place)))) from None

@@ -22,7 +22,7 @@ def lines(error: ValidationError, prefix: Callable[[str], str], known: Callable[
         elif problem["type"] == "missing":
             found.append(f"{path}: this key is required")
         elif problem["type"] == "value_error":
-            # The task itself objects, and begins with the name of its field.
+            # Raised by the task itself; the message begins with the name of the field.
             found.append(f"{path}.{problem['ctx']['error']}")
         else:
             message = problem["msg"]

@@ -30,7 +30,7 @@ def _maker_keys(schema: dict[str, Any]) -> None:
 
 
 class Population(Layer):
-    """A named recipe by which networks are made."""
+    """A named recipe for making networks."""
 
     # The maker's own section has the maker's name.
     model_config = ConfigDict(extra="allow", json_schema_extra=_maker_keys)
@@ -52,7 +52,7 @@ class Population(Layer):
     reference: PopulationName | None = None
     """Population whose round 0, seed by seed, is the reference; without it, round 0 is made by this population."""
     alternatives: Layer = Layer()
-    """What differs for rounds 1, 2, ..., laid over the population's other settings."""
+    """Settings that differ for rounds 1, 2, ..., laid over the population's other settings."""
 
     @model_validator(mode="before")
     @classmethod
@@ -71,7 +71,7 @@ class Figures(Section):
     """Choices of what figures show."""
 
     chain: PopulationName | None = None
-    """The population whose reference and alternatives are shown side by side; needed where several have
+    """The population whose reference and alternatives are shown side by side; required if several have
     alternatives."""
     own: list[ClassPath] = []
     """Figures of your own, each `module:FIGURE`; the name of the module is that of the files. Modules are looked for in
@@ -83,7 +83,7 @@ class TaskEntry(Section):
 
     class_path: Annotated[ClassPath | None, Field(alias="class")] = None
     """`module:Class`, a task of another module that can be imported; `neurogym:NAME` or `gymnasium:NAME`, an
-    environment, where NAME may begin with the module that registers it; a task without it is found by its name."""
+    environment, where NAME may begin with the module that registers it; by default, the task of that name."""
     parameters: dict[str, Any] = {}
     """Numbers of the task that differ from its defaults (the tables of the tasks list them)."""
 
@@ -92,7 +92,7 @@ class Trials(Section):
     """How many trials are drawn."""
 
     train: Count = 2048
-    """Trials of the bank that networks train on, the held-out ones included."""
+    """Trials of the training bank, including the held-out ones."""
     evaluation: Count = 256
     """Trials of the regime `test` and of each harder regime."""
 

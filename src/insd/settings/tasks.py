@@ -16,7 +16,7 @@ from insd.tasks import Task, find_task
 
 
 def make_task(name: str, parameters: Mapping[str, Any], within: str = "") -> Task:
-    """A task from parameters as `Settings.task_parameters` gives them: a task of this library is found by its name."""
+    """A task from the parameters of `Settings.task_parameters`; a task of this library is found by its name."""
     if problems := list(_not_finite(parameters, f"tasks.{name}.parameters.{within}".rstrip("."))):
         raise SettingsError(joined(problems))
     fields = dict(parameters)
