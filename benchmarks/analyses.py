@@ -20,7 +20,7 @@ import xarray as xr
 from common import Bound, one_core, side_by_side, table, timed, verdicts, write_section
 
 from insd import plugins
-from insd.analysis.similarity import Settings as Similarity
+from insd.analysis.similarity import SimilaritySettings as Similarity
 from insd.datasets import read
 from insd.dynamics.flow import Flow, flow_of
 from insd.dynamics.linearisation import linearise

@@ -24,7 +24,7 @@ from common import PAGE, one_core, side_by_side, table, write_section
 from training import STEPS, TASK, attempt, ours
 
 from insd.activity import simulate_trials
-from insd.analysis.similarity import Settings as Similarity
+from insd.analysis.similarity import SimilaritySettings as Similarity
 from insd.dynamics.operators import fit_operator
 from insd.dynamics.search import fixed_points
 from insd.dynamics.settings import DynamicalSimilarity, FixedPoints

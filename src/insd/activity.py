@@ -70,7 +70,7 @@ def participation_ratio(rates: np.ndarray) -> float:
     """Effective dimension ``(sum l)^2 / sum l^2`` of rates (..., unit) with the covariance's eigenvalues l.
 
     Between 1 and the number of units.
-    Source: Gao et al. (2017), "A theory of multineuronal dimensionality, dynamics and measurement". Not a number for
+    Source: Gao et al. (2017), "A theory of multineuronal dimensionality, dynamics and measurement". NaN for
     rates that do not vary.
     """
     covariance = np.cov(rates.reshape(-1, rates.shape[-1]).T)

@@ -13,14 +13,14 @@ from insd.files import written_whole
 logger = logging.getLogger("insd.archive")
 
 CHECKSUMS = "results/SHA256SUMS"
-"""Where the checksums stand in the archive: `sha256sum --check` reads them from the folder that it was unpacked in."""
+"""The file of checksums in the archive: run `sha256sum --check` on it in the folder of unpacking."""
 
 
 def pack(paths: Sequence[str | Path], target: str | Path) -> None:
     """Write files into an uncompressed tar file, the checksums first; it appears whole or not at all.
 
-    NetCDF files are compressed themselves. Paths are kept as they are given, relative to the folder to unpack in, and
-    so are modification times to the last digit, by which Snakemake knows that nothing needs to run again. Owners are
+    NetCDF files are already compressed. Paths are kept as given, relative to the folder to unpack in, and
+    so are exact modification times, by which Snakemake knows that nothing needs to run again. Owners are
     not kept.
     """
     files = sorted({str(path) for path in paths})

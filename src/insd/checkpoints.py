@@ -1,4 +1,4 @@
-"""The state of a long computation, kept beside its outputs, from which it goes on after it was stopped."""
+"""The state of a long computation, kept next to its outputs, from which an interrupted one resumes."""
 
 import logging
 import time
@@ -16,7 +16,7 @@ class Checkpoint:
     """One file with the state of one computation, replaced every `EVERY_SECONDS`.
 
     A state is made of tensors, numbers, text, lists and dictionaries alone, and is loaded without running any code.
-    `made_from` is a digest of everything that the computation's result depends on: a file with another one is ignored.
+    `made_from` is a digest of everything that the result depends on: a file with a different one is ignored.
     """
 
     EVERY_SECONDS = 120.0
@@ -33,24 +33,24 @@ class Checkpoint:
     def save(self, state: dict[str, Any]) -> None:
         """Keep this state instead of the last one.
 
-        A state that cannot be written, on a full disk for example, is a warning in the log: the computation goes on.
+        If it cannot be written, for example on a full disk, the log has a warning and the computation continues.
         """
         self.last = time.monotonic()
         try:
             with written_whole(self.path) as beside:
                 torch.save({"made_from": self.made_from, "state": state}, beside)
         except (OSError, RuntimeError) as error:
-            log.warning("%s: the checkpoint could not be written (%s); training goes on without it", self.path, error)
+            log.warning("%s: the checkpoint could not be written (%s); training continues without it", self.path, error)
 
     def load(self) -> dict[str, Any] | None:
-        """The state that was saved last; None, with a line in the log, if there is none that can be used."""
+        """The last saved state; None, with a line in the log, if it cannot be used."""
         if not self.path.exists():
             return None
         try:
             # One of a GPU is read where there is none, too, to be refused for what it was made with.
             where = None if torch.cuda.is_available() else "cpu"
             content = torch.load(self.path, map_location=where, weights_only=True)
-        except Exception as error:  # bytes that are anything may raise anything
+        except Exception as error:  # arbitrary bytes may raise anything
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             log.warning("%s: ignored, for it is no checkpoint that can be loaded safely (%s)", self.path, reason)
             return None

@@ -43,7 +43,7 @@ class CommandError(InsdError):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns 0, or 1 after an error that is told in one line. Wrong usage exits with 2."""
+    """Run a command; returns 0, or 1 after an error, reported in one line. Wrong usage exits with 2."""
     chosen = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("insd").setLevel(logging.INFO)
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def entry_point() -> None:
-    """What the installed command runs."""
+    """The entry point of the installed command."""
     sys.exit(main())
 
 
@@ -87,7 +87,7 @@ def train(chosen: argparse.Namespace) -> None:
 
 
 def deflate(chosen: argparse.Namespace) -> None:
-    """Train the next network of a folder, deflated against all before, with the settings of the last one."""
+    """Train the next network of a folder, deflated against all earlier ones, with the settings of the last."""
     from insd import datasets
 
     folder = Path(chosen.folder)
@@ -111,16 +111,16 @@ def deflate(chosen: argparse.Namespace) -> None:
 
 
 def compare(chosen: argparse.Namespace) -> None:
-    """Predictivity both ways and the measures of similarity between two networks."""
+    """Predictivity in both directions and similarity measures between two networks."""
     from insd.activity import simulate_trials
-    from insd.analysis.similarity import Settings
+    from insd.analysis.similarity import SimilaritySettings
     from insd.measures.base import find_measures
     from insd.measures.pairs import prepare, similarity
 
     seeds = chosen.seed or (None, None)
     networks = [_network(path, seed) for path, seed in zip((chosen.a, chosen.b), seeds, strict=True)]
     trials = _trials(chosen, networks[0])
-    measures = find_measures(Settings().measures)
+    measures = find_measures(SimilaritySettings().measures)
     prepared = {}
     for label, path, network in zip("AB", (chosen.a, chosen.b), networks, strict=True):
         _must_fit(network, trials, path)
@@ -175,7 +175,7 @@ def fixed_points(chosen: argparse.Namespace) -> None:
 
 
 def import_network(chosen: argparse.Namespace) -> None:
-    """Make a network file of a PyTorch checkpoint."""
+    """Make a network file from a PyTorch checkpoint."""
     from insd import datasets
     from insd.imported import import_checkpoint
     from insd.provenance import attributes
@@ -204,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
 
     task = ("task", "a task of this library by name, or `module:Class` of your own")
     one = command("train", train, task, ("folder", "new folder for trials and networks"))
-    one.add_argument("--seed", type=int, default=0, help="of the network; other seeds are other networks (default 0)")
+    one.add_argument("--seed", type=int, default=0, help="of the network; each gives a different network (default 0)")
     another = command("deflate", deflate, ("folder", "a folder that `insd train` made"))
     for added, sections in ((one, SECTIONS), (another, RECIPE)):
         added.add_argument(
@@ -217,18 +217,18 @@ def _parser() -> argparse.ArgumentParser:
         )
     both = command("compare", compare, ("a", "network.nc"), ("b", "network.nc"))
     both.add_argument(
-        "--seed", type=int, nargs=2, metavar=("A", "B"), help="seeds, where files hold several (default: their first)"
+        "--seed", type=int, nargs=2, metavar=("A", "B"), help="seeds, if the files hold several (default: the first)"
     )
     points = command("fixed-points", fixed_points, ("network", "network.nc"))
-    points.add_argument("--seed", type=int, help="seed, where the file holds several (default: its first)")
+    points.add_argument("--seed", type=int, help="seed, if the file holds several (default: the first)")
     points.add_argument("--starts", type=int, default=512, help="states to start from (default 512)")
-    points.add_argument("--output", help="file for all that was found, such as fixed_points.nc")
+    points.add_argument("--output", help="file for the results, such as fixed_points.nc")
     for added in (both, points):
-        added.add_argument("--task", help="the network's task, if its file does not say it")
+        added.add_argument("--task", help="the network's task, if its file does not name it")
         added.add_argument("--trials", help="trials to run on (default: 256 new ones of the regime `test`)")
     checkpoint = command("import", import_network, ("checkpoint", CHECKPOINT), ("output", "network.nc"))
     checkpoint.add_argument("--trials", required=True, help="trials that the network was trained for")
-    checkpoint.add_argument("--tau", type=float, help="time constant in s, of a dict of matrices")
+    checkpoint.add_argument("--tau", type=float, help="time constant in s, for a dict of matrices")
     checkpoint.add_argument("--readout", default="readout", help="name of the linear readout in the state dict")
     return parser
 
@@ -242,7 +242,7 @@ def _task_entry(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _made(settings: "Settings", name: str) -> dict[str, Any]:
-    """What files say of their task."""
+    """The record of the task in files."""
     return {"name": name, "parameters": settings.task_parameters(name)}
 
 
@@ -255,7 +255,7 @@ def _settings(
 ) -> "Settings":
     """A config of one task and one chain, with the changes of the command line, checked as any other.
 
-    `sampled` says how many trials there are, where they are there already: neither they nor the task can change then.
+    `sampled` gives the numbers of trials if they already exist; then neither they nor the task can change.
     """
     from insd.settings.config import load
     from insd.settings.recipe import DEFAULT_TERMS
@@ -294,7 +294,7 @@ def _settings(
         {
             "tasks": {name: {**entry, "parameters": parameters}},
             "trials": trials,
-            # Needs at most as many trials as there are, and is not run.
+            # Not run; its default could exceed the number of trials.
             "analysis": {"robustness": {"trials": 1}},
             "defaults": defaults,
             "populations": {POPULATION: {"seeds": 1, "rounds": 2, **changed}},
@@ -303,7 +303,7 @@ def _settings(
 
 
 def _train_round(settings: "Settings", name: str, folder: Path, number: int, seed: int) -> None:
-    """Train a round in a folder as the workflow's job does, and say how it went."""
+    """Train a round in a folder as the workflow's job does, and print the outcome."""
     import numpy as np
     import torch
     import xarray as xr
@@ -356,7 +356,7 @@ def _network(path: str, seed: int | None) -> "xr.Dataset":
 
 def _task(chosen: argparse.Namespace, network: "xr.Dataset") -> "Task":
     """The task that the command names, or that the network was trained on."""
-    from insd.settings.config import make_task
+    from insd.settings.tasks import make_task
 
     if chosen.task:
         name, entry = _task_entry(chosen.task)

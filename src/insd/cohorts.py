@@ -1,6 +1,6 @@
-"""Who is who in a table of networks: the rows of each role, by name, and what figures and tables call them.
+"""The roles in a table of networks: the rows of each role, and their names in figures and tables.
 
-The config says the role of a network (`insd.settings.config.Settings.role`), and `networks.csv` has it as a column.
+The config sets the role of a network (`insd.settings.config.Settings.role`), and `networks.csv` has it as a column.
 Nothing here guesses it from other columns.
 """
 
@@ -58,5 +58,5 @@ def reference_labels(rows: pd.DataFrame) -> list[str]:
 
 
 def round_name(round_number: int) -> str:
-    """What figures and tables call a round of a deflated population."""
+    """The name of a round of a deflated population in figures and tables."""
     return "reference" if round_number == 0 else f"alt-{round_number}"

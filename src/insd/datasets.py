@@ -1,6 +1,6 @@
 """The data contracts: what every file holds, how it is checked, read and written.
 
-This is the one place that knows the NetCDF engine. Files are written beside their place and moved there whole, so
+Only this module knows the NetCDF engine. Files are written under a temporary name and then renamed, so
 that a file that exists is complete; readers load everything and close.
 """
 
@@ -24,7 +24,7 @@ AGAIN = "delete the file and run the job that makes it again"
 
 
 class DatasetError(InsdError):
-    """A file cannot be used; the message names the file, what is wrong and what to do."""
+    """A file cannot be used; the message names the file, the fault and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ CONTRACTS = {
 
 
 def architecture_of(network: xr.Dataset) -> str:
-    """The architecture of a network file; those that name none are of the only one that there was at first."""
+    """The architecture of a network file; files that name none have the original one."""
     return network.attrs.get("architecture", "rate")
 
 
@@ -193,13 +193,13 @@ def read(path: str | Path, contract: str | Contract, only: Collection[str] | Non
             dataset = chosen.load()
     except MemoryError:
         raise
-    except Exception as error:  # a file that is anything may raise anything
+    except Exception as error:  # a file with arbitrary content may raise anything
         raise DatasetError(f"{path}: truncated, empty or no NetCDF file ({error}); {AGAIN}") from None
     return validate(dataset, contract, str(path), only)
 
 
 def read_by_task(tasks: Iterable[str], paths: Iterable[str | Path], contract: str) -> dict[str, xr.Dataset]:
-    """By task, `read` of its file among those of an analysis, which are in the order of the tasks."""
+    """By task, the file of an analysis; the files are in the order of the tasks."""
     return {task: read(path, contract) for task, path in zip(tasks, paths, strict=True)}
 
 

@@ -21,7 +21,7 @@ from insd.predictivity import null_projector_array, principal_components
 
 
 class DeflationError(InsdError):
-    """The penalty cannot be had of what is given; the message says why and what to do."""
+    """The penalty cannot be computed; the message says why and what to do."""
 
 
 class DeflationPenalty:
@@ -33,10 +33,10 @@ class DeflationPenalty:
         null-space rates of stored networks (`null_space_activity`), or any recording.
     ridge : rho over the mean variance of a unit's null-space rates (see `deflation_penalty` in
         `insd.objectives.predictivity`).
-    variance_kept : share of each activity's variance that the components it is kept as hold; S is exact to the share
+    variance_kept : share of each activity's variance in the components that are kept; S is exact up to the share
         left out.
 
-    Raises DeflationError where the activities are of different numbers of trials or times, or do not vary.
+    Raises DeflationError if the activities differ in their numbers of trials or times, or do not vary.
 
     Source: Qian & Pehlevan (2026).
     """
@@ -49,7 +49,7 @@ class DeflationPenalty:
         shapes = [activity.shape[:2] for activity in earlier]
         if len(set(shapes)) > 1:
             raise DeflationError(
-                f"the earlier activities have (trials, times) {shapes}: record them on the same trials"
+                f"the earlier activities have (trials, times) {shapes}; record them on the same trials"
             )
         try:
             kept = [principal_components(activity, variance_kept)[0] for activity in earlier]
@@ -70,7 +70,7 @@ class DeflationPenalty:
         Parameters
         ----------
         rates : of the network in training.
-        readout : its linear readout, or the weights of that.
+        readout : its linear readout, or the weights of the readout.
         trials : which of the stored trials the rates are on; all of them, in order, if None.
 
         Raises DeflationError where the network has no linear readout or as many outputs as units, its outputs depend on
@@ -88,7 +88,7 @@ class DeflationPenalty:
         if stored.shape[:2] != rates.shape[:2]:
             raise DeflationError(
                 f"the rates are on {tuple(rates.shape[:2])} (trials, times) and the earlier activity on "
-                f"{tuple(stored.shape[:2])}: they must be of the same trials"
+                f"{tuple(stored.shape[:2])}: use the same trials for both"
             )
         try:
             penalty = deflation_penalty(
@@ -127,4 +127,4 @@ def null_space_activity(
 
 
 def _no_null_space(outputs: int, units: int) -> str:
-    return f"{outputs} output(s) of {units} units leave no null space, in which activity is deflated; use more units"
+    return f"{outputs} output(s) of {units} units leave no null space, where activity is deflated; use more units"

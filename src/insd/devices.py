@@ -9,20 +9,20 @@ CPU = torch.device("cpu")
 
 
 class DeviceError(InsdError):
-    """The device that the config asks for cannot be used here."""
+    """The config's device cannot be used here."""
 
 
 def device_of(name: str) -> torch.device:
     """The device by its name in the config; `auto` is a GPU where PyTorch can use one, else the CPU.
 
-    Raises DeviceError for `cuda` on a machine where PyTorch can use none.
+    Raises DeviceError for `cuda` if PyTorch finds no GPU.
     """
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return CPU
     if not torch.cuda.is_available():
         raise DeviceError(
             f"device = 'cuda': torch {torch.__version__} can use no GPU here; "
-            "ask the cluster for one, install a build of torch for CUDA, or set device to cpu or auto"
+            "request one from the cluster, install a build of torch with CUDA, or set device to cpu or auto"
         )
     return torch.device("cuda")
 

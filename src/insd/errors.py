@@ -2,4 +2,4 @@
 
 
 class InsdError(Exception):
-    """Something that the user can mend; the message names the key or file, what is wrong and what to do."""
+    """An error that the user can correct; the message names the key or file, the fault and the remedy."""

@@ -1,4 +1,4 @@
-"""A page of HTML on which any two networks of a task are seen side by side, and that needs no other file.
+"""A self-contained HTML page that shows any two networks of a task side by side.
 
 The page holds, for each network, its activity on some trials in three principal components, its fixed points, slow
 points and cycles in the same components, the eigenvalues at them, and its row of the table. Numbers are 16-bit integers
@@ -43,7 +43,7 @@ DIGITS = 4
 
 
 def packed(values: Float[np.ndarray, "..."]) -> dict[str, Any]:
-    """An array as 16-bit integers in base64, with what one of them is worth; error at most half of that."""
+    """An array as 16-bit integers in base64, with the size of one step; the error is at most half a step."""
     largest = float(np.abs(values).max(initial=0.0))
     step = largest / 32767 if largest else 1.0
     integers = np.round(np.asarray(values, float) / step).astype("<i2")
@@ -58,7 +58,7 @@ def network_view(
     static_inputs: dict[str, list[float]],
     dt: float,
 ) -> dict[str, Any]:
-    """What the page holds of one network, but for its row of the table.
+    """The page's data of one network, except its row of the table.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def _time_stride(times: int) -> int:
 
 
 def _colours(task: Task, trials: xr.Dataset) -> list[dict[str, Any]]:
-    """What trajectories can be coloured by: the task's variables, which may change within a trial."""
+    """The variables that can colour trajectories; they may change within a trial."""
     return [
         {
             "name": name.replace("_", " "),
@@ -185,12 +185,12 @@ def _first_pair(labels: list[str], table: pd.DataFrame, chain: str | None) -> li
     row = (solved(later) if later["solved"].any() else later).iloc[0]
     first = network_label(row["population"], int(row["seed"]), int(row["round"]))
     reference = network_label(row["reference"], int(row["seed"]), 0)
-    # A recording is no network that can be shown.
+    # A recording cannot be shown as a network.
     return [reference if reference in labels else next((label for label in labels if label != first), first), first]
 
 
 def _shown(value: object) -> str:
-    """A cell of the table as the page shows it; empty where there is no value."""
+    """A cell of the table as the page shows it; empty for NaN."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.{DIGITS}g}"
     return str(value)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A path to write to, whose file takes the place of `path` at the end, and is removed if an error comes first.
+    """A temporary path to write to; its file replaces `path` at the end, and is removed after an error.
 
-    The file is on the disk before it is moved, so that a power cut leaves the old file or the new one.
+    The file is synced to disk before it is renamed, so a power cut leaves either the old file or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Host and process: two runs that write the same file must not write into one another, also on two nodes.

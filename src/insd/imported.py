@@ -16,7 +16,7 @@ from insd.plugins import find
 log = logging.getLogger(__name__)
 
 OPTIONAL = ("bias", "output_bias", "initial_state")
-"""Weights of a plain dict that are zero where it does not have them."""
+"""Weights that are zero if a plain dict lacks them."""
 
 
 class CheckpointError(InsdError):
@@ -98,9 +98,7 @@ def _imported(
             )
     else:
         if tau is not None:
-            raise CheckpointError(
-                f"{path}: networks of PyTorch have the time step as their time constant; leave out tau"
-            )
+            raise CheckpointError(f"{path}: the time constant of a PyTorch network is the time step; leave out tau")
         architecture, weights = _of_module(stored, prefix, readout, path)
         if architecture == "rate" and nonlinearity is None:
             log.warning("%s: taken for a torch.nn.RNN with tanh; a state dict does not say if it was with relu", path)
@@ -156,7 +154,7 @@ def _read(path: str | os.PathLike) -> dict[str, Tensor] | list[dict[str, Tensor]
         )
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file") from None
-    except Exception as error:  # what the reader of pickles raises for a file of another kind is not said anywhere
+    except Exception as error:  # the exceptions of the pickle reader for other files are undocumented
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f"{path}: not a checkpoint of tensors alone ({first}); save one with torch.save(module.state_dict(), path)"
@@ -191,8 +189,8 @@ def _of_matrices(stored: Mapping[str, Tensor], path: object) -> dict[str, Tensor
     if missing := [name for name in needed if name not in stored]:
         what = "has no readout: it " if missing == ["output_weights"] else ""
         raise CheckpointError(
-            f"{path}: {what}lacks {', '.join(missing)}; a dict of matrices needs {', '.join(needed)}, and the state "
-            f"dict of a module a torch.nn.RNN or torch.nn.GRU; found: {', '.join(stored) or 'nothing'}"
+            f"{path}: {what}lacks {', '.join(missing)}; a dict of matrices needs {', '.join(needed)}; the state "
+            f"dict of a module needs a torch.nn.RNN or torch.nn.GRU; found: {', '.join(stored) or 'nothing'}"
         )
     units, outputs = len(stored["recurrent_weights"]), len(stored["output_weights"])
     zeros = {"bias": torch.zeros(units), "output_bias": torch.zeros(outputs), "initial_state": torch.zeros(units)}
@@ -205,7 +203,7 @@ def _of_module(stored: Mapping[str, Tensor], prefix: str, readout: str, path: ob
         raise CheckpointError(f"{path}: has more than one layer or direction; only one of each can be imported")
     if f"{readout}.weight" not in stored:
         raise CheckpointError(
-            f"{path}: has no readout '{readout}.weight'; name the linear readout of the rates, which is among: "
+            f"{path}: has no readout '{readout}.weight'; name the linear readout of the rates, one of: "
             f"{', '.join(name.removesuffix('.weight') for name in stored if name.endswith('.weight')) or 'none'}"
         )
     recurrent, inputs = stored[f"{prefix}weight_hh_l0"], stored[f"{prefix}weight_ih_l0"]
@@ -223,7 +221,7 @@ def _of_module(stored: Mapping[str, Tensor], prefix: str, readout: str, path: ob
         return "rate", {"recurrent_weights": recurrent, "input_weights": inputs, "bias": bias, **common}
     if rows != 3 * units:
         raise CheckpointError(f"{path}: is neither a torch.nn.RNN nor a torch.nn.GRU ({rows // units} gates)")
-    # The gates' two biases add up; only that of the candidate stands behind the reset gate.
+    # The two biases of a gate add up; only the candidate's is multiplied by the reset gate.
     bias = of_inputs + torch.cat([of_state[: 2 * units], torch.zeros(units)])
     gated = {
         "recurrent_weights": recurrent.view(3, units, units),
@@ -235,11 +233,11 @@ def _of_module(stored: Mapping[str, Tensor], prefix: str, readout: str, path: ob
 
 
 def _check(architecture: str, weights: Mapping[str, Tensor], trials: xr.Dataset, path: object) -> None:
-    """That all weights are of one network, and of one for these trials."""
+    """Check that the weights fit each other and the trials."""
     units = weights["output_weights"].shape[-1]
     if trials.sizes["output"] >= units:
         raise CheckpointError(
-            f"{path}: {trials.sizes['output']} output(s) of {units} units leave no null space, in which activity is "
+            f"{path}: {trials.sizes['output']} output(s) of {units} units leave no null space, where activity is "
             "compared; import a network of more units"
         )
     sizes = {"unit": units, "unit_from": units, "gate": 3, **{name: trials.sizes[name] for name in ("input", "output")}}

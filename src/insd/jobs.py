@@ -15,7 +15,7 @@ def reuse_freed_memory() -> None:
     """Let this process keep the memory that it frees, where the C library is glibc.
 
     By default blocks of megabytes, such as the activity of a batch, go back to the system when freed, and are taken
-    and cleared anew, page by page, in every iteration: a quarter of the time of training on a CPU.
+    and cleared again, page by page, in every iteration: a quarter of the time of training on a CPU.
     """
     allocator = ctypes.CDLL(None)
     if hasattr(allocator, "mallopt"):
@@ -26,10 +26,10 @@ def reuse_freed_memory() -> None:
 
 @contextmanager
 def job(log: str | Path) -> Iterator[None]:
-    """Send log lines to a file; end with status 1 and one message if the work fails for a reason that we know, or for
-    want of memory.
+    """Send log lines to a file; end with status 1 and one message if the work fails with a known error, or for
+    lack of memory.
 
-    Errors that we do not know keep their traceback, in the log and on the terminal.
+    Unknown errors keep their traceback, in the log and on the terminal.
     """
     handler = logging.FileHandler(log, mode="w")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -43,7 +43,7 @@ def job(log: str | Path) -> Iterator[None]:
             message = str(error)
         elif _is_want_of_memory(error):
             message = (
-                f"not enough memory ({error}): use a machine that has more, raise mem_mb of the rule on a cluster, or "
+                f"not enough memory ({error}): use a machine with more, raise mem_mb of the rule on a cluster, or "
                 "lower trials.train, trials.evaluation or seeds_per_job"
             )
         else:
@@ -58,6 +58,6 @@ def job(log: str | Path) -> Iterator[None]:
 
 
 def _is_want_of_memory(error: Exception) -> bool:
-    # On a CPU, torch has no class of its own for it. That of a GPU goes by its name: half of all jobs need no torch.
+    # On a CPU, torch has no class for it. The GPU's is matched by name: half of all jobs do not import torch.
     on_cpu = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     return on_cpu or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -103,8 +103,8 @@ def read_members(networks: Sequence[str], activities: Sequence[str], blocks: Seq
         made, made_in = (activity, file) if network is None else (network, str(network_file))
         settings = json.loads(made.attrs["settings"])
         if settings_fingerprint(settings["task"], settings["recipe"]) != made_with:
-            # Snakemake may find the file up to date: of a job on a cluster it writes down the settings that it started
-            # with itself, and not those that the job read.
+            # Snakemake may consider the file up to date: for a job on a cluster it records the settings that it started
+            # with itself, not those that the job read.
             raise DatasetError(
                 f"{made_in}: was made with a different task or recipe than the config has for round {round_number} of "
                 f"{population}; the config changed in between: delete the file, and run the workflow again"

@@ -1,8 +1,8 @@
-"""What the config names is found here: a task, an architecture, a term, a maker, a measure, an analysis, a figure.
+"""Finds what the config names: a task, an architecture, a term, a maker, a measure, an analysis, a figure.
 
-Each of them is one file in the folder of its kind, and the name of the file is its name in the config. A user's own is
+Each is one file in the folder of its kind, and the name of the file is its name in the config. A user's own is
 named `module:Class` (or `module:CONSTANT` for kinds that are described by a constant) and needs no place in this
-library. No list of all files of a kind is imported anywhere, so that a further file changes nothing for the others.
+library. No module imports a list of all files of a kind, so adding a file changes nothing for the others.
 """
 
 import ast
@@ -20,7 +20,7 @@ from insd.errors import InsdError
 
 
 class PluginError(InsdError):
-    """A name leads to nothing that can be used; the message lists the names that do."""
+    """A name cannot be used; the message lists the names that can."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Kind:
     package: str
     """The package with one module per thing."""
     what: str
-    """The kind as messages name it."""
+    """The name of the kind in messages."""
     base: str | None = None
     """`module:Class` that all classes of the kind derive from; None for a kind that is described by a constant."""
     constant: str | None = None
@@ -193,5 +193,5 @@ def _only_class(kind: str, module: Any) -> type:
 
     found = [value for value in vars(module).values() if is_own(value)]
     if len(found) != 1:
-        raise PluginError(f"{module.__file__}: must define one {KINDS[kind].what}, and defines {len(found)}")
+        raise PluginError(f"{module.__file__}: must define one {KINDS[kind].what}, but defines {len(found)}")
     return found[0]

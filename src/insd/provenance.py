@@ -18,9 +18,9 @@ import xarray as xr
 LIBRARY = Path(__file__).parent
 """The folder of this library."""
 WITHOUT_NUMBERS = {
-    *("insd", "insd.settings.config", "insd.settings.messages", "insd.settings.recipe", "insd.provenance"),
-    *("insd.datasets", "insd.errors", "insd.plugins", "insd.files", "insd.checkpoints", "insd.progress"),
-    "insd.tasks.own",
+    *("insd", "insd.settings.config", "insd.settings.sections", "insd.settings.recipe", "insd.settings.tasks"),
+    *("insd.settings.checks", "insd.settings.messages", "insd.provenance", "insd.datasets", "insd.errors"),
+    *("insd.plugins", "insd.files", "insd.checkpoints", "insd.progress", "insd.tasks.own"),
 }
 """Modules that move or describe numbers and make none: an edit there does not outdate results."""
 
@@ -53,9 +53,9 @@ def settings_fingerprint(task: Mapping[str, Any], recipe: Mapping[str, Any]) -> 
 def code_fingerprint(module: str) -> str:
     """Digest of a module and of all modules that it imports, without comments, docstrings and lines for the log.
 
-    Followed are the imports of modules that belong with it: of the same package or, for a file that is no part of an
+    Imports are followed into modules of the same package or, for a file outside any
     installed package, from the same folder. An edit changes the fingerprint only if it can change numbers: modules in
-    `WITHOUT_NUMBERS` are left out. C code beside a module, of the same name, belongs to it.
+    `WITHOUT_NUMBERS` are left out. A C file with the name of the module belongs to it.
     """
     digest = hashlib.sha256()
     for name in sorted(_imported(module, set())):
@@ -196,7 +196,7 @@ def _version(package: str) -> str:
 
 @cache
 def _git_commit() -> str:
-    """Commit of the checkout that this library stands in, `-dirty` where tracked files differ from it."""
+    """Commit of this library's checkout, with `-dirty` if tracked files differ from it."""
     command = ["git", "-C", str(LIBRARY), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

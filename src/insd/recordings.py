@@ -14,27 +14,27 @@ from insd.predictivity import null_projector_array
 MEANING = {
     "rates": "activity (trial, time, unit)",
     "output_weights": "readout (output, unit)",
-    "fingerprint": "the attribute of that name of the trials that the activity is of",
+    "fingerprint": "the attribute `fingerprint` of the trials of the recording",
 }
 """What a recording holds, by name."""
 
 
 def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.ndarray]:
-    """The arrays `rates` (trial, time, unit) and, if it is there, `output_weights` (output, unit) of a recording.
+    """The arrays `rates` (trial, time, unit) and, if present, `output_weights` (output, unit) of a recording.
 
     An npz file holds them and `fingerprint`, that of the trials (`trials.attrs["fingerprint"]`); in a NetCDF file the
-    fingerprint is an attribute. Raises DatasetError, naming the file, if something is missing, of another shape, not
-    finite, or of other trials, or if the readout leaves no null space.
+    fingerprint is an attribute. Raises DatasetError, naming the file, if something is missing, of a wrong shape, not
+    finite, or from different trials, or if the readout leaves no null space.
     """
     stored = _arrays(Path(path))
     for name in ("rates", "fingerprint"):
         if name not in stored:
-            raise DatasetError(f"{path}: lacks '{name}', {MEANING[name]}")
+            raise DatasetError(f"{path}: has no '{name}' ({MEANING[name]}); add it")
     made, expected = str(stored["fingerprint"]), trials.attrs["fingerprint"]
     if made != expected:
         raise DatasetError(
             f"{path}: is of other trials (fingerprint {made}) than those of the config ({expected}); record the "
-            "activity on results/<task>/trials/train.nc, or give the task the parameters that it was recorded with"
+            "activity on results/<task>/trials/train.nc, or restore the task's parameters at the time of the recording"
         )
     shape = (trials.sizes["trial"], trials.sizes["time"])
     if stored["rates"].ndim != 3 or stored["rates"].shape[:2] != shape:
@@ -59,8 +59,8 @@ def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.
         if rank < outputs or outputs >= units:
             raise DatasetError(
                 f"{path}: 'output_weights' has {outputs} output(s), {rank} of them independent, of {units} units; a "
-                "null space, in which activity is deflated, needs independent outputs, fewer than units; without "
-                "'output_weights' all activity is the reference"
+                "null space needs independent outputs, fewer than units. Correct the readout, or leave out "
+                "'output_weights' to make all activity the reference"
             )
     return {name: values.astype(np.float32) for name, values in found.items()}
 
@@ -78,7 +78,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         raise DatasetError(f"{path}: there is no such file")
     try:
         if path.suffix == ".npz":
-            # A file of a single array is no archive, whatever its name.
+            # A file with a single array is not an archive, whatever its name.
             with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as opened:
                 return dict(opened)
         with xr.open_dataset(path, engine=ENGINE) as opened:

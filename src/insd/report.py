@@ -20,11 +20,11 @@ thead th { position: sticky; top: 0; background: #eee }
 """
 """The style of pages of tables."""
 LONG = 40
-"""Characters from which on the text of a cell is broken into lines."""
+"""Number of characters above which the text of a cell is wrapped."""
 
 
 class ReportError(InsdError):
-    """A caption asks for what no table has; the message names the file and what is missing."""
+    """A caption quotes a number that no table has; the message names the file and the number."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class LiveNumbers:
         return f"{100 * self.confidence:g} %"
 
     def tasks(self) -> list[str]:
-        """The tasks that there are numbers on."""
+        """The tasks with numbers."""
         return [str(name) for name in _read(self.statements).columns if name not in ("id", "statement")]
 
     def group(self, task: str, *ids: str) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Memory and run time of each rule, from the benchmark files that Snakemake writes beside the results.
+"""Memory and run time of each rule, from the benchmark files that Snakemake writes with the results.
 
 python -m insd.resources results/benchmarks
 """
@@ -13,7 +13,7 @@ from insd.errors import InsdError
 
 
 class BenchmarkError(InsdError):
-    """There are no benchmark files to read; the message says where they should be."""
+    """No benchmark files were found; the message says where they should be."""
 
 
 def resources(folder: Path) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def resources(folder: Path) -> pd.DataFrame:
     """
     rows = []
     for path in sorted(folder.rglob("*.tsv")):
-        # Snakemake writes "NA" for what a very short job left no time to measure.
+        # Snakemake writes "NA" for values that a very short job leaves no time to measure.
         job = pd.read_csv(path, sep="\t").iloc[0]
         rows.append({"rule": path.relative_to(folder).parts[0], **job[["s", "max_rss", "mean_load"]]})
     if not rows:
@@ -46,7 +46,7 @@ def resources(folder: Path) -> pd.DataFrame:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the table of the folder that the one argument names."""
+    """Print the table of the folder that the argument names."""
     try:
         (folder,) = map(Path, arguments)
         table = resources(folder)

@@ -35,7 +35,7 @@ NetworkName = tuple[str | int, ...]
 
 
 class TrainingError(InsdError):
-    """Training cannot go on; the message says which network and what to do."""
+    """Training cannot continue; the message names the network and the remedy."""
 
 
 def train_round(
@@ -59,19 +59,19 @@ def train_round(
         network does not depend on those trained alongside it.
     earlier : by the name of the term, what it reads of the earlier rounds on the same bank
         (`insd.objectives.base.join_earlier`); None in round 0.
-    progress_bar : show one in the terminal; a progress line goes to the log in any case.
+    progress_bar : show a bar in the terminal; progress lines are always written to the log.
     checkpoint : file that keeps the state of training, at an evaluation every few minutes. If it holds that of an
-        earlier call with equal arguments that was stopped, training goes on from there, to the same result. It is left
-        behind at the end, for the caller to remove once the result is safe.
+        interrupted call with equal arguments, training resumes from there, to the same result. It is left
+        in place at the end, for the caller to remove once the result is safe.
     device : where to train. Initial weights and minibatches are the same everywhere; private noise is drawn on the
-        device, whose random numbers are others than those of a CPU. Results are on the CPU.
+        device, whose random numbers differ from those of a CPU. Results are on the CPU.
 
     Returns
     -------
     network, history : datasets by the contracts of `network.nc` and `history.nc`. The weights are those of the first
     attempt that solves the held-out trials, or of the best attempt if none does; `history` holds all attempts.
 
-    Raises ValueError where the bank is too small, and TrainingError where a loss is not finite.
+    Raises ValueError if the bank is too small, and TrainingError if a loss is not finite.
     """
     count, earlier = len(names), earlier or {}
     kept = None
@@ -227,7 +227,7 @@ class _Attempt:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from the state of an attempt at the same networks."""
+        """Continue from the state of an attempt at the same networks."""
         self.iteration, self.final = state["iteration"], state["final"]
         self.networks.load_state_dict(state["networks"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -240,7 +240,7 @@ class _Attempt:
         self.rows = [{name: values.numpy() for name, values in row.items()} for row in state["rows"]]
 
     def _step(self, iteration: int) -> dict[str, Tensor]:
-        """One iteration on a minibatch; returns what the history keeps of it, each (network, ...)."""
+        """One iteration on a minibatch; returns the values for the history, each (network, ...)."""
         settings = self.recipe.training
         trials = torch.stack(
             [torch.randperm(self.n_train, generator=g)[: settings.batch_size] for g in self.batch_streams]
@@ -278,7 +278,7 @@ class _Attempt:
         }
 
     def _before_training(self) -> dict[str, np.ndarray]:
-        """What is averaged over iterations in later rows of the history, and is empty in the first."""
+        """The values that later rows of the history average over iterations; the first row has NaN."""
         count = len(self.names)
         empty = np.full(count, math.nan)
         return dict.fromkeys(("task_loss", "gradient_norm", "step_size"), empty) | self.objective.before_training()
@@ -352,7 +352,7 @@ def _means(records: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
 
 
 def _better(task: Task, score: float, than: float) -> bool:
-    """Whether a score beats another; anything beats one that is not a number."""
+    """Whether a score beats another; any score beats NaN."""
     return math.isnan(than) or bool(score > than if task.higher_is_better else score < than)
 
 

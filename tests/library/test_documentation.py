@@ -66,7 +66,8 @@ def test_every_module_is_on_one_page():
     from docstrings import with_modules  # noqa: PLC0415 - needs Sphinx
 
     listed = [name for page in PAGES for name in re.findall(r"automodule:: (\S+)", with_modules(page.read_text()))]
-    assert sorted(listed) == sorted(MODULES)
+    # The package of the settings holds nothing itself.
+    assert sorted(listed) == sorted(set(MODULES) - {"insd.settings"})
 
 
 def shown_figures(page: str) -> list[str]:

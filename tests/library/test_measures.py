@@ -13,7 +13,7 @@ from trained import evaluation_trials, trained_network
 
 import insd.measures
 from insd import datasets, plugins, provenance
-from insd.analysis.similarity import Settings as Similarity
+from insd.analysis.similarity import SimilaritySettings as Similarity
 from insd.cli import main
 from insd.datasets import validate
 from insd.dynamics.settings import DynamicalSimilarity

@@ -8,7 +8,8 @@ from conftest import ROOT
 
 from insd import provenance
 from insd.settings.base import SettingsError
-from insd.settings.config import load, make_task
+from insd.settings.config import load
+from insd.settings.tasks import make_task
 
 CODE = """
 from dataclasses import dataclass

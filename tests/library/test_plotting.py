@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.art3d import Path3DCollection
 from PIL import Image
 
-from insd.analysis.robustness import Settings as Robustness
+from insd.analysis.robustness import RobustnessSettings as Robustness
 from insd.cohorts import network_labels
 from insd.datasets import DatasetError
 from insd.dynamics.flow import flow_of

@@ -160,7 +160,11 @@ def test_task_parameters_reach_the_task():
             {"seeds": 9, "rounds": 2, "reference": "insd"},
             "populations.x.seeds = 9: 'insd' has 3 seeds",
         ),
-        ("populations/insd/reference", "insd", "populations.insd.reference = 'insd': choose a population that has a round 0"),
+        (
+            "populations/insd/reference",
+            "insd",
+            "populations.insd.reference = 'insd': choose a population that has a round 0",
+        ),
         ("populations/x", {"seeds": 1, "reference": "insd"}, "populations.x.rounds = 1: with the reference of another"),
         ("tasks/flipflop", {}, "tasks.flipflop: there is no such task; choose from: context_integration, flip_flop"),
         (
@@ -365,6 +369,9 @@ def test_schema_and_tables_are_current():
 
     assert generate.SCHEMA.read_text() == generate.schema(), "run `make schema`"
     assert generate.README.read_text() == generate.readme(), "run `make schema`"
+    for page in generate.WITH_FIGURES:
+        text = page.read_text()
+        assert text == generate.with_figures(text) and generate.figures() in text, "run `make schema`"
 
 
 def test_claims_are_those_of_the_paper_unless_the_config_says_otherwise():
@@ -394,6 +401,3 @@ def test_reading_the_config_imports_no_claims():
         "sys.exit('insd.claims.base' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    for page in generate.WITH_FIGURES:
-        text = page.read_text()
-        assert text == generate.with_figures(text) and generate.figures() in text, "run `make schema`"

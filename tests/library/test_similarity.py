@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trained import oracle
 
-from insd.analysis.similarity import Settings as Similarity
+from insd.analysis.similarity import SimilaritySettings as Similarity
 from insd.datasets import validate
 from insd.measures.base import TIME_STRIDE, find_measures
 from insd.measures.pairs import prepare, similarity

@@ -10,7 +10,9 @@ from conftest import ROOT, job_counts, snakemake
 
 from insd.claims.base import all_reads, publications
 
-BY_TASK = ("similarity", "measure_responses", "dsa", "fixed_points", "decoding", "performance", "robustness")
+BY_TASK = (
+    *("similarity", "responses", "dsa", "fixed_points", "decoding", "performance", "robustness", "dimensions", "costs"),
+)
 """Analyses that are one job for each task."""
 FIGURES = ("figure_collapse", "figure_regimes", "figure_regime_grids", "figure_networks", "figure_front")
 """Figures of all tasks in one."""

@@ -29,15 +29,15 @@ INTRODUCTION = """\
 |---|---|
 | `config.yaml` | the paper's: three tasks, standard networks of four gains with 10 seeds each, 5 chains of 3 rounds |
 | `demo.yaml` | laid over it: the same networks and training, one chain and two seeds per gain |
-| `sweep.yaml` | laid over it: constant multipliers and ridges beside the constrained schedule, on the same references |
+| `sweep.yaml` | laid over it: constant multipliers and ridges against the constrained schedule, same references |
 | `constant.yaml` | laid over it: the paper's constant multiplier, one lambda per task, on the same references |
-| `pilots.yaml` | laid over it: one setting of the training of alternatives changed at a time |
+| `pilots.yaml` | laid over it: one training setting of alternatives changed at a time |
 | `smoke.yaml` | laid over it: tiny networks that run every rule in two minutes |
 
 A file given by `--configfile` is laid over `config.yaml`, key by key; `null` leaves out a population. Unknown keys are
-refused, and so are values of another type.
+refused, and so are values of the wrong type.
 
-The settings of a network are found in layers, each laid over those before: the defaults below; `defaults` and its
+The settings of a network come in layers, each laid over the previous ones: the defaults below; `defaults` and its
 `by_task`; the population and its `by_task`; for rounds 1, 2, ... its `alternatives` and their `by_task`.
 
 Only jobs that use a changed key run again.

@@ -7,7 +7,7 @@ from insd.explorer import explorer_page
 from insd.files import write_text
 from insd.jobs import job, reuse_freed_memory
 from insd.members import read_members
-from insd.settings.config import make_task
+from insd.settings.tasks import make_task
 
 reuse_freed_memory()
 name = snakemake.wildcards.task

@@ -3,7 +3,7 @@
 from insd import datasets
 from insd.jobs import job
 from insd.provenance import array_fingerprint, attributes, random_seed
-from insd.settings.config import make_task
+from insd.settings.tasks import make_task
 
 name, regime = snakemake.wildcards.task, snakemake.wildcards.regime
 parameters, n_trials = snakemake.params.parameters, snakemake.params.n_trials

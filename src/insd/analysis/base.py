@@ -16,7 +16,7 @@ from insd import plugins
 from insd.datasets import Contract, read, write
 from insd.provenance import attributes, modules_fingerprint
 from insd.settings.base import PopulationName, Section
-from insd.settings.config import make_task
+from insd.settings.tasks import make_task
 from insd.tasks import Task
 
 if TYPE_CHECKING:

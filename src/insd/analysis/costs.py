@@ -18,11 +18,11 @@ CONTRACT = Contract(dict.fromkeys(COLUMNS, ("network",)), may_be_nan=frozenset({
 """What its file holds."""
 
 
-class Settings(AnalysisSettings):
+class CostsSettings(AnalysisSettings):
     """Costs of a solution."""
 
     noise_probes: Count = 16
-    """Random vectors that a network's sensitivity to private noise is estimated with."""
+    """Random vectors for the estimate of a network's sensitivity to private noise."""
 
 
 def run(job: Job) -> Mapping[str, xr.Dataset]:
@@ -52,7 +52,7 @@ ANALYSIS = Analysis(
     description="Weights, and sensitivity to private noise, of all networks of a task.",
     writes={"costs": CONTRACT},
     run=run,
-    settings=Settings,
+    settings=CostsSettings,
     reads=("trials/test",),
     columns=columns,
     memory_mb=1500,

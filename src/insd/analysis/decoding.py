@@ -22,11 +22,11 @@ CONTRACT = Contract(
 """What its file holds."""
 
 
-class Settings(AnalysisSettings):
+class DecodingSettings(AnalysisSettings):
     """Decoding of the task variables from activity."""
 
     time_stride: Count = 3
-    """Every how many time steps a decoder is trained and tested."""
+    """Stride, in time steps, at which decoders are trained and tested."""
     folds: Annotated[int, Field(ge=2)] = 5
     """Folds of the cross-validation over trials."""
 
@@ -43,7 +43,7 @@ ANALYSIS = Analysis(
     description="Cross-validated decoding of the task variables, at each time and from one time to another.",
     writes={"decoding": CONTRACT},
     run=run,
-    settings=Settings,
+    settings=DecodingSettings,
     reads=("trials/test",),
     minutes=60,
 )

@@ -33,7 +33,7 @@ CONTRACT = Contract(
 """What its file holds."""
 
 
-class Settings(AnalysisSettings, DynamicalSimilarity):
+class DSASettings(AnalysisSettings, DynamicalSimilarity):
     """Dynamical similarity analysis; the defaults were chosen by held-out prediction error (docs/science.md)."""
 
 
@@ -63,7 +63,7 @@ ANALYSIS = Analysis(
     description="Dynamical similarity between all networks of a task.",
     writes={"dsa": CONTRACT},
     run=run,
-    settings=Settings,
+    settings=DSASettings,
     columns=columns,
     minutes=60,
 )

@@ -58,7 +58,7 @@ COUNTS = ("n_fixed_points", "n_stable_fixed_points", "n_not_returned_to", "n_slo
 """Counts that `networks.csv` has as sums over the static inputs of the task."""
 
 
-class Settings(AnalysisSettings, FixedPoints):
+class FixedPointsSettings(AnalysisSettings, FixedPoints):
     """The search for fixed points, slow points and cycles; the defaults were chosen on trained networks."""
 
 
@@ -88,7 +88,7 @@ ANALYSIS = Analysis(
     description="Fixed points, slow points and cycles of all networks of a task under each of its static inputs.",
     writes={"fixed_points": CONTRACT},
     run=run,
-    settings=Settings,
+    settings=FixedPointsSettings,
     reads=("trials/test",),
     needs=("Flowing",),
     columns=columns,

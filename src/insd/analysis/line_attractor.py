@@ -43,12 +43,12 @@ def line_attractor(
 
     `points` names networks (`searched_network`) and conditions (`searched_condition`); `input_weights` are those of the
     networks in that order, with the inputs of the dataset (`input`); `evidence_inputs` are the names of the inputs that
-    are integrated. Where input weights are not a number, as those of networks whose inputs are gated,
+    are integrated. Where input weights are NaN, as in networks whose inputs are gated,
     `selected_evidence` and `direct_evidence` are not either.
 
     Returns
     -------
-    By network and condition. What describes a line is not a number where there are fewer than three points, and what
+    By network and condition. The numbers of a line are NaN where there are fewer than three points, and those that
     needs a real leading mode also where no point has one; the last two need one point only.
 
     - `n_points`: fixed and slow points; `n_real`: those whose leading eigenvalue is real.

@@ -19,7 +19,7 @@ CONTRACT = Contract(
 """What its file holds."""
 
 
-class Settings(AnalysisSettings):
+class PerformanceSettings(AnalysisSettings):
     """Loss and score in harder regimes."""
 
     grid_trials: Count = 256
@@ -37,7 +37,7 @@ ANALYSIS = Analysis(
     description="Loss and score of all networks of a task in the regime `test`, every harder one, and a grid of them.",
     writes={"performance": CONTRACT},
     run=run,
-    settings=Settings,
+    settings=PerformanceSettings,
     reads=("trials/evaluation",),
 )
 """What the workflow knows of this analysis."""

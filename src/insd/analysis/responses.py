@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import xarray as xr
 
 from insd.analysis.base import Analysis, Job
-from insd.analysis.similarity import Settings, measure_modules
+from insd.analysis.similarity import SimilaritySettings, measure_modules
 from insd.datasets import Contract
 from insd.provenance import random_seed
 
@@ -38,7 +38,7 @@ ANALYSIS = Analysis(
     description="How each measure of similarity responds to irrelevant dimensions and to scale.",
     writes={"responses": CONTRACT},
     run=run,
-    settings=Settings,
+    settings=SimilaritySettings,
     section="similarity",
     modules=measure_modules,
     networks="reference",

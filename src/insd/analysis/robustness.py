@@ -42,19 +42,19 @@ Levels = Annotated[list[NotNegative], Field(min_length=1)]
 """One or more numbers of at least 0."""
 
 
-class Settings(AnalysisSettings):
-    """Perturbations of trained networks; the levels were fixed before results were looked at."""
+class RobustnessSettings(AnalysisSettings):
+    """Perturbations of trained networks; the levels were fixed before any result was seen."""
 
     trials: Count = 128
     """Trials of the regime `test` on which networks are perturbed; at most `trials.evaluation`."""
     noise_levels: Levels = [0.05, 0.1, 0.2, 0.4, 0.8]
     """Private noise of the dynamics, sigma_rec."""
     jitter_levels: Levels = [0.05, 0.1, 0.2, 0.4, 0.8]
-    """Change of each recurrent weight over the standard deviation of the network's own."""
+    """Change of each recurrent weight, over the standard deviation of the network's recurrent weights."""
     silenced_shares: Annotated[list[Share], Field(min_length=1)] = [0.02, 0.05, 0.1, 0.2, 0.4]
     """Share of the units that are silenced."""
     kick_levels: Levels = [0.1, 0.2, 0.5, 1.0]
-    """Norm of a step added to the state once, over the root mean square norm of the network's own state."""
+    """Norm of a single kick of the state, over the root mean square norm of the network's state."""
     draws: Count = 10
     """Draws of changed weights and of silenced units."""
 
@@ -117,7 +117,7 @@ ANALYSIS = Analysis(
     description="Loss and score of all networks of a task under noise, damage, kicks and a finer time step.",
     writes={"robustness": CONTRACT},
     run=run,
-    settings=Settings,
+    settings=RobustnessSettings,
     reads=("trials/test",),
     problems=problems,
     columns=columns,

@@ -38,12 +38,12 @@ def _reported_in_similarity() -> list[str]:
     return [name for name in plugins.names("measure") if name not in REPORTED_ELSEWHERE]
 
 
-class Settings(AnalysisSettings):
+class SimilaritySettings(AnalysisSettings):
     """Measures of similarity between all networks of a task."""
 
     measures: Annotated[list[MeasureName], Field(min_length=1)] = Field(default_factory=_reported_in_similarity)
     """The measures in `similarity.nc` and `responses.nc`: names of this library (docs/analyses/similarity.md) or
-    `module:Class`, a measure of your own. Default: all of this library but those that have files of their own."""
+    `module:Class`, a measure of your own. Default: all of this library, except those with their own files."""
 
 
 def run(job: Job) -> Mapping[str, xr.Dataset]:
@@ -63,7 +63,7 @@ def problems(own: Any, settings: "config.Settings") -> Iterable[str]:
     try:
         for name in names:
             plugins.module_of("measure", name)
-        # Those of this library alone are known without being imported.
+        # Measures of this library are known without importing them.
         if len(set(names)) < len(names) or any(":" in name for name in names):
             from insd.measures.base import find_measures
 
@@ -110,7 +110,7 @@ ANALYSIS = Analysis(
     description="Linear predictivity and the usual measures of similarity between all networks of a task.",
     writes={"predictivity": PREDICTIVITY, "similarity": SIMILARITY},
     run=run,
-    settings=Settings,
+    settings=SimilaritySettings,
     problems=problems,
     modules=measure_modules,
     columns=columns,

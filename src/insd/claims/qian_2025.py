@@ -98,7 +98,7 @@ def oscillation(evidence: Evidence) -> Answer:
     """Alternatives have fewer stable fixed points and oscillate more."""
     rows = evidence.table.set_axis(network_labels(evidence.table))
     points = evidence.difference(rows["n_stable_fixed_points"])
-    # A peak below two periods a trial is no frequency: activity that only moves from one place to another has it there.
+    # A peak below two periods per trial is not a frequency: activity that only moves from one place to another has one.
     resolved = rows["dominant_frequency"] >= rows["lowest_frequency"]
     frequency = evidence.difference(rows["dominant_frequency"].where(resolved, 0.0))
     if np.isnan([*points, *frequency]).any():
@@ -213,7 +213,7 @@ def poor_everywhere(round_number: int) -> Callable[[Evidence], Answer]:
 
 
 def generalisation(decoding: xr.Dataset) -> pd.Series:
-    """Share of the null-space score that decoders keep at other times than their own, by network.
+    """Share of the null-space score that decoders keep at times on which they were not trained, by network.
 
     For each variable, times count at which its decoder has at least half of its best score above chance (trained and
     tested at the same time). Scores at pairs of different such times, above chance and not below, over those that the

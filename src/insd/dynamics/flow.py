@@ -65,7 +65,7 @@ class Flow(ABC):
 
     @abstractmethod
     def jacobian(self, states: Float[Tensor, "state unit"]) -> Float[Tensor, "state unit unit"]:
-        """Jacobian A of F at each state (row: of which component; column: in which unit)."""
+        """Jacobian A of F at each state (row: component of F; column: unit)."""
 
     @abstractmethod
     def input_jacobian(self, states: Float[Tensor, "state unit"]) -> Float[Tensor, "state unit input"]:
@@ -146,7 +146,7 @@ class RateFlow(Flow):
 
     @cached_property
     def gram(self) -> Float[Tensor, "unit unit"]:
-        """``J^T J``: all that ``A^T A = I - J D - (J D)^T + D J^T J D`` needs of a product, at any state."""
+        """``J^T J``: the only product that ``A^T A = I - J D - (J D)^T + D J^T J D`` needs, at any state."""
         return self.recurrent_weights.T @ self.recurrent_weights
 
     def normal_equations(

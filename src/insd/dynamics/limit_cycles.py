@@ -57,7 +57,7 @@ class Cycle:
 def find_cycle(orbit: Float[np.ndarray, "time unit"]) -> tuple[float, Float[np.ndarray, "phase unit"]] | None:
     """Period in time steps and closed curve of a periodic orbit; None for any other.
 
-    A step of the Euler map is no divisor of the period, so the orbit visits a closed curve without ever coming back to
+    A step of the Euler map does not divide the period, so the orbit visits a closed curve without ever returning to
     where it was. It is on one if a Fourier series in a single frequency, fitted to the first half, predicts the second
     half up to `CYCLE_ERROR` of the variance; chaotic orbits, tori and orbits that still converge do not pass. The
     frequency is that of the strongest line of the spectrum, or a half to a quarter of it, refined to the best fit.

@@ -71,7 +71,7 @@ def long_runs(flow: Flow, starts: Float[Tensor, "run unit"], settings: FixedPoin
         some_times = orbit[:: len(orbit) // 16]
         for number, known in enumerate(cycles):
             cycle_of_run[active[known.holds(some_times)]] = number
-        # Those that come back nearest go first: tori, which come back too, may otherwise use up the failures.
+        # The closest returns go first: tori, which also return, could otherwise use up the failures.
         nearness = recurrence(orbit)
         failures = 0
         for run in nearness.argsort().tolist():
@@ -102,7 +102,7 @@ def _confirm(flow: Flow, cycles: list[Cycle], settings: FixedPoints) -> tuple[li
     """Cycles that are still there after the longest run, each once, and which of them each given one has become.
 
     A slow spiral looks like a cycle for some time, and so does one cycle like two while orbits converge to it. The
-    number is -1 for those that are no cycles any more.
+    number is -1 for those that are no longer cycles.
     """
     confirmed: list[Cycle] = []
     number = torch.full((len(cycles),), -1)

@@ -1,4 +1,4 @@
-"""The linear operator by which a network's delay-embedded activity goes on from one time step to the next.
+"""The linear operator that maps a network's delay-embedded activity from one time step to the next.
 
 Source: Ostrow et al. (2023), "Beyond geometry: comparing the temporal structure of computation in neural circuits with
 dynamical similarity analysis".

@@ -11,26 +11,26 @@ class FixedPoints(Section):
     """The search for fixed points, slow points and cycles; the defaults were chosen on trained networks."""
 
     starts: Annotated[int, Field(ge=2)] = 512
-    """States along trajectories to start from; the second half of them has noise added."""
+    """States along trajectories to start from; the second half has noise added."""
     noise: NotNegative = 1.0
     """Standard deviation of that noise, as a share of the standard deviation of each unit's state."""
     slow_speed: Positive = 1e-3
     """Largest speed q = |F|² / 2 of a slow point, with F = tau dx/dt: |F| = 0.045, or 0.45/s at tau = 0.1 s."""
     merge_radius: Positive = 0.1
-    """Euclidean distance of states within which points count as one, that of the lowest speed."""
+    """Points within this Euclidean distance count as one: that of the lowest speed."""
     block: Positive = 20.0
-    """Autonomous runs last this long in s; those that are neither settled nor on a cycle are continued."""
+    """Length of autonomous runs in s; runs that are neither settled nor on a cycle are continued."""
     blocks: Count = 5
-    """Most times a run goes on for so long, the first included."""
+    """Largest number of such blocks in a run, including the first."""
 
 
 class DynamicalSimilarity(Section):
     """Dynamical similarity analysis; the defaults were chosen by held-out prediction error (docs/science.md)."""
 
     delays: Count = 2
-    """Time steps that are joined into one embedded state."""
+    """Time steps joined into one embedded state."""
     rank: Annotated[int, Field(ge=2)] = 40
-    """Leading directions of the embedded activity that the operators act on."""
+    """Number of leading directions of the embedded activity on which the operators act."""
     starts: Count = 12
     """Starts of the search for the best orthogonal transform of each pair."""
     iterations: Count = 200

@@ -1,4 +1,4 @@
-"""Dynamical similarity of networks: how alike the rules are by which their activity goes on, whatever its geometry.
+"""Dynamical similarity of networks: how similar the rules are by which their activity evolves, whatever its geometry.
 
 Each network's activity is fitted once by a linear operator (`insd.dynamics.operators`), and networks are compared by
 the measures `insd.measures.dsa` and `insd.measures.dsa_spectrum` of their operators.

@@ -1,9 +1,9 @@
-"""Zeros of the force F of a flow and minima of its speed, from many starts, and which of them are the same.
+"""Zeros of the force F of a flow and minima of its speed, from many starts, and which of them coincide.
 
-Zeros are sought in one batch, by Newton's method with a line search on the speed q; starts from which it cannot go on,
-because the Jacobian A is nearly singular, go over to Levenberg-Marquardt, which ends at zeros or at minima of q. On
+Zeros are sought in one batch, by Newton's method with a line search on the speed q; starts at which it stalls,
+because the Jacobian A is nearly singular, switch to Levenberg-Marquardt, which ends at zeros or at minima of q. On
 trained networks Newton's method alone took a half to a tenth of the time of Levenberg-Marquardt alone and found as
-many distinct zeros, but for a few saddles of the flip-flop. Neither cares about stability.
+many distinct zeros, except a few saddles of the flip-flop. Both find stable and unstable points.
 """
 
 import torch
@@ -17,7 +17,7 @@ ZERO_SPEED = 1e-14
 TARGET_SPEED = 1e-26
 """Speed at which the search for a zero ends: rounding stops it near 1e-28."""
 LEAST_SHARE = 0.02
-"""Share of a Newton step that must lower the speed, for the method to go on."""
+"""Smallest share of a Newton step that is tried; the method stalls if none lowers the speed."""
 REPEATED_STEPS = 3
 """Most steps with the factors of one Jacobian after the first."""
 CONVERGING = 0.1
@@ -147,9 +147,9 @@ def levenberg_marquardt(
 def merge(
     states: Float[Tensor, "state unit"], speed: Float[Tensor, "state"], radius: float
 ) -> tuple[Int[Tensor, "point"], Int[Tensor, "point"]]:
-    """Indices of the states that stand for all others within the radius, slowest first, and how many each stands for.
+    """Indices of the states that represent all others within the radius, slowest first, and how many each represents.
 
-    The slowest state is kept, all within the radius of it are dropped, and so on with those that are left. So kept
+    The slowest state is kept, all within its radius are dropped, and so on with the rest. So kept
     points are at least a radius apart, and a line of slow points has no more of them than its length over the radius.
     """
     order = speed.argsort()

@@ -34,10 +34,10 @@ def noise_sensitivity(network: xr.Dataset, trials: xr.Dataset, probes: int, seed
     """Variance that private noise adds to the scored outputs of a network, per variance of the noise at each step.
 
     To first order in the noise, an output y has the variance ``sd^2 * sum_n (dy / dn)^2`` over the noise n of all units
-    at all times up to it, where sd is the standard deviation of what is added to the state of a unit at each step
+    at all times up to it, where sd is the standard deviation of the noise added to the state of a unit at each step
     (`Networks.draw_noise`). This is the mean of that sum over the scored outputs of all trials, on the
     noise-free trajectory: ``|J|_F^2 / outputs`` with the Jacobian J of the scored outputs. It is estimated by
-    ``E |J^T v|^2`` for vectors v of random signs, each of which costs one backward pass.
+    ``E |J^T v|^2`` for vectors v of random signs; each costs one backward pass.
 
     It says what noise does only as long as that stays small: where trajectories close by part, as they may between two
     decisions, it can be far above the variance under noise of the size used in training, and rests on few trials.

@@ -25,7 +25,7 @@ from insd.tasks.base import Kind, Variable
 logger = logging.getLogger("insd.evaluation.decoding")
 
 RIDGES = np.logspace(-6, 2, 9)
-"""Penalties to choose from, relative to the mean variance of a unit. The variables of trained networks ask for 1e-6 to
+"""Penalties to choose from, relative to the mean variance of a unit. The variables of trained networks need 1e-6 to
 1e-1; the largest shrink what cannot be decoded to the mean."""
 SCORES: Mapping[Kind, tuple[str, float | None]] = {
     "value": ("R²", 0.0),
@@ -57,7 +57,7 @@ def decode(
     -------
     By the kind of variable (chance levels in `SCORES`):
 
-    value : R², at most 1. Not clipped below: a decoder that meets other activity than it was trained on can err by
+    value : R², at most 1. Not clipped below: a decoder tested on activity unlike its training data can err by
         much more than the variable varies.
     sign : balanced accuracy, the mean of the shares of correct signs among the trials of each sign, so that a decoder
         that always gives the same sign has .5. A fold with trials of one sign only is left out.
@@ -135,9 +135,9 @@ def _score(
         with np.errstate(divide="ignore", invalid="ignore"):  # where the trials do not differ
             return 1 - residual / np.square(actual - actual.mean(0)).sum(0)
     correct, positive = np.sign(predicted[..., 0]) == actual, actual > 0
-    with np.errstate(invalid="ignore"):  # 0 / 0 where there is no trial of a sign
-        shares = [(correct & group).sum(0) / group.sum(0) for group in (positive, ~positive)]
-    return (shares[0] + shares[1]) / 2
+    with np.errstate(invalid="ignore"):  # 0 / 0 if a sign has no trials
+        of_positive, of_negative = ((correct & group).sum(0) / group.sum(0) for group in (positive, ~positive))
+    return (of_positive + of_negative) / 2
 
 
 def decoding(

@@ -5,7 +5,7 @@ import scipy.signal
 from jaxtyping import Float
 
 LEAST_PERIODS = 2
-"""Periods per trial below which a peak of the spectrum is no oscillation: see `dominant_frequency`."""
+"""Periods per trial below which a spectral peak does not count as an oscillation: see `dominant_frequency`."""
 ZERO_PADDING = 8
 """Trials are padded to so many times their length: the peak is found to an eighth of the resolution."""
 
@@ -24,11 +24,11 @@ def dominant_frequency(rates: Float[np.ndarray, "trial time unit"], dt: float) -
     frequency. A pure oscillation has a share near 1, white noise one near 4 dt / duration.
 
     What short trials limit: with 1.7 s the resolution is 0.6 Hz. Two oscillations closer than about twice that are seen
-    as one, and a peak below about 1.2 Hz (`LEAST_PERIODS` a trial) cannot be told from slow changes that do not repeat,
+    as one, and a peak below about 1.2 Hz (`LEAST_PERIODS` per trial) is indistinguishable from slow changes,
     such as the response to a stimulus; activity that only moves between steady states has its peak there. The padding
     places the peak of one oscillation more finely and separates no more of them.
 
-    Not a number, both, where the activity has no more than a linear trend in each trial, up to single precision.
+    Both are NaN where the activity is only a linear trend in each trial, up to single precision.
     """
     duration = rates.shape[1] * dt
     total = np.zeros(ZERO_PADDING * rates.shape[1] // 2 + 1)

@@ -120,7 +120,7 @@ def chunked_outputs(
     inputs: Float[Tensor, "time trial input"],
     noise: Float[Tensor, "network time trial unit"] | None = None,
 ) -> Float[Tensor, "network trial time output"]:
-    """Outputs of networks on the same trials, in chunks of trials of which only the outputs are kept."""
+    """Outputs of networks on the same trials, in chunks of trials; only the outputs are kept."""
     outputs = []
     with torch.no_grad():
         for start in range(0, inputs.shape[1], CHUNK):

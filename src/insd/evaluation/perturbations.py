@@ -38,7 +38,7 @@ def robustness(
 ) -> xr.Dataset:
     """Loss and score of all networks of a task under perturbations, as `robustness.nc` has them.
 
-    All that is random depends on the names of the task and the network alone, and is the same at every level but for
+    Random draws depend only on the names of the task and the network, and are the same at every level except for
     its size. Without perturbation networks run without noise.
 
     Parameters
@@ -46,10 +46,10 @@ def robustness(
     name : the task's name.
     trials : the trials on which all networks are perturbed, about a hundred of the regime `test`.
     noise_levels : sigma_rec of the private noise of the dynamics (see `insd.networks`).
-    jitter_levels : standard deviation of what is added to each recurrent weight, over that of the network's own
+    jitter_levels : standard deviation of the noise added to each recurrent weight, over that of the network's own
         recurrent weights.
     silenced_shares : share of the units whose rate is 0 throughout.
-    kick_levels : norm of what is added to the state once, in a random direction, over the network's own root mean
+    kick_levels : norm of a single kick of the state in a random direction, over the network's own root mean
         square norm of the state; see `kick_steps` for when.
     draws : draws of the jitter and of the silenced units.
 
@@ -142,7 +142,7 @@ class _Perturbations:
         )
 
     def silence(self, shares: Sequence[float], draws: int) -> tuple[np.ndarray, np.ndarray]:
-        """Units whose rate is 0: none hears them, neither other units nor the readout."""
+        """Units whose rate is 0 for all other units and for the readout."""
         if not self.recurrent:
             return _missing(len(shares), draws)
         stream = self._stream("silence")

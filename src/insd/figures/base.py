@@ -14,7 +14,7 @@ import xarray as xr
 from insd import plugins
 from insd.datasets import read
 from insd.errors import InsdError
-from insd.settings.config import make_task
+from insd.settings.tasks import make_task
 from insd.tasks.base import Task
 
 Per = Literal["task", "grid"]

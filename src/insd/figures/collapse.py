@@ -32,7 +32,7 @@ from insd.measures.responses import NEW_TO_REFERENCE, REFERENCE_TO_NEW
 MEASURE_HUES = ("#332288", "#44aa99", "#999933", "#ddcc77", "#882255", "#88ccee", "#cc6677", "#117733")
 """Colours of the measures of similarity in turn, after linear predictivity, which is black."""
 MEASURE_MARKERS = ("s", "^", "v", "D", "P", "X", "<")
-"""Markers of the same: as many as are no multiple of the colours, so that more measures than either look different."""
+"""Markers of the same; their number does not divide evenly by that of the colours, so more combinations differ."""
 MEASURES_PER_ROW = 6
 """Measures in a row of the legend."""
 

@@ -31,7 +31,7 @@ def front_figure(table: pd.DataFrame, made_tasks: Mapping[str, Task]) -> Figure:
     Medians of the populations with a constant lambda are joined in its order, and labelled with it below; a ring marks
     the one that `chosen_multiplier` chooses. The dashed line is the criterion of the task.
 
-    `table` is `networks.csv`, `made_tasks` has its tasks by name. Populations with another ridge than most are labelled
+    `table` is `networks.csv`, `made_tasks` has its tasks by name. Populations with an unusual ridge are labelled
     with it and not joined.
     """
     alternatives = of_role(table, ALTERNATIVE)
@@ -169,7 +169,7 @@ def chosen_multiplier(rows: pd.DataFrame) -> float:
     """The constant lambda to use: as unlike the reference as any, at the least loss that comes with it.
 
     Of the values whose alternatives are all solved, and whose median r2 to the reference is within `AS_UNLIKE` of the
-    lowest of these, it is the one with the lowest median test loss. Not a number if no value has all its alternatives
+    lowest of these, it is the one with the lowest median test loss. NaN if no value has all its alternatives
     solved.
     """
     columns = {"r2": ("r2_null_to_reference", "median"), "loss": ("test_loss", "median"), "solved": ("solved", "all")}

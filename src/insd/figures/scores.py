@@ -72,7 +72,7 @@ def score_axis(row: Sequence[Axes] | np.ndarray, about: Mapping[str, Any]) -> No
 
 
 def wrapped(text: str) -> str:
-    """The name of a score in lines that fit beside a panel."""
+    """The name of a score in lines that fit next to a panel."""
     return textwrap.fill(text, 16)
 
 

@@ -17,7 +17,7 @@ COLUMNS = 3
 
 @dataclass(frozen=True)
 class Shown:
-    """A network that the figure shows, and the networks of the same group that it stands for."""
+    """A network that the figure shows, and the networks of the group that it represents."""
 
     label: str
     name: str

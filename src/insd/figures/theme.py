@@ -49,7 +49,7 @@ SHUFFLED = "#c44e52"
 CONDITION_HUES = ("#332288", "#88ccee", "#882255", "#cc6677", "#117733", "#44aa99", "#999933", "#ddcc77")
 """Colours of the conditions of trials, dark and light in turn (of the colour-blind-safe scheme "muted" by Paul Tol)."""
 ANGLES: Colormap = LinearSegmentedColormap.from_list("angles", ["#332288", "#44aa99", "#ddcc77", "#cc6677", "#332288"])
-"""A cyclic map of the same hues, no part of which vanishes on white."""
+"""A cyclic map of the same hues, visible on white throughout."""
 STANDARDS = "0.35"
 """The grey of standards of all gains together."""
 RESAMPLES = 2000
@@ -197,7 +197,7 @@ def note(axes: Axes, text: str) -> None:
 
 
 def log_axis(axes: Axes) -> None:
-    """A logarithmic vertical axis for what is drawn, with plain numbers: exponents would be smaller than other text."""
+    """A logarithmic vertical axis with plain numbers: exponents would be smaller than other text."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0), numticks=6))
@@ -252,9 +252,9 @@ def short_names(grouped: Sequence[Group]) -> list[str]:
 
 
 def standards_and_alternatives(table: pd.DataFrame, chain: str | None) -> list[Group]:
-    """What is compared: the standards of all gains together, and each round of the deflated population `chain`.
+    """The groups to compare: the standards of all gains together, and each round of the deflated population `chain`.
 
-    Where there are no standards but references, these stand for them.
+    If there are references but no standards, references take their place.
     """
     grouped = groups(table)
     later = [group for group in grouped if chain is not None and is_round_of(group[2], chain)]
@@ -265,7 +265,7 @@ def standards_and_alternatives(table: pd.DataFrame, chain: str | None) -> list[G
 
 
 def chain_rounds(table: pd.DataFrame, chain: str | None) -> list[Group]:
-    """The rounds of the deflated population `chain` of one task, with its references; without one, what is compared."""
+    """The rounds of the deflated population `chain` of one task, with its references; without one, all groups."""
     compared = standards_and_alternatives(table, chain)
     later = [group for group in compared if group[2]["role"].iloc[0] == ALTERNATIVE]
     return [*_references(table, chain), *later] if later else compared

@@ -8,8 +8,8 @@ class RecordingSettings(Section):
     """Activity that takes the place of round 0; all seeds have the same."""
 
     file: str
-    """An npz or NetCDF file with `rates` (trial, time, unit) on the trials of the bank, their `fingerprint` and, if
-    there is one, the readout `output_weights` (output, unit); `{task}` in the path stands for the task."""
+    """An npz or NetCDF file with `rates` (trial, time, unit) on the trials of the bank, their `fingerprint` and,
+    optionally, the readout `output_weights` (output, unit); `{task}` in the path is replaced by the task's name."""
 
 
 class Recording(Maker):

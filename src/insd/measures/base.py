@@ -1,4 +1,4 @@
-"""Measures of two networks: what each says of itself, the statistics that linear ones share, and the promised maps.
+"""Measures of two networks: what each declares, the statistics that linear measures share, and the promised maps.
 
 A measure prepares each network once and then compares pairs. A file of this folder is a measure of the library; a class
 of any other module is named `module:Class` in the config.
@@ -35,7 +35,7 @@ TIME_STRIDE = 2
 
 
 class MeasureError(InsdError):
-    """A measure cannot be used or breaks a promise; the message names the measure and what is wrong."""
+    """A measure cannot be used or breaks a promise; the message names the measure and the fault."""
 
 
 class Map(Enum):
@@ -285,7 +285,7 @@ CHANGED = 1e-2
 
 
 def check_measure(measure: Measure, seed: int = 0) -> None:
-    """Hold a measure to what it says of itself, on random activity of a few networks.
+    """Check a measure against what it declares, on random activity of a few networks.
 
     Checked are its names, its values for equal networks, its bounds, its symmetry, every promised invariance and that
     no map beyond those leaves it unchanged, activity of low rank, activity that does not vary, and rates of very small
@@ -298,7 +298,7 @@ def check_measure(measure: Measure, seed: int = 0) -> None:
     _must(
         measure.symmetric == (abs(forward - backward) < TOLERANCE),
         measure,
-        f"says symmetric = {measure.symmetric}, and is {forward:.6g} one way and {backward:.6g} the other",
+        f"declares symmetric = {measure.symmetric}, but is {forward:.6g} one way and {backward:.6g} the other",
     )
     equal = 0.0 if measure.zero_is_equal else 1.0
     for name, rates in (("a network", first), ("a network of low rank", low_rank)):

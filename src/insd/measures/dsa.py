@@ -1,4 +1,4 @@
-"""Dynamical similarity: how alike the rules are by which activity goes on, whatever its geometry."""
+"""Dynamical similarity: how similar the rules are by which activity evolves, whatever its geometry."""
 
 import numpy as np
 import torch

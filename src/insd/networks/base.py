@@ -1,7 +1,7 @@
-"""What all architectures have in common: several networks side by side along a leading network axis.
+"""The base of all architectures: several networks side by side along a leading network axis.
 
 An architecture is one file in this folder, or a class of the user's own that the config names as `module:Class`: a
-subclass of `Networks`, with as many of its capabilities as it has. Training and deflation ask for no more than
+subclass of `Networks`, with the capabilities that it has. Training and deflation need only
 `Networks`. Analyses of dynamics need `Flowing`, those of connections `Connected`, and a formula for the Jacobian needs
 `Additive`.
 """
@@ -43,8 +43,8 @@ class Networks(torch.nn.Module, ABC):
     architecture: ClassVar[str]
     """The name in configs and files: that of the file or, for a class outside this library, `module:Class`."""
     dimensions: ClassVar[Mapping[str, tuple[str, ...]]]
-    """The weights that a `network.nc` holds, with their dimensions; the first is `seed`. In weights by which units hear
-    units the last, over the units that are heard, is `unit_from`."""
+    """The weights that a `network.nc` holds, with their dimensions; the first is `seed`. In weights from units to
+    units, the last, over the sending units, is `unit_from`."""
     constants: ClassVar[tuple[str, ...]] = ()
     """Attributes, numbers or text, that simulation depends on besides the weights and alpha: arguments of the
     constructor by these names, which files keep."""
@@ -71,7 +71,7 @@ class Networks(torch.nn.Module, ABC):
 
     @classmethod
     def parameter_names(cls) -> Sequence[str]:
-        """The names of the parameters: all that files hold, unless some of that follows from the rest."""
+        """The names of the parameters: all weights in files, except those that follow from the rest."""
         return tuple(cls.dimensions)
 
     @classmethod
@@ -301,5 +301,5 @@ def normal(generators: Sequence[torch.Generator], scale: float, *shape: int) -> 
 
 
 def _constants(runs: type[Networks], network: xr.Dataset) -> dict[str, Any]:
-    """What a file says of the constants; of those that it does not, the constructor has a default."""
+    """The constants that a file gives; the constructor has defaults for the others."""
     return {name: network.attrs[name] for name in runs.constants if name in network.attrs}

@@ -5,7 +5,7 @@ one, both centred over samples (trials x times; centring is ours). The linear pr
 
     r2(X -> Y) = 1 - min_M |X M - Y|^2 / |Y|^2 = |U Y|^2 / |Y|^2,   U = projector on the columns of X.
 
-With a ridge, U = X (X^T X + rho I)^-1 X^T is no projector any more and three forms of r2 differ:
+With a ridge, U = X (X^T X + rho I)^-1 X^T is no longer a projector, and three forms of r2 differ:
 |U Y|^2 <= tr(Y^T U Y) <= |Y|^2 - |Y - U Y|^2. The penalty uses the middle one,
 
     S = tr(C^T A^-1 C) / |Y|^2,   A = X^T X + rho I,   C = X^T Y,

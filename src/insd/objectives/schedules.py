@@ -13,7 +13,7 @@ from insd.objectives.settings.base import TermSettings
 
 
 class Schedule(ABC):
-    """Gives the multipliers of an iteration, and learns from what it brought."""
+    """Sets the multipliers of an iteration, and adapts to its losses."""
 
     @abstractmethod
     def multipliers(self, progress: float) -> Float[Tensor, "network earlier"]:
@@ -25,7 +25,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """What it has learned, for a checkpoint."""
+        """Its state, for a checkpoint."""
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -33,7 +33,7 @@ class Schedule(ABC):
 
 
 class Constant(Schedule):
-    """The paper's constant lambda (Qian & Pehlevan 2026), reached by a linear ramp after a start on the task alone."""
+    """The paper's constant lambda (Qian & Pehlevan 2026), reached by a linear ramp after training on the task alone."""
 
     def __init__(self, settings: TermSettings, networks: int, earlier: int, device: torch.device):
         self.settings = settings
@@ -68,7 +68,7 @@ class Constrained(Schedule):
     no earlier round is traded against another, and none against the task.
 
     The loss is weighed with mu_i times a share that falls from 1 at L = loss_bound to 0 at twice that: a network that
-    loses the task is given back to it at once, before it is lost for good (a soft form of the switching subgradient
+    begins to lose the task trains on it alone before it is lost for good (a soft form of the switching subgradient
     method, Polyak 1967).
     """
 

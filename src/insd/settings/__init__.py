@@ -1,1 +1,1 @@
-"""The config as frozen settings: the sections, how layers make a recipe, and the cross-checks."""
+"""The config as frozen settings: the sections, how layers make a recipe, and the checks across keys."""

@@ -1,4 +1,4 @@
-"""What every section of the config is made of, wherever it is declared: closed, frozen models and their types."""
+"""The base of every section of the config, wherever it is declared: closed, frozen models and their types."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from insd.errors import InsdError
 
 
 class SettingsError(InsdError):
-    """The config cannot be used; the message names each key, its value and what is allowed."""
+    """The config cannot be used; the message names each key, its value and the allowed values."""
 
 
 class Section(BaseModel):
@@ -27,15 +27,15 @@ Count = Annotated[int, Field(ge=1)]
 """A whole number of at least 1."""
 Repeats = Annotated[int, Field(ge=1, le=10_000)]
 """A whole number from 1 to 10,000."""
+# A name of a-z, 0-9 and `_` that begins with a letter.
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-"""A name of a-z, 0-9 and `_` that begins with a letter."""
+# `module:Class`, or the name of an environment.
 ClassPath = Annotated[str, Field(pattern=r"^[\w.]+:[\w./:-]+$")]
-"""`module:Class`, or the name of an environment."""
+# A measure of this library, or `module:Class`.
 MeasureName = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*|[\w.]+:\w+)$")]
-"""A measure of this library, or `module:Class`."""
+# A term of this library, or `module:Class`.
 TermName = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*|[\w.]+:\w+)$")]
-"""A term of this library, or `module:Class`."""
+# A maker of this library, or `module:Class`.
 MakerName = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*|[\w.]+:\w+)$")]
-"""A maker of this library, or `module:Class`."""
+# A name of letters, digits, dots, dashes and `_`.
 PopulationName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-"""A name of letters, digits, dots, dashes and `_`."""

@@ -1,8 +1,9 @@
 """What is wrong with a config, in lines for people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 
 def lines(error: ValidationError, prefix: Callable[[str], str], known: Callable[[list[str]], str]) -> list[str]:
@@ -21,7 +22,7 @@ def lines(error: ValidationError, prefix: Callable[[str], str], known: Callable[
         elif problem["type"] == "missing":
             found.append(f"{path}: this key is required")
         elif problem["type"] == "value_error":
-            # The task itself objects, and begins with the name of its field.
+            # Raised by the task itself; the message begins with the name of the field.
             found.append(f"{path}.{problem['ctx']['error']}")
         else:
             message = problem["msg"]
@@ -30,3 +31,23 @@ def lines(error: ValidationError, prefix: Callable[[str], str], known: Callable[
                 hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
             found.append(f"{path}{shown}: {message[0].lower()}{message[1:]}{hint}")
     return found
+
+
+def keys_of(root: type[BaseModel], location: list[str]) -> str:
+    """The keys that are known at a place of a section."""
+    place: Any = root
+    for part in location:
+        if isinstance(place, type) and issubclass(place, BaseModel):
+            place = place.model_fields[part].annotation
+        elif get_origin(place) is dict:
+            place = get_args(place)[1]
+    if not (isinstance(place, type) and issubclass(place, BaseModel)):
+        return ""
+    return ", ".join(field.alias or name for name, field in place.model_fields.items())
+
+
+def joined(problems: Iterable[str]) -> str:
+    """All problems of a config in one message."""
+    return "the config cannot be used:\n" + "\n".join(
+        f"  - {line.removeprefix('the config cannot be used:').strip().removeprefix('- ')}" for line in problems
+    )

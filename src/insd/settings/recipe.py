@@ -34,11 +34,11 @@ class Training(Section):
     validation_trials: Count = 256
     """Trials of the bank held out from training."""
     loss_bound: Positive = 0.05
-    """Held-out task loss (share of the targets' variance that is not explained) that is good enough."""
+    """Held-out task loss (unexplained share of the targets' variance) that is good enough."""
     patience: Count = 5
     """Evaluations in a row that must meet every bound before training stops early."""
     restarts: Annotated[int, Field(ge=0)] = 2
-    """Most fresh starts of a network that does not solve the held-out trials."""
+    """Most restarts of a network that does not solve the held-out trials."""
 
 
 def _as_network(given: Any) -> Any:
@@ -70,11 +70,11 @@ class Recipe(Section):
 
 
 class Changes(Section):
-    """What a layer says of a recipe: only the keys that are given count."""
+    """The keys of a recipe that a layer sets: only keys that are given count."""
 
     network: dict[str, Any] = {}
     """The network and its initial weights: keys of its architecture, checked once all layers are laid over each other.
-    A layer that names a different architecture drops the keys that only the one below has."""
+    A layer that names a different architecture drops the keys that only the layer below has."""
     training: Training = Training()
     """The optimisation."""
     terms: dict[TermName, dict[str, Any] | None] = {}
@@ -86,7 +86,7 @@ class Layer(Changes):
     """Settings laid over those of the layers below: only the keys that are given count."""
 
     by_task: dict[TaskName, Changes] = {}
-    """What differs for a task, laid over the rest of this layer."""
+    """Settings that differ for a task, laid over the rest of this layer."""
 
 
 Layers = Sequence[tuple[str, Changes]]

@@ -53,7 +53,7 @@ def comparisons(
 
     Returns
     -------
-    measure : what is compared, of `CONDITIONS`, at a `level` and, on the grid, a `duration`.
+    measure : one of `CONDITIONS`, at a `level` and, on the grid, a `duration`.
     quantity : "score" or "loss".
     n_alternatives, n_standards, unsolved_alternatives, unsolved_standards : networks compared, and left out.
     difference : mean of the alternatives minus that of the standards, in the unit of the quantity but with the sign
@@ -111,7 +111,7 @@ def expected_by_chance(n_intervals: int, confidence: float) -> float:
 def measured(performance: xr.Dataset, robustness: xr.Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All conditions of one task (rows), and what each network (columns) reaches in them, higher being better.
 
-    Losses, and scores of which lower ones are better, are negated. Draws are averaged.
+    Losses, and scores where lower is better, are negated. Draws are averaged.
     """
     conditions: list[dict[str, str]] = []
     values: list[pd.Series] = []

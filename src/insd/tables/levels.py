@@ -1,4 +1,4 @@
-"""What each level of description says of a network against a reference, and where the levels disagree.
+"""A network compared with its reference at each level of description, and where the levels disagree.
 
 Low predictivity is not by itself a different mechanism, nor high predictivity the same one: activity, dynamics and
 topology are shown side by side, never averaged.
@@ -61,7 +61,7 @@ def levels(
     topology : largest difference, over static inputs, of the number of stable points or of cycles.
     same_activity, same_dynamics, same_topology : whether each is the same, the last two by the bounds that the
         standards set (`dsa_bound`, `topology_bound`); empty where too few of them are solved.
-    disagreement : empty where all that are known say the same, else which of them say "same".
+    disagreement : empty if all known levels agree, else the levels that say "same".
     """
     rows = [
         row
@@ -117,7 +117,7 @@ def _of_task(
 
 
 def _within(value: float, bound: float) -> bool | None:
-    """Whether a value is within a bound; None where there is no value or no bound."""
+    """Whether a value is within a bound; None if either is missing."""
     return None if np.isnan(value) or np.isnan(bound) else value <= bound
 
 

@@ -46,8 +46,8 @@ def summary(
     intervals.
 
     Medians of r2 towards the reference are over alternatives of all rounds, solved or not; those of the largest r2
-    towards any earlier network, and all that is said of dynamics, harder regimes and costs, over the solved ones. Pairs
-    are ordered: from each network to each other one. Statements that begin with "..." go on from the one above them.
+    towards any earlier network, and the rows on dynamics, harder regimes and costs, over the solved ones. Pairs
+    are ordered: from each network to every other. Rows that begin with "..." continue the row above.
 
     An id is `[population:]statement[/group]`, such as `r2_null_to_reference`, `score/standards`, `n_cycles/alt_1` or,
     where a task has several deflated populations, `insd:n_cycles/alt_1`. It stays when the text changes: captions ask
@@ -279,7 +279,7 @@ def _ratio(first: pd.Series, second: pd.Series, confidence: float, resamples: in
 
 
 def line_table(table: pd.DataFrame, attractors: Mapping[str, xr.Dataset]) -> pd.DataFrame:
-    """What `line_attractor.nc` (by task) says of solved networks: one row per task, group and static input.
+    """The results of `line_attractor.nc` (by task) for solved networks: one row per task, group and static input.
 
     `points` on the line, its `straightness`, the leading eigenvalue as `growth (1/s)` and `frequency (Hz)`, and for
     each evidence input the `gain` with which the leading mode selects it (`mode_selection`). Medians with their range.

@@ -1,4 +1,4 @@
-"""What every task is: a frozen dataclass of numbers that samples trials and scores outputs."""
+"""The base of all tasks: a frozen dataclass of numbers that samples trials and scores outputs."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -31,7 +31,7 @@ GridField = Annotated[
 
 
 class Rule(Enum):
-    """What is asked of the numbers in a task's field; fields of other types than those below may hold any."""
+    """Constraints on a task's field; fields of types not listed below take any value."""
 
     NOT_NEGATIVE = "not negative"
     """A number of at least 0."""
@@ -44,7 +44,7 @@ class Rule(Enum):
 NotNegative = Annotated[float, Rule.NOT_NEGATIVE]
 """A number of at least 0, such as a standard deviation, as a task's field."""
 Duration = Annotated[float, Rule.DURATION]
-"""A duration in s as a task's field; settings refuse one of very many time steps."""
+"""A duration in s as a task's field; settings refuse one of too many time steps."""
 Span = Annotated[tuple[float, float], Rule.SPAN]
 """Shortest and longest duration in s as a task's field."""
 
@@ -72,7 +72,7 @@ class Variable:
 class Task(ABC):
     """A generator of trials. Its fields are the numbers of the regime `train`; a regime replaces some of them.
 
-    A subclass defines `_sample`. Its fields may be of any types; those of `Duration`, `Span` and `NotNegative` are
+    A subclass defines `_sample`. Its fields may have any type; those of `Duration`, `Span` and `NotNegative` are
     checked. The rest may stay as it is: networks are then trained on the share of the targets' variance that their
     outputs leave unexplained (`loss`) and scored by what they explain, there are no harder regimes and nothing to
     decode, and fixed points are those without input. A subclass with a score of its own (`_score`) also says its
@@ -80,7 +80,7 @@ class Task(ABC):
     a network that guesses (`chance`).
     """
 
-    # Described here and not below, since only a class's own docstrings of fields reach the table of keys.
+    # Described here, since only docstrings of a class's own fields reach the table of keys.
     dt: Annotated[float, Field(description="Time step in s (ours; the same in Dubreuil et al. 2022).")] = 0.02
     regimes: RegimesField = dataclasses.field(default_factory=dict)
     grid: GridField = dataclasses.field(default_factory=lambda: {"noise": [{}], "duration": [{}]})
@@ -93,7 +93,7 @@ class Task(ABC):
     higher_is_better: ClassVar[bool] = True
     chance: ClassVar[float] = 0.0
     evidence_inputs: ClassVar[tuple[str, ...]] = ()
-    """Inputs that are integrated, if any: a solution may do so along a line attractor."""
+    """Inputs that are integrated, if any: line attractors are sought for them."""
 
     def __post_init__(self) -> None:
         if self.dt <= 0:
@@ -111,7 +111,7 @@ class Task(ABC):
 
     @classmethod
     def rule(cls, field: str) -> Rule | None:
-        """What is asked of a field by its type, `NotNegative`, `Duration` or `Span`; None of all others."""
+        """The constraint on a field by its type, `NotNegative`, `Duration` or `Span`; None for all others."""
         marks = getattr(_declared(cls)[field], "__metadata__", ())
         return next((mark for mark in marks if isinstance(mark, Rule)), None)
 
@@ -123,7 +123,7 @@ class Task(ABC):
         if regime in ("train", "test"):
             return dataclasses.replace(self, regimes={})
         if regime not in self.regimes:
-            raise ValueError(f"no regime '{regime}'; this task has: {', '.join(self.regime_names())}")
+            raise ValueError(f"unknown regime '{regime}'; this task has: {', '.join(self.regime_names())}")
         return self._replaced(self.regimes[regime], f"regimes.{regime}")
 
     def in_grid(self, noise: int, duration: int) -> "Task":
@@ -138,7 +138,7 @@ class Task(ABC):
         return self._replaced(changes, where)
 
     def grid_labels(self, axis: GridAxis) -> list[str]:
-        """What each level of an axis of the grid replaces, to be read by people."""
+        """What each level of an axis of the grid replaces, in readable form."""
         return [
             ", ".join(f"{name} = {_shown(value)}" for name, value in changes.items()) or "unchanged"
             for changes in self.grid[axis]
@@ -177,7 +177,7 @@ class Task(ABC):
 
     @abstractmethod
     def _sample(self, n_trials: int, random: np.random.Generator) -> xr.Dataset:
-        """Trials of this very task (regimes already applied)."""
+        """Trials of this task, with regimes already applied."""
 
     def score(
         self, trials: xr.Dataset, outputs: Float[np.ndarray, "*network trial time output"]
@@ -188,7 +188,7 @@ class Task(ABC):
     def _score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray | np.floating:
         """Score of outputs (..., trial, time, output), of shape (...).
 
-        Unless a task has its own: the share of the scored targets' variance that the outputs explain, at most 1, and 0
+        By default: the share of the scored targets' variance that the outputs explain, at most 1, and 0
         for the best constant output.
         """
         targets, mask = trials["targets"].values.astype(float), trials["mask"].values
@@ -214,18 +214,18 @@ class Task(ABC):
         return errors / (mask.sum((-3, -2, -1)) * variance)
 
     def variables(self, trials: xr.Dataset) -> dict[str, Variable]:
-        """The task variables of trials that this task sampled, by name; none unless a task says what may be decoded."""
+        """The task variables of trials that this task sampled, by name; by default, none."""
         return {}
 
     def static_inputs(self) -> dict[str, list[float]]:
         """Constant inputs by name, in the order of the trials' inputs, under which the dynamics are autonomous.
 
-        They are those that last for long in a trial, without noise; all zero unless a task has its own.
+        They are the inputs that persist during a trial, without noise; by default, all zero.
         """
         return {"no_input": [0.0] * self.sample("train", 1, 0).sizes["input"]}
 
     def solved(self, score: float) -> bool:
-        """Whether a score on the regime `test` meets the criterion; never for a score that is not a number."""
+        """Whether a score on the regime `test` meets the criterion; False for NaN."""
         return bool(score >= self.criterion if self.higher_is_better else score <= self.criterion)
 
     def steps(self, seconds: float) -> int:
@@ -256,7 +256,7 @@ class Task(ABC):
         return np.arange(self.steps(longest)), stimulus_on, stimulus_off, go
 
     def step_noise(self, sd: float) -> float:
-        """Standard deviation of white input noise per step that keeps its power at any dt; `sd` is that at 20 ms."""
+        """Standard deviation per step of white input noise whose power does not depend on dt; `sd` is for 20 ms."""
         return sd * float(np.sqrt(0.02 / self.dt))
 
     def dataset(
@@ -301,12 +301,12 @@ def response_mean(
 
 @cache
 def _declared(task: type) -> dict[str, Any]:
-    """The types of a task's fields with what they are marked by."""
+    """The types of a task's fields, with their annotations."""
     return get_type_hints(task, include_extras=True)
 
 
 def _shown(value: Any) -> str:
-    """A value of a field as labels show it: a span by its ends, or by one number where they are the same."""
+    """A value of a field as labels show it: a span by its two ends, or by one number if they are equal."""
     if isinstance(value, list | tuple):
         return " to ".join(f"{end:g}" for end in dict.fromkeys(value))
     return f"{value:g}" if isinstance(value, float) else str(value)

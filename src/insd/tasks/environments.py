@@ -1,9 +1,9 @@
 """Trial-based environments of Gymnasium, such as those of neurogym, as tasks.
 
-What is asked of an environment is the interface of neurogym's `TrialEnv` for supervised training, no more: a space of
+An environment needs the interface of neurogym's `TrialEnv` for supervised training and nothing more: a space of
 observations of one axis; a space of actions that is `Discrete` or a `Box` of one axis; the method `new_trial()`, after
 which `ob` holds the observations (time, input) of a trial and `gt` the right action at each time; `seed(number)`; and
-`dt` in ms as an argument. Nothing acts in the environment.
+`dt` in ms as an argument. No action is taken in the environment.
 """
 
 import importlib
@@ -23,9 +23,9 @@ from insd.tasks.base import Task
 LARGEST_SEED = 2**31
 """Seeds of environments are below this."""
 WITHOUT_TRIALS = {"builtins", "abc", "typing", "gymnasium"}
-"""Packages of base classes that draw no trials."""
+"""Packages of base classes that do not draw trials."""
 CHECKED_TRIALS = 64
-"""Trials in one of which, at least, an environment must ask for a decision."""
+"""Number of trials of which at least one must need a decision."""
 
 
 class TrialsError(InsdError):
@@ -38,11 +38,11 @@ class Environment(Task):
 
     Inputs are the observations. Outputs are, for discrete actions, one per action, with the target 1 for the right one
     and 0 for the others; for others, the action's components. Trials that are shorter than the longest are followed by
-    zeros and not scored there. Numbers that the environment says of a trial are its conditions.
+    zeros, which are not scored. Numbers that the environment reports for a trial are its conditions.
 
-    Score: for discrete actions, the share of correct actions (the largest output) at the times at which the right
-    action is another than that of the first time step, usually fixation, or at all times of trials none of which asks
-    for another; the explained variance otherwise.
+    Score: for discrete actions, the share of correct actions (the largest output) at the times at which the correct
+    action differs from that of the first time step, usually fixation, or at all times if it never
+    differs; for continuous actions, the explained variance.
     """
 
     options: Annotated[
@@ -50,7 +50,7 @@ class Environment(Task):
     ] = field(default_factory=dict)
 
     solved_from: Annotated[
-        float, Field(description="Score from which on a network is solved; less where some trials cannot be decided.")
+        float, Field(description="Least score of a solved network; lower it if some trials cannot be decided.")
     ] = 0.9
 
     environment: ClassVar[str]
@@ -104,7 +104,7 @@ class Environment(Task):
 def environment_task(name: str) -> type[Task]:
     """The task of an environment by its Gymnasium name, which may begin with the module that registers it.
 
-    Raises TrialsError if it cannot be made or is no trial-based environment with a ground truth.
+    Raises TrialsError if it cannot be made or is not a trial-based environment with a ground truth.
     """
     made = make_environment(name, 20.0, {})
     space: Any = getattr(made, "action_space", None)
@@ -112,9 +112,9 @@ def environment_task(name: str) -> type[Task]:
         raise TrialsError(f"'{name}': its observations have the space {made.observation_space}; needs one axis")
     discrete = hasattr(space, "n")
     if not discrete and len(getattr(space, "shape", None) or ()) != 1:
-        raise TrialsError(f"'{name}': its actions have the space {space}; needs Discrete, or a Box of one axis")
+        raise TrialsError(f"'{name}': its action space is {space}; it must be Discrete, or a Box of one axis")
     if not callable(getattr(made, "new_trial", None)):
-        raise TrialsError(f"'{name}': has no trials (no method `new_trial`)")
+        raise TrialsError(f"'{name}': has no method `new_trial`; only trial-based environments can be tasks")
     made.seed(0)
     varies = False
     for _ in range(CHECKED_TRIALS):
@@ -125,7 +125,7 @@ def environment_task(name: str) -> type[Task]:
         varies |= bool((right != right[0]).any())
     if not varies:
         raise TrialsError(
-            f"'{name}': in none of {CHECKED_TRIALS} trials does the right action (`gt`) change, so that there is no "
+            f"'{name}': the correct action (`gt`) changes in none of {CHECKED_TRIALS} trials, so there is no "
             "decision to score"
         )
     attributes = {
@@ -148,7 +148,7 @@ def make_environment(name: str, dt: float, options: Mapping[str, Any]) -> Any:
         raise TrialsError(f"'{name}': {error}; install the extra `insd[environments]`") from None
     try:
         with warnings.catch_warnings():
-            # They are about rendering and acting, and would come with every sample.
+            # They concern rendering and acting, and would be repeated with every sample.
             warnings.simplefilter("ignore")
             made = gymnasium.make(name, dt=dt, disable_env_checker=True, **options)
     except Exception as error:
@@ -159,7 +159,7 @@ def make_environment(name: str, dt: float, options: Mapping[str, Any]) -> Any:
 
 
 def _sources(name: str, environment: type) -> tuple[str, ...]:
-    """The module that registers an environment, where its name says it, and those of its class and its bases."""
+    """The module that registers an environment, if its name gives it, and those of its class and bases."""
     modules = {base.__module__ for base in environment.__mro__}
     if ":" in name:
         modules.add(name.partition(":")[0])
@@ -167,7 +167,7 @@ def _sources(name: str, environment: type) -> tuple[str, ...]:
 
 
 def _columns(conditions: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """The numbers and words that every trial says, along trials; logical values as 0 and 1."""
+    """The numbers and words that every trial reports, along trials; logical values as 0 and 1."""
     shared = set.intersection(*(set(one) for one in conditions)) - {"steps"}
     columns = {name: np.array([one[name] for one in conditions]) for name in sorted(shared)}
     return {

@@ -21,7 +21,7 @@ from insd.tasks.environments import Environment, TrialsError, environment_task
 Result = TypeVar("Result")
 """What a method of a task returns."""
 ENVIRONMENTS = {"neurogym": "neurogym:", "gymnasium": ""}
-"""What stands in place of a module before the name of an environment, and the module that Gymnasium then imports."""
+"""The prefixes of environments, in the place of a module, and the module that Gymnasium then imports."""
 TRIALS = 16
 """Trials that a check samples."""
 
@@ -34,7 +34,7 @@ def find_task(path: str) -> type[Task]:
     """The class that `module:Class` names; for `neurogym:NAME` and `gymnasium:NAME`, that of the environment; without a
     colon, the task of this library in the file of that name.
 
-    Raises TaskError if the module cannot be imported, has no such class, or the class is no task.
+    Raises TaskError if the module cannot be imported, has no such class, or the class is not a task.
     """
     if ":" not in path:
         return plugins.find("task", path)
@@ -69,8 +69,8 @@ def find_task(path: str) -> type[Task]:
 
 
 def task_fingerprint(task: type[Task]) -> str:
-    """Digest of the code that makes a task's trials and scores: of its module and what that imports beside it and, for
-    an environment, of the modules that register and define it, with the versions of their packages.
+    """Digest of the code that makes a task's trials and scores: its module, what that imports from its folder and, for
+    an environment, the modules that register and define it, with the versions of their packages.
     """
     return modules_fingerprint(task_modules(task))
 
@@ -83,7 +83,7 @@ def task_modules(task: type[Task]) -> list[str]:
 def check_task(task: Task) -> None:
     """Sample a few trials of every regime and check them, their scores, variables and static inputs.
 
-    Raises TaskError that says which of these breaks the contract of tasks, and how.
+    Raises TaskError, which names the part that breaks the contract of tasks, and how.
     """
     channels: dict[str, list[str]] = {}
     for regime in task.regime_names():
@@ -117,19 +117,19 @@ def check_task(task: Task) -> None:
 
 def _check_trials(trials: xr.Dataset, where: str) -> None:
     if not isinstance(trials, xr.Dataset):
-        raise DatasetError(f"{where}: are a {type(trials).__name__}; return what `self.dataset(...)` makes")
+        raise DatasetError(f"{where}: `_sample` returned a {type(trials).__name__}; return `self.dataset(...)`")
     # The fingerprint is added by the job that stores the trials.
     validate(trials.assign_attrs(fingerprint=""), "trials", where)
     if trials.sizes["trial"] != TRIALS:
         raise DatasetError(f"{where}: {TRIALS} were asked for, {trials.sizes['trial']} came")
     for name in CONTRACTS["trials"].variables:
         if trials[name].dtype != np.float32:
-            raise DatasetError(f"{where}: '{name}' is of type {trials[name].dtype}, not float32")
+            raise DatasetError(f"{where}: '{name}' is {trials[name].dtype}, not float32; use `self.dataset(...)`")
     for name in ("time", "input", "output"):
         if name not in trials.coords:
-            raise DatasetError(f"{where}: lack the coordinate '{name}'; `self.dataset(...)` adds it")
+            raise DatasetError(f"{where}: the coordinate '{name}' is missing; `self.dataset(...)` adds it")
     if not np.isin(trials["mask"], (0.0, 1.0)).all():
-        raise DatasetError(f"{where}: 'mask' has other values than 0 and 1")
+        raise DatasetError(f"{where}: 'mask' must be 0 or 1 everywhere")
     silent = [str(name) for name in trials["output"].values if not trials["mask"].sel(output=name).any()]
     if silent:
         raise DatasetError(f"{where}: 'mask' scores no time of the output {', '.join(silent)}")
@@ -142,7 +142,7 @@ def _check_score(task: Task, trials: xr.Dataset) -> None:
         raise TaskError(f"score: has shape {scores.shape} for the outputs of 2 networks; return one number per network")
     if not task.solved(float(scores[0])):
         raise TaskError(
-            f"score: the targets themselves score {float(scores[0]):g} ({task.score_name}), which does not meet the "
+            f"score: the targets themselves score {float(scores[0]):g} ({task.score_name}), which misses the "
             f"criterion of {task.criterion:g}"
         )
 
@@ -160,7 +160,7 @@ def _check_variables(task: Task, trials: xr.Dataset, regime: str) -> None:
 
 
 def _of(task: Task, name: str, call: Callable[[], Result], regime: str = "") -> Result:
-    """What a method of the task returns; TaskError with the place in the user's file if it fails."""
+    """The result of a method of the task; TaskError with the place in the user's file if it fails."""
     try:
         return call()
     except Exception as error:
@@ -173,7 +173,7 @@ def _told(error: Exception) -> str:
 
 
 def _where(error: Exception) -> str:
-    """The last place outside this library and the standard library's import system that an error came through."""
+    """The last frame of an error outside this library and the standard library's import system."""
     library = str(Path(__file__).parents[1])
     frames = [
         frame

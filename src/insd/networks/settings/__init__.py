@@ -1,1 +1,1 @@
-"""The settings of each architecture, without PyTorch, whose import takes longer than all that reads a config."""
+"""The settings of each architecture, without PyTorch, whose import takes longer than reading a config."""

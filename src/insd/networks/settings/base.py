@@ -35,7 +35,7 @@ class NetworkSettings(Section):
 
 
 def settings_class(architecture: str) -> type[NetworkSettings]:
-    """The settings of an architecture; raises PluginError if there is no such architecture.
+    """The settings of an architecture; raises PluginError if the architecture is unknown.
 
     Those of this library's architectures are in this folder, and PyTorch is not imported for them.
     """
@@ -50,6 +50,6 @@ def settings_class(architecture: str) -> type[NetworkSettings]:
 def network_settings(given: Mapping[str, Any]) -> NetworkSettings:
     """The settings of the architecture that is named by `architecture`, `rate` if none is.
 
-    Raises PluginError if there is no such architecture, and pydantic's ValidationError if a key or value is wrong.
+    Raises PluginError if the architecture is unknown, and pydantic's ValidationError if a key or value is wrong.
     """
     return settings_class(str(given.get("architecture", "rate"))).model_validate(dict(given))

@@ -14,6 +14,6 @@ class PredictivitySettings(TermSettings):
     ridge: Positive = 1e-3
     """Ridge rho over the mean variance of a unit's null-space rates."""
     time_stride: Count = 2
-    """Every how many time steps of the bank a network's null-space activity is stored for later rounds."""
+    """Stride, in time steps of the bank, at which null-space activity is stored for later rounds."""
     variance_kept: Annotated[float, Field(gt=0, le=1)] = 0.99
-    """Share of null-space variance that the stored principal components hold; S is exact to the share left out."""
+    """Share of null-space variance that the stored principal components hold; S is exact up to the rest."""

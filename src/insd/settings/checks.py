@@ -1,0 +1,284 @@
+"""What no key of the config shows alone: the cross-checks."""
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from insd import plugins
+from insd.plugins import PluginError
+from insd.settings.base import (
+    SettingsError,
+)
+from insd.settings.recipe import Recipe, problems_of
+from insd.settings.sections import TaskEntry
+from insd.settings.tasks import make_task
+from insd.tasks import Task, TaskError, check_task
+from insd.tasks.base import Rule
+
+if TYPE_CHECKING:
+    from insd.settings.config import Settings
+
+REGIME = "[a-z][a-z0-9_]*"
+"""The pattern of regime names."""
+MOST_STEPS = 100_000
+"""Longest duration in time steps: a day-long trial is a mistake in the unit."""
+
+
+def problems_of_config(settings: "Settings") -> Iterator[str]:
+    """Problems that no single key shows."""
+    tasks: dict[str, Task] = {}
+    for name, entry in settings.tasks.items():
+        try:
+            tasks[name] = _checked_task(settings, name, entry)
+        except SettingsError as error:
+            yield str(error)
+        except TaskError as error:
+            yield f"tasks.{name}: {error}"
+    yield from _by_task_problems(settings)
+    yield from _analysis_problems(settings)
+    yield from _claims_problems(settings)
+    if wrong := [*_maker_problems(settings)]:
+        yield from wrong
+        return
+    yield from _reference_problems(settings)
+    if problems := list(_layer_problems(settings)):
+        yield from dict.fromkeys(problems)
+        return
+    yield from _role_problems(settings)
+    for task_name, task in tasks.items():
+        outputs = len(task.sample("train", 1, 0)["output"])
+        for name in settings.population_names(task_name):
+            for round_number in settings.trained_rounds(name)[:2]:
+                recipe = settings.recipe(task_name, name, round_number)
+                where = f"populations.{name}, task {task_name}, round {round_number}"
+                sections = settings.maker(name).sections
+                found = _recipe_problems(settings, recipe, sections, task, outputs)
+                yield from (f"{where}: {problem}" for problem in found)
+            yield from _term_problems(settings, task_name, name)
+
+
+def _claims_problems(settings: "Settings") -> Iterator[str]:
+    for name in settings.claims:
+        if settings.claims.count(name) > 1:
+            yield f"claims: {name!r} is listed twice"
+        try:
+            # Those of this library are not imported: every job reads the config, and few judge claims.
+            plugins.find("claims", name) if ":" in name else plugins.module_of("claims", name)
+        except PluginError as error:
+            yield f"claims: {error}"
+
+
+def _checked_task(settings: "Settings", name: str, entry: TaskEntry) -> Task:
+    """The task, after checking that the trials of every regime and level of its grid can be made and scored."""
+    if entry.class_path is None and name not in plugins.names("task"):
+        known = ", ".join(plugins.names("task"))
+        raise SettingsError(
+            f"tasks.{name}: there is no such task; choose from: {known}, or name a class of your own: "
+            f"{name}: {{class: 'module:Class'}}"
+        )
+    parameters = settings._given_parameters(name)
+    task = make_task(name, parameters)
+    _must_end(task, f"tasks.{name}.parameters")
+    plain = {key: value for key, value in parameters.items() if key not in ("regimes", "grid")}
+    changed = [(f"regimes.{regime}", changes) for regime, changes in task.regimes.items()]
+    changed += [(f"grid.{axis}.{i}", level) for axis, levels in task.grid.items() for i, level in enumerate(levels)]
+    for path, changes in changed:
+        where = f"tasks.{name}.parameters.{path}"
+        if nested := {"regimes", "grid"} & set(changes):
+            raise SettingsError(f"{where}.{nested.pop()}: a regime or level replaces numbers of the task alone")
+        _must_end(make_task(name, {**plain, "regimes": {}, **changes}, f"{path}."), where)
+    if entry.class_path is not None:
+        check_task(task)
+    _must_make_trials(task, "train", f"tasks.{name}.parameters", entry.parameters)
+    for regime in task.regimes:
+        where = f"tasks.{name}.parameters.regimes.{regime}"
+        if regime in ("train", "test") or not re.fullmatch(REGIME, regime):
+            raise SettingsError(f"{where}: choose a name of a-z, 0-9 and _ for this regime, not 'train' or 'test'")
+        _must_make_trials(task, regime, where, task.regimes[regime])
+    for noise, duration in product(range(len(task.grid["noise"])), range(len(task.grid["duration"]))):
+        try:
+            level = task.in_grid(noise, duration)
+        except ValueError as error:
+            raise SettingsError(f"tasks.{name}.parameters.{error}") from None
+        if noise == 0:
+            where = f"tasks.{name}.parameters.grid.duration.{duration}"
+            _must_make_trials(level, "test", where, task.grid["duration"][duration])
+    return task
+
+
+def _must_end(task: Task, where: str) -> None:
+    """Raise SettingsError if a duration of the task has too many time steps."""
+    for field in fields(task):
+        value, rule = getattr(task, field.name), task.rule(field.name)
+        longest = value[1] if rule is Rule.SPAN else value if rule is Rule.DURATION else 0.0
+        if longest > MOST_STEPS * task.dt:
+            raise SettingsError(
+                f"{where}: {field.name} = {value} is more than {MOST_STEPS} times the time step dt = {task.dt}"
+            )
+
+
+def _must_make_trials(task: Task, regime: str, where: str, given: Mapping[str, Any]) -> None:
+    """Raise SettingsError if a task makes no trials that can be scored; `given` are the values at `where`."""
+    changed = task.in_regime(regime)
+    try:
+        trials = task.sample(regime, 2, 0)
+    except (ArithmeticError, ValueError, IndexError) as error:
+        raise SettingsError(
+            f"{where} = {given}: no trials can be made with these durations and rates at dt = {changed.dt} ({error})"
+        ) from None
+    if not all(np.isfinite(trials[name]).all() for name in ("inputs", "targets")):
+        raise SettingsError(f"{where} = {given}: the trials have NaN or infinite values; use less noise")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        score = task.score(trials, trials["targets"].values[None])
+    if not trials["mask"].any(("trial", "time")).all() or not np.isfinite(score).all():
+        raise SettingsError(
+            f"{where} = {given}: at dt = {changed.dt} s the response is never scored; make the response longer"
+        )
+
+
+def _analysis_problems(settings: "Settings") -> Iterator[str]:
+    for name in settings.analysis.model_extra or {}:
+        if ":" not in name and name not in plugins.names("analysis"):
+            known = ", ".join(["comparisons", *plugins.names("analysis")])
+            yield f"analysis.{name}: unknown key; known here: {known}, or one of your own as 'module:ANALYSIS'"
+    for name in settings.analyses():
+        try:
+            own = settings.analysis_settings(name)
+        except (SettingsError, PluginError) as error:
+            yield str(error) if isinstance(error, SettingsError) else f"analysis.{error}"
+            continue
+        yield from plugins.find("analysis", name).problems(own, settings)
+        for population in own.populations or ():
+            if population not in settings.populations:
+                known = ", ".join(settings.populations)
+                yield f"analysis.{name}.populations: there is no population {population!r}; choose from: {known}"
+
+
+def _by_task_problems(settings: "Settings") -> Iterator[str]:
+    layers = [("defaults", settings.defaults)]
+    for name, population in settings.populations.items():
+        layers += [(f"populations.{name}", population), (f"populations.{name}.alternatives", population.alternatives)]
+    for path, layer in layers:
+        for name in layer.by_task:
+            if name not in settings.tasks:
+                yield f"{path}.by_task.{name}: the config has no such task; its tasks are: {', '.join(settings.tasks)}"
+
+
+def _maker_problems(settings: "Settings") -> Iterator[str]:
+    for name, population in settings.populations.items():
+        try:
+            maker = settings.maker(name)
+        except SettingsError as error:
+            yield from str(error).splitlines()
+            continue
+        path = f"populations.{name}"
+        if not maker.chains:
+            if population.rounds > 1:
+                yield f"{path}.rounds = {population.rounds}: networks of make = {population.make!r} have one round"
+            if population.reference is not None:
+                yield f"{path}.reference = {population.reference!r}: make = {population.make!r} takes no reference"
+        if "training" not in maker.sections and population.role not in (None, "reference", "control"):
+            yield (
+                f"{path}.role = {population.role!r}: networks that are not trained here are 'reference' or 'control'"
+            )
+
+
+def _term_problems(settings: "Settings", task: str, population: str) -> Iterator[str]:
+    """Terms of later rounds that compare them with earlier ones, which keep nothing for them."""
+    reference = settings.population(population).reference
+    if reference and (reference not in settings.populations or settings.population(reference).reference):
+        return  # which is refused for itself
+    rounds = range(settings.population(population).rounds)
+    owners = [settings.reference(population) if number == 0 else population for number in rounds]
+    terms = [settings.recipe(task, owner, number).terms for owner, number in zip(owners, rounds, strict=True)]
+    for number in rounds[1:]:
+        for name, own in terms[number].items():
+            lacking = [owner for owner, kept in zip(owners[:number], terms, strict=False) if name not in kept]
+            if own.compares and lacking:
+                yield (
+                    f"populations.{population}, task {task}, round {number}: terms.{name} compares networks with those "
+                    f"of {lacking[0]!r}, whose earlier rounds lack this term; give it to them, too"
+                )
+                return
+
+
+def _reference_problems(settings: "Settings") -> Iterator[str]:
+    own = [name for name, population in settings.populations.items() if not population.reference]
+    for name, population in settings.populations.items():
+        reference, path = population.reference, f"populations.{name}"
+        if reference is None:
+            continue
+        if population.rounds < 2:
+            yield f"{path}.rounds = {population.rounds}: a population with a `reference` needs at least 2"
+        if reference not in own:
+            yield f"{path}.reference = {reference!r}: choose a population that has a round 0: {', '.join(own)}"
+        elif missing := [
+            task
+            for task in settings.tasks
+            if name in settings.population_names(task) and reference not in settings.population_names(task)
+        ]:
+            yield f"{path}.reference = {reference!r}: is not trained on {', '.join(missing)}, but {name!r} is"
+        elif not set(settings.seed_blocks(name)) <= set(settings.seed_blocks(reference)):
+            yield (
+                f"{path}.seeds = {population.seeds}: '{reference}' has {settings.population(reference).seeds} seeds, "
+                f"and seeds_per_job = {settings.seeds_per_job} must divide both into the same blocks"
+            )
+
+
+def _role_problems(settings: "Settings") -> Iterator[str]:
+    for name, population in settings.populations.items():
+        for task in population.tasks or ():
+            if task not in settings.tasks:
+                known = ", ".join(settings.tasks)
+                yield f"populations.{name}.tasks: the config has no task {task!r}; its tasks are: {known}"
+    for name in settings.populations:
+        for task in settings.tasks:
+            if name in settings.population_names(task) and 0 in settings.trained_rounds(name):
+                try:
+                    settings.role(task, name, 0)
+                except SettingsError as error:
+                    yield str(error)
+                    break
+    for task in settings.tasks:
+        if not settings.network_populations(task):
+            yield f"tasks.{task}: no population has networks for it; add it to the `tasks` of one"
+    deflated, chain = settings.deflated_populations(), settings.figures.chain
+    if chain is None and len(deflated) > 1:
+        yield (
+            f"figures.chain: {len(deflated)} populations have alternatives; name the one to show in figures: "
+            f"{', '.join(deflated)}"
+        )
+    elif chain is not None and chain not in deflated:
+        choices = ", ".join(deflated) or "there is none"
+        yield f"figures.chain = {chain!r}: choose a population with alternatives: {choices}"
+
+
+def _layer_problems(settings: "Settings") -> Iterator[str]:
+    """What is wrong in any combination of layers, as often as it is found."""
+    for name in settings.populations:
+        # Alternatives are checked even if no round uses them, like all other keys.
+        kinds = {number > 0 for number in settings.trained_rounds(name)} | {True}
+        tasks = [task for task in settings.tasks if name in settings.population_names(task)]
+        for task, alternative in product(tasks, sorted(kinds)):
+            yield from problems_of(list(settings._layers(task, name, alternative)))
+
+
+def _recipe_problems(
+    settings: "Settings", recipe: Recipe, sections: tuple[str, ...], task: Task, outputs: int
+) -> Iterator[str]:
+    training = recipe.training
+    if "network" in sections:
+        yield from recipe.network.problems(task.dt, outputs)
+    if "training" in sections and training.validation_trials + training.batch_size > settings.trials.train:
+        yield (
+            f"training.validation_trials = {training.validation_trials} and training.batch_size = "
+            f"{training.batch_size} need more than trials.train = {settings.trials.train} trials"
+        )
+    for name, term in recipe.terms.items():
+        yield from term.problems(f"terms.{name}")

@@ -1,0 +1,121 @@
+"""The sections of the config, but for those that makers, terms, architectures and analyses declare."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
+
+from insd import plugins
+from insd.settings.base import (
+    ClassPath,
+    Count,
+    MakerName,
+    PopulationName,
+    Repeats,
+    Section,
+    TaskName,
+)
+from insd.settings.recipe import Layer
+
+Role = Literal["standard", "untrained", "reference", "alternative", "control"]
+
+
+def _maker_keys(schema: dict[str, Any]) -> None:
+    """Complete the schema of a population by the sections of this library's makers."""
+    for name in plugins.names("maker"):
+        section = plugins.find("maker", name).Settings
+        if section.model_fields:
+            schema["properties"][name] = section.model_json_schema()
+    schema["additionalProperties"] = False
+
+
+class Population(Layer):
+    """A named recipe for making networks."""
+
+    # The maker's own section has the maker's name.
+    model_config = ConfigDict(extra="allow", json_schema_extra=_maker_keys)
+
+    seeds: Repeats
+    """Number of independent repeats; seeds are 0, 1, ... For a deflated population, one chain each."""
+    rounds: Repeats = 1
+    """Rounds of each seed: round 0 is the reference, round k is deflated against rounds 0 to k - 1."""
+    make: MakerName = "train"
+    """How its networks come to be: `train`, by training; `checkpoint`, from files of trained networks; `recording`, not
+    at all: recorded activity takes the place of round 0 of the chains that refer to it; or your own, as `module:Class`.
+    The keys of the maker are in the section of the population that has its name."""
+    tasks: Annotated[list[TaskName], Field(min_length=1)] | None = None
+    """The tasks that it is made for; all without it."""
+    role: Role | None = None
+    """The role of its networks, of the later rounds where it has several. Without it, round 0 of a chain is a
+    `reference`, later rounds are `alternative`, networks of 0 iterations `untrained`, and one round of the architecture
+    `rate` on the task alone is `standard`; every other population needs this key."""
+    reference: PopulationName | None = None
+    """Population whose round 0, seed by seed, is the reference; without it, round 0 is made by this population."""
+    alternatives: Layer = Layer()
+    """Settings that differ for rounds 1, 2, ..., laid over the population's other settings."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known_keys(cls, given: Any) -> Any:
+        """Refuse keys other than those above and the maker's section."""
+        if not isinstance(given, dict):
+            return given
+        unknown = set(given) - set(cls.model_fields) - {given.get("make", "train")}
+        if unknown:
+            errors = [InitErrorDetails(type="extra_forbidden", loc=(key,), input=given[key]) for key in sorted(unknown)]
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return given
+
+
+class Figures(Section):
+    """Choices of what figures show."""
+
+    chain: PopulationName | None = None
+    """The population whose reference and alternatives are shown side by side; required if several have
+    alternatives."""
+    own: list[ClassPath] = []
+    """Figures of your own, each `module:FIGURE`; the name of the module is that of the files. Modules are looked for in
+    the working directory, too."""
+
+
+class TaskEntry(Section):
+    """A task of the grid: one of this library, or any other class."""
+
+    class_path: Annotated[ClassPath | None, Field(alias="class")] = None
+    """`module:Class`, a task of another module that can be imported; `neurogym:NAME` or `gymnasium:NAME`, an
+    environment, where NAME may begin with the module that registers it; by default, the task of that name."""
+    parameters: dict[str, Any] = {}
+    """Numbers of the task that differ from its defaults (the tables of the tasks list them)."""
+
+
+class Trials(Section):
+    """How many trials are drawn."""
+
+    train: Count = 2048
+    """Trials of the training bank, including the held-out ones."""
+    evaluation: Count = 256
+    """Trials of the regime `test` and of each harder regime."""
+
+
+class Comparisons(Section):
+    """Bootstrap intervals over networks, in tables, claims and figures."""
+
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Confidence of each bootstrap interval over networks."""
+    resamples: Count = 9999
+    """Resamples of the bootstrap."""
+
+
+class Analyses(Section):
+    """Settings of the analyses by name, `analysis.NAME`, each in a table of its own below, and of the comparisons. An
+    analysis of your own is named `module:CONSTANT`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    comparisons: Comparisons = Comparisons()
+    """Alternatives against standard networks."""
+
+
+def without_null(entries: Any) -> Any:
+    """The entries of a section but for those that are null."""
+    return {key: entry for key, entry in entries.items() if entry is not None} if isinstance(entries, dict) else entries
