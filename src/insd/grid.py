@@ -40,8 +40,14 @@ class Grid:
         return "train_round" if maker == "train" else f"make_{maker.rpartition(':')[2].lower()}"
 
     def made_by(self, maker: str) -> str:
-        """The populations of a maker, as what the wildcard may be."""
-        return "|".join(map(re.escape, self.settings.made_by(maker)))
+        """The populations of a maker, as what the wildcard may be: of the first maker, all that are not of another, so
+        that a name that is not in the config gets to where it is refused.
+        """
+        first, *_ = self.settings.makers()
+        if maker != first:
+            return "|".join(map(re.escape, self.settings.made_by(maker)))
+        others = [name for name in self.settings.populations if name not in self.settings.made_by(maker)]
+        return "".join(f"(?!{re.escape(name)}/)" for name in others) + "[A-Za-z0-9][A-Za-z0-9._-]*"
 
     def blocks(
         self, task: str, populations: Collection[str] | None = None, writes: str = "network"

@@ -156,7 +156,7 @@ class Nameless(Mean):
 @pytest.mark.parametrize(
     ("measure", "message"),
     [
-        (Asymmetric, "says symmetric = True, and is "),
+        (Asymmetric, "declares symmetric = True, but is "),
         (Similarity1, "has bounds that do not end at 1, the value of equal networks"),
         (Negative, r"outside its bounds from 0 to inf"),
         (Invariant, r"promises not to change under translations of the first network, and goes from .* to "),
@@ -240,7 +240,7 @@ def legend_of(names):
     row = {"task": "flip_flop", "population": "p", "round": 0, "role": "standard", "gain": 1.0, "solved": True}
     rows = [row | {"seed": seed, "chain": f"p/{seed}", "reference": "p"} for seed in (0, 1)]
     table = pd.DataFrame(rows)
-    figure = collapse_figure(table, {"flip_flop": predictivity}, {"flip_flop": found})
+    figure = collapse_figure(table, {"flip_flop": predictivity}, {"flip_flop": found}, 0.95)
     shown = check_text(figure)
     plt.close(figure)
     return shown

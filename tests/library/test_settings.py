@@ -62,7 +62,9 @@ def test_a_population_may_take_its_reference_from_another():
     two = changed("populations/new", {"seeds": 2, "rounds": 2, "reference": "insd"})
     with pytest.raises(SettingsError, match=r"figures.chain: 2 populations have alternatives; name .*: insd, new"):
         load(two)
-    with pytest.raises(SettingsError, match=r"figures.chain = 'standard': choose a population that has .*insd, new"):
+    with pytest.raises(
+        SettingsError, match=r"figures.chain = 'standard': choose a population with alternatives: insd, new"
+    ):
         load(two | {"figures": {"chain": "standard"}})
     settings = load(two | {"figures": {"chain": "new"}})
     assert settings.shown_chain() == "new"
@@ -80,9 +82,7 @@ def test_roles_are_those_that_the_config_says():
     idle = load(changed("populations/standard/training", {"iterations": 0}))
     assert idle.role("flip_flop", "standard", 0) == "untrained"
     gated = {"seeds": 1, "network": {"architecture": "gru"}}
-    with pytest.raises(
-        SettingsError, match=r"populations.gated.role: needed for .*'gru'.*standard, untrained, reference"
-    ):
+    with pytest.raises(SettingsError, match=r"populations.gated.role: required for .*'gru'.*: standard, untr"):
         load(changed("populations/gated", gated))
     named = load(changed("populations/gated", gated | {"role": "control"}))
     assert named.role("flip_flop", "gated", 0) == "control"
@@ -165,7 +165,11 @@ def test_task_parameters_reach_the_task():
             "insd",
             "populations.insd.reference = 'insd': choose a population that has a round 0",
         ),
-        ("populations/x", {"seeds": 1, "reference": "insd"}, "populations.x.rounds = 1: with the reference of another"),
+        (
+            "populations/x",
+            {"seeds": 1, "reference": "insd"},
+            "populations.x.rounds = 1: a population with a `ref",
+        ),
         ("tasks/flipflop", {}, "tasks.flipflop: there is no such task; choose from: context_integration, flip_flop"),
         (
             "tasks/flip_flop/parameters",
@@ -287,7 +291,7 @@ def test_task_parameters_reach_the_task():
         (
             "tasks/memory_pro/parameters",
             {"grace": 9.0},
-            "{'grace': 9.0}: no time step is left in which the response",
+            "{'grace': 9.0}: at dt = 0.02 s the response is never scored",
         ),
         ("tasks/memory_pro/parameters", {"delay": [1]}, "tasks.memory_pro.parameters.delay.1: this key is required"),
         # Regimes and grids

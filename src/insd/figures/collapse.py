@@ -245,3 +245,4 @@ FIGURE = base.Figure(
     uses=("confidence",),
     draw=draw,
 )
+"""What the workflow knows of this figure."""

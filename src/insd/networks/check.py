@@ -17,8 +17,8 @@ from insd.networks.base import READOUT, Additive, Connected, Flowing, Networks, 
 from insd.networks.engine.bptt import Workspace
 from insd.networks.settings.base import NetworkSettings
 
-COUNT, TIMES, TRIALS, INPUTS, OUTPUTS = 2, 6, 4, 3, 2
-DT_OVER_TAU = 0.2
+_COUNT, _TIMES, _TRIALS, _INPUTS, _OUTPUTS = 2, 6, 4, 3, 2
+_DT_OVER_TAU = 0.2
 STEP = 1e-6
 """Of differences in double precision."""
 
@@ -38,16 +38,18 @@ def check_networks(architecture: type[Networks], **settings: Any) -> None:
     _declared(architecture)
     chosen = architecture.Settings(**{"architecture": architecture.architecture, "units": 5} | settings)
     _initialised(architecture, chosen)
-    networks = _made(architecture, chosen, range(COUNT)).double()
+    networks = _made(architecture, chosen, range(_COUNT)).double()
     # Small biases and initial states start at zero, where errors would not show.
     for parameter in networks.parameters():
         parameter.data += 0.1 * torch.randn(parameter.shape, dtype=torch.float64, generator=_stream(9))
-    inputs = torch.randn(COUNT, TIMES, TRIALS, INPUTS, dtype=torch.float64, generator=_stream(10))
+    inputs = torch.randn(_COUNT, _TIMES, _TRIALS, _INPUTS, dtype=torch.float64, generator=_stream(10))
     states = networks.initial_state.shape[1]
-    noise = 0.1 * torch.randn(COUNT, TIMES, TRIALS, states, dtype=torch.float64, generator=_stream(11))
+    noise = 0.1 * torch.randn(_COUNT, _TIMES, _TRIALS, states, dtype=torch.float64, generator=_stream(11))
     with torch.no_grad():
         rates = networks(inputs, noise).clone()
-        _must(rates.shape == (COUNT, TIMES, TRIALS, chosen.units), name, f"rates have the shape {tuple(rates.shape)}")
+        _must(
+            rates.shape == (_COUNT, _TIMES, _TRIALS, chosen.units), name, f"rates have the shape {tuple(rates.shape)}"
+        )
         _must(bool(torch.isfinite(rates).all()), name, "rates are not finite")
         silent = networks(inputs, torch.zeros_like(noise))
         _close(name, "noise of zeros changes the rates", silent, networks(inputs))
@@ -80,14 +82,14 @@ def _declared(architecture: type[Networks]) -> None:
 
 def _initialised(architecture: type[Networks], settings: NetworkSettings) -> None:
     name = architecture.__name__
-    together = _made(architecture, settings, range(COUNT))
+    together = _made(architecture, settings, range(_COUNT))
     _must(isinstance(getattr(together, "nonlinearity", None), str), name, "`nonlinearity` must name a function")
     # In a block of two, and alone: each network's stream gives it the same weights.
     alone = _made(architecture, settings, [1])
     for weights, values in alone.weights().items():
         same = torch.equal(together.weights()[weights][1:], values)
         _must(same, name, f"initial '{weights}' depend on more than the network's own stream")
-    sizes = {"seed": COUNT, "unit": settings.units, "unit_from": settings.units, "input": INPUTS, "output": OUTPUTS}
+    sizes = {"seed": _COUNT, "unit": settings.units, "unit_from": settings.units, "input": _INPUTS, "output": _OUTPUTS}
     stored = together.stored_weights(together.weights())
     _must(
         set(stored) == set(architecture.dimensions), name, f"stores {sorted(stored)}, which `dimensions` must declare"
@@ -105,7 +107,7 @@ def _initialised(architecture: type[Networks], settings: NetworkSettings) -> Non
         assert block is not None and one is not None
         _must(torch.equal(block[1:], one), name, "noise depends on more than the network's own stream")
     if isinstance(together, Connected):
-        square = (COUNT, settings.units, settings.units)
+        square = (_COUNT, settings.units, settings.units)
         _must(
             tuple(together.recurrent_weights.shape) == square, name, f"`recurrent_weights` must have the shape {square}"
         )
@@ -123,7 +125,7 @@ def _outputs(name: str, networks: Networks, inputs: Tensor, noise: Tensor, rates
 
 
 def _alone(networks: Networks, inputs: Tensor, noise: Tensor, rates: Tensor) -> None:
-    for network in range(COUNT):
+    for network in range(_COUNT):
         part = slice(network, network + 1)
         one = copy.deepcopy(networks)
         for parameter in one.parameters():
@@ -184,9 +186,9 @@ def _files(networks: Networks, settings: NetworkSettings, inputs: Tensor) -> Non
     stored = single.stored_weights(single.weights())
     file = xr.Dataset(
         {weights: (along, stored[weights].numpy()) for weights, along in single.dimensions.items()}
-        | {"restarts": ("seed", [0] * COUNT)},
-        coords={"seed": range(COUNT)},
-        attrs={"dt": DT_OVER_TAU * settings.tau, "tau": settings.tau, "settings": "", **single.attributes()},
+        | {"restarts": ("seed", [0] * _COUNT)},
+        coords={"seed": range(_COUNT)},
+        attrs={"dt": _DT_OVER_TAU * settings.tau, "tau": settings.tau, "settings": "", **single.attributes()},
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "network.nc")
@@ -201,7 +203,7 @@ def _files(networks: Networks, settings: NetworkSettings, inputs: Tensor) -> Non
 
 
 def _made(architecture: type[Networks], settings: NetworkSettings, seeds: Sequence[int]) -> Networks:
-    return architecture.initialise(settings, INPUTS, OUTPUTS, DT_OVER_TAU, _streams(seeds))
+    return architecture.initialise(settings, _INPUTS, _OUTPUTS, _DT_OVER_TAU, _streams(seeds))
 
 
 def _streams(seeds: Sequence[int]) -> list[torch.Generator]:

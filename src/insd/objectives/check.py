@@ -12,8 +12,8 @@ from insd.networks.settings.base import network_settings
 from insd.objectives.base import Stored, Term, TermError
 from insd.objectives.settings.base import TermSettings
 
-COUNT, EARLIER, TIMES, TRIALS, UNITS, INPUTS, OUTPUTS = 2, 2, 12, 8, 6, 3, 2
-DT, TAU = 0.02, 0.1
+_COUNT, _EARLIER, _TIMES, _TRIALS, _UNITS, _INPUTS, _OUTPUTS = 2, 2, 12, 8, 6, 3, 2
+_DT, _TAU = 0.02, 0.1
 STEP = 1e-6
 """Of differences in double precision."""
 
@@ -36,11 +36,11 @@ def check_term(term: type[Term], **settings: Any) -> None:
     )
     bank = _bank()
     stored = _joined(made, bank) if compares else Stored()
-    networks = _networks(range(COUNT)).double()
-    chosen = torch.stack([torch.randperm(TRIALS, generator=_stream(20 + one))[:5] for one in range(COUNT)])
+    networks = _networks(range(_COUNT)).double()
+    chosen = torch.stack([torch.randperm(_TRIALS, generator=_stream(20 + one))[:5] for one in range(_COUNT)])
     rates = _rates(networks, bank, chosen)[:, :: stored.every].detach().requires_grad_()
     value = made.value(rates, networks, _double(stored), chosen)
-    expected = (COUNT, EARLIER if compares else 1)
+    expected = (_COUNT, _EARLIER if compares else 1)
     _must(value.shape == expected, name, f"its value has the shape {tuple(value.shape)}, expected {expected}")
     _must(bool(torch.isfinite(value).all()), name, "its value is not finite")
     _must(value.requires_grad, name, "its value does not depend on the rates by operations that PyTorch can follow")
@@ -55,7 +55,7 @@ def check_term(term: type[Term], **settings: Any) -> None:
     close = abs(found - difference) <= 1e-4 * scale
     _must(close, name, f"its gradient is {found:.6g} where differences give {difference:.6g}")
 
-    for one in range(COUNT):
+    for one in range(_COUNT):
         alone = made.value(rates[[one]], _networks([one]).double(), _double(stored.select([one])), chosen[[one]])
         off = float((alone - value[[one]]).detach().abs().max())
         _must(off <= 1e-6, name, f"the value of a network alone differs by {off:.2g} from that in a block")
@@ -65,8 +65,8 @@ def _joined(term: Term, bank: xr.Dataset) -> Stored:
     """What the term reads of two earlier rounds."""
     name = type(term).__name__
     rounds = []
-    for earlier in range(EARLIER):
-        stored = term.stores(_file(_networks(range(40 + 10 * earlier, 40 + 10 * earlier + COUNT)), bank), bank)
+    for earlier in range(_EARLIER):
+        stored = term.stores(_file(_networks(range(40 + 10 * earlier, 40 + 10 * earlier + _COUNT)), bank), bank)
         _must(stored is not None, name, "it stores nothing of a network")
         assert stored is not None
         for variable, dimensions in term.variables.items():
@@ -75,11 +75,11 @@ def _joined(term: Term, bank: xr.Dataset) -> Stored:
             _must(found == dimensions, name, f"it stores '{variable}' with {found}, and declares {dimensions}")
             _must(bool(np.isfinite(stored[variable]).all()), name, f"it stores '{variable}' that is not finite")
         rounds.append(stored.assign_attrs(bank_fingerprint="bank"))
-    joined = term.join(rounds, bank, [f"round {number}" for number in range(EARLIER)])
-    _must(joined.earlier == EARLIER, name, f"it finds {joined.earlier} earlier rounds of {EARLIER}")
-    _must(1 <= joined.every <= TIMES, name, f"it asks for rates at every {joined.every}-th of {TIMES} times")
+    joined = term.join(rounds, bank, [f"round {number}" for number in range(_EARLIER)])
+    _must(joined.earlier == _EARLIER, name, f"it finds {joined.earlier} earlier rounds of {_EARLIER}")
+    _must(1 <= joined.every <= _TIMES, name, f"it asks for rates at every {joined.every}-th of {_TIMES} times")
     for variable, values in joined.of_networks.items():
-        _must(len(values) == COUNT, name, f"'{variable}' of {COUNT} networks has {len(values)} along its first axis")
+        _must(len(values) == _COUNT, name, f"'{variable}' of {_COUNT} networks has {len(values)} along its first axis")
     return joined
 
 
@@ -87,25 +87,28 @@ def _bank() -> xr.Dataset:
     random = np.random.default_rng(0)
     return xr.Dataset(
         {
-            "inputs": (("trial", "time", "input"), random.standard_normal((TRIALS, TIMES, INPUTS)).astype(np.float32)),
-            "targets": (("trial", "time", "output"), np.zeros((TRIALS, TIMES, OUTPUTS), np.float32)),
-            "mask": (("trial", "time", "output"), np.ones((TRIALS, TIMES, OUTPUTS), np.float32)),
+            "inputs": (
+                ("trial", "time", "input"),
+                random.standard_normal((_TRIALS, _TIMES, _INPUTS)).astype(np.float32),
+            ),
+            "targets": (("trial", "time", "output"), np.zeros((_TRIALS, _TIMES, _OUTPUTS), np.float32)),
+            "mask": (("trial", "time", "output"), np.ones((_TRIALS, _TIMES, _OUTPUTS), np.float32)),
         },
-        coords={"time": DT * np.arange(1, TIMES + 1)},
-        attrs={"dt": DT, "fingerprint": "bank"},
+        coords={"time": _DT * np.arange(1, _TIMES + 1)},
+        attrs={"dt": _DT, "fingerprint": "bank"},
     )
 
 
 def _networks(seeds: Any) -> Networks:
-    settings = network_settings({"units": UNITS, "gain": 1.5, "tau": TAU})
-    return initialise(settings, INPUTS, OUTPUTS, DT / TAU, [_stream(seed) for seed in seeds])
+    settings = network_settings({"units": _UNITS, "gain": 1.5, "tau": _TAU})
+    return initialise(settings, _INPUTS, _OUTPUTS, _DT / _TAU, [_stream(seed) for seed in seeds])
 
 
 def _file(networks: Networks, bank: xr.Dataset) -> xr.Dataset:
     return xr.Dataset(
         {name: (along, networks.weights()[name].numpy()) for name, along in networks.dimensions.items()},
-        coords={"seed": range(COUNT)},
-        attrs={"dt": DT, "tau": TAU, **networks.attributes()},
+        coords={"seed": range(_COUNT)},
+        attrs={"dt": _DT, "tau": _TAU, **networks.attributes()},
     )
 
 

@@ -18,6 +18,7 @@ from insd.settings.base import (
 from insd.settings.recipe import Layer
 
 Role = Literal["standard", "untrained", "reference", "alternative", "control"]
+"""What a network is to the comparisons."""
 
 
 def _maker_keys(schema: dict[str, Any]) -> None:
