@@ -30,7 +30,6 @@ with job(snakemake.log[0]):
     checkpoint = Path(snakemake.output.activity).with_name("checkpoint.pt")
     made_task = make_task(task, params["parameters"])
     made = maker.make(Job(names, made_task, *trials, recipe_from(params["made"]), *files, device, checkpoint))
-
     about = {"task": {"name": task, "parameters": params["parameters"]}, "recipe": params["made"]}
     about |= {"population": population, "seeds": seeds, "round": number}
     more = {"maker": params["made"]["make"], "role": config.role(task, population, number)}
