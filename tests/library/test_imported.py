@@ -101,7 +101,7 @@ class Evil:
         (
             lambda: Model().state_dict(),
             {},
-            "has no readout 'readout.weight'; name the linear readout of the rates, which",
+            "has no readout 'readout.weight'; name the linear readout of the rates, one of: decode",
         ),
         (lambda: Model().state_dict(), {"readout": "decode", "tau": 0.1}, "leave out tau"),
         (lambda: Model(num_layers=2).state_dict(), {"readout": "decode"}, "has more than one layer or direction"),

@@ -138,7 +138,7 @@ def test_classes_that_cannot_serve(module, path, message):
         (
             "    def _s",
             "    criterion = 2.0\n    def _s",
-            "the targets themselves score 1 (explained variance), which does",
+            "the targets themselves score 1 (explained variance), which misses",
         ),
         (
             "    def _s",

@@ -119,8 +119,8 @@ def test_an_imported_network_can_be_recorded(tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"fingerprint": None}, "r.npz: lacks 'fingerprint', the attribute of that name of the trials"),
-        ({"rates": None}, "r.npz: lacks 'rates', activity (trial, time, unit)"),
+        ({"fingerprint": None}, "r.npz: has no 'fingerprint' (the attribute `fingerprint` of the trials"),
+        ({"rates": None}, "r.npz: has no 'rates' (activity (trial, time, unit)); add it"),
         ({"fingerprint": "abc"}, "r.npz: is of other trials (fingerprint abc) than those of the config"),
         (
             {"rates": GOOD["rates"][:, 1:]},
