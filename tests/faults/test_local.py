@@ -361,7 +361,7 @@ def test_a_grid_of_two_configs(micro_finished, undisturbed, tmp_path):
     # The first seed is there and was made before the edit; the second is made after it.
     second = f"{CHAINS}/seeds-1/round-0/network.nc"
     output = refused(micro_finished, *GRID, str(overlay))
-    message = "was made with another task or recipe than the config has for round 0 of insd"
+    message = "was made with a different task or recipe than the config has for round 0 of insd"
     advice = "the config changed in between: delete the file, and run the workflow again"
     assert f"error: {FIRST}/network.nc: {message}; {advice}" in output
     config.write_text(before)
@@ -379,7 +379,7 @@ def test_a_chain_of_two_configs(unfinished, undisturbed):
     result = run(unfinished, TARGET, "--rerun-triggers", "mtime")
     assert result.returncode == 0, result.stdout[-3000:]
     config.write_text(before)
-    message = "was made with another task or recipe than the config has for round 1 of insd"
+    message = "was made with a different task or recipe than the config has for round 1 of insd"
     assert f"error: {TARGET}: {message}" in refused(unfinished, *GRID)
     # As it says.
     (unfinished / TARGET).unlink()

@@ -263,7 +263,7 @@ def assert_a_gpu_was_given(training: Training) -> None:
 def assert_a_mixture_is_refused(training: Training, undisturbed: Path) -> None:
     """Each job reads the config as it starts, and the analysis so another one than was trained with."""
     output = training.finish(status=1)
-    message = "was made with another task or recipe than the config has for round 0 of insd"
+    message = "was made with a different task or recipe than the config has for round 0 of insd"
     assert f"error: {FIRST}/network.nc: {message}" in output, output[-3000:]
     assert not (training.folder / PREDICTIVITY).exists()
     assert_same_results(training.folder, undisturbed)
