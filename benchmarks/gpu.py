@@ -24,7 +24,8 @@ from insd.networks.engine.bptt import Workspace
 from insd.networks.rate import RateRNN
 from insd.networks.settings.rate import RateSettings
 from insd.objectives.base import join_earlier
-from insd.settings.config import Settings, load, seeds_of
+from insd.settings.config import Settings, seeds_of
+from insd.settings.load import load
 from insd.settings.recipe import Recipe
 from insd.training import train_round
 

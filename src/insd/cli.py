@@ -257,7 +257,7 @@ def _settings(
 
     `sampled` gives the numbers of trials if they already exist; then neither they nor the task can change.
     """
-    from insd.settings.config import load
+    from insd.settings.load import load
     from insd.settings.recipe import DEFAULT_TERMS
 
     defaults = {section: dict(recipe.get(section, {})) for section in RECIPE}

@@ -19,8 +19,8 @@ LIBRARY = Path(__file__).parent
 """The folder of this library."""
 WITHOUT_NUMBERS = {
     *("insd", "insd.settings.config", "insd.settings.sections", "insd.settings.recipe", "insd.settings.tasks"),
-    *("insd.settings.checks", "insd.settings.messages", "insd.provenance", "insd.datasets", "insd.errors"),
-    *("insd.plugins", "insd.files", "insd.checkpoints", "insd.progress", "insd.tasks.own"),
+    *("insd.settings.checks", "insd.settings.load", "insd.settings.messages", "insd.provenance", "insd.datasets"),
+    *("insd.errors", "insd.plugins", "insd.files", "insd.checkpoints", "insd.progress", "insd.tasks.own"),
 }
 """Modules that move or describe numbers and make none: an edit there does not outdate results."""
 

@@ -37,7 +37,7 @@ from insd.networks.settings.base import network_settings, settings_class
 from insd.objectives.base import join_earlier
 from insd.provenance import array_fingerprint
 from insd.settings.base import SettingsError
-from insd.settings.config import load
+from insd.settings.load import load
 from insd.settings.recipe import Recipe, Training
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round
@@ -359,7 +359,7 @@ def test_a_layer_with_a_different_architecture_drops_the_keys_of_the_one_below()
 
 def test_a_config_of_this_librarys_architectures_is_read_without_pytorch():
     code = (
-        "import sys; from insd.settings.config import load\n"
+        "import sys; from insd.settings.load import load\n"
         "for network in ({}, {'architecture': 'low_rank', 'rank': 2}, {'architecture': 'gru'}):\n"
         "    entry = {'seeds': 1, 'role': 'control', 'network': network}\n"
         "    load({'tasks': {'flip_flop': {}}, 'populations': {'p': entry}}).recipe('flip_flop', 'p', 0)\n"

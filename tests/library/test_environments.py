@@ -10,7 +10,7 @@ from conftest import ROOT
 
 from insd import provenance
 from insd.settings.base import SettingsError
-from insd.settings.config import load
+from insd.settings.load import load
 from insd.tasks import find_task
 from insd.tasks.environments import TrialsError, make_environment
 

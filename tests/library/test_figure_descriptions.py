@@ -13,7 +13,7 @@ from insd.figures import files
 from insd.figures.base import Drawing, Figure, FigureError, planned
 from insd.grid import Grid
 from insd.settings.base import SettingsError
-from insd.settings.config import load
+from insd.settings.load import load
 
 NAMES = plugins.names("figure")
 CONFIG = {
@@ -38,7 +38,7 @@ def test_planning_imports_nothing_that_draws():
 import sys
 from insd.figures.files import figure_files
 from insd.grid import Grid
-from insd.settings.config import load
+from insd.settings.load import load
 
 figure_files(Grid(load({CONFIG})))
 assert not {{"matplotlib", "seaborn", "torch", "scipy.stats"}} & set(sys.modules), sorted(sys.modules)

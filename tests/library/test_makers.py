@@ -23,7 +23,7 @@ from insd.networks.settings.rate import RateSettings
 from insd.objectives.base import join_earlier
 from insd.provenance import array_fingerprint
 from insd.settings.base import SettingsError
-from insd.settings.config import load
+from insd.settings.load import load
 from insd.settings.recipe import Recipe
 from insd.tasks.flip_flop import FlipFlop
 
@@ -342,7 +342,7 @@ def test_makers_are_known_without_importing_pytorch():
     code = f"""
 import sys
 from insd import plugins
-from insd.settings.config import load
+from insd.settings.load import load
 for name in plugins.names("maker"):
     plugins.find("maker", name)
 load({config})

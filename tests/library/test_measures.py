@@ -32,7 +32,7 @@ from insd.measures.pairs import prepare, similarity
 from insd.measures.responses import responses
 from insd.predictivity import null_projector_array
 from insd.settings.base import SettingsError
-from insd.settings.config import load
+from insd.settings.load import load
 
 NAMES = plugins.names("measure")
 # Searches over 40 directions would take a minute. More starts find the same minimum from both ends of a pair.

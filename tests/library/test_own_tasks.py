@@ -8,7 +8,7 @@ from conftest import ROOT
 
 from insd import provenance
 from insd.settings.base import SettingsError
-from insd.settings.config import load
+from insd.settings.load import load
 from insd.settings.tasks import make_task
 
 CODE = """

@@ -19,7 +19,7 @@ from insd.predictivity import null_projector_array
 from insd.provenance import array_fingerprint
 from insd.recordings import read_recording
 from insd.settings.base import SettingsError
-from insd.settings.config import load
+from insd.settings.load import load
 from insd.settings.recipe import Recipe
 from insd.tasks.flip_flop import FlipFlop
 

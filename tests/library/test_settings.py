@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from insd.settings.base import SettingsError
-from insd.settings.config import load, seeds_of
+from insd.settings.config import seeds_of
+from insd.settings.load import load
 
 ROOT = Path(__file__).parents[2]
 GOOD = {
@@ -400,7 +401,7 @@ def test_claims_that_there_are_not(names, message):
 def test_reading_the_config_imports_no_claims():
     """Every job reads the config, and few judge claims."""
     code = (
-        "import sys; from insd.settings.config import load; "
+        "import sys; from insd.settings.load import load; "
         "load({'tasks': {'flip_flop': {}}, 'populations': {'standard': {'seeds': 1}}}); "
         "sys.exit('insd.claims.base' in sys.modules)"
     )

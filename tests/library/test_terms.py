@@ -15,7 +15,7 @@ from insd.objectives.check import check_term
 from insd.objectives.settings.base import TermSettings, term_settings
 from insd.provenance import array_fingerprint
 from insd.settings.base import SettingsError
-from insd.settings.config import load
+from insd.settings.load import load
 from insd.settings.recipe import Recipe
 from insd.tasks.flip_flop import FlipFlop
 from insd.training import train_round

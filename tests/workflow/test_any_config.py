@@ -12,7 +12,8 @@ from known import TASKS
 
 from insd.makers.base import maker_of
 from insd.settings.base import SettingsError
-from insd.settings.config import load, seeds_of
+from insd.settings.config import seeds_of
+from insd.settings.load import load
 from insd.settings.recipe import Recipe
 
 SCHEMA = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())

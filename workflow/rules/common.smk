@@ -16,7 +16,7 @@ from insd.figures.base import planned
 from insd.grid import ROUND, Grid
 from insd.provenance import code_fingerprint, file_fingerprint, modules_fingerprint
 from insd.report import LiveNumbers
-from insd.settings.config import load
+from insd.settings.load import load
 
 try:
     SETTINGS = load(config)

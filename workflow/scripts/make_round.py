@@ -9,7 +9,8 @@ from insd.devices import describe, device_of
 from insd.jobs import job, reuse_freed_memory
 from insd.makers.base import Job, maker_of, recipe_from
 from insd.provenance import attributes
-from insd.settings.config import load, seeds_of
+from insd.settings.config import seeds_of
+from insd.settings.load import load
 from insd.settings.tasks import make_task
 
 torch.set_num_threads(snakemake.threads)

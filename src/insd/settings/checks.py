@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,14 +14,12 @@ from insd.plugins import PluginError
 from insd.settings.base import (
     SettingsError,
 )
+from insd.settings.config import Settings
 from insd.settings.recipe import Recipe, problems_of
 from insd.settings.sections import TaskEntry
 from insd.settings.tasks import make_task
 from insd.tasks import Task, TaskError, check_task
 from insd.tasks.base import Rule
-
-if TYPE_CHECKING:
-    from insd.settings.config import Settings
 
 REGIME = "[a-z][a-z0-9_]*"
 """The pattern of regime names."""
@@ -29,7 +27,7 @@ MOST_STEPS = 100_000
 """Longest duration in time steps: a day-long trial is a mistake in the unit."""
 
 
-def problems_of_config(settings: "Settings") -> Iterator[str]:
+def problems_of_config(settings: Settings) -> Iterator[str]:
     """Problems that no single key shows."""
     tasks: dict[str, Task] = {}
     for name, entry in settings.tasks.items():
@@ -62,7 +60,7 @@ def problems_of_config(settings: "Settings") -> Iterator[str]:
             yield from _term_problems(settings, task_name, name)
 
 
-def _claims_problems(settings: "Settings") -> Iterator[str]:
+def _claims_problems(settings: Settings) -> Iterator[str]:
     for name in settings.claims:
         if settings.claims.count(name) > 1:
             yield f"claims: {name!r} is listed twice"
@@ -73,7 +71,7 @@ def _claims_problems(settings: "Settings") -> Iterator[str]:
             yield f"claims: {error}"
 
 
-def _checked_task(settings: "Settings", name: str, entry: TaskEntry) -> Task:
+def _checked_task(settings: Settings, name: str, entry: TaskEntry) -> Task:
     """The task, after checking that the trials of every regime and level of its grid can be made and scored."""
     if entry.class_path is None and name not in plugins.names("task"):
         known = ", ".join(plugins.names("task"))
@@ -142,7 +140,7 @@ def _must_make_trials(task: Task, regime: str, where: str, given: Mapping[str, A
         )
 
 
-def _analysis_problems(settings: "Settings") -> Iterator[str]:
+def _analysis_problems(settings: Settings) -> Iterator[str]:
     for name in settings.analysis.model_extra or {}:
         if ":" not in name and name not in plugins.names("analysis"):
             known = ", ".join(["comparisons", *plugins.names("analysis")])
@@ -160,7 +158,7 @@ def _analysis_problems(settings: "Settings") -> Iterator[str]:
                 yield f"analysis.{name}.populations: there is no population {population!r}; choose from: {known}"
 
 
-def _by_task_problems(settings: "Settings") -> Iterator[str]:
+def _by_task_problems(settings: Settings) -> Iterator[str]:
     layers = [("defaults", settings.defaults)]
     for name, population in settings.populations.items():
         layers += [(f"populations.{name}", population), (f"populations.{name}.alternatives", population.alternatives)]
@@ -170,7 +168,7 @@ def _by_task_problems(settings: "Settings") -> Iterator[str]:
                 yield f"{path}.by_task.{name}: the config has no such task; its tasks are: {', '.join(settings.tasks)}"
 
 
-def _maker_problems(settings: "Settings") -> Iterator[str]:
+def _maker_problems(settings: Settings) -> Iterator[str]:
     for name, population in settings.populations.items():
         try:
             maker = settings.maker(name)
@@ -189,7 +187,7 @@ def _maker_problems(settings: "Settings") -> Iterator[str]:
             )
 
 
-def _term_problems(settings: "Settings", task: str, population: str) -> Iterator[str]:
+def _term_problems(settings: Settings, task: str, population: str) -> Iterator[str]:
     """Terms of later rounds that compare them with earlier ones, which keep nothing for them."""
     reference = settings.population(population).reference
     if reference and (reference not in settings.populations or settings.population(reference).reference):
@@ -208,7 +206,7 @@ def _term_problems(settings: "Settings", task: str, population: str) -> Iterator
                 return
 
 
-def _reference_problems(settings: "Settings") -> Iterator[str]:
+def _reference_problems(settings: Settings) -> Iterator[str]:
     own = [name for name, population in settings.populations.items() if not population.reference]
     for name, population in settings.populations.items():
         reference, path = population.reference, f"populations.{name}"
@@ -231,7 +229,7 @@ def _reference_problems(settings: "Settings") -> Iterator[str]:
             )
 
 
-def _role_problems(settings: "Settings") -> Iterator[str]:
+def _role_problems(settings: Settings) -> Iterator[str]:
     for name, population in settings.populations.items():
         for task in population.tasks or ():
             if task not in settings.tasks:
@@ -259,7 +257,7 @@ def _role_problems(settings: "Settings") -> Iterator[str]:
         yield f"figures.chain = {chain!r}: choose a population with alternatives: {choices}"
 
 
-def _layer_problems(settings: "Settings") -> Iterator[str]:
+def _layer_problems(settings: Settings) -> Iterator[str]:
     """What is wrong in any combination of layers, as often as it is found."""
     for name in settings.populations:
         # Alternatives are checked even if no round uses them, like all other keys.
@@ -270,7 +268,7 @@ def _layer_problems(settings: "Settings") -> Iterator[str]:
 
 
 def _recipe_problems(
-    settings: "Settings", recipe: Recipe, sections: tuple[str, ...], task: Task, outputs: int
+    settings: Settings, recipe: Recipe, sections: tuple[str, ...], task: Task, outputs: int
 ) -> Iterator[str]:
     training = recipe.training
     if "network" in sections:

@@ -5,7 +5,7 @@ of keys (`config/README.md`) are generated from them. Defaults are ours unless a
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Annotated, Any, Literal, get_args
 
@@ -21,8 +21,7 @@ from insd.settings.base import (
     SettingsError,
     TaskName,
 )
-from insd.settings.checks import problems_of_config
-from insd.settings.messages import joined, keys_of, lines
+from insd.settings.messages import joined, lines
 from insd.settings.recipe import Changes, Layer, Recipe, checked, recipe_of
 from insd.settings.sections import Analyses, Figures, Population, Role, TaskEntry, Trials, without_null
 from insd.settings.tasks import make_task, task_adapter
@@ -232,22 +231,6 @@ def seeds_of(block: str) -> list[int]:
     """The seeds that a block `first` or `first-last` names."""
     first, _, last = block.partition("-")
     return list(range(int(first), int(last or first) + 1))
-
-
-def load(config: Mapping[str, Any]) -> Settings:
-    """Check a config and make it settings.
-
-    Raises SettingsError with one line per problem: the key's path, its value and what is allowed.
-    """
-    try:
-        # Via JSON: strict, so text is never read as a number, while lists may represent tuples.
-        # Types that JSON lacks, such as YAML's dates, become text, which is then refused.
-        settings = Settings.model_validate_json(json.dumps(config, default=str), strict=True)
-    except ValidationError as error:
-        raise SettingsError(joined(lines(error, lambda key: "", lambda place: keys_of(Settings, place)))) from None
-    if problems := list(problems_of_config(settings)):
-        raise SettingsError(joined(problems))
-    return settings
 
 
 def _block(first: int, last: int) -> str:
