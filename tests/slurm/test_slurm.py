@@ -184,8 +184,8 @@ def smoke(cluster, tmp_path_factory):
     clone = tmp_path_factory.mktemp("smoke-on-slurm") / "clone"
     command("git", "clone", "--quiet", str(ROOT), str(clone))
     # What an installation in the clone builds.
-    for build in (ROOT / "src/insd").glob("loops_*.so"):
-        shutil.copy(build, clone / "src/insd")
+    for build in (ROOT / "src").rglob("loops_*.so"):
+        shutil.copy(build, clone / build.relative_to(ROOT).parent)
     submitting = Submitting(clone, *SMOKE, seconds=1800)
     yield submitting
     submitting.stop()
