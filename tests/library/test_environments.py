@@ -155,7 +155,7 @@ def test_the_time_step_reaches_the_environment():
     "name, message",
     [
         ("gymnasium:InsdTestSilent-v0", "says no right action at each time (`gt`)"),
-        ("gymnasium:InsdTestStill-v0", "in none of 64 trials does the right action (`gt`) change"),
+        ("gymnasium:InsdTestStill-v0", "the correct action (`gt`) changes in none of 64 trials"),
         ("gymnasium:InsdTestPicture-v0", "its observations have the space"),
         ("gymnasium:InsdTestNothing-v0", "'InsdTestNothing-v0': cannot be made: NameNotFound"),
         ("gymnasium:nowhere:Nothing-v0", "'nowhere:Nothing-v0': cannot be made: ModuleNotFoundError: No module named"),

@@ -136,7 +136,7 @@ def test_half_the_time_step_keeps_noise_power_and_durations():
         (lambda: FlipFlop(channels=0), "channels = 0"),
         (lambda: MemoryPro(delay=(2.0, 1.0)), "shortest <= longest"),
         (lambda: MemoryPro(dt=0.0), "dt = 0.0: the time step must be positive"),
-        (lambda: MemoryPro().sample("harder", 1, 0), "no regime 'harder'; this task has: train, test, noisy"),
+        (lambda: MemoryPro().sample("harder", 1, 0), "unknown regime 'harder'; this task has: train, test, noisy"),
         (lambda: MemoryPro(regimes={"x": {"nose": 1}}).sample("x", 1, 0), "regimes.x: no field nose"),
         (lambda: MemoryPro().sample("test", 0, 0), "at least one trial"),
     ],
