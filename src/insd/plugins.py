@@ -114,6 +114,19 @@ def find(kind: str, name: str) -> Any:
     return check(kind, getattr(loaded, attribute), name)
 
 
+def settings_of(kind: str, name: str) -> type:
+    """The `Settings` of what the config names; raises PluginError if there is none.
+
+    Those of this library's own stand in the folder `settings` of the kind where that has a file of the name: PyTorch is
+    not imported for them.
+    """
+    light = f"{KINDS[kind].package}.settings.{name}"
+    if module_of(kind, name) == f"{KINDS[kind].package}.{name}" and importlib.util.find_spec(light):
+        own = vars(importlib.import_module(light)).values()
+        return next(value for value in own if getattr(value, "__module__", None) == light)
+    return find(kind, name).Settings
+
+
 @cache
 def described(kind: str, name: str) -> Mapping[str, Any]:
     """The arguments, but for functions, of the constant that the config names: read from its file without importing it.

@@ -1,13 +1,11 @@
 """The settings that all architectures have, and where those of each architecture are found."""
 
-import importlib
-import importlib.util
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from insd.plugins import find, module_of
+from insd.plugins import settings_of
 from insd.settings.base import NotNegative, Positive, Section
 
 
@@ -35,16 +33,8 @@ class NetworkSettings(Section):
 
 
 def settings_class(architecture: str) -> type[NetworkSettings]:
-    """The settings of an architecture; raises PluginError if the architecture is unknown.
-
-    Those of this library's architectures are in this folder, and PyTorch is not imported for them.
-    """
-    if module_of("network", architecture) == f"insd.networks.{architecture}":
-        light = f"{__package__}.{architecture}"
-        if importlib.util.find_spec(light):
-            own = vars(importlib.import_module(light)).values()
-            return next(value for value in own if getattr(value, "__module__", None) == light)
-    return find("network", architecture).Settings
+    """The settings of an architecture; raises PluginError if the architecture is unknown."""
+    return settings_of("network", architecture)
 
 
 def network_settings(given: Mapping[str, Any]) -> NetworkSettings:

@@ -1,11 +1,9 @@
 """The settings that all terms of an objective have, and where those of each term are found."""
 
-import importlib
-import importlib.util
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
-from insd.plugins import find, module_of
+from insd.plugins import settings_of
 from insd.settings.base import Positive, Section, Share
 
 
@@ -42,13 +40,5 @@ class TermSettings(Section):
 
 
 def term_settings(name: str) -> type[TermSettings]:
-    """The settings of a term; raises PluginError if there is no such term.
-
-    Those of this library's terms are in this folder, and PyTorch is not imported for them.
-    """
-    if module_of("term", name) == f"insd.objectives.{name}":
-        light = f"{__package__}.{name}"
-        if importlib.util.find_spec(light):
-            own = vars(importlib.import_module(light)).values()
-            return next(value for value in own if getattr(value, "__module__", None) == light)
-    return find("term", name).Settings
+    """The settings of a term; raises PluginError if there is no such term."""
+    return settings_of("term", name)
