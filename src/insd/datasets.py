@@ -169,8 +169,8 @@ def write(dataset: xr.Dataset, path: str | Path, contract: str | Contract) -> No
     large = [name for name, values in dataset.data_vars.items() if values.ndim > 2 and rules.compressed]
     encoding = {name: {"zlib": True, "complevel": 1} for name in large}
     try:
-        with written_whole(path) as temporary:
-            dataset.to_netcdf(temporary, engine=ENGINE, encoding=encoding)
+        with written_whole(path) as beside:
+            dataset.to_netcdf(beside, engine=ENGINE, encoding=encoding)
     except (OSError, RuntimeError) as error:
         # HDF5 does not say that a disk is full.
         free = shutil.disk_usage(path.parent).free / 1e6
