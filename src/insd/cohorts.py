@@ -4,7 +4,10 @@ The config sets the role of a network (`insd.settings.config.Settings.role`), an
 Nothing here guesses it from other columns.
 """
 
+from collections.abc import Sequence
+
 import pandas as pd
+import xarray as xr
 
 STANDARD, UNTRAINED, REFERENCE, ALTERNATIVE, CONTROL = "standard", "untrained", "reference", "alternative", "control"
 """The roles: trained on the task alone; not trained; round 0 of a chain; a later round of one; anything else."""
@@ -55,6 +58,39 @@ def network_labels(rows: pd.DataFrame) -> list[str]:
 def reference_labels(rows: pd.DataFrame) -> list[str]:
     """The label of the reference of each network in some rows of `networks.csv`."""
     return [network_label(str(p), int(seed), 0) for p, seed in zip(rows["reference"], rows["seed"], strict=True)]
+
+
+OVER_NETWORKS = ("network", "network_to", "predictor", "target", "searched_network")
+"""The dimensions of analyses along which there is a place for each network."""
+
+
+def every_network(result: xr.Dataset, labels: Sequence[str]) -> xr.Dataset:
+    """The file of an analysis with a place for each network of its task, in the order of `labels`.
+
+    Networks that it does not hold are NaN there. The coordinate `left_out` names them, `reason` says why: what the
+    analysis needs and they lack, or that the config has it made of other populations.
+    """
+    along = [name for name in OVER_NETWORKS if name in result.dims]
+    if not along:
+        return result
+    reasons = left_out(result)
+    absent = {
+        label: reasons.get(label, "not among the populations that are analysed")
+        for label in labels
+        if label not in set(result[along[0]].values.tolist())
+    }
+    if not absent and not reasons:
+        return result
+    places = {name: list(labels) for name in along}
+    completed = result.drop_vars(["left_out", "reason"], errors="ignore").reindex(places)
+    return completed.assign_coords(left_out=list(absent), reason=("left_out", list(absent.values())))
+
+
+def left_out(result: xr.Dataset) -> dict[str, str]:
+    """The networks that an analysis was not made of, by label, each with the reason."""
+    if "left_out" not in result.coords:
+        return {}
+    return dict(zip(result["left_out"].values.tolist(), result["reason"].values.tolist(), strict=True))
 
 
 def round_name(round_number: int) -> str:

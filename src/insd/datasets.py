@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from insd import plugins
+from insd.cohorts import every_network, network_labels
 from insd.errors import InsdError
 from insd.files import written_whole
 
@@ -106,7 +108,7 @@ def contract_of(dataset: xr.Dataset, contract: str | Contract) -> Contract:
     if isinstance(contract, Contract):
         return contract
     if contract not in CONTRACTS:
-        return _of_analysis(contract)
+        return _of_analysis(contract, dataset.attrs.get("analysis"))
     rules = CONTRACTS[contract]
     if contract != "network":
         return rules
@@ -114,8 +116,9 @@ def contract_of(dataset: xr.Dataset, contract: str | Contract) -> Contract:
     return replace(rules, variables={**weights, **rules.variables})
 
 
-def _of_analysis(name: str) -> Contract:
-    for analysis in plugins.names("analysis"):
+def _of_analysis(name: str, written_by: str | None) -> Contract:
+    """What a file of an analysis must hold; `written_by` is the analysis that the file names: the user's own, too."""
+    for analysis in [*plugins.names("analysis"), *([written_by] if written_by else [])]:
         writes: Mapping[str, Contract] = plugins.find("analysis", analysis).writes
         if name in writes:
             return writes[name]
@@ -198,9 +201,17 @@ def read(path: str | Path, contract: str | Contract, only: Collection[str] | Non
     return validate(dataset, contract, str(path), only)
 
 
-def read_by_task(tasks: Iterable[str], paths: Iterable[str | Path], contract: str) -> dict[str, xr.Dataset]:
-    """By task, the file of an analysis; the files are in the order of the tasks."""
-    return {task: read(path, contract) for task, path in zip(tasks, paths, strict=True)}
+def read_by_task(
+    tasks: Iterable[str], paths: Iterable[str | Path], contract: str, table: pd.DataFrame
+) -> dict[str, xr.Dataset]:
+    """By task, the file of an analysis, with a place for each network of the task (`insd.cohorts.every_network`).
+
+    The files are in the order of the tasks; `table` are the rows of `networks.csv`.
+    """
+    return {
+        task: every_network(read(path, contract), network_labels(table[table["task"] == task]))
+        for task, path in zip(tasks, paths, strict=True)
+    }
 
 
 def _list(names: tuple[Hashable, ...]) -> str:

@@ -19,7 +19,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
-from insd.cohorts import alternatives, network_label, solved
+from insd.cohorts import alternatives, every_network, left_out, network_label, network_labels, solved
 from insd.dynamics.orbits import cycle_orbit
 from insd.members import Member
 from insd.networks.base import rates_at, state_size
@@ -105,7 +105,8 @@ def network_view(
             # Networks of fewer variables than others fill their rows with what is no number.
             "rate": packed(mine["eigenvalues_real"].values[:, :variables]),
             "frequency": packed(mine["eigenvalues_imag"].values[:, :variables] / (2 * np.pi)),
-            "left_out": int(order.size - len(mine["point"])),
+            "not_shown": int(order.size - len(mine["point"])),
+            "reason": left_out(points).get(label, ""),
         },
         "cycles": cycles,
     }
@@ -133,6 +134,7 @@ def explorer_page(
     """
     shown = trials.isel(trial=slice(SHOWN_TRIALS), time=slice(None, None, _time_stride(trials.sizes["time"])))
     static_inputs = task.static_inputs()
+    points = every_network(points, network_labels(table))
     rows = {
         network_label(str(row["population"]), int(row["seed"]), int(row["round"])): row
         for row in table.to_dict("records")

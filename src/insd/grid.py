@@ -26,8 +26,9 @@ class Grid:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        # All analyses ask for the recipes of all rounds.
+        # All analyses ask for all rounds.
         self._made = cache(settings.made_with)
+        self._identity = cache(self._identity_of)
 
     # --- Rounds
 
@@ -96,15 +97,12 @@ class Grid:
         """The blocks, each with the role of its networks and the fingerprint of the task and recipe that the config has
         for it: analyses refuse a file that was made with others (`insd.members.Block`).
         """
+        return [(*block, *self._identity(task, block[0], block[2])) for block in blocks]
+
+    def _identity_of(self, task: str, population: str, round_number: int) -> tuple[str, str]:
         about = {"name": task, "parameters": self.settings.task_parameters(task)}
-        return [
-            (
-                *block,
-                self.settings.role(task, block[0], block[2]),
-                settings_fingerprint(about, self._made(task, block[0], block[2])),
-            )
-            for block in blocks
-        ]
+        made = self._made(task, population, round_number)
+        return self.settings.role(task, population, round_number), settings_fingerprint(about, made)
 
     def round_files(self, task: str, names: Collection[str]) -> list[str]:
         """The files of these names of all rounds of a task, as far as their makers write them."""

@@ -95,16 +95,20 @@ def _content(module: str) -> _Content:
 def _parsed(text: str, package: str) -> _Content:
     tree = ast.parse(text)
     names: list[str] = []
-    for node in ast.walk(tree):
+    # Only statements import, and only they hold statements: their expressions need no look.
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
         names += _names(node, package)
-        for block in ("body", "orelse", "finalbody"):
-            statements = getattr(node, block, None)
-            if isinstance(statements, list):
-                setattr(node, block, [item for item in statements if not _makes_no_numbers(item)])
-    return _Content(tuple(names), ast.dump(tree))
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            if hasattr(node, block):
+                statements = [item for item in getattr(node, block) if not _makes_no_numbers(item)]
+                setattr(node, block, statements)
+                waiting += statements
+    return _Content(tuple(dict.fromkeys(names)), ast.dump(tree))
 
 
-def _makes_no_numbers(statement: ast.stmt) -> bool:
+def _makes_no_numbers(statement: ast.AST) -> bool:
     """Whether a statement is a docstring, a string below a field that documents it, or a line for the log."""
     if not isinstance(statement, ast.Expr):
         return False
@@ -123,13 +127,18 @@ def _makes_no_numbers(statement: ast.stmt) -> bool:
 def _source(module: str) -> Path:
     """The file of a module; of a package, that of its code."""
     if _package(module) == "insd":
-        path = LIBRARY.joinpath(*module.split(".")[1:])
-        return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        return _source_in(LIBRARY, module)
     try:
         found = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         return Path(module)
     return Path(found.origin) if found and found.origin else Path(module)
+
+
+@cache
+def _source_in(library: Path, module: str) -> Path:
+    path = library.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def _has_source(module: str) -> bool:

@@ -74,7 +74,7 @@ def test_a_page_holds_all_networks_and_nothing_from_elsewhere(grid):
         assert unpacked(network["place"]) == pytest.approx((rates[:SHOWN_TRIALS] - mean) @ axes, abs=1e-3)
         mine = points["network"].values == network["label"]
         kinds = network["points"]["kind"]
-        assert len(kinds) + network["points"]["left_out"] == mine.sum()
+        assert len(kinds) + network["points"]["not_shown"] == mine.sum()
         assert kinds == sorted(kinds)
         found = unpacked(network["points"]["rate"]).max(axis=1)
         assert sorted(found) == pytest.approx(sorted(points["eigenvalues_real"].values[mine][:, 0]), abs=1e-2)

@@ -4,11 +4,15 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from conftest import ROOT, environment
 
 from insd import plugins
+from insd.cohorts import left_out
+from insd.datasets import DatasetError, write
 from insd.figures import files
 from insd.figures.base import Drawing, Figure, FigureError, planned
 from insd.grid import Grid
@@ -153,3 +157,24 @@ def test_a_figure_reads_what_it_names_and_nothing_else(tmp_path):
         print(drawing.confidence)
     with pytest.raises(FigureError, match="figure 'toy': reads 'analysis/dsa'; name it in `reads`"):
         drawing.dataset("analysis/dsa")
+
+
+def test_a_figure_reads_an_analysis_of_the_users_own(tmp_path, monkeypatch):
+    (tmp_path / "toy_speed.py").write_text(
+        "from insd.analysis.base import Analysis\n"
+        "from insd.datasets import Contract\n\n"
+        "ANALYSIS = Analysis('Speed.', writes={'speed': Contract({'speed': ('network',)})}, run=print)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    speed = xr.Dataset({"speed": ("network", [1.0])}, {"network": ["a/0/0"]}, {"analysis": "toy_speed:ANALYSIS"})
+    write(speed, tmp_path / "speed.nc", "speed")
+    rows = {"task": "flip_flop", "population": "a", "seed": [0, 1], "round": 0}
+    pd.DataFrame(rows).to_csv(tmp_path / "networks.csv")
+    figure = Figure("toy", "task", ("tables/networks", "analysis/speed"), print, "a toy")
+    paths = {"tables/networks": [str(tmp_path / "networks.csv")], "analysis/speed": [str(tmp_path / "speed.nc")]}
+    found = Drawing(figure, paths, {"flip_flop": {}}, {}, {}).dataset("analysis/speed")
+    # The second network of the table is not in the file.
+    assert found["speed"].sel(network="a/0/0") == 1 and np.isnan(found["speed"].sel(network="a/1/0"))
+    assert list(left_out(found)) == ["a/1/0"]
+    with pytest.raises(DatasetError, match=r"no analysis of this library writes speed\.nc"):
+        write(speed.drop_attrs(), tmp_path / "speed.nc", "speed")

@@ -18,7 +18,7 @@ from mpl_toolkits.mplot3d.art3d import Path3DCollection
 from PIL import Image
 
 from insd.analysis.robustness import RobustnessSettings as Robustness
-from insd.cohorts import network_labels
+from insd.cohorts import OVER_NETWORKS, every_network, network_labels
 from insd.datasets import DatasetError
 from insd.dynamics.flow import flow_of
 from insd.dynamics.limit_cycles import find_cycle
@@ -964,26 +964,37 @@ def whole_grid():
     return of_task
 
 
+def part_of(result, table, missing):
+    """An analysis of all networks but those of some populations, as figures read it."""
+    labels = network_labels(table)
+    kept = network_labels(table[~table["population"].isin(missing)])
+    if "searched_condition" in result.dims:
+        result = result.assign(n_cycles=("searched_network", np.zeros(len(labels)))).assign_coords(
+            searched_network=labels
+        )
+    along = [name for name in OVER_NETWORKS if name in result.dims]
+    return every_network(result.sel(dict.fromkeys(along, kept)), labels)
+
+
 @functools.cache
-def all_figures():
-    """A function for each figure of such a grid, by name."""
+def all_figures(missing=()):
+    """A function for each figure of such a grid, by name; analyses are not of the populations in `missing`."""
     of_task = whole_grid()
     everything = pd.concat([table for table, _ in of_task.values()], ignore_index=True)
     performance, robustness = {}, {}
     for name, (table, task) in of_task.items():
         for files, found in zip((performance, robustness), scores_of(table, task), strict=True):
-            files[name] = found["flip_flop"]
+            files[name] = part_of(found["flip_flop"], table, missing)
     compared = comparisons(everything, performance, robustness, resamples=99)
-    predictivity = {name: predictivity_of(table) for name, (table, _) in of_task.items()}
+    predictivity = {name: part_of(predictivity_of(table), table, missing) for name, (table, _) in of_task.items()}
     responses = {name: responses_of(MEASURES) for name in of_task}
     made = {name: task for name, (_, task) in of_task.items()}
 
     def mechanism(name):
         table, task = of_task[name]
         data, shown = mechanism_data(table, task), shown_networks(table, "insd")
-        return mechanism_figure(
-            task, data["trials"], table, shown, data["rounds"], **data["analyses"], confidence=CONFIDENCE
-        )
+        analyses = {kind: part_of(result, table, missing) for kind, result in data["analyses"].items()}
+        return mechanism_figure(task, data["trials"], table, shown, data["rounds"], **analyses, confidence=CONFIDENCE)
 
     def deflation(name):
         table = of_task[name][0]
@@ -1020,3 +1031,13 @@ def test_all_text_of_a_figure_can_be_read(name):
     figure = all_figures()[name]()
     assert len(check_text(figure)) > 10
     plt.close(figure)
+
+
+@pytest.mark.parametrize("missing", [("insd",), ("g0.5", "g1.5", "untrained")])
+@pytest.mark.parametrize("name", ["collapse", "regimes", "regime_grids", "mechanism_flip_flop", "deflation_memory_pro"])
+def test_networks_that_an_analysis_left_out_are_a_labelled_gap(name, missing):
+    figure = all_figures(missing)[name]()
+    found = " ".join(check_text(figure))
+    plt.close(figure)
+    # Lines over noise have no place of their own for a group.
+    assert ("left out" in found) == (name != "regime_grids")

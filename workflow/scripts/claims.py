@@ -13,7 +13,9 @@ with job(snakemake.log[0]):
     given = dict(snakemake.input.items())
     networks = pd.read_csv(given.pop("table"))
     tables = {name: pd.read_csv(given.pop(name)) for name in TABLES if name in given}
-    analyses = {name: datasets.read_by_task(snakemake.params.tasks, paths, name) for name, paths in given.items()}
+    analyses = {
+        name: datasets.read_by_task(snakemake.params.tasks, paths, name, networks) for name, paths in given.items()
+    }
     table = judged(papers, networks, analyses, tables, **snakemake.params.settings)
     write_text(snakemake.output.claims, table.to_csv(index=False))
     n_intervals = number_of_intervals(tables["comparisons"])

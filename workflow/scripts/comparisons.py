@@ -8,9 +8,10 @@ from insd.jobs import job
 from insd.tables.comparisons import comparisons
 
 with job(snakemake.log[0]):
+    networks = pd.read_csv(snakemake.input.table)
     by_task = {
-        name: datasets.read_by_task(snakemake.params.tasks, snakemake.input[name], name)
+        name: datasets.read_by_task(snakemake.params.tasks, snakemake.input[name], name, networks)
         for name in ("performance", "robustness")
     }
-    table = comparisons(pd.read_csv(snakemake.input.table), **by_task, **snakemake.params.settings)
+    table = comparisons(networks, **by_task, **snakemake.params.settings)
     write_text(snakemake.output.comparisons, table.to_csv(index=False, float_format="%.6g"))

@@ -17,10 +17,10 @@ from insd.tables.summary_page import summary_page
 with job(snakemake.log[0]):
     table, comparisons = (pd.read_csv(snakemake.input[name]) for name in ("table", "comparisons"))
     predictivity, performance = (
-        datasets.read_by_task(snakemake.params.tasks, snakemake.input[name], name)
+        datasets.read_by_task(snakemake.params.tasks, snakemake.input[name], name, table)
         for name in ("predictivity", "performance")
     )
-    attractors = datasets.read_by_task(snakemake.params.integrators, snakemake.input.lines, "line_attractor")
+    attractors = datasets.read_by_task(snakemake.params.integrators, snakemake.input.lines, "line_attractor", table)
     sections = summary(table, predictivity, performance, **snakemake.params.settings)
     made = attributes({}, "insd.tables.summary")
     versions = [f"{name} {made[f'{name}_version']}" for name in ("insd", "torch", "numpy", "python")]

@@ -159,7 +159,7 @@ def run_analysis(
         result = results[file]
         if left_out:
             result = result.assign_coords(left_out=list(left_out), reason=("left_out", list(left_out.values())))
-        result.attrs |= attributes(about, "insd.analysis.base", code_fingerprint=code)
+        result.attrs |= attributes(about, "insd.analysis.base", code_fingerprint=code, analysis=name)
         write(result, outputs[file], contract)
 
 

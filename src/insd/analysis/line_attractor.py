@@ -127,8 +127,12 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
     """`line_attractor` of the points that were found."""
     from insd.networks.base import constant_input_weights
 
-    weights = [constant_input_weights(member.network) for member in job.members if member.network is not None]
-    points = job.analyses["fixed_points"].sel(searched_network=[member.label for member in job.members])
+    points = job.analyses["fixed_points"]
+    # The search may be of fewer populations.
+    searched = set(points["searched_network"].values.tolist())
+    members = [member for member in job.members if member.label in searched]
+    weights = [constant_input_weights(member.network) for member in members if member.network is not None]
+    points = points.sel(searched_network=[member.label for member in members])
     result = line_attractor(points, np.concatenate(weights), job.task.evidence_inputs)
     return {"line_attractor": result}
 

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from insd import plugins
-from insd.datasets import read
+from insd.datasets import read, read_by_task
 from insd.errors import InsdError
 from insd.settings.tasks import make_task
 from insd.tasks.base import Task
@@ -130,8 +130,12 @@ class Drawing:
         return table[table["task"].isin(self.parameters)] if self.figure.per == "task" else table
 
     def datasets(self, key: str) -> dict[str, xr.Dataset]:
-        """The files of some trials or of an analysis, by task."""
+        """The files of some trials or of an analysis, by task; an analysis has a place for each network of the table
+        `networks`, if the figure reads that (`insd.cohorts.every_network`).
+        """
         folder, _, name = key.partition("/")
+        if folder == "analysis" and "tables/networks" in self.figure.reads:
+            return read_by_task(self.parameters, self.paths(key), name, self.table("networks"))
         contract = "trials" if folder == "trials" else name
         return {task: read(path, contract) for task, path in zip(self.parameters, self.paths(key), strict=True)}
 

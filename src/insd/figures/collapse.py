@@ -18,6 +18,7 @@ from insd.figures.theme import (
     TWO_COLUMNS,
     UNTRAINED_HUE,
     dots,
+    gap,
     groups,
     interval_key,
     is_standard,
@@ -169,11 +170,14 @@ def _group(
 def _networks(axes: Axes, found: list[Group], confidence: float) -> None:
     for position, group in enumerate(found):
         dots(axes, position, group.r2, group.solved, group.colour, confidence, size=1.8)
-        if group.colour == UNTRAINED_HUE and len(group.r2):
-            axes.axhline(group.r2.mean(), linestyle="--", color=UNTRAINED_HUE, linewidth=0.6, zorder=0)
-        if len(group.shuffled):
+        r2, shuffled = (values[np.isfinite(values)] for values in (group.r2, group.shuffled))
+        if group.colour == UNTRAINED_HUE and len(r2):
+            axes.axhline(r2.mean(), linestyle="--", color=UNTRAINED_HUE, linewidth=0.6, zorder=0)
+        if len(shuffled):
             ends = [position - 0.38, position + 0.38]
-            axes.plot(ends, [group.shuffled.mean()] * 2, "-.", color=SHUFFLED, linewidth=1)
+            axes.plot(ends, [shuffled.mean()] * 2, "-.", color=SHUFFLED, linewidth=1)
+        if len(group.r2) and not len(r2):
+            gap(axes, position, "left out")
     axes.set_xticks(range(len(found)), [group.name for group in found], rotation=45, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.6, len(found) - 0.4)
     axes.set_ylim(-0.03, 1.05)

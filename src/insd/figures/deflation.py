@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from insd.cohorts import REFERENCE, network_labels, round_name
 from insd.figures import base
-from insd.figures.panels import predictivity_matrix
+from insd.figures.panels import matrix_label, predictivity_matrix
 from insd.figures.theme import (
     ROUND_HUES,
     SHUFFLED,
@@ -46,11 +46,12 @@ def deflation_figure(
     curves = [figure.add_subplot(grid[1 + row, column]) for row in range(2) for column in range(2)]
     grouped = groups(table)
     for axes, space, text in zip(matrices, ("full", "null"), "ab", strict=True):
-        predictivity_matrix(axes, grouped, predictivity["r2"].sel(space=space))
+        predictivity_matrix(axes, grouped, predictivity["r2"], space)
         letter(axes, text)
-        axes.set_title(f"{space} space")
     matrices[0].set_ylabel("predictor")
-    figure.colorbar(matrices[1].images[0], ax=matrices, label="linear predictivity r²", shrink=0.7)
+    figure.colorbar(
+        matrices[1].images[0], ax=matrices, label=f"linear predictivity {matrix_label(predictivity['r2'])}", shrink=0.7
+    )
     _null_r2(curves[0], grouped, predictivity)
     _losses(curves[1], grouped, histories)
     _by_earlier(curves[2], histories, "held_out_penalty", "held-out penalty S")

@@ -9,9 +9,9 @@ import xarray as xr
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from insd.cohorts import network_labels
+from insd.cohorts import left_out, network_labels
 from insd.figures import base
-from insd.figures.panels import TIGHT, in_words, predictivity_matrix
+from insd.figures.panels import TIGHT, in_words, matrix_label, predictivity_matrix, why_empty
 from insd.figures.shown import Shown, read_shown, shown_networks
 from insd.figures.state_space import activity_key, activity_row, condition_of, spectra_row
 from insd.figures.theme import CONDITION_HUES, SHUFFLED, TWO_COLUMNS, band, groups, key, letter, new_figure, note
@@ -73,11 +73,12 @@ def _population_row(
     full, null, scaling = figure.subplots(1, 3, width_ratios=[1, 1, 1])
     grouped = groups(table)
     for axes, space in ((full, "full"), (null, "null")):
-        predictivity_matrix(axes, grouped, predictivity["r2"].sel(space=space))
-        axes.set_title(f"{space} space")
+        predictivity_matrix(axes, grouped, predictivity["r2"], space)
     full.set_ylabel("predictor")
     null.set_yticklabels([])
-    figure.colorbar(null.images[0], ax=[full, null], label="r²", shrink=0.6, pad=0.01, aspect=15)
+    figure.colorbar(
+        null.images[0], ax=[full, null], label=matrix_label(predictivity["r2"]), shrink=0.6, pad=0.01, aspect=15
+    )
     letter(full, "c")
 
     for _, colour, rows in grouped:
@@ -90,6 +91,8 @@ def _population_row(
         scaling.plot(*place, "o", markersize=6, color="black", markerfacecolor="none", markeredgewidth=0.6)
     if np.isfinite(dynamics["embedding"].values).any():
         scaling.set_aspect("equal", adjustable="datalim")
+        if missing := left_out(dynamics):
+            note(scaling, f"{len(missing)} networks left out")
     else:
         note(scaling, "no distances")
     scaling.set_xlabel("scaling 1 (rad)")
@@ -104,6 +107,7 @@ def _decoding_row(figure: SubFigure, shown: Sequence[Shown], decoding: xr.Datase
     lowest = min(decoding["chance"].values, default=0.0) - 0.15
     for axes, one in zip(panels, shown, strict=True):
         of_group = decoding.sel(network=one.group)
+        note(axes, why_empty(decoding, one.label))
         for name, colour in zip(decoding["variable"].values, CONDITION_HUES * 9, strict=False):
             of_variable = of_group.sel(variable=name)
             for scores, style in zip(("score", "score_null"), LINES, strict=True):
@@ -153,6 +157,7 @@ def _maps_row(figure: SubFigure, shown: Sequence[Shown], decoding: xr.Dataset) -
         one, scores, space = shown[number // 2], ("score", "score_null")[number % 2], ("full", "null")[number % 2]
         image = of_variable[scores].sel(network=one.label).transpose("time", "time_to").values
         axes.imshow(image, vmin=chance, vmax=1, cmap="magma", origin="lower", extent=extent, interpolation="nearest")
+        note(axes, "left out" if one.label in left_out(decoding) else "")
         axes.set_title(f"{one.name}, {space}", color=one.colour)
         axes.set_xlabel("test at (s)")
     panels[0].set_ylabel("trained at (s)")

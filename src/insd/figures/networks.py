@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from insd.cohorts import ALTERNATIVE
 from insd.figures import base
-from insd.figures.theme import TWO_COLUMNS, dots, groups, letters, log_axis, new_figure, note, short_names
+from insd.figures.theme import TWO_COLUMNS, dots, gap, groups, letters, log_axis, new_figure, note, short_names
 
 QUANTITIES = {
     "score": ("score", "linear"),
@@ -60,14 +61,18 @@ def networks_figure(table: pd.DataFrame, score_names: Mapping[str, str], confide
 def _quantity(
     axes: Axes, grouped: list[tuple[str, str, pd.DataFrame]], name: str, scale: str, confidence: float
 ) -> None:
-    found = False
+    found, of_pairs = False, name.endswith("_to_reference")
     for position, (_, colour, rows) in enumerate(grouped):
         values, solved = rows[name].to_numpy(float), rows["solved"].to_numpy(bool)
         found = found or bool(np.isfinite(values).any())
         dots(axes, position, values, solved, colour, confidence, size=1.8)
+        expected = not of_pairs or rows["role"].iloc[0] == ALTERNATIVE
+        if expected and not np.isfinite(values).any():
+            gap(axes, position, "no value")
     axes.set_xlim(-0.6, len(grouped) - 0.4)
     if not found:
-        note(axes, "no deflated population")
+        if of_pairs and not any(rows["role"].iloc[0] == ALTERNATIVE for _, _, rows in grouped):
+            note(axes, "no deflated population")
         axes.set_yticks([])
     elif scale == "log":
         log_axis(axes)

@@ -1,5 +1,6 @@
 """Panels that several figures share."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 
-from insd.cohorts import network_labels
+from insd.cohorts import left_out, network_labels
 from insd.figures.theme import short_names
 
 TIGHT: dict[str, Any] = {
@@ -21,10 +22,17 @@ TIGHT: dict[str, Any] = {
 """Of legends in rows of their own."""
 
 
-def predictivity_matrix(axes: Axes, grouped: Sequence[tuple[str, str, pd.DataFrame]], r2: xr.DataArray) -> None:
-    """r2 (predictor, target) between all networks of some groups (`groups`), predictors in rows, in one space."""
+def predictivity_matrix(
+    axes: Axes, grouped: Sequence[tuple[str, str, pd.DataFrame]], r2: xr.DataArray, space: str
+) -> None:
+    """r2 (space, predictor, target) between all networks of some groups (`groups`), predictors in rows, in one space.
+
+    Networks that the analysis left out are grey; `matrix_label` says so.
+    """
     order = [label for _, _, rows in grouped for label in network_labels(rows)]
-    axes.imshow(r2.sel(predictor=order, target=order), vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+    values = r2.sel(space=space, predictor=order, target=order).values
+    axes.set_facecolor("0.85")
+    axes.imshow(values, vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
     edges = np.cumsum([0] + [len(rows) for _, _, rows in grouped])
     middles = (edges[:-1] + edges[1:] - 1) / 2
     names = short_names(grouped)
@@ -38,6 +46,18 @@ def predictivity_matrix(axes: Axes, grouped: Sequence[tuple[str, str, pd.DataFra
         for tick, (_, colour, _) in zip(ticks, grouped, strict=True):
             tick.set_color(colour)
     axes.set_xlabel("target")
+    axes.set_title(f"{space} space")
+
+
+def matrix_label(r2: xr.DataArray) -> str:
+    """The label of the colours of `predictivity_matrix`."""
+    return "r²" if np.isfinite(r2.values).all() else "r² (grey: left out)"
+
+
+def why_empty(result: xr.Dataset, label: str) -> str:
+    """Why an analysis left out a network, in lines that fit into its panel; empty if it did not."""
+    reason = left_out(result).get(label)
+    return "" if reason is None else "left out:\n" + textwrap.fill(reason, 24)
 
 
 def numbers(levels: Sequence[str]) -> tuple[str, list[str]]:

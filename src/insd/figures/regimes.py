@@ -1,5 +1,6 @@
 """Figure 5: how well standards and alternatives do in harder regimes and under perturbations."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -174,8 +175,11 @@ def _recovery(figure: SubFigure, rounds: Groups, robustness: xr.Dataset, text: s
         axes.axhline(0, color="0.6", linewidth=0.6, zorder=0)
         axes.set_title(f"kick {level:g}")
         axes.set_xlabel("time after it (s)")
-    if not any(rows["solved"].any() for _, _, rows in rounds):
-        note(panels[0], "no network\nsolves the task")
+    if not panels[0].lines[:-1]:
+        solved = any(rows["solved"].any() for _, _, rows in rounds)
+        note(panels[0], "left out" if solved else "no network\nsolves the task")
+        # None at the letter of the panel.
+        panels[0].set_yticks([0.0, 0.5])
     panels[0].set_ylabel("distance to unperturbed\n(share of the first)")
     panels[0].set_ylim(bottom=-0.05)
     _letter(panels[0], text)
@@ -219,6 +223,10 @@ def _side_by_side(axes: Axes, grouped: Groups, scores: xr.DataArray, names: Sequ
                 width=0.8 / len(grouped),
             )
     axes.set_xlim(-0.55, len(names) - 0.45)
+    empty = [name for name, _, rows in grouped if not np.isfinite(scores.sel(network=network_labels(rows))).any()]
+    if empty:
+        text = "left out:\n" + textwrap.fill(", ".join(empty), 16)
+        axes.text(0.5, 0.98, text, ha="center", va="top", color="0.5", transform=axes.transAxes)
 
 
 def _perturbations(

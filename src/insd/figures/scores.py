@@ -33,11 +33,13 @@ def verdicts_on_scores(comparisons: pd.DataFrame, task: str) -> pd.DataFrame:
 
 def score_lines(axes: Axes, grouped: Groups, scores: xr.DataArray, positions: Sequence[int], confidence: float) -> None:
     """Means over the solved networks of each group with their intervals, at the levels of a condition."""
-    if not any(rows["solved"].any() for _, _, rows in grouped):
+    of_solved = [scores.sel(network=network_labels(rows[rows["solved"]])).values for _, _, rows in grouped]
+    if not any(map(len, of_solved)):
         note(axes, "no network\nsolves the task")
-    for _, colour, rows in grouped:
-        solved = rows[rows["solved"]]
-        band(axes, positions, scores.sel(network=network_labels(solved)).values, colour, confidence, style="o-")
+    elif not any(np.isfinite(values).any() for values in of_solved):
+        note(axes, "left out")
+    for (_, colour, _), values in zip(grouped, of_solved, strict=True):
+        band(axes, positions, values, colour, confidence, style="o-")
 
 
 def verdict_on(verdicts: pd.DataFrame, rows: pd.DataFrame, measure: str, level: str, duration: str = "") -> str:

@@ -14,8 +14,9 @@ from matplotlib.figure import SubFigure
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
+from insd.cohorts import left_out
 from insd.dynamics.orbits import cycle_orbit
-from insd.figures.panels import TIGHT, in_words
+from insd.figures.panels import TIGHT, in_words, why_empty
 from insd.figures.shown import Shown
 from insd.figures.theme import ANGLES, CONDITION_HUES, key, letter, note
 from insd.members import Member
@@ -78,6 +79,8 @@ def activity_row(
         solved = "" if one.solved else ", not solved"
         axes.set_title(f"{one.name} ({one.label}{solved})", color=one.colour)
         _activity(axes, rounds[one.label], _of_network(points, one.label), condition, inputs)
+        if one.label in left_out(points):
+            axes.text2D(0.5, 0.9, "points left out", ha="center", color="0.4", transform=axes.transAxes)
     # In the space of the panel, since titles of 3D axes stand higher than others.
     figure.text(0.005, 0.99, "a", fontsize=9, fontweight="bold", va="top")
 
@@ -178,7 +181,7 @@ def spectra_row(figure: SubFigure, shown: Sequence[Shown], points: xr.Dataset) -
     """Eigenvalues of the Jacobians at the points of each network, as decay rates and frequencies."""
     panels = figure.subplots(1, len(shown), squeeze=False, sharex=True, sharey=True)[0]
     for axes, one in zip(panels, shown, strict=True):
-        _spectrum(axes, _of_network(points, one.label), one.colour)
+        _spectrum(axes, _of_network(points, one.label), one.colour, why_empty(points, one.label))
         axes.set_xlabel("decay rate (1/s)")
     panels[0].set_ylabel("frequency (Hz)")
     # What decays within a time step says nothing of the dynamics.
@@ -188,9 +191,9 @@ def spectra_row(figure: SubFigure, shown: Sequence[Shown], points: xr.Dataset) -
     letter(panels[0], "b")
 
 
-def _spectrum(axes: Axes, points: xr.Dataset, colour: str) -> None:
+def _spectrum(axes: Axes, points: xr.Dataset, colour: str, why_empty: str) -> None:
     if not points.sizes["point"]:
-        note(axes, "no fixed or slow points found")
+        note(axes, why_empty or "no fixed or slow points found")
         return
     decay, frequency = -points["eigenvalues_real"].values, np.abs(points["eigenvalues_imag"].values) / (2 * np.pi)
     fixed = (points["kind"] == "fixed").values

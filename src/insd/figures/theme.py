@@ -144,7 +144,7 @@ def dots(
 ) -> None:
     """One point per network side by side, hollow if it is not solved; a bar at the mean of all with its interval.
 
-    All within `width` around the position. Values that are not numbers are left out.
+    All within `width` around the position. Networks without a value have no point.
     """
     places = position + np.linspace(-0.45 * width, 0.45 * width, len(values) + 2)[1:-1]
     for chosen, face in ((solved, colour), (~solved, "none")):
@@ -173,7 +173,11 @@ def band(
     confidence: float,
     style: str = "-",
 ) -> None:
-    """The mean over networks as a line, with its interval as a band; nothing for no networks."""
+    """The mean over networks as a line, with its interval as a band; nothing for no networks.
+
+    Networks without any value do not count.
+    """
+    values = values[np.isfinite(values).any(axis=1)]
     if not len(values):
         return
     low, high = interval(values, confidence)
@@ -194,6 +198,12 @@ def interval_key(confidence: float) -> Line2D:
 def note(axes: Axes, text: str) -> None:
     """Say in an otherwise empty panel why it is empty."""
     axes.text(0.5, 0.5, text, ha="center", va="center", color="0.4", transform=axes.transAxes)
+
+
+def gap(axes: Axes, position: float | int, text: str) -> None:
+    """Say at the place of a group why it has no values."""
+    transform = axes.get_xaxis_transform()
+    axes.text(position, 0.5, text, rotation=90, ha="center", va="center", color="0.5", transform=transform)
 
 
 def log_axis(axes: Axes) -> None:

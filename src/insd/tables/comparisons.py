@@ -1,6 +1,7 @@
 """Where alternatives do better or worse than standard networks, with intervals over networks."""
 
 from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -67,23 +68,22 @@ def comparisons(
     parts = []
     for task, networks in table.groupby("task", sort=False):
         standards = of_role(networks, STANDARD)
-        conditions, values = measured(performance[str(task)], robustness[str(task)])
-        standards_in = solved(standards)
-        of_standards = values[network_labels(standards_in)].to_numpy(float)
-        spread = of_standards.std(axis=1, ddof=1) if len(standards_in) > 1 else np.zeros(len(values))
-        for (population, number), group in of_role(networks, ALTERNATIVE).groupby(["population", "round"], sort=False):
-            group_in = solved(group)
-            of_group = values[network_labels(group_in)].to_numpy(float)
+        found = [measured(performance[str(task)]), measured(robustness[str(task)])]
+        groups = of_role(networks, ALTERNATIVE).groupby(["population", "round"], sort=False)
+        for ((population, number), group), (conditions, values) in product(groups, found):
+            of_group, of_standards = (_analysed(values, solved(rows)) for rows in (group, standards))
+            n_group, n_standards = of_group.shape[1], of_standards.shape[1]
+            spread = of_standards.std(axis=1, ddof=1) if n_standards > 1 else np.zeros(len(values))
             seed = random_seed("comparisons", str(task), str(population), str(number))
             low, high = difference_interval(of_group, of_standards, confidence, resamples, seed)
             difference = _mean(of_group) - _mean(of_standards)
             part = pd.DataFrame({"task": str(task), "population": str(population), "round": number, **conditions})
             parts.append(
                 part.assign(
-                    n_alternatives=len(group_in),
-                    n_standards=len(standards_in),
-                    unsolved_alternatives=len(group) - len(group_in),
-                    unsolved_standards=len(standards) - len(standards_in),
+                    n_alternatives=n_group,
+                    n_standards=n_standards,
+                    unsolved_alternatives=len(group) - len(solved(group)),
+                    unsolved_standards=len(standards) - len(solved(standards)),
                     difference=difference,
                     low=low,
                     high=high,
@@ -108,8 +108,14 @@ def expected_by_chance(n_intervals: int, confidence: float) -> float:
     return round(1 - confidence, 12) * n_intervals
 
 
-def measured(performance: xr.Dataset, robustness: xr.Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All conditions of one task (rows), and what each network (columns) reaches in them, higher being better.
+def _analysed(values: pd.DataFrame, rows: pd.DataFrame) -> Float[np.ndarray, "condition network"]:
+    """The values of some networks, without those that the analysis left out."""
+    return values[network_labels(rows)].dropna(axis=1, how="all").to_numpy(float)
+
+
+def measured(result: xr.Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The conditions of `performance.nc` or `robustness.nc` of one task (rows), and what each network (columns) reaches
+    in them, higher being better.
 
     Losses, and scores where lower is better, are negated. Draws are averaged.
     """
@@ -118,7 +124,9 @@ def measured(performance: xr.Dataset, robustness: xr.Dataset) -> tuple[pd.DataFr
     for prefix, measure in CONDITIONS.items():
         for quantity in ("score", "loss"):
             name = prefix + quantity
-            array = (performance if name in performance else robustness)[name]
+            if name not in result:
+                continue
+            array = result[name]
             sign = 1.0 if quantity == "score" and array.attrs["higher_is_better"] else -1.0
             array = array.mean([dimension for dimension in array.dims if dimension == "draw"])
             levels = [dimension for dimension in array.dims if dimension != "network"]
