@@ -162,6 +162,40 @@ def test_datasets_that_break_the_contract(module, old, new, message):
     assert str(refusal.value).count("\n") == 1
 
 
+LABEL = CODE.replace(
+    "        targets = inputs[..., :1]\n        return self.dataset(inputs, targets, targets == targets",
+    "        random.random(self.salt)\n"
+    "        label = np.where(random.random((n_trials, 1, 1)) < self.share, 1.0, self.other)\n"
+    "        targets = np.broadcast_to(label, (n_trials, LENGTH, 1))\n"
+    "        scored = np.broadcast_to(np.arange(LENGTH)[:, None] == LENGTH - 1, targets.shape)\n"
+    "        return self.dataset(inputs, targets, scored & (random.random((n_trials, 1, 1)) < self.answered)",
+).replace(
+    "    size: float = 1.0\n",
+    "    size: float = 1.0\n    salt: int = 0\n    share: float = 0.5\n    other: float = -1.0\n"
+    "    answered: float = 1.0\n",
+)
+
+
+@pytest.mark.parametrize("share, answered", [(0.5, 1.0), (0.05, 1.0), (0.5, 0.05)])
+def test_checks_of_a_task_do_not_depend_on_luck(module, share, answered):
+    # The few trials that a check begins with may have one label, or no answer, of which the score is NaN.
+    module(LABEL)
+    for salt in range(40):
+        assert load(config(salt=salt, share=share, answered=answered)).task("my_task").salt == salt
+
+
+def test_targets_that_do_not_vary_are_told_from_a_response_that_is_not_scored(module):
+    module(LABEL)
+    with pytest.raises(SettingsError) as refusal:
+        load(config(other=1.0))
+    assert "score: the targets themselves score nan (explained variance) on 256 trials; return a finite" in str(
+        refusal.value
+    )
+    assert str(refusal.value).endswith("the scored targets are the same number in all of them")
+    with pytest.raises(SettingsError, match="'mask' scores no time of the output y in 256 trials"):
+        load(config(answered=0.0))
+
+
 FREE = CODE.replace(
     "    size: float = 1.0\n",
     "    size: float = 1.0\n    bias: float = 0.0\n    weights: tuple[float, ...] = (-1.0, -2.0)\n"

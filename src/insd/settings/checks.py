@@ -1,7 +1,6 @@
 """What no key of the config shows alone: the cross-checks."""
 
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from itertools import product
@@ -20,6 +19,7 @@ from insd.settings.sections import TaskEntry
 from insd.settings.tasks import make_task
 from insd.tasks import Task, TaskError, check_task
 from insd.tasks.base import Rule
+from insd.tasks.own import scored_trials, targets_vary, unscored_outputs
 
 REGIME = "[a-z][a-z0-9_]*"
 """The pattern of regime names."""
@@ -124,19 +124,21 @@ def _must_make_trials(task: Task, regime: str, where: str, given: Mapping[str, A
     """Raise SettingsError if a task makes no trials that can be scored; `given` are the values at `where`."""
     changed = task.in_regime(regime)
     try:
-        trials = task.sample(regime, 2, 0)
+        trials, score = scored_trials(task, regime, 2)
     except (ArithmeticError, ValueError, IndexError) as error:
         raise SettingsError(
             f"{where} = {given}: no trials can be made with these durations and rates at dt = {changed.dt} ({error})"
         ) from None
     if not all(np.isfinite(trials[name]).all() for name in ("inputs", "targets")):
         raise SettingsError(f"{where} = {given}: the trials have NaN or infinite values; use less noise")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        score = task.score(trials, trials["targets"].values[None])
-    if not trials["mask"].any(("trial", "time")).all() or not np.isfinite(score).all():
+    if unscored_outputs(trials) or (targets_vary(trials) and not np.isfinite(score)):
         raise SettingsError(
             f"{where} = {given}: at dt = {changed.dt} s the response is never scored; make the response longer"
+        )
+    if not np.isfinite(score):
+        raise SettingsError(
+            f"{where} = {given}: the targets do not vary: they are the same number in all of {trials.sizes['trial']} "
+            "trials, which leaves no variance to explain"
         )
 
 

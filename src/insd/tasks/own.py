@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import traceback
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,9 @@ Result = TypeVar("Result")
 ENVIRONMENTS = {"neurogym": "neurogym:", "gymnasium": ""}
 """The prefixes of environments, in the place of a module, and the module that Gymnasium then imports."""
 TRIALS = 16
-"""Trials that a check samples."""
+"""Trials that a check samples first."""
+MOST_TRIALS = 256
+"""Trials after which a check takes targets that do not vary for constant."""
 
 
 class TaskError(InsdError):
@@ -104,7 +107,13 @@ def check_task(task: Task) -> None:
                 f"regime '{regime}': the same seed gives other trials; draw all numbers from the generator `random`"
             )
         _check_variables(task, trials, regime)
-    _check_score(task, trials)
+        trials, _ = _of(task, "_score", partial(scored_trials, task, regime, TRIALS), regime)
+        if silent := unscored_outputs(trials):
+            raise TaskError(
+                f"the trials of regime '{regime}': 'mask' scores no time of the output {', '.join(silent)} in "
+                f"{trials.sizes['trial']} trials"
+            )
+    _check_score(task)
     for name, values in _of(task, "static_inputs", task.static_inputs).items():
         if len(values) != trials.sizes["input"]:
             raise TaskError(f"static input '{name}': has {len(values)} values for {trials.sizes['input']} inputs")
@@ -130,21 +139,56 @@ def _check_trials(trials: xr.Dataset, where: str) -> None:
             raise DatasetError(f"{where}: the coordinate '{name}' is missing; `self.dataset(...)` adds it")
     if not np.isin(trials["mask"], (0.0, 1.0)).all():
         raise DatasetError(f"{where}: 'mask' must be 0 or 1 everywhere")
-    silent = [str(name) for name in trials["output"].values if not trials["mask"].sel(output=name).any()]
-    if silent:
-        raise DatasetError(f"{where}: 'mask' scores no time of the output {', '.join(silent)}")
 
 
-def _check_score(task: Task, trials: xr.Dataset) -> None:
-    outputs = np.stack([trials["targets"].values] * 2)
-    scores = np.asarray(_of(task, "_score", partial(task._score, trials, outputs)))
+def scored_trials(task: Task, regime: str, first: int) -> tuple[xr.Dataset, float]:
+    """Trials of a regime and the score of their own targets.
+
+    `first` of them or, while that score is NaN or an output is not scored, twice as many up to `MOST_TRIALS`: few
+    trials may by chance have one label, or no response.
+    """
+    trials = task.sample(regime, first, 0)
+    score = float(np.ravel(_scores(task, trials, 1))[0])
+    enough = np.isfinite(score) and not unscored_outputs(trials)
+    return (trials, score) if enough or first >= MOST_TRIALS else scored_trials(task, regime, 2 * first)
+
+
+def _scores(task: Task, trials: xr.Dataset, networks: int) -> np.ndarray:
+    """The scores of networks whose outputs are the targets."""
+    outputs = np.stack([trials["targets"].values] * networks)
+    with warnings.catch_warnings():
+        # Of a score that is NaN, the checks tell in their own words.
+        warnings.simplefilter("ignore")
+        return np.asarray(task._score(trials, outputs))
+
+
+def unscored_outputs(trials: xr.Dataset) -> list[str]:
+    """The outputs that the mask scores at no time of any trial."""
+    return [str(name) for name in trials["output"].values if not trials["mask"].sel(output=name).any()]
+
+
+def _check_score(task: Task) -> None:
+    trials, _ = _of(task, "_score", partial(scored_trials, task, "train", TRIALS))
+    scores = _of(task, "_score", partial(_scores, task, trials, 2))
     if scores.shape != (2,):
         raise TaskError(f"score: has shape {scores.shape} for the outputs of 2 networks; return one number per network")
+    if not np.isfinite(scores[0]):
+        raise TaskError(
+            f"score: the targets themselves score {float(scores[0])} ({task.score_name}) on {trials.sizes['trial']} "
+            "trials; return a finite number"
+            + ("" if targets_vary(trials) else ": the scored targets are the same number in all of them")
+        )
     if not task.solved(float(scores[0])):
         raise TaskError(
             f"score: the targets themselves score {float(scores[0]):g} ({task.score_name}), which misses the "
             f"criterion of {task.criterion:g}"
         )
+
+
+def targets_vary(trials: xr.Dataset) -> bool:
+    """Whether the scored targets are not all the same number."""
+    scored = trials["targets"].values[trials["mask"].values > 0]
+    return bool(scored.size and np.ptp(scored) > 0)
 
 
 def _check_variables(task: Task, trials: xr.Dataset, regime: str) -> None:
