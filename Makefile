@@ -70,7 +70,10 @@ schema: .venv/installed
 	$(BIN)/python workflow/schemas/generate.py
 
 # The stamps are written last: an installation that was interrupted is taken up again.
+# Snakemake does not quote the interpreter's path in the commands of its jobs.
 .venv/installed: pyproject.toml envs/constraints.txt
+	@case "$$PWD" in *[[:space:]]*) echo "$$PWD: jobs cannot start Python from a path with a blank; move the clone to a \
+	path without, or make the environment there and run 'snakemake' from it here"; exit 1;; esac
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	    { echo "Python 3.11 to 3.13 is needed; name one by: make PYTHON=python3.12 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

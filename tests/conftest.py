@@ -93,12 +93,14 @@ def checkout(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
-    """A copy of the workflow in which the smoke grid was run; tests that change its results mend them."""
-    kept = Path(os.environ["SMOKE_GRID"], "grid")
+    """A copy of the workflow in which the smoke grid was run, in a path with blanks; tests that change its results mend
+    them.
+    """
+    kept = Path(os.environ["SMOKE_GRID"], "the grid")
     with FileLock(kept.with_suffix(".lock")):
         if not kept.exists():
             running = copy_checkout(kept.with_suffix(".running"))
             result = snakemake(running, *SMOKE_RUN, timeout=1800)
             assert result.returncode == 0, result.stdout[-5000:]
             running.rename(kept)
-    return Path(shutil.copytree(kept, tmp_path_factory.mktemp("smoke"), dirs_exist_ok=True))
+    return Path(shutil.copytree(kept, tmp_path_factory.mktemp("the smoke grid"), dirs_exist_ok=True))

@@ -32,9 +32,7 @@ SECTIONS = (*RECIPE, "trials", "task")
 """What `--set` can change of the first: later rounds have its trials."""
 POPULATION = "insd"
 """The population that a chain of the command counts as."""
-CHECKPOINT = (
-    "made by torch.save; a torch.nn.RNN is taken for one with tanh, since a state dict does not say if it is relu"
-)
+CHECKPOINT = "made by torch.save, or an npz file of arrays"
 """What `insd import` reads."""
 
 
@@ -181,7 +179,7 @@ def import_network(chosen: argparse.Namespace) -> None:
     from insd.provenance import attributes
 
     trials = datasets.read(chosen.trials, "trials")
-    network = import_checkpoint(chosen.checkpoint, trials, chosen.tau, chosen.readout)
+    network = import_checkpoint(chosen.checkpoint, trials, chosen.tau, chosen.readout, chosen.nonlinearity, chosen.rnn)
     made = {"checkpoint": str(chosen.checkpoint)}
     if "settings" in trials.attrs:
         made |= {"task": json.loads(trials.attrs["settings"])["task"]}
@@ -230,6 +228,12 @@ def _parser() -> argparse.ArgumentParser:
     checkpoint.add_argument("--trials", required=True, help="trials that the network was trained for")
     checkpoint.add_argument("--tau", type=float, help="time constant in s, for a dict of matrices")
     checkpoint.add_argument("--readout", default="readout", help="name of the linear readout in the state dict")
+    checkpoint.add_argument("--rnn", help="name of the recurrent module, in a state dict that holds several")
+    checkpoint.add_argument(
+        "--nonlinearity",
+        choices=("tanh", "relu", "softplus"),
+        help="of a rate network, which files do not say (default: tanh)",
+    )
     return parser
 
 

@@ -5,6 +5,7 @@ Nothing here guesses it from other columns.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 import xarray as xr
@@ -58,6 +59,20 @@ def network_labels(rows: pd.DataFrame) -> list[str]:
 def reference_labels(rows: pd.DataFrame) -> list[str]:
     """The label of the reference of each network in some rows of `networks.csv`."""
     return [network_label(str(p), int(seed), 0) for p, seed in zip(rows["reference"], rows["seed"], strict=True)]
+
+
+TEXT = (
+    *("task", "population", "reference", "role", "chain", "architecture", "schedule", "compared_to", "disagreement"),
+    *("measure", "quantity", "level", "duration", "verdict", "paper", "id", "claim", "number", "criterion"),
+)
+"""Columns of tables that hold names, which may look like numbers."""
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A table of `results/tables`: names stay text, also `03` and `NA`, and only what is empty has no value."""
+    known = pd.read_csv(path, nrows=0).columns
+    types = {name: str for name in TEXT if name in known}
+    return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
 
 
 OVER_NETWORKS = ("network", "network_to", "predictor", "target", "searched_network")

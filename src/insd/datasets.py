@@ -4,6 +4,8 @@ Only this module knows the NetCDF engine. Files are written under a temporary na
 that a file that exists is complete; readers load everything and close.
 """
 
+import errno
+import fcntl
 import shutil
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +23,8 @@ from insd.files import written_whole
 
 ENGINE: Literal["netcdf4"] = "netcdf4"
 """By which xarray reads and writes."""
+NOT_THE_FILE = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ETIMEDOUT)
+"""Errors of reading that say nothing of what a file holds."""
 AGAIN = "delete the file and run the job that makes it again"
 """The advice in messages on broken files."""
 
@@ -197,8 +201,30 @@ def read(path: str | Path, contract: str | Contract, only: Collection[str] | Non
     except MemoryError:
         raise
     except Exception as error:  # a file with arbitrary content may raise anything
-        raise DatasetError(f"{path}: truncated, empty or no NetCDF file ({error}); {AGAIN}") from None
+        raise DatasetError(f"{path}: {why_unreadable(path, error)}") from None
     return validate(dataset, contract, str(path), only)
+
+
+def why_unreadable(path: str | Path, error: Exception) -> str:
+    """What is wrong with a NetCDF file that could not be read, and what to do. Only a broken one is to be deleted: HDF5
+    has the same words for a file that a different process has locked.
+    """
+    if isinstance(error, OSError) and error.errno in NOT_THE_FILE:
+        return f"cannot be read now ({error.strerror}); check its permissions and its disk, and run again"
+    try:
+        with Path(path).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return (
+            "is locked: a different process has it open to write; close it there, and run again. On a file system "
+            "whose locks outlive their processes, set HDF5_USE_FILE_LOCKING=FALSE"
+        )
+    except OSError as refused:
+        return (
+            f"cannot be locked ({refused.strerror}), which HDF5 wants before it reads; check its permissions or, on a "
+            "file system without locks, set HDF5_USE_FILE_LOCKING=FALSE, and run again"
+        )
+    return f"truncated, empty or no NetCDF file ({error}); {AGAIN}"
 
 
 def read_by_task(

@@ -38,7 +38,7 @@ class Grid:
 
     def round_rule(self, maker: str) -> str:
         """The name of the rule of a maker."""
-        return "train_round" if maker == "train" else f"make_{maker.rpartition(':')[2].lower()}"
+        return "train_round" if maker == "train" else "make_" + re.sub(r"\W", "_", maker).lower()
 
     def made_by(self, maker: str) -> str:
         """The populations of a maker, as what the wildcard may be: of the first maker, all that are not of another, so

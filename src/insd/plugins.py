@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -35,6 +36,8 @@ class Kind:
     """`module:Class` that all classes of the kind derive from; None for a kind that is described by a constant."""
     constant: str | None = None
     """The name of that constant."""
+    instance: str | None = None
+    """`module:Class` that the constant is one of."""
     functions: tuple[str, ...] = ()
     """The arguments of that constant that are functions; all others are literals, which `described` reads."""
     tools: tuple[str, ...] = ()
@@ -52,12 +55,13 @@ KINDS = {
     ),
     "maker": Kind("insd.makers", "maker", base="insd.makers.base:Maker", tools=("check",)),
     "measure": Kind("insd.measures", "measure", base="insd.measures.base:Measure", tools=("pairs", "responses")),
-    "analysis": Kind("insd.analysis", "analysis", constant="ANALYSIS"),
-    "claims": Kind("insd.claims", "set of claims", constant="CLAIMS"),
+    "analysis": Kind("insd.analysis", "analysis", constant="ANALYSIS", instance="insd.analysis.base:Analysis"),
+    "claims": Kind("insd.claims", "set of claims", constant="CLAIMS", instance="insd.claims.base:Publication"),
     "figure": Kind(
         "insd.figures",
         "figure",
         constant="FIGURE",
+        instance="insd.figures.base:Figure",
         functions=("draw",),
         tools=("theme", "panels", "scores", "shown", "state_space", "files"),
     ),
@@ -104,8 +108,8 @@ def find(kind: str, name: str) -> Any:
     module = module_of(kind, name)
     try:
         loaded = importlib.import_module(module)
-    except ImportError as error:
-        raise PluginError(f"{name}: the module {module!r} cannot be imported ({error})") from None
+    except Exception as error:  # the user's own code may raise anything
+        raise PluginError(f"{name}: the module {module!r} cannot be imported ({told(error)})") from None
     attribute = name.partition(":")[2] or KINDS[kind].constant
     if attribute is None:
         return _only_class(kind, loaded)
@@ -173,16 +177,35 @@ def _literal(argument: ast.keyword, where: str) -> Any:
 
 def check(kind: str, found: Any, name: str) -> Any:
     """What was found, if it is of the kind; else PluginError."""
-    base = KINDS[kind].base
-    if base is None:
+    base, instance, what = KINDS[kind].base, KINDS[kind].instance, KINDS[kind].what
+    article = "an" if what[0] in "aeiou" else "a"
+    if instance is not None:
+        if not isinstance(found, _base(instance)):
+            raise PluginError(f"{name}: is not an {instance.replace(':', '.')}, as {article} {what} must be")
         return found
-    expected = _base(base)
+    expected = _base(base or "")
     if not (isinstance(found, type) and issubclass(found, expected)):
-        raise PluginError(f"{name}: is not a subclass of {base.replace(':', '.')}, as a {KINDS[kind].what} must be")
+        raise PluginError(
+            f"{name}: is not a subclass of {expected.__module__}.{expected.__name__}, as {article} {what} must be"
+        )
     if inspect.isabstract(found):
         missing = ", ".join(sorted(vars(found)["__abstractmethods__"]))
-        raise PluginError(f"{name}: does not define {missing}, as a {KINDS[kind].what} must")
+        raise PluginError(f"{name}: does not define {missing}, as {article} {what} must")
     return found
+
+
+def told(error: Exception) -> str:
+    """An error of the user's own code in one line, with its place there."""
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    if isinstance(error, SyntaxError):
+        return f"{text.partition(' (')[0]}, {error.filename}, line {error.lineno}"
+    library = str(Path(__file__).parent)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((library, "<")) and "importlib" not in frame.filename
+    ]
+    return f"{text}, {frames[-1].filename}, line {frames[-1].lineno}" if frames else text
 
 
 @cache

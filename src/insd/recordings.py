@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from insd.datasets import ENGINE, DatasetError
+from insd.datasets import AGAIN, ENGINE, DatasetError, why_unreadable
 from insd.predictivity import null_projector_array
 
 MEANING = {
@@ -86,4 +86,5 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
                 {"fingerprint": np.array(opened.attrs["fingerprint"])} if "fingerprint" in opened.attrs else {}
             )
     except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"{path}: no npz or NetCDF file of arrays ({error})") from None
+        why = f"no npz file of arrays ({error})" if path.suffix == ".npz" else why_unreadable(path, error)
+        raise DatasetError(f"{path}: {why.removesuffix(f'; {AGAIN}')}") from None

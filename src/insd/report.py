@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from insd.cohorts import read_table
 from insd.errors import InsdError
 
 STYLE = """\
@@ -132,4 +133,4 @@ def _cell(value: object, kind: str) -> str:
 def _read(path: str) -> pd.DataFrame:
     if not Path(path).exists():
         raise ReportError(f"{path}: there is no such file, and captions quote it; run the workflow before its report")
-    return pd.read_csv(path)
+    return read_table(path)

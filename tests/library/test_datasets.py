@@ -5,6 +5,8 @@ import os
 import pickle
 import re
 import socket
+import subprocess
+import sys
 
 import netCDF4
 import numpy as np
@@ -142,6 +144,35 @@ def test_truncated_empty_and_foreign_files_are_refused_by_name(tmp_path, content
     path.write_bytes(path.read_bytes()[:3000] if content is None else content)
     with pytest.raises(DatasetError, match=r"file.nc: truncated, empty or no NetCDF file .*; delete the file and run"):
         read(path, "performance")
+
+
+def test_a_file_that_is_locked_is_not_called_broken(tmp_path):
+    """HDF5's words are the same for both, and a user would delete a good file."""
+    path = tmp_path / "file.nc"
+    write(performance(), path, "performance")
+    code = f"import netCDF4; file = netCDF4.Dataset({str(path)!r}, 'a'); print('open', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "open\n"
+        with pytest.raises(
+            DatasetError, match=r"file\.nc: is locked: a different process .*HDF5_USE_FILE_LOCKING"
+        ) as told:
+            read(path, "performance")
+        assert "delete" not in str(told.value)
+        holder.communicate("\n")
+    assert read(path, "performance").sizes
+
+
+def test_a_file_that_may_not_be_read_is_not_called_broken(tmp_path, monkeypatch):
+    write(performance(), tmp_path / "file.nc", "performance")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(xr, "open_dataset", refuse)
+    with pytest.raises(DatasetError, match=r"file\.nc: cannot be read now \(Permission denied\); check its"):
+        read(tmp_path / "file.nc", "performance")
 
 
 def test_whatever_fails_in_a_file_is_one_message(tmp_path):

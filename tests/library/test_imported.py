@@ -110,7 +110,7 @@ class Evil:
             {"readout": "decode"},
             "neither a torch.nn.RNN nor a torch.nn.GRU (4",
         ),
-        (matrices, {}, "a dict of matrices does not say its time constant; give tau, in s"),
+        (matrices, {}, "these matrices do not say their time constant; give tau, in s"),
         (matrices, {"tau": 0.0}, "tau = 0.0: at least the time step of the trials, dt = 0.02 s"),
         (matrices, {"tau": -0.1}, "tau = -0.1: at least the time step"),
         (matrices, {"tau": 0.01}, "tau = 0.01: at least the time step"),
@@ -151,3 +151,92 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path):
         import_checkpoint(tmp_path / "m.pt", TRIALS)
     with pytest.raises(CheckpointError, match="there is no such file"):
         import_checkpoint(tmp_path / "missing.pt", TRIALS)
+
+
+class Cell(torch.nn.Module):
+    """A network that is stepped by hand."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.core, self.readout = kind(3, 10), torch.nn.Linear(10, 3)
+
+    def forward(self, inputs):
+        state, rates = torch.zeros(len(inputs), 10), []
+        for now in inputs.unbind(1):
+            state = self.core(now, state)
+            rates.append(state)
+        return torch.stack(rates, 1)
+
+
+@pytest.mark.parametrize("kind", [torch.nn.RNNCell, torch.nn.GRUCell])
+def test_a_cell_runs_as_it_did_in_pytorch(tmp_path, kind):
+    model = Cell(kind)
+    network = import_checkpoint(saved(tmp_path / "m.pt", model.state_dict()), TRIALS)
+    expected = model(torch.from_numpy(TRIALS["inputs"].values)).detach()
+    np.testing.assert_allclose(simulate_trials(network, TRIALS)[0][0], expected, atol=1e-5)
+
+
+def test_of_several_recurrent_modules_one_is_named(tmp_path):
+    two = torch.nn.ModuleDict({"a": torch.nn.RNN(3, 10), "b": torch.nn.RNN(3, 10), "readout": torch.nn.Linear(10, 3)})
+    path = saved(tmp_path / "m.pt", two.state_dict())
+    with pytest.raises(CheckpointError, match=r"has 2 recurrent modules, 'a', 'b'; name the one to take by rnn"):
+        import_checkpoint(path, TRIALS)
+    with pytest.raises(CheckpointError, match=r"has no recurrent module 'c'; choose from 'a', 'b'"):
+        import_checkpoint(path, TRIALS, rnn="c")
+    found = import_checkpoint(path, TRIALS, rnn="b")["recurrent_weights"][0]
+    np.testing.assert_array_equal(found, two["b"].weight_hh_l0.detach())
+
+
+def test_what_the_file_says_of_the_time_constant_counts(tmp_path):
+    path = saved(tmp_path / "m.pt", matrices(tau=torch.tensor(0.1)))
+    assert import_checkpoint(path, TRIALS).attrs["tau"] == pytest.approx(0.1)
+    with pytest.raises(CheckpointError, match=r"'tau' is 0\.1 s in the file, and 0\.2 s is given; leave out one"):
+        import_checkpoint(path, TRIALS, tau=0.2)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        lambda: {"epoch": 3, "model_state_dict": matrices(), "optimizer": torch.optim.SGD(Model().parameters())},
+        lambda: {name: value.numpy() for name, value in matrices().items()},
+    ],
+    ids=["among other things", "arrays of NumPy"],
+)
+def test_checkpoints_as_they_are_found(tmp_path, content):
+    content = content()
+    if "optimizer" in content:
+        content["optimizer"] = content["optimizer"].state_dict()
+    found = import_checkpoint(saved(tmp_path / "m.pt", content), TRIALS, tau=0.1)
+    assert found.identical(import_checkpoint(saved(tmp_path / "n.pt", matrices()), TRIALS, tau=0.1))
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (lambda: matrices(biases=torch.ones(10)), "holds biases, which no dict of matrices has; a rate network has"),
+        (
+            lambda: torch.nn.ModuleDict(
+                {"encoder": torch.nn.Linear(3, 3), "rnn": torch.nn.RNN(3, 10), "readout": torch.nn.Linear(10, 3)}
+            ).state_dict(),
+            "also holds encoder.weight, encoder.bias, which is neither of the recurrent module nor of the readout",
+        ),
+        (lambda: {"a": matrices(), "b": matrices(), "n": 1}, "holds several networks among other things, a, b; save"),
+        (lambda: matrices(tau=torch.ones(10)), "'tau' has shape (10,); all units need one time constant"),
+        (
+            lambda: matrices(tau=torch.tensor(0.1), bias=torch.ones(10).to_sparse()),
+            "'bias' is sparse, quantized or complex",
+        ),
+        (lambda: matrices(tau=torch.tensor(0.1), bias=torch.ones(10) * 1j), "'bias' is sparse, quantized or complex"),
+        (
+            lambda: {"x": Evil()},
+            "not a checkpoint of tensors alone: it holds a posix.mkdir, which could run code; save",
+        ),
+        (lambda: {"x": np.array([Evil()], dtype=object)}, "not a checkpoint of tensors alone"),
+    ],
+)
+def test_nothing_that_is_given_is_ignored(tmp_path, monkeypatch, content, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError) as refusal:
+        import_checkpoint(saved(tmp_path / "m.pt", content()), TRIALS, tau=None)
+    assert message in str(refusal.value) and "\n" not in str(refusal.value) and "\x1b" not in str(refusal.value)
+    assert not (tmp_path / "evil").exists()

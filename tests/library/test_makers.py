@@ -4,6 +4,7 @@ used.
 
 import importlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 
 from insd import plugins, provenance
 from insd.activity import simulate_trials
@@ -28,45 +30,15 @@ from insd.settings.recipe import Recipe
 from insd.tasks.flip_flop import FlipFlop
 
 TASK = FlipFlop(channels=1, duration=0.4)
-TOY = '''
-import numpy as np
-import xarray as xr
-
-from insd.makers.base import Made, Maker, Read
-from insd.settings.base import NotNegative, Section
-
-
-class WalkSettings(Section):
-    step: NotNegative = 0.1
-    """Standard deviation of a step of the weights."""
-
-
-class Walk(Maker):
-    description = "Take a random step from the network of the round before."
-    Settings = WalkSettings
-    chains = True
-
-    def reads(self, population, reference, round_number):
-        return (Read(reference if round_number == 1 else population, round_number - 1, ("network",)),)
-
-    def architectures(self, recipe):
-        return ("rate",)
-
-    def make(self, job):
-        from insd.activity import record_activity
-        from insd.datasets import read
-        from insd.provenance import random_seed
-
-        network = read(job.earlier[0], "network").sel(seed=[name[2] for name in job.names])
-        streams = [np.random.default_rng(random_seed(*name)) for name in job.names]
-        steps = [stream.standard_normal(network["bias"].shape[1:]) for stream in streams]
-        network["bias"] = network["bias"] + (self.settings.step * np.stack(steps)).astype(np.float32)
-        return Made(record_activity(network, job.task, job.bank, job.test, job.recipe.terms), network)
-
+OWN = (ROOT / "docs/own-task.md").read_text().split("## Your own maker")[1]
+TOY = (
+    re.search(r"```python\n(.*?)```", OWN, re.DOTALL)[1]
+    + """
 
 class Forgetful(Walk):
     writes = ("network", "activity", "history")
-'''
+"""
+)
 
 
 def trials(regime, count, seed):
@@ -216,7 +188,10 @@ def test_settings_of_a_maker():
     settings = load(config(others=OTHERS))
     assert settings.makers() == ["train", "checkpoint"]
     made = settings.made_with("flip_flop", "others", 0)
-    assert made["maker"] == {"files": "nets/{task}-*.pt", "tau": 0.1, "readout": "readout", "nonlinearity": None}
+    assert made["maker"] == {
+        **{"files": "nets/{task}-*.pt", "tau": 0.1, "readout": "readout"},
+        **{"rnn": None, "nonlinearity": None},
+    }
     # Nothing of a recipe that does not concern these networks is said of them.
     assert set(made) == {"make", "maker", "terms"}
     assert maker_of(json.loads(json.dumps(made))).settings.files == "nets/{task}-*.pt"

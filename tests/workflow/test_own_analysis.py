@@ -4,43 +4,11 @@ import re
 
 import pytest
 import yaml
-from conftest import copy_checkout, job_counts, pretend_finished, snakemake
+from conftest import ROOT, copy_checkout, job_counts, pretend_finished, snakemake
 
 SMOKE = ("--configfile", "config/smoke.yaml")
-SPREAD = '''
-import numpy as np
-import xarray as xr
-
-from insd.analysis.base import Analysis, AnalysisSettings
-from insd.datasets import Contract
-
-
-class Settings(AnalysisSettings):
-    """Standard deviation of rates."""
-
-    power: int = 1
-    """Of the standard deviation."""
-
-
-def run(job):
-    values = [float(member.rates.std()) ** job.settings.power for member in job.members]
-    labels = [member.label for member in job.members]
-    return {"spread": xr.Dataset({"spread": ("network", values)}, coords={"network": labels})}
-
-
-def columns(result, table):
-    return result[["spread"]].to_dataframe().reindex(table.index)
-
-
-ANALYSIS = Analysis(
-    description="Standard deviation of rates.",
-    writes={"spread": Contract({"spread": ("network",)})},
-    run=run,
-    settings=Settings,
-    COLUMNS
-    minutes=5,
-)
-'''
+DOCS = (ROOT / "docs/own-task.md").read_text().split("## Your own analysis")[1]
+SPREAD = re.search(r"```python\n(.*?)```", DOCS, re.DOTALL)[1].replace("    columns=columns,\n", "    COLUMNS\n")
 OWN = {"analysis": {"spread:ANALYSIS": {"power": 2}}}
 
 

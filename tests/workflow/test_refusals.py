@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 
 import pytest
 import yaml
@@ -51,6 +52,32 @@ def test_targets_of_names_that_do_not_exist(checkout, target, message):
     result = snakemake(checkout, target, "-n")
     assert result.returncode != 0
     assert message in result.stdout
+
+
+def test_an_environment_in_a_path_with_a_blank_is_refused_before_anything_is_installed(checkout, tmp_path):
+    folder = tmp_path / "my projects"
+    shutil.copytree(ROOT / "envs", folder / "envs")
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    made = subprocess.run(["make", "demo"], cwd=folder, capture_output=True, text=True, check=False)
+    assert made.returncode != 0 and not (folder / ".venv").exists()
+    assert made.stdout.startswith(f"{folder}: jobs cannot start Python from a path with a blank; move the clone to a")
+    assert made.stdout.count("\n") == 1
+    # Where the environment was made by other means.
+    python = folder / "python"
+    python.symlink_to(sys.executable)
+    modules = os.pathsep.join([str(checkout / "src"), sysconfig.get_path("purelib")])
+    result = subprocess.run(
+        [python, "-m", "snakemake", "-n"],
+        cwd=checkout,
+        env=os.environ | {"PYTHONPATH": modules},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert result.returncode != 0 and "Traceback" not in result.stdout
+    assert f"{python}: jobs cannot start Python from a path with a blank, which Snakemake does not" in result.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="SLURM's tests are for Linux")

@@ -17,8 +17,16 @@ from insd.grid import ROUND, Grid
 from insd.provenance import code_fingerprint, file_fingerprint, modules_fingerprint
 from insd.report import LiveNumbers
 from insd.settings.load import load
+from insd.settings.written import check_written
 
+if any(map(str.isspace, sys.executable)):
+    raise WorkflowError(
+        f"{sys.executable}: jobs cannot start Python from a path with a blank, which Snakemake does not quote; make the "
+        "environment in a path without (python3 -m venv /path/to/insd)"
+    )
 try:
+    for file in workflow.configfiles:
+        check_written(file)
     SETTINGS = load(config)
     GRID = Grid(SETTINGS)
     FIGURES = files.figures(GRID)

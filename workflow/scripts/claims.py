@@ -1,9 +1,8 @@
 """The statements of papers, next to what the grid shows."""
 
-import pandas as pd
-
 from insd import datasets
 from insd.claims.base import TABLES, claims_page, judged, publications
+from insd.cohorts import read_table
 from insd.files import write_text
 from insd.jobs import job
 from insd.tables.comparisons import number_of_intervals
@@ -11,8 +10,8 @@ from insd.tables.comparisons import number_of_intervals
 with job(snakemake.log[0]):
     papers = publications(snakemake.params.claims)
     given = dict(snakemake.input.items())
-    networks = pd.read_csv(given.pop("table"))
-    tables = {name: pd.read_csv(given.pop(name)) for name in TABLES if name in given}
+    networks = read_table(given.pop("table"))
+    tables = {name: read_table(given.pop(name)) for name in TABLES if name in given}
     analyses = {
         name: datasets.read_by_task(snakemake.params.tasks, paths, name, networks) for name, paths in given.items()
     }

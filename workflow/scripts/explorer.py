@@ -1,8 +1,7 @@
 """A page on which any two networks of a task are seen side by side."""
 
-import pandas as pd
-
 from insd import datasets
+from insd.cohorts import read_table
 from insd.explorer import explorer_page
 from insd.files import write_text
 from insd.jobs import job, reuse_freed_memory
@@ -14,7 +13,7 @@ name = snakemake.wildcards.task
 
 with job(snakemake.log[0]):
     members = read_members(snakemake.input.networks, snakemake.input.activities, snakemake.params.rounds)
-    table = pd.read_csv(snakemake.input.table)
+    table = read_table(snakemake.input.table)
     page = explorer_page(
         name,
         make_task(name, snakemake.params.parameters),

@@ -8,6 +8,7 @@ import pandas as pd
 import yaml
 
 from insd import datasets
+from insd.cohorts import read_table
 from insd.files import write_text
 from insd.jobs import job
 from insd.provenance import attributes
@@ -15,7 +16,7 @@ from insd.tables.summary import line_table, summary
 from insd.tables.summary_page import summary_page
 
 with job(snakemake.log[0]):
-    table, comparisons = (pd.read_csv(snakemake.input[name]) for name in ("table", "comparisons"))
+    table, comparisons = (read_table(snakemake.input[name]) for name in ("table", "comparisons"))
     predictivity, performance = (
         datasets.read_by_task(snakemake.params.tasks, snakemake.input[name], name, table)
         for name in ("predictivity", "performance")

@@ -7,10 +7,11 @@ workflow reads all descriptions whenever it starts; its function imports what it
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pandas as pd
 import xarray as xr
+from pydantic import Field
 
 from insd import plugins
 from insd.datasets import Contract, read, write
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 class AnalysisSettings(Section):
     """What every analysis can be set to."""
 
-    populations: list[PopulationName] | None = None
+    populations: Annotated[list[PopulationName], Field(min_length=1)] | None = None
     """The populations that are analysed; all without it."""
 
 

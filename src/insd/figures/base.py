@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from insd import plugins
+from insd.cohorts import read_table
 from insd.datasets import read, read_by_task
 from insd.errors import InsdError
 from insd.settings.tasks import make_task
@@ -126,7 +127,7 @@ class Drawing:
 
     def table(self, name: str) -> pd.DataFrame:
         """A table, of a figure per task the rows of its task."""
-        table = pd.read_csv(self.paths(f"tables/{name}")[0])
+        table = read_table(self.paths(f"tables/{name}")[0])
         return table[table["task"].isin(self.parameters)] if self.figure.per == "task" else table
 
     def datasets(self, key: str) -> dict[str, xr.Dataset]:

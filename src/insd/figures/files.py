@@ -7,7 +7,7 @@ from typing import Any
 
 from insd import plugins
 from insd.errors import InsdError
-from insd.figures.base import OF_ROUNDS, Figure, planned
+from insd.figures.base import OF_ROUNDS, Figure, FigureError, planned
 from insd.grid import Grid, RoundBlock
 from insd.members import Block
 from insd.settings.base import SettingsError
@@ -23,7 +23,7 @@ def figures(grid: Grid) -> dict[str, str]:
     for path in grid.settings.figures.own:
         name = path.partition(":")[0].rpartition(".")[2]
         try:
-            planned(path)
+            _must_be_written(grid, planned(path))
         except InsdError as error:
             raise SettingsError(f"the config cannot be used:\n  - figures.own: {error}") from None
         if name in found or not re.fullmatch("[a-z][a-z0-9_]*", name):
@@ -33,6 +33,18 @@ def figures(grid: Grid) -> dict[str, str]:
             )
         found[name] = path
     return found
+
+
+def _must_be_written(grid: Grid, figure: Figure) -> None:
+    """Raise FigureError if a figure reads the file of an analysis that the grid does not have."""
+    written = [file for analysis in grid.analyses().values() for file in analysis.writes]
+    for key in figure.reads:
+        folder, _, name = key.partition("/")
+        if folder == "analysis" and name not in written:
+            raise FigureError(
+                f"figure {figure.title!r}: reads {key!r}, which no analysis of the config writes; name yours under "
+                f"`analysis`, or choose from: {', '.join(written)}"
+            )
 
 
 def figure_stem(name: str, figure: Figure) -> str:

@@ -19,6 +19,8 @@ class CheckpointSettings(Section):
     """Time constant in s, of matrices; a torch.nn.RNN or torch.nn.GRU has the time step as its time constant."""
     readout: str = "readout"
     """Name of the linear readout in state dicts."""
+    rnn: str | None = None
+    """Name of the recurrent module in state dicts that hold several."""
     nonlinearity: Literal["tanh", "relu", "softplus"] | None = None
     """The rates of states of rate networks, which files do not say; `tanh` without it."""
 
@@ -43,7 +45,7 @@ class Checkpoint(Maker):
         from insd.rounding import with_significant
 
         own = self.settings
-        found = import_checkpoints(job.sources, job.bank, own.tau, own.readout, own.nonlinearity)
+        found = import_checkpoints(job.sources, job.bank, own.tau, own.readout, own.nonlinearity, own.rnn)
         seeds = [name[2] for name in job.names]
         held = found.sizes["seed"]
         if seeds[-1] >= held:

@@ -47,6 +47,7 @@ def problems_of_config(settings: Settings) -> Iterator[str]:
     if problems := list(_layer_problems(settings)):
         yield from dict.fromkeys(problems)
         return
+    yield from _chain_problems(settings)
     yield from _role_problems(settings)
     for task_name, task in tasks.items():
         outputs = len(task.sample("train", 1, 0)["output"])
@@ -147,8 +148,12 @@ def _analysis_problems(settings: Settings) -> Iterator[str]:
         if ":" not in name and name not in plugins.names("analysis"):
             known = ", ".join(["comparisons", *plugins.names("analysis")])
             yield f"analysis.{name}: unknown key; known here: {known}, or one of your own as 'module:ANALYSIS'"
+    written: dict[str, str] = {}
     for name in settings.analyses():
         try:
+            for file in plugins.find("analysis", name).writes:
+                if written.setdefault(file, name) != name:
+                    yield f"analysis.{name}: writes {file}.nc, as {written[file]} does; choose a different name"
             own = settings.analysis_settings(name)
         except (SettingsError, PluginError) as error:
             yield str(error) if isinstance(error, SettingsError) else f"analysis.{error}"
@@ -178,6 +183,10 @@ def _maker_problems(settings: Settings) -> Iterator[str]:
             yield from str(error).splitlines()
             continue
         path = f"populations.{name}"
+        for layer in (population, population.alternatives):
+            for section in ("network", "training"):
+                if section not in maker.sections and section in layer.model_fields_set:
+                    yield f"{path}.{section}: make = {population.make!r} has no use for it; leave it out"
         if not maker.chains:
             if population.rounds > 1:
                 yield f"{path}.rounds = {population.rounds}: networks of make = {population.make!r} have one round"
@@ -229,6 +238,19 @@ def _reference_problems(settings: Settings) -> Iterator[str]:
                 f"{path}.seeds = {population.seeds}: '{reference}' has {settings.population(reference).seeds} seeds, "
                 f"and seeds_per_job = {settings.seeds_per_job} must divide both into the same blocks"
             )
+
+
+def _chain_problems(settings: Settings) -> Iterator[str]:
+    """Roles that contradict the place of a population in chains."""
+    for name, population in settings.populations.items():
+        path, role = f"populations.{name}.role = {population.role!r}", population.role
+        referring = [other for other, entry in settings.populations.items() if entry.reference == name]
+        if population.rounds > 1 and role not in (None, "alternative", "control"):
+            yield f"{path}: later rounds are 'alternative' or 'control'; round 0 is the reference without being named"
+        elif population.rounds == 1 and role == "alternative":
+            yield f"{path}: there is no earlier round; set rounds to 2 or more, or choose 'control'"
+        elif population.rounds == 1 and referring and role not in (None, "reference"):
+            yield f"{path}: it is the reference of {', '.join(referring)}; leave out the role"
 
 
 def _role_problems(settings: Settings) -> Iterator[str]:

@@ -5,9 +5,9 @@ of keys (`config/README.md`) are generated from them. Defaults are ours unless a
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -23,16 +23,19 @@ from insd.settings.base import (
 )
 from insd.settings.messages import joined, lines
 from insd.settings.recipe import Changes, Layer, Recipe, checked, recipe_of
-from insd.settings.sections import Analyses, Figures, Population, Role, TaskEntry, Trials, without_null
+from insd.settings.sections import Analyses, Figures, Population, TaskEntry, Trials, without_null
 from insd.settings.tasks import make_task, task_adapter
 from insd.tasks import Task, find_task, task_fingerprint
+
+ORDER = ("standard", "untrained", "reference", "alternative", "control")
+"""Roles in the order of populations."""
 
 
 class Settings(Section):
     """The whole config."""
 
-    tasks: Annotated[dict[TaskName, TaskEntry], Field(min_length=1)]
-    """The tasks, by name."""
+    tasks: Annotated[dict[TaskName, TaskEntry], Field(min_length=1), BeforeValidator(without_null)]
+    """The tasks, by name; null leaves out one that another file defines."""
     trials: Trials = Trials()
     """How many trials are drawn for each task."""
     seeds_per_job: Count = 1
@@ -82,7 +85,7 @@ class Settings(Section):
 
     def analyses(self) -> list[str]:
         """The analyses that are made: those of this library, and others that the config names."""
-        return [*plugins.names("analysis"), *(name for name in self.analysis.model_extra or {} if ":" in name)]
+        return [*plugins.names("analysis"), *sorted(name for name in self.analysis.model_extra or {} if ":" in name)]
 
     def analysis_settings(self, name: str) -> Any:
         """The settings of an analysis, of its own class; SettingsError where they cannot be used."""
@@ -185,12 +188,30 @@ class Settings(Section):
         recipe = self.recipe(task, population, 0)
         if recipe.training.iterations == 0:
             return "untrained"
-        if recipe.network.architecture == "rate":
+        own_terms = [name for name, term in recipe.terms.items() if not term.compares]
+        if recipe.network.architecture == "rate" and not own_terms:
             return "standard"
+        what = f"with terms.{own_terms[0]}" if own_terms else f"of architecture {recipe.network.architecture!r}"
         raise SettingsError(
-            f"populations.{population}.role: required for networks of architecture {recipe.network.architecture!r}, "
-            f"which count as standards only where the config says so; choose from: {', '.join(get_args(Role))}"
+            f"populations.{population}.role: required for networks {what}, which count as standards only where the "
+            "config says so; choose from: standard, untrained, reference, control"
         )
+
+    def in_order(self) -> "Settings":
+        """The same settings with tasks and populations in an order of their own, so that nothing depends on that in
+        which they are written: tasks by name; standards by gain, then untrained, deflated and other networks, by name.
+        """
+        tasks = dict(sorted(self.tasks.items()))
+        populations = dict(sorted(self.populations.items(), key=lambda entry: self._place(entry[0], list(tasks))))
+        return self.model_copy(update={"tasks": tasks, "populations": populations})
+
+    def _place(self, population: str, tasks: Sequence[str]) -> tuple[int, float, str]:
+        task = next((name for name in tasks if population in self.population_names(name)), None)
+        if task is None:
+            return len(ORDER), 0.0, population
+        first = self.trained_rounds(population)[0]
+        gain = getattr(self.recipe(task, population, first).network, "gain", 0.0)
+        return ORDER.index(self.role(task, population, first)), gain, population
 
     def deflated_populations(self) -> list[str]:
         """The populations that have alternatives."""

@@ -1,5 +1,6 @@
 """What is wrong with a config, in lines for people."""
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, get_args, get_origin
 
@@ -27,8 +28,8 @@ def lines(error: ValidationError, prefix: Callable[[str], str], known: Callable[
         else:
             message = problem["msg"]
             hint = ""
-            if isinstance(given, str) and problem["type"] in ("float_type", "int_type"):
-                hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
+            if isinstance(given, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", given):
+                hint = f" (YAML reads {given} as text: write {float(given):.1e})"
             found.append(f"{path}{shown}: {message[0].lower()}{message[1:]}{hint}")
     return found
 
@@ -49,5 +50,6 @@ def keys_of(root: type[BaseModel], location: list[str]) -> str:
 def joined(problems: Iterable[str]) -> str:
     """All problems of a config in one message."""
     return "the config cannot be used:\n" + "\n".join(
-        f"  - {line.removeprefix('the config cannot be used:').strip().removeprefix('- ')}" for line in problems
+        f"  - {line.removeprefix('the config cannot be used:').strip().removeprefix('- ')}"
+        for line in dict.fromkeys(problems)
     )

@@ -59,7 +59,7 @@ class Population(Layer):
     @classmethod
     def _only_known_keys(cls, given: Any) -> Any:
         """Refuse keys other than those above and the maker's section."""
-        if not isinstance(given, dict):
+        if not isinstance(given, dict) or not isinstance(given.get("make", ""), str):
             return given
         unknown = set(given) - set(cls.model_fields) - {given.get("make", "train")}
         if unknown:

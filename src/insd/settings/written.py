@@ -1,0 +1,64 @@
+"""What a config file says in words that YAML reads as something else, or says twice."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from insd.settings.base import SettingsError
+from insd.settings.messages import joined
+
+_TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
+def check_written(path: str | Path) -> None:
+    """Refuse a config file in which a key occurs twice, of which YAML keeps the last, or in which YAML reads a word as
+    something else: `no` as false, `2024_01` as 202401, `1:30` as 90.
+
+    Raises SettingsError with one line per problem. Files that are not YAML are left to Snakemake.
+    """
+    try:
+        root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return
+    if problems := [] if root is None else [*_problems(root, "")]:
+        raise SettingsError(joined(f"{path}, {problem}" for problem in dict.fromkeys(problems)))
+
+
+def _problems(node: Node, place: str) -> Iterator[str]:
+    if isinstance(node, MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            if not isinstance(key, ScalarNode) or key.tag == _MERGE:
+                continue
+            inside, line = f"{place}{key.value}", key.start_mark.line + 1
+            if key.value in lines:
+                yield f"lines {lines[key.value]} and {line}: {inside} is given twice; make one of both"
+            lines[key.value] = line
+            if key.tag != _TEXT:
+                yield f"line {line}: {inside}: YAML reads this name as {_read(key)}; quote it: '{key.value}'"
+            yield from _problems(value, f"{inside}.")
+    elif isinstance(node, SequenceNode):
+        for number, value in enumerate(node.value):
+            yield from _problems(value, f"{place}{number}.")
+    elif isinstance(node, ScalarNode) and _surprises(node):
+        yield (
+            f"line {node.start_mark.line + 1}: {place[:-1]} = {node.value}: YAML reads this as {_read(node)}; write "
+            f"that, or quote it: '{node.value}'"
+        )
+
+
+def _surprises(node: ScalarNode) -> bool:
+    text = node.value.lower()
+    if node.tag.endswith(":bool"):
+        return text not in ("true", "false")
+    # YAML 1.1 has numbers to the base 60, and underscores between digits.
+    return node.tag in _NUMBERS and any(character in text for character in ":_")
+
+
+def _read(node: ScalarNode) -> str:
+    """What YAML makes of a word, as JSON."""
+    return json.dumps(yaml.safe_load(node.value), default=str)

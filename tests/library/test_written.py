@@ -1,0 +1,67 @@
+"""Config files that YAML reads differently from what they seem to say."""
+
+import pytest
+
+from insd.settings.base import SettingsError
+from insd.settings.written import check_written
+
+
+def refusal(tmp_path, text):
+    (tmp_path / "my.yaml").write_text(text)
+    with pytest.raises(SettingsError) as refused:
+        check_written(tmp_path / "my.yaml")
+    first, *problems = str(refused.value).splitlines()
+    assert first == "the config cannot be used:"
+    return [line.removeprefix(f"  - {tmp_path}/my.yaml, ") for line in problems]
+
+
+@pytest.mark.parametrize(
+    "text, problem",
+    [
+        (
+            "defaults: {network: {units: 50}}\n\ndefaults: {training: {iterations: 9}}\n",
+            "lines 1 and 3: defaults is given twice; make one of both",
+        ),
+        (
+            "populations:\n  a: {seeds: 1}\n  b: {seeds: 1, seeds: 2}\n",
+            "lines 3 and 3: populations.b.seeds is given twice; make one of both",
+        ),
+        ("populations:\n  no: {seeds: 1}\n", "line 2: populations.no: YAML reads this name as false; quote it: 'no'"),
+        (
+            "populations: {2024_01: {seeds: 1}}",
+            "line 1: populations.2024_01: YAML reads this name as 202401; quote it: '2024_01'",
+        ),
+        ("populations: {~: {}}", "line 1: populations.~: YAML reads this name as null; quote it: '~'"),
+        (
+            "populations: {a: {seeds: 1:30}}",
+            "line 1: populations.a.seeds = 1:30: YAML reads this as 90; write that, or quote it: '1:30'",
+        ),
+        (
+            "figures: {chain: on}",
+            "line 1: figures.chain = on: YAML reads this as true; write that, or quote it: 'on'",
+        ),
+        (
+            "populations: {a: {tasks: [1_0]}}",
+            "line 1: populations.a.tasks.0 = 1_0: YAML reads this as 10; write that, or quote it: '1_0'",
+        ),
+    ],
+)
+def test_what_yaml_reads_as_something_else_is_refused(tmp_path, text, problem):
+    assert refusal(tmp_path, text) == [problem]
+
+
+def test_what_yaml_reads_as_it_is_written_passes(tmp_path):
+    text = """
+    base: &base {gain: 1.0e-3, ridge: .5, exact: true, other: false, nothing: null, empty: , path: 'no', size: -3}
+    more: {<<: *base, gain: 2}
+    '2024_01': {names: ["on", a:b, 12:x]}
+    again: [*base, *base]
+    """
+    (tmp_path / "my.yaml").write_text(text)
+    check_written(tmp_path / "my.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "\x00", "- 1"])
+def test_files_that_are_not_configs_are_left_to_snakemake(tmp_path, text):
+    (tmp_path / "my.yaml").write_text(text)
+    check_written(tmp_path / "my.yaml")
