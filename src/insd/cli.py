@@ -1,10 +1,12 @@
 """The command `insd`: one network, or one chain of them, without the workflow.
 
+    insd trials flip_flop bank               trials alone, in the folder `bank`
     insd train flip_flop chain               trials and a first network, in the folder `chain`
     insd deflate chain                       a further one, deflated against all before
     insd compare chain/round-0/network.nc chain/round-1/network.nc
     insd fixed-points chain/round-1/network.nc
     insd import checkpoint.pt network.nc --trials chain/test.nc
+    insd score network.nc chain/test.nc      loss and score of its outputs
 
 `insd COMMAND --help` lists the options of each.
 """
@@ -12,32 +14,24 @@
 import argparse
 import json
 import logging
+import math
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from insd.chains import RECIPE, SECTIONS, CommandError, sample_trials, settings_of, task_entry, train_round
 from insd.errors import InsdError
 
 # Everything else is imported by the command that needs it: `insd --help` should not take seconds.
 if TYPE_CHECKING:
     import xarray as xr
 
-    from insd.settings.config import Settings
     from insd.tasks import Task
 
-RECIPE = ("network", "training", "terms")
-"""What `--set` can change of any round."""
-SECTIONS = (*RECIPE, "trials", "task")
-"""What `--set` can change of the first: later rounds have its trials."""
-POPULATION = "insd"
-"""The population that a chain of the command counts as."""
 CHECKPOINT = "made by torch.save, or an npz file of arrays"
 """What `insd import` reads."""
-
-
-class CommandError(InsdError):
-    """A command cannot be done; the message says why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.path.append(str(Path.cwd()))
     try:
         chosen.command(chosen)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What reads the output, such as `head`, has had enough. Python would complain once more as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except InsdError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -63,25 +62,30 @@ def entry_point() -> None:
     sys.exit(main())
 
 
+def trials(chosen: argparse.Namespace) -> None:
+    """Sample the trials of a task, without a network."""
+    name, entry = task_entry(chosen.task)
+    # Whether they are enough to train on is not asked.
+    settings = settings_of(name, entry, {"training": {"validation_trials": 1, "batch_size": 1}}, chosen.changes)
+    known, folder = settings.task(name).regime_names(), Path(chosen.folder)
+    if unknown := [regime for regime in chosen.regime or () if regime not in known]:
+        raise CommandError(f"--regime {unknown[0]}: choose from {', '.join(known)}")
+    chosen_regimes = chosen.regime or ["train", "test"]
+    if there := [regime for regime in chosen_regimes if (folder / f"{regime}.nc").exists()]:
+        raise CommandError(f"{folder}/{there[0]}.nc: is there already; choose a different folder, or delete it")
+    sample_trials(settings, name, folder, chosen_regimes)
+    print("\n".join(f"{folder}/{regime}.nc" for regime in chosen_regimes))
+
+
 def train(chosen: argparse.Namespace) -> None:
     """Sample trials and train a first network."""
-    from insd import datasets
-    from insd.provenance import array_fingerprint, attributes, random_seed
-
-    name, entry = _task_entry(chosen.task)
-    settings = _settings(name, entry, {}, chosen.changes)
+    name, entry = task_entry(chosen.task)
+    settings = settings_of(name, entry, {}, chosen.changes)
     folder = Path(chosen.folder)
     if (folder / "round-0").exists():
         raise CommandError(f"{folder}/round-0: is there already; choose another folder, or `insd deflate {folder}`")
-    task = settings.task(name)
-    for regime, count in (("train", settings.trials.train), ("test", settings.trials.evaluation)):
-        seed = random_seed("trials", name, regime)
-        trials = task.sample(regime, count, seed)
-        made = {"task": _made(settings, name), "regime": regime, "trials": count}
-        fingerprint = array_fingerprint(trials, ["inputs", "targets", "mask"])
-        trials.attrs |= attributes(made, "insd.tasks", seed=str(seed), fingerprint=fingerprint)
-        datasets.write(trials, folder / f"{regime}.nc", "trials")
-    _train_round(settings, name, folder, 0, chosen.seed)
+    sample_trials(settings, name, folder, ("train", "test"))
+    train_round(settings, name, folder, 0, chosen.seed)
 
 
 def deflate(chosen: argparse.Namespace) -> None:
@@ -104,8 +108,8 @@ def deflate(chosen: argparse.Namespace) -> None:
         key: datasets.read(folder / f"{regime}.nc", "trials").sizes["trial"]
         for key, regime in (("train", "train"), ("evaluation", "test"))
     }
-    settings = _settings(name, entry, made["recipe"], chosen.changes, sizes)
-    _train_round(settings, name, folder, rounds, int(latest["seed"][0]))
+    settings = settings_of(name, entry, made["recipe"], chosen.changes, sizes)
+    train_round(settings, name, folder, rounds, int(latest["seed"][0]))
 
 
 def compare(chosen: argparse.Namespace) -> None:
@@ -122,6 +126,7 @@ def compare(chosen: argparse.Namespace) -> None:
     prepared = {}
     for label, path, network in zip("AB", (chosen.a, chosen.b), networks, strict=True):
         _must_fit(network, trials, path)
+        _must_have_null_space(network, path)
         rates = simulate_trials(network, trials)[0][0].numpy()
         prepared[label] = prepare(rates, network["output_weights"].values[0], measures)
     predictivity, similarities = similarity(prepared, measures, 0)
@@ -180,12 +185,34 @@ def import_network(chosen: argparse.Namespace) -> None:
 
     trials = datasets.read(chosen.trials, "trials")
     network = import_checkpoint(chosen.checkpoint, trials, chosen.tau, chosen.readout, chosen.nonlinearity, chosen.rnn)
-    made = {"checkpoint": str(chosen.checkpoint)}
+    made: dict[str, Any] = {"checkpoint": str(chosen.checkpoint)}
     if "settings" in trials.attrs:
         made |= {"task": json.loads(trials.attrs["settings"])["task"]}
     network.attrs |= attributes(made, "insd.imported")
     datasets.write(network, chosen.output, "network")
     print(f"{chosen.output}: {network.attrs['architecture']} network of {network.sizes['unit']} units")
+    if "task" in made:
+        from insd.settings.tasks import make_task
+
+        task = make_task(made["task"]["name"], made["task"]["parameters"])
+        _print_score(task, network.isel(seed=[0]), trials, chosen.output)
+
+
+def score(chosen: argparse.Namespace) -> None:
+    """Loss and score of a network's outputs on trials of its task."""
+    from insd import datasets
+
+    network, trials = _network(chosen.network, chosen.seed), datasets.read(chosen.trials, "trials")
+    _print_score(_task(chosen, trials), network, trials, chosen.network)
+
+
+def _print_score(task: "Task", network: "xr.Dataset", trials: "xr.Dataset", path: str) -> None:
+    from insd.activity import loss_and_score, simulate_trials
+
+    _must_fit(network, trials, path)
+    (loss,), (score,) = loss_and_score(task, simulate_trials(network, trials)[1], trials)
+    solved = "solved" if task.solved(score) else "not solved"
+    print(f"{path}: {solved}, {task.score_name} {score:.3f}, task loss {loss:.4f} on {trials.sizes['trial']} trials")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -201,10 +228,12 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     task = ("task", "a task of this library by name, or `module:Class` of your own")
+    bank = command("trials", trials, task, ("folder", "where to write them"))
+    bank.add_argument("--regime", nargs="+", help="the regimes to sample (default: train and test)")
     one = command("train", train, task, ("folder", "new folder for trials and networks"))
-    one.add_argument("--seed", type=int, default=0, help="of the network; each gives a different network (default 0)")
+    one.add_argument("--seed", type=_seed, default=0, help="of the network; each gives a different network (default 0)")
     another = command("deflate", deflate, ("folder", "a folder that `insd train` made"))
-    for added, sections in ((one, SECTIONS), (another, RECIPE)):
+    for added, sections in ((bank, ("trials", "task")), (one, SECTIONS), (another, RECIPE)):
         added.add_argument(
             "--set",
             nargs="+",
@@ -224,6 +253,9 @@ def _parser() -> argparse.ArgumentParser:
     for added in (both, points):
         added.add_argument("--task", help="the network's task, if its file does not name it")
         added.add_argument("--trials", help="trials to run on (default: 256 new ones of the regime `test`)")
+    scored = command("score", score, ("network", "network.nc"), ("trials", "trials of its task, such as test.nc"))
+    scored.add_argument("--seed", type=int, help="seed, if the file holds several (default: the first)")
+    scored.add_argument("--task", help="the task, if the trials do not name it")
     checkpoint = command("import", import_network, ("checkpoint", CHECKPOINT), ("output", "network.nc"))
     checkpoint.add_argument("--trials", required=True, help="trials that the network was trained for")
     checkpoint.add_argument("--tau", type=float, help="time constant in s, for a dict of matrices")
@@ -237,114 +269,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _task_entry(text: str) -> tuple[str, dict[str, Any]]:
-    """Name and entry in a config of a task given by its name or by `module:Class`."""
-    if ":" not in text:
-        return text, {}
-    name = "".join(character if character.isalnum() else "_" for character in text.rpartition(":")[2].lower())
-    return name, {"class": text}
-
-
-def _made(settings: "Settings", name: str) -> dict[str, Any]:
-    """The record of the task in files."""
-    return {"name": name, "parameters": settings.task_parameters(name)}
-
-
-def _settings(
-    name: str,
-    entry: Mapping[str, Any],
-    recipe: Mapping[str, Any],
-    changes: Sequence[str],
-    sampled: Mapping[str, int] | None = None,
-) -> "Settings":
-    """A config of one task and one chain, with the changes of the command line, checked as any other.
-
-    `sampled` gives the numbers of trials if they already exist; then neither they nor the task can change.
-    """
-    from insd.settings.load import load
-    from insd.settings.recipe import DEFAULT_TERMS
-
-    defaults = {section: dict(recipe.get(section, {})) for section in RECIPE}
-    if "terms" in recipe:
-        # Terms that the last round had not.
-        defaults["terms"] = {**dict.fromkeys(DEFAULT_TERMS), **defaults["terms"]}
-    parameters: dict[str, Any] = dict(entry.get("parameters", {}))
-    trials: dict[str, Any] = dict(sampled or {})
-    # Laid over the settings of the last round, so that a different architecture drops what only that one had.
-    changed: dict[str, dict[str, Any]] = {section: {} for section in RECIPE}
-    places = {**changed, "task": parameters, "trials": trials}
-    sections = RECIPE if sampled else SECTIONS
-    for change in changes:
-        key, equals, value = change.partition("=")
-        section, _, field = key.partition(".")
-        if not equals or section not in sections or not field:
-            why = (
-                "; later rounds have the trials of the first" if section in SECTIONS and section not in sections else ""
-            )
-            raise CommandError(
-                f"--set {change}: needs SECTION.KEY=VALUE, with one of the sections {', '.join(sections)}{why}"
-            )
-        try:
-            given = json.loads(value)
-        except json.JSONDecodeError:
-            given = value
-        place = places[section]
-        # A term has keys of its own; null leaves it out.
-        if section == "terms" and given is not None:
-            term, _, field = field.rpartition(".")
-            place = place.setdefault(term, {})
-        place[field] = given
-    return load(
-        {
-            "tasks": {name: {**entry, "parameters": parameters}},
-            "trials": trials,
-            # Not run; its default could exceed the number of trials.
-            "analysis": {"robustness": {"trials": 1}},
-            "defaults": defaults,
-            "populations": {POPULATION: {"seeds": 1, "rounds": 2, **changed}},
-        }
-    )
-
-
-def _train_round(settings: "Settings", name: str, folder: Path, number: int, seed: int) -> None:
-    """Train a round in a folder as the workflow's job does, and print the outcome."""
-    import numpy as np
-    import torch
-    import xarray as xr
-
-    from insd import datasets
-    from insd.jobs import reuse_freed_memory
-    from insd.makers.base import Job, code_of, maker_of, recipe_from
-    from insd.provenance import attributes
-
-    torch.set_num_threads(1)
-    reuse_freed_memory()
-    task, resolved = settings.task(name), settings.made_with(name, POPULATION, number)
-    bank, test = (datasets.read(folder / f"{regime}.nc", "trials") for regime in ("train", "test"))
-    files = tuple(str(folder / f"round-{earlier}/activity.nc") for earlier in range(number))
-    names = ((name, POPULATION, seed, number),)
-    job = Job(names, task, bank, test, recipe_from(resolved), files, progress_bar=True)
-    result = maker_of(resolved).make(job)
-    made = {
-        "task": _made(settings, name),
-        "recipe": resolved,
-        "population": POPULATION,
-        "seeds": str(seed),
-        "round": number,
-    }
-    more = {"code_fingerprint": code_of(resolved, type(task)), "maker": resolved["make"]}
-    more |= {"role": settings.role(name, POPULATION, number)}
-    for file, (dataset, contract) in result.files().items():
-        dataset.attrs |= attributes(made, "insd.makers.base", seed=str(seed), **more)
-        datasets.write(dataset, folder / f"round-{number}/{file}.nc", contract)
-    activity, history = result.activity, result.history or xr.Dataset()
-    solved = "solved" if activity["solved"].item() else "not solved"
-    print(f"{folder}/round-{number}: {solved}, {task.score_name} {activity['score'].item():.3f}")
-    if files:
-        for variable in (str(name) for name in history if str(name).startswith("held_out_penalty")):
-            values = history[variable].isel(seed=0).stack(row=("attempt", "iteration")).dropna("row").isel(row=-1)
-            term = variable.removeprefix("held_out_penalty").removeprefix("_") or "S"
-            print(f"{term} to each earlier round:", ", ".join(f"{value:.3f}" for value in np.atleast_1d(values)))
+def _seed(text: str) -> int:
+    """A seed as files can hold it."""
+    seed = int(text)
+    if not 0 <= seed < 2**63:
+        raise argparse.ArgumentTypeError(f"{text}: from 0 to {2**63 - 1}")
+    return seed
 
 
 def _network(path: str, seed: int | None) -> "xr.Dataset":
@@ -363,11 +293,11 @@ def _task(chosen: argparse.Namespace, network: "xr.Dataset") -> "Task":
     from insd.settings.tasks import make_task
 
     if chosen.task:
-        name, entry = _task_entry(chosen.task)
-        return _settings(name, entry, {}, []).task(name)
-    made = json.loads(network.attrs["settings"]).get("task")
+        name, entry = task_entry(chosen.task)
+        return settings_of(name, entry, {}, []).task(name)
+    made = json.loads(network.attrs.get("settings", "{}")).get("task")
     if made is None:
-        raise CommandError("the network's file does not say its task; name it by --task")
+        raise CommandError("the file does not say its task; name it by --task")
     return make_task(made["name"], made["parameters"])
 
 
@@ -387,3 +317,21 @@ def _must_fit(network: "xr.Dataset", trials: "xr.Dataset", path: str) -> None:
                 f"{path}: has {network.sizes[name]} {name}s and the trials {trials.sizes[name]}: they are of different "
                 "tasks"
             )
+    own, given = float(network.attrs["dt"]), float(trials.attrs["dt"])
+    if not math.isclose(own, given):
+        raise CommandError(
+            f"{path}: runs at the time step dt = {own:g} s, and the trials are at {given:g} s, where it would be a "
+            f"different network; give it trials at its own step (--trials, or a task with dt = {own:g})"
+        )
+
+
+def _must_have_null_space(network: "xr.Dataset", path: str) -> None:
+    import numpy as np
+
+    weights = network["output_weights"].values[0]
+    outputs, rank = len(weights), int(np.linalg.matrix_rank(weights))
+    if rank < outputs or outputs >= weights.shape[1]:
+        raise CommandError(
+            f"{path}: its readout has {outputs} output(s), {rank} of them independent, of {weights.shape[1]} units; "
+            "networks are compared in its null space, which needs independent outputs, fewer than units"
+        )

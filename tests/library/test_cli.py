@@ -114,7 +114,7 @@ def test_trials_of_an_unknown_task_do_not_name_the_network_s(chain, capsys, capl
     assert main(["import", str(tmp_path / "m.pt"), network, "--trials", str(tmp_path / "test.nc")]) == 0
     assert "taken for a torch.nn.RNN with tanh" in caplog.text
     assert main(["fixed-points", network]) == 1
-    assert "the network's file does not say its task; name it by --task" in capsys.readouterr().err
+    assert "the file does not say its task; name it by --task" in capsys.readouterr().err
 
 
 def test_the_network_of_a_seed(chain, capsys, tmp_path):
@@ -203,3 +203,68 @@ def test_the_command_ends_with_the_exit_code():
     )
     assert result.returncode == 1
     assert result.stderr == "error: nowhere: holds no round-0; begin with `insd train TASK nowhere`\n"
+
+
+def test_a_network_keeps_its_own_time_step(chain, tmp_path, capsys):
+    network, coarse = f"{chain}/round-0/network.nc", tmp_path / "coarse.nc"
+    trials = FlipFlop(channels=1, duration=0.6, dt=0.05).sample("test", 16, 0)
+    datasets.write(trials.assign_attrs(fingerprint=""), coarse, "trials")
+    for command in (["compare", network, network], ["fixed-points", network]):
+        assert main([*command, "--trials", str(coarse)]) == 1
+        message = capsys.readouterr().err
+        assert f"error: {network}: runs at the time step dt = 0.02 s, and the trials are at 0.05 s, where" in message
+
+
+@pytest.mark.parametrize("row", [0.0, 1.0])
+def test_a_readout_without_a_null_space_is_refused_in_one_line(chain, tmp_path, capsys, row):
+    network = datasets.read(f"{chain}/round-0/network.nc", "network")
+    twice = xr.concat([network["output_weights"], row * network["output_weights"]], "output")
+    changed = network.drop_vars(["output_weights", "output_bias", "output"]).assign(
+        output_weights=(("seed", "output", "unit"), twice.transpose("seed", "output", "unit").values),
+        output_bias=(("seed", "output"), [[0.0, 0.0]]),
+    )
+    trials = datasets.read(f"{chain}/test.nc", "trials").isel(output=[0, 0])
+    datasets.write(changed, tmp_path / "n.nc", "network")
+    datasets.write(trials, tmp_path / "t.nc", "trials")
+    assert main(["compare", *[str(tmp_path / "n.nc")] * 2, "--trials", str(tmp_path / "t.nc")]) == 1
+    message = capsys.readouterr().err
+    assert "n.nc: its readout has 2 output(s), 1 of them independent, of 10 units" in message
+    assert message.count("\n") == 1
+
+
+def test_what_reads_the_output_may_stop(chain):
+    network = f"{chain}/round-0/network.nc"
+    entry = "from insd.cli import entry_point; entry_point()"
+    command = f"{sys.executable} -c '{entry}' compare {network} {network}"
+    result = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} | true"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0
+    assert "Traceback" not in result.stderr and "Broken" not in result.stderr
+
+
+@pytest.mark.parametrize("seed", ["-1", "99999999999999999999", "x"])
+def test_seeds_that_no_file_holds_are_refused(seed, tmp_path, capsys):
+    with pytest.raises(SystemExit) as refusal:
+        main(["train", "flip_flop", str(tmp_path / "chain"), "--seed", seed])
+    assert refusal.value.code == 2 and "argument --seed:" in capsys.readouterr().err
+    assert not (tmp_path / "chain").exists()
+
+
+def test_trials_alone_and_the_score_of_a_network_on_them(chain, tmp_path, capsys):
+    bank = tmp_path / "bank"
+    assert main(["trials", "flip_flop", str(bank), "--set", *SMALL[:4]]) == 0
+    assert capsys.readouterr().out == f"{bank}/train.nc\n{bank}/test.nc\n"
+    for regime in ("train", "test"):
+        # Those that a network would be trained on.
+        assert datasets.read(bank / f"{regime}.nc", "trials").equals(datasets.read(f"{chain}/{regime}.nc", "trials"))
+    assert main(["trials", "flip_flop", str(bank), "--set", *SMALL[:4]]) == 1
+    assert "train.nc: is there already" in capsys.readouterr().err
+    assert main(["trials", "flip_flop", str(bank), "--regime", "loud"]) == 1
+    assert "error: --regime loud: choose from train, test, noisy" in capsys.readouterr().err
+    network = f"{chain}/round-1/network.nc"
+    assert main(["score", network, f"{bank}/test.nc"]) == 0
+    activity = datasets.read(f"{chain}/round-1/activity.nc", "activity")
+    found = re.search(r"sign accuracy (\S+), task loss (\S+) on 16 trials", capsys.readouterr().out)
+    assert float(found[1]) == pytest.approx(activity["score"].item(), abs=1e-3)
+    assert float(found[2]) == pytest.approx(activity["test_loss"].item(), abs=1e-3)

@@ -132,6 +132,17 @@ def test_classes_that_cannot_serve(module, path, message):
         ("(n_trials, LENGTH", "(7, LENGTH", "the trials of regime 'train': 16 were asked for, 7 came"),
         ("targets == targets", "targets != targets", "'mask' scores no time of the output y"),
         ("* random", "/ 0 * random", "fails: ZeroDivisionError"),
+        (
+            '(inputs, targets, targets == targets, ["a", "b"]',
+            "(inputs[..., :0], targets, targets == targets, []",
+            "have 0 inputs and 1 outputs; a network needs at least one of each",
+        ),
+        (
+            ", {})",
+            ", {'go/nogo': targets[:, 0, 0]})",
+            "the condition 'go/nogo' cannot be the name of a variable in a file",
+        ),
+        (", {})", ", {'time': targets[:, 0, 0]})", "'time' is along 'trial'; a condition must not have this name"),
         (", {})", ", {}).drop_vars('mask')", "lacks the variable 'mask' of a trials file"),
         (", {})", ", {}) * np.nan", "'inputs' holds values that are not finite"),
         ("    def _s", "    evidence_inputs = ('c',)\n    def _s", "evidence_inputs: c are no inputs; those are: a, b"),

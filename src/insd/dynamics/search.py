@@ -6,6 +6,7 @@ of long autonomous runs (`insd.dynamics.long_runs`), which show what attracts th
 """
 
 import logging
+import math
 import zlib
 from collections.abc import Iterable
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from insd.activity import CHUNK
-from insd.dynamics.flow import Flow, flow_of
+from insd.dynamics.flow import Flow, FlowError, flow_of
 from insd.dynamics.limit_cycles import ARTEFACT_PERIOD
 from insd.dynamics.linearisation import linearise
 from insd.dynamics.long_runs import long_runs, returns
@@ -164,6 +165,11 @@ def fixed_points(
         assert member.network is not None
         labels.append(member.label)
         network = member.network.isel(seed=0)
+        if not math.isclose(network.attrs["dt"], trials.attrs["dt"]):
+            raise FlowError(
+                f"{member.label}: runs at dt = {network.attrs['dt']:g} s, and at that of the trials, "
+                f"{trials.attrs['dt']:g} s, it would be a different network; give it trials at its own step"
+            )
         random = np.random.default_rng([seed, zlib.crc32(labels[-1].encode())])
         starts = trajectory_states(network, trials, settings, random)
         for condition, inputs in tqdm(static_inputs.items(), desc=labels[-1], disable=not progress_bar):

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 import traceback
 import warnings
 from collections.abc import Callable
@@ -137,6 +138,20 @@ def _check_trials(trials: xr.Dataset, where: str) -> None:
     for name in ("time", "input", "output"):
         if name not in trials.coords:
             raise DatasetError(f"{where}: the coordinate '{name}' is missing; `self.dataset(...)` adds it")
+        if trials[name].dims != (name,):
+            along = ", ".join(map(str, trials[name].dims))
+            raise DatasetError(f"{where}: '{name}' is along '{along}'; a condition must not have this name")
+    if not trials.sizes["input"] or not trials.sizes["output"]:
+        raise DatasetError(
+            f"{where}: have {trials.sizes['input']} inputs and {trials.sizes['output']} outputs; a network needs at "
+            "least one of each, if only an input that is always zero"
+        )
+    for name in map(str, trials.coords):
+        if name not in ("time", "input", "output") and not re.fullmatch(r"[A-Za-z_][\w .-]*", name):
+            raise DatasetError(
+                f"{where}: the condition {name!r} cannot be the name of a variable in a file; choose letters, digits, "
+                "_, -, dots and blanks, beginning with a letter"
+            )
     if not np.isin(trials["mask"], (0.0, 1.0)).all():
         raise DatasetError(f"{where}: 'mask' must be 0 or 1 everywhere")
 

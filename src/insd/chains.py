@@ -1,0 +1,152 @@
+"""One chain of networks in a folder, without the workflow: what `insd train` and `insd deflate` do.
+
+The folder has the trials of the regimes as `train.nc` and `test.nc`, and a folder per round.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from insd.errors import InsdError
+
+# Everything else is imported where it is needed: `insd --help` should not take seconds.
+if TYPE_CHECKING:
+    from insd.settings.config import Settings
+
+RECIPE = ("network", "training", "terms")
+"""What `--set` can change of any round."""
+SECTIONS = (*RECIPE, "trials", "task")
+"""What `--set` can change of the first: later rounds have its trials."""
+POPULATION = "insd"
+"""The population that a chain of the command counts as."""
+
+
+class CommandError(InsdError):
+    """A command cannot be done; the message says why."""
+
+
+def task_entry(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and entry in a config of a task given by its name or by `module:Class`."""
+    if ":" not in text:
+        return text, {}
+    name = "".join(character if character.isalnum() else "_" for character in text.rpartition(":")[2].lower())
+    return name, {"class": text}
+
+
+def sample_trials(settings: "Settings", name: str, folder: Path, regimes: Sequence[str]) -> None:
+    """Write the trials of some regimes of a task into a folder, as many as the settings say."""
+    from insd import datasets
+    from insd.provenance import array_fingerprint, attributes, random_seed
+
+    task = settings.task(name)
+    for regime in regimes:
+        count = settings.trials.train if regime == "train" else settings.trials.evaluation
+        seed = random_seed("trials", name, regime)
+        trials = task.sample(regime, count, seed)
+        made = {"task": _made(settings, name), "regime": regime, "trials": count}
+        fingerprint = array_fingerprint(trials, ["inputs", "targets", "mask"])
+        trials.attrs |= attributes(made, "insd.tasks", seed=str(seed), fingerprint=fingerprint)
+        datasets.write(trials, folder / f"{regime}.nc", "trials")
+
+
+def _made(settings: "Settings", name: str) -> dict[str, Any]:
+    """The record of the task in files."""
+    return {"name": name, "parameters": settings.task_parameters(name)}
+
+
+def settings_of(
+    name: str,
+    entry: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    changes: Sequence[str],
+    sampled: Mapping[str, int] | None = None,
+) -> "Settings":
+    """A config of one task and one chain, with the changes of the command line, checked as any other.
+
+    `sampled` gives the numbers of trials if they already exist; then neither they nor the task can change.
+    """
+    from insd.settings.load import load
+    from insd.settings.recipe import DEFAULT_TERMS
+
+    defaults = {section: dict(recipe.get(section, {})) for section in RECIPE}
+    if "terms" in recipe:
+        # Terms that the last round had not.
+        defaults["terms"] = {**dict.fromkeys(DEFAULT_TERMS), **defaults["terms"]}
+    parameters: dict[str, Any] = dict(entry.get("parameters", {}))
+    trials: dict[str, Any] = dict(sampled or {})
+    # Laid over the settings of the last round, so that a different architecture drops what only that one had.
+    changed: dict[str, dict[str, Any]] = {section: {} for section in RECIPE}
+    places = {**changed, "task": parameters, "trials": trials}
+    sections = RECIPE if sampled else SECTIONS
+    for change in changes:
+        key, equals, value = change.partition("=")
+        section, _, field = key.partition(".")
+        if not equals or section not in sections or not field:
+            why = (
+                "; later rounds have the trials of the first" if section in SECTIONS and section not in sections else ""
+            )
+            raise CommandError(
+                f"--set {change}: needs SECTION.KEY=VALUE, with one of the sections {', '.join(sections)}{why}"
+            )
+        try:
+            given = json.loads(value)
+        except json.JSONDecodeError:
+            given = value
+        place = places[section]
+        # A term has keys of its own; null leaves it out.
+        if section == "terms" and given is not None:
+            term, _, field = field.rpartition(".")
+            place = place.setdefault(term, {})
+        place[field] = given
+    return load(
+        {
+            "tasks": {name: {**entry, "parameters": parameters}},
+            "trials": trials,
+            # Not run; its default could exceed the number of trials.
+            "analysis": {"robustness": {"trials": 1}},
+            "defaults": defaults,
+            "populations": {POPULATION: {"seeds": 1, "rounds": 2, **changed}},
+        }
+    )
+
+
+def train_round(settings: "Settings", name: str, folder: Path, number: int, seed: int) -> None:
+    """Train a round in a folder as the workflow's job does, and print the outcome."""
+    import numpy as np
+    import torch
+    import xarray as xr
+
+    from insd import datasets
+    from insd.jobs import reuse_freed_memory
+    from insd.makers.base import Job, code_of, maker_of, recipe_from
+    from insd.provenance import attributes
+
+    torch.set_num_threads(1)
+    reuse_freed_memory()
+    task, resolved = settings.task(name), settings.made_with(name, POPULATION, number)
+    bank, test = (datasets.read(folder / f"{regime}.nc", "trials") for regime in ("train", "test"))
+    files = tuple(str(folder / f"round-{earlier}/activity.nc") for earlier in range(number))
+    names = ((name, POPULATION, seed, number),)
+    job = Job(names, task, bank, test, recipe_from(resolved), files, progress_bar=True)
+    result = maker_of(resolved).make(job)
+    made = {
+        "task": _made(settings, name),
+        "recipe": resolved,
+        "population": POPULATION,
+        "seeds": str(seed),
+        "round": number,
+    }
+    more = {"code_fingerprint": code_of(resolved, type(task)), "maker": resolved["make"]}
+    more |= {"role": settings.role(name, POPULATION, number)}
+    for file, (dataset, contract) in result.files().items():
+        dataset.attrs |= attributes(made, "insd.makers.base", seed=str(seed), **more)
+        datasets.write(dataset, folder / f"round-{number}/{file}.nc", contract)
+    activity, history = result.activity, result.history or xr.Dataset()
+    solved = "solved" if activity["solved"].item() else "not solved"
+    print(f"{folder}/round-{number}: {solved}, {task.score_name} {activity['score'].item():.3f}")
+    if files:
+        for variable in (str(name) for name in history if str(name).startswith("held_out_penalty")):
+            values = history[variable].isel(seed=0).stack(row=("attempt", "iteration")).dropna("row").isel(row=-1)
+            term = variable.removeprefix("held_out_penalty").removeprefix("_") or "S"
+            print(f"{term} to each earlier round:", ", ".join(f"{value:.3f}" for value in np.atleast_1d(values)))
