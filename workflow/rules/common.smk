@@ -58,6 +58,11 @@ def per_attempt(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
+def when_asked(function, *arguments):
+    """A parameter that is computed only for jobs that have it, since on a cluster every job reads all rules."""
+    return lambda wildcards: function(*arguments)
+
+
 def task_parameters(wildcards):
     """The parameters of a task, checked to be in the config."""
     SETTINGS.task(wildcards.task)

@@ -34,7 +34,7 @@ for name, path in FIGURES.items():
             settings=files.figure_settings(GRID, figure),
             blocks=files.blocks_of(GRID, figure),
             numbers=NUMBERS,
-            code=code_fingerprint(plugins.module_of("figure", path)),
+            code=when_asked(code_fingerprint, plugins.module_of("figure", path)),
         script:
             "../scripts/draw.py"
 

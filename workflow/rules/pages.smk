@@ -20,7 +20,7 @@ rule table_page:
         mem_mb=per_attempt(1000),
         runtime=per_attempt(5),
     params:
-        code=code_fingerprint("insd.report"),
+        code=when_asked(code_fingerprint, "insd.report"),
     script:
         "../scripts/table_page.py"
 
@@ -52,7 +52,7 @@ rule explorer:
             wildcards.task, GRID.blocks(wildcards.task)
         ),
         template=file_fingerprint("templates/explorer.html"),
-        code=code_fingerprint("insd.explorer"),
+        code=when_asked(code_fingerprint, "insd.explorer"),
     script:
         "../scripts/explorer.py"
 
@@ -79,6 +79,6 @@ rule archive:
         mem_mb=per_attempt(1000),
         runtime=per_attempt(30),
     params:
-        code=code_fingerprint("insd.archive"),
+        code=when_asked(code_fingerprint, "insd.archive"),
     script:
         "../scripts/archive.py"

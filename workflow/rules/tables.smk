@@ -27,7 +27,7 @@ rule network_table:
         },
         references={name: SETTINGS.reference(name) for name in SETTINGS.populations},
         analyses=GRID.table_analyses(),
-        code=GRID.table_code(),
+        code=when_asked(GRID.table_code),
     script:
         "../scripts/network_table.py"
 
@@ -59,7 +59,7 @@ rule levels:
     params:
         chain=SETTINGS.shown_chain(),
         tasks=list(SETTINGS.tasks),
-        code=code_fingerprint("insd.tables.levels"),
+        code=when_asked(code_fingerprint, "insd.tables.levels"),
     script:
         "../scripts/levels.py"
 
@@ -90,7 +90,7 @@ rule comparisons:
     params:
         tasks=list(SETTINGS.tasks),
         settings=SETTINGS.analysis.comparisons.model_dump(),
-        code=code_fingerprint("insd.tables.comparisons"),
+        code=when_asked(code_fingerprint, "insd.tables.comparisons"),
     script:
         "../scripts/comparisons.py"
 
@@ -127,7 +127,9 @@ rule summary:
         # What figures show changes no number.
         config={name: part for name, part in config.items() if name != "figures"},
         settings=SETTINGS.analysis.comparisons.model_dump(),
-        code=modules_fingerprint(["insd.tables.summary", "insd.tables.summary_page"]),
+        code=when_asked(
+            modules_fingerprint, ["insd.tables.summary", "insd.tables.summary_page"]
+        ),
     script:
         "../scripts/summary.py"
 
@@ -162,8 +164,9 @@ rule claims:
         tasks=list(SETTINGS.tasks),
         claims=SETTINGS.claims,
         settings=SETTINGS.analysis.comparisons.model_dump(),
-        code=modules_fingerprint(
-            plugins.module_of("claims", name) for name in SETTINGS.claims
+        code=when_asked(
+            modules_fingerprint,
+            [plugins.module_of("claims", name) for name in SETTINGS.claims],
         ),
     script:
         "../scripts/claims.py"

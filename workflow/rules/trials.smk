@@ -17,6 +17,6 @@ rule sample_trials:
     params:
         parameters=task_parameters,
         n_trials=GRID.n_trials,
-        code=code_fingerprint("insd.tasks"),
+        code=when_asked(code_fingerprint, "insd.tasks"),
     script:
         "../scripts/sample_trials.py"
