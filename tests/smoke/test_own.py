@@ -24,7 +24,7 @@ def finished(tmp_path_factory):
     sampled = snakemake(folder, *banks, *RUN)
     assert sampled.returncode == 0, sampled.stdout[-3000:]
     early = snakemake(folder, *RUN)
-    missing = "populations.tape.recording.file = 'discrimination.npz': there is no such file"
+    missing = "populations.tape.recording.file = 'choice.npz': there is no such file"
     assert early.returncode == 1 and missing in early.stdout, early.stdout[-3000:]
     random = np.random.default_rng(0)
     for task, bank in zip(TASKS, banks, strict=True):

@@ -73,10 +73,10 @@ def test_a_maker_is_one_file_and_one_entry(folder):
     before = job_counts(snakemake(folder, "-n", *SMOKE).stdout)
     output = plan(folder, populations={"copies": COPIES}, figures={"chain": "insd"})
     after = job_counts(output)
-    assert after.pop("make_copy") == 3
+    assert after.pop("make_mine_copy") == 3
     assert after.pop("total") == before.pop("total") + 3
     assert after == before
-    job = re.search(r"rule make_copy:\n.*?input: (.*?)\n.*?output: (.*?)\n", output, re.DOTALL)
+    job = re.search(r"rule make_mine_copy:\n.*?input: (.*?)\n.*?output: (.*?)\n", output, re.DOTALL)
     assert re.search(r"results/(\w+)/insd/seeds-0-1/round-0/network.nc", job[1])
     assert "history.nc" not in job[2]
 
