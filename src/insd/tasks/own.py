@@ -179,7 +179,8 @@ def _scores(task: Task, trials: xr.Dataset, networks: int) -> np.ndarray:
 
 def unscored_outputs(trials: xr.Dataset) -> list[str]:
     """The outputs that the mask scores at no time of any trial."""
-    return [str(name) for name in trials["output"].values if not trials["mask"].sel(output=name).any()]
+    scored = trials["mask"].transpose("output", "trial", "time").values.any((1, 2))
+    return [str(name) for name in trials["output"].values[~scored]]
 
 
 def _check_score(task: Task) -> None:
