@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class AnalysisSettings(Section):
-    """What every analysis can be set to."""
+    """Settings that every analysis has."""
 
     populations: Annotated[list[PopulationName], Field(min_length=1)] | None = None
     """The populations that are analysed; all without it."""

@@ -167,6 +167,7 @@ def activity_key(figure: SubFigure, condition: Condition, conditions: Sequence[s
     marks = [
         key(marker=shape, markerfacecolor="none", label=in_words(str(name)), **black)
         for name, shape in zip(conditions, SHAPES * len(conditions), strict=False)
+        if len(conditions) > 1
     ]
     marks += [
         key(marker="o", label="stable", **black),

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from PIL import Image
 
 from insd.cohorts import (
@@ -210,7 +210,9 @@ def log_axis(axes: Axes) -> None:
     """A logarithmic vertical axis with plain numbers: exponents would be smaller than other text."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0), numticks=6))
+    subs = (1.0,) if high / low > 100 else (1.0, 2.0, 5.0)
+    # Between two powers of ten there may be no such number.
+    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=6) if high / low > 5 else MaxNLocator(3))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 

@@ -47,9 +47,10 @@ class Population(Layer):
     tasks: Annotated[list[TaskName], Field(min_length=1)] | None = None
     """The tasks that it is made for; all without it."""
     role: Role | None = None
-    """The role of its networks, of the later rounds where it has several. Without it, round 0 of a chain is a
-    `reference`, later rounds are `alternative`, networks of 0 iterations `untrained`, and one round of the architecture
-    `rate` on the task alone is `standard`; every other population needs this key."""
+    """The role of its networks or, in a population of several rounds, of its later rounds: `standard`, `untrained`,
+    `reference`, `alternative` or `control` (docs/own-task.md says what each is for). Without it, round 0 of a chain is
+    a `reference`, later rounds are `alternative`, networks of 0 iterations `untrained`, and one round of the
+    architecture `rate` on the task alone is `standard`; every other population needs this key."""
     reference: PopulationName | None = None
     """Population whose round 0, seed by seed, is the reference; without it, round 0 is made by this population."""
     alternatives: Layer = Layer()
