@@ -122,7 +122,7 @@ def compare(chosen: argparse.Namespace) -> None:
     seeds = chosen.seed or (None, None)
     networks = [_network(path, seed) for path, seed in zip((chosen.a, chosen.b), seeds, strict=True)]
     trials = _trials(chosen, networks[0])
-    measures = find_measures(SimilaritySettings().measures)
+    measures = find_measures(chosen.measures or SimilaritySettings().measures)
     prepared = {}
     for label, path, network in zip("AB", (chosen.a, chosen.b), networks, strict=True):
         _must_fit(network, trials, path)
@@ -156,6 +156,8 @@ def fixed_points(chosen: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     if chosen.starts < 2:
         raise CommandError(f"--starts {chosen.starts}: at least 2")
+    if chosen.output:
+        _must_be_a_file(chosen.output, chosen.network, *([chosen.trials] if chosen.trials else []))
     network = _network(chosen.network, chosen.seed)
     task, trials = _task(chosen, network), _trials(chosen, network)
     for those in (trials, task.sample("test", 1, 0)):
@@ -183,6 +185,7 @@ def import_network(chosen: argparse.Namespace) -> None:
     from insd.imported import import_checkpoint
     from insd.provenance import attributes
 
+    _must_be_a_file(chosen.output, chosen.checkpoint, chosen.trials)
     trials = datasets.read(chosen.trials, "trials")
     network = import_checkpoint(chosen.checkpoint, trials, chosen.tau, chosen.readout, chosen.nonlinearity, chosen.rnn)
     made: dict[str, Any] = {"checkpoint": str(chosen.checkpoint)}
@@ -246,6 +249,9 @@ def _parser() -> argparse.ArgumentParser:
     both.add_argument(
         "--seed", type=int, nargs=2, metavar=("A", "B"), help="seeds, if the files hold several (default: the first)"
     )
+    both.add_argument(
+        "--measures", nargs="+", help="by name, or `module:Class` of your own (default: those of the config)"
+    )
     points = command("fixed-points", fixed_points, ("network", "network.nc"))
     points.add_argument("--seed", type=int, help="seed, if the file holds several (default: the first)")
     points.add_argument("--starts", type=int, default=512, help="states to start from (default 512)")
@@ -308,6 +314,15 @@ def _trials(chosen: argparse.Namespace, network: "xr.Dataset") -> "xr.Dataset":
     if chosen.trials:
         return datasets.read(chosen.trials, "trials")
     return _task(chosen, network).sample("test", 256, 0)
+
+
+def _must_be_a_file(output: str, *inputs: str) -> None:
+    """Refuse to write over what is read, or where writing would not make a file."""
+    path = Path(output)
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise CommandError(f"{output}: is a link, a folder or a device; name a file")
+    if path.exists() and any(Path(one).exists() and path.samefile(one) for one in inputs):
+        raise CommandError(f"{output}: is what the command reads; choose a different name")
 
 
 def _must_fit(network: "xr.Dataset", trials: "xr.Dataset", path: str) -> None:

@@ -268,3 +268,21 @@ def test_trials_alone_and_the_score_of_a_network_on_them(chain, tmp_path, capsys
     found = re.search(r"sign accuracy (\S+), task loss (\S+) on 16 trials", capsys.readouterr().out)
     assert float(found[1]) == pytest.approx(activity["score"].item(), abs=1e-3)
     assert float(found[2]) == pytest.approx(activity["test_loss"].item(), abs=1e-3)
+
+
+def test_nothing_is_written_over_what_is_read_or_through_a_link(chain, tmp_path, capsys):
+    network, trials = tmp_path / "network.nc", f"{chain}/test.nc"
+    network.write_bytes(Path(chain, "round-0/network.nc").read_bytes())
+    before = network.read_bytes()
+    (tmp_path / "link.nc").symlink_to(network)
+    for output, message in (
+        (network, "is what the command reads; choose a different name"),
+        (tmp_path / "link.nc", "is a link, a folder or a device; name a file"),
+        (tmp_path, "is a link, a folder or a device; name a file"),
+        ("/dev/null", "is a link, a folder or a device; name a file"),
+    ):
+        assert main(["fixed-points", str(network), "--trials", trials, "--output", str(output)]) == 1
+        assert capsys.readouterr().err == f"error: {output}: {message}\n"
+        assert main(["import", str(network), str(output), "--trials", trials]) == 1
+        assert capsys.readouterr().err == f"error: {output}: {message}\n"
+    assert network.read_bytes() == before

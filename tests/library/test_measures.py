@@ -246,16 +246,18 @@ def legend_of(names):
     return shown
 
 
-def test_a_new_file_is_in_similarity_responses_figure_and_command(own_file, tmp_path, capsys):
-    names = Similarity().measures
-    assert NAME in names
+def test_a_new_file_is_one_entry_in_similarity_responses_figure_and_command(own_file, tmp_path, capsys):
+    # Nothing runs again for the file alone.
+    assert NAME in plugins.names("measure") and NAME not in Similarity().measures
+    names = [*Similarity().measures, NAME]
+    assert load(config(names)).analysis_settings("similarity").measures == names
     check_measure(plugins.find("measure", NAME)())
     assert {LONG_NAME, "CKA", "SVCCA", "1 − d/max (Procrustes)", "r² network → copy"} <= set(legend_of(names))
     network = trained_network("flip_flop", 0)
     datasets.write(network, tmp_path / "network.nc", "network")
     datasets.write(evaluation_trials("flip_flop").isel(trial=slice(16)), tmp_path / "trials.nc", "trials")
     both = [str(tmp_path / "network.nc")] * 2
-    assert main(["compare", *both, "--trials", str(tmp_path / "trials.nc")]) == 0
+    assert main(["compare", *both, "--trials", str(tmp_path / "trials.nc"), "--measures", NAME]) == 0
     assert re.search(rf"^{NAME} \(similarity\) +1\.000 +1\.000$", capsys.readouterr().out, re.MULTILINE)
 
 

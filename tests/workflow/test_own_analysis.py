@@ -66,6 +66,7 @@ def test_an_analysis_of_some_populations(folder):
         "objectives": "from insd.objectives.predictivity import Predictivity\n\n\nclass Toy(Predictivity):\n    pass\n",
         "makers": "from insd.makers.train import Train\n\n\nclass Toy(Train):\n    '''Another name.'''\n",
         "claims": "CLAIMS = None\n",
+        "measures": "from insd.measures.cka import CKA\n\n\nclass Toy(CKA):\n    '''Another.'''\n\n    name = 'toy'\n",
     }.items(),
 )
 def test_a_further_file_of_the_library_runs_nothing_again(folder, kind, text):

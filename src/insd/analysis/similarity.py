@@ -29,21 +29,17 @@ PREDICTIVITY = Contract(
 # A network whose activity does not vary is like none.
 SIMILARITY = Contract({"value": ("measure", "network", "network_to")}, may_be_nan=frozenset({"value"}))
 """What `similarity.nc` holds."""
-REPORTED_ELSEWHERE = ("predictivity", "dsa", "dsa_spectrum")
-"""Measures of this library that are not in `similarity.nc` unless the config says so: they are in `predictivity.nc` and
-`dsa.nc`."""
-
-
-def _reported_in_similarity() -> list[str]:
-    return [name for name in plugins.names("measure") if name not in REPORTED_ELSEWHERE]
+MEASURES = ("cca", "cka", "procrustes", "rsa", "svcca")
+"""The measures in `similarity.nc` unless the config names others: said here, so that a further file of the library runs
+nothing again."""
 
 
 class SimilaritySettings(AnalysisSettings):
     """Measures of similarity between all networks of a task."""
 
-    measures: Annotated[list[MeasureName], Field(min_length=1)] = Field(default_factory=_reported_in_similarity)
+    measures: Annotated[list[MeasureName], Field(min_length=1)] = list(MEASURES)
     """The measures in `similarity.nc` and `responses.nc`: names of this library (docs/analyses/similarity.md) or
-    `module:Class`, a measure of your own. Default: all of this library, except those with their own files."""
+    `module:Class`, a measure of your own."""
 
 
 def run(job: Job) -> Mapping[str, xr.Dataset]:
