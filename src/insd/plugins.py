@@ -121,8 +121,7 @@ def find(kind: str, name: str) -> Any:
 def settings_of(kind: str, name: str) -> type:
     """The `Settings` of what the config names; raises PluginError if there is none.
 
-    Those of this library's own stand in the folder `settings` of the kind where that has a file of the name: PyTorch is
-    not imported for them.
+    Where the folder `settings` of the kind has a file of that name, they are read from it, without importing PyTorch.
     """
     light = f"{KINDS[kind].package}.settings.{name}"
     if module_of(kind, name) == f"{KINDS[kind].package}.{name}" and importlib.util.find_spec(light):
@@ -199,13 +198,19 @@ def told(error: Exception) -> str:
     text = f"{type(error).__name__}: {error}".splitlines()[0]
     if isinstance(error, SyntaxError):
         return f"{text.partition(' (')[0]}, {error.filename}, line {error.lineno}"
+    frame = frame_of(error)
+    return text if frame is None else f"{text}, {frame.filename}, line {frame.lineno}"
+
+
+def frame_of(error: Exception) -> traceback.FrameSummary | None:
+    """The last frame of an error outside this library and the import system: where the user's own code failed."""
     library = str(Path(__file__).parent)
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith((library, "<")) and "importlib" not in frame.filename
     ]
-    return f"{text}, {frames[-1].filename}, line {frames[-1].lineno}" if frames else text
+    return frames[-1] if frames else None
 
 
 @cache

@@ -3,11 +3,9 @@
 import importlib
 import inspect
 import re
-import traceback
 import warnings
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -233,11 +231,5 @@ def _told(error: Exception) -> str:
 
 
 def _where(error: Exception) -> str:
-    """The last frame of an error outside this library and the standard library's import system."""
-    library = str(Path(__file__).parents[1])
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((library, "<")) and "importlib" not in frame.filename
-    ]
-    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    frame = plugins.frame_of(error)
+    return "" if frame is None else f" ({frame.filename}, line {frame.lineno})"
