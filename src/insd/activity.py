@@ -13,6 +13,7 @@ from insd.bank import Bank
 from insd.networks.base import load_networks
 from insd.objectives.base import make_terms
 from insd.objectives.settings.base import TermSettings
+from insd.samples import samples, valid_steps
 from insd.tasks.base import Task, target_variance
 
 CHUNK = 512
@@ -20,7 +21,10 @@ CHUNK = 512
 
 
 def simulate_trials(network: xr.Dataset, trials: xr.Dataset) -> tuple[Tensor, Tensor]:
-    """Noise-free rates (seed, trial, time, unit) and outputs (seed, trial, time, output) of a `network.nc`."""
+    """Noise-free rates (seed, trial, time, unit) and outputs (seed, trial, time, output) of a `network.nc`.
+
+    The rates after the end of a trial are NaN (`insd.samples`); the outputs go on.
+    """
     networks = load_networks([network], trials.attrs["dt"])
     inputs = Bank.from_trials(trials).inputs.expand(network.sizes["seed"], -1, -1, -1)
     rates, outputs = [], []
@@ -28,7 +32,9 @@ def simulate_trials(network: xr.Dataset, trials: xr.Dataset) -> tuple[Tensor, Te
         for chunk in inputs.split(CHUNK, dim=2):
             rates.append(networks(chunk).transpose(1, 2).contiguous())
             outputs.append(networks.readout(rates[-1]))
-    return torch.cat(rates, 1), torch.cat(outputs, 1)
+    whole = torch.cat(rates, 1)
+    whole[:, ~torch.from_numpy(valid_steps(trials))] = math.nan
+    return whole, torch.cat(outputs, 1)
 
 
 def loss_and_score(
@@ -66,13 +72,13 @@ def record_activity(
     return measured.merge(xr.merge([part for part in kept if part is not None]))
 
 
-def participation_ratio(rates: np.ndarray) -> float:
-    """Effective dimension ``(sum l)^2 / sum l^2`` of rates (..., unit) with the covariance's eigenvalues l.
+def participation_ratio(rates: Float[np.ndarray, "trial time unit"]) -> float:
+    """Effective dimension ``(sum l)^2 / sum l^2`` of rates with the covariance's eigenvalues l.
 
     Between 1 and the number of units.
     Source: Gao et al. (2017), "A theory of multineuronal dimensionality, dynamics and measurement". NaN for
     rates that do not vary.
     """
-    covariance = np.cov(rates.reshape(-1, rates.shape[-1]).T)
+    covariance = np.cov(samples(rates).T)
     total = float(np.trace(covariance))
     return total**2 / float(np.square(covariance).sum()) if total > 0 else math.nan

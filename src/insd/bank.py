@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import xarray as xr
 from jaxtyping import Float, Int
@@ -18,15 +19,22 @@ class Bank:
     inputs: Float[Tensor, "time trial input"]
     targets: Float[Tensor, "time trial output"]
     mask: Float[Tensor, "time trial output"]
+    valid: Float[Tensor, "time trial"] | None = None
+    """1 until the end of each trial, and 0 after it; None where all trials last to the end."""
 
     @classmethod
     def from_trials(cls, trials: xr.Dataset) -> "Bank":
         """All trials of a dataset by the contract of trial files."""
-        return cls(*(torch.from_numpy(trials[name].values).transpose(0, 1) for name in ("inputs", "targets", "mask")))
+        inputs, targets, mask = (
+            torch.from_numpy(trials[name].values).transpose(0, 1) for name in ("inputs", "targets", "mask")
+        )
+        valid = torch.from_numpy(trials["valid"].values.astype(np.float32).T) if "valid" in trials else None
+        return cls(inputs, targets, mask, valid)
 
     def to(self, device: torch.device) -> "Bank":
         """The same on a device."""
-        return Bank(self.inputs.to(device), self.targets.to(device), self.mask.to(device))
+        valid = None if self.valid is None else self.valid.to(device)
+        return Bank(self.inputs.to(device), self.targets.to(device), self.mask.to(device), valid)
 
 
 def minibatch(

@@ -37,7 +37,7 @@ def task_entry(text: str) -> tuple[str, dict[str, Any]]:
 def sample_trials(settings: "Settings", name: str, folder: Path, regimes: Sequence[str]) -> None:
     """Write the trials of some regimes of a task into a folder, as many as the settings say."""
     from insd import datasets
-    from insd.provenance import array_fingerprint, attributes, random_seed
+    from insd.provenance import attributes, random_seed, trials_fingerprint
 
     task = settings.task(name)
     for regime in regimes:
@@ -45,8 +45,7 @@ def sample_trials(settings: "Settings", name: str, folder: Path, regimes: Sequen
         seed = random_seed("trials", name, regime)
         trials = task.sample(regime, count, seed)
         made = {"task": _made(settings, name), "regime": regime, "trials": count}
-        fingerprint = array_fingerprint(trials, ["inputs", "targets", "mask"])
-        trials.attrs |= attributes(made, "insd.tasks", seed=str(seed), fingerprint=fingerprint)
+        trials.attrs |= attributes(made, "insd.tasks", seed=str(seed), fingerprint=trials_fingerprint(trials))
         datasets.write(trials, folder / f"{regime}.nc", "trials")
 
 

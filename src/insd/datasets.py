@@ -57,6 +57,8 @@ CONTRACTS = {
             "targets": ("trial", "time", "output"),
             "mask": ("trial", "time", "output"),
         },
+        # Only where trials differ in length: see `insd.samples`.
+        optional={"valid": ("trial", "time")},
         attributes=("dt", "fingerprint"),
     ),
     # And the weights that the network's architecture declares (see `contract_of`).
@@ -70,6 +72,8 @@ CONTRACTS = {
             "solved": ("seed",),
         },
         optional=KEPT,
+        # After the end of a trial. The outputs, which go on to the end, show whether a network diverged.
+        may_be_nan=frozenset({"rates"}),
         attributes=("bank_fingerprint", "test_fingerprint"),
         compressed=True,
     ),

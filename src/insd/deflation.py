@@ -18,6 +18,7 @@ from insd.activity import simulate_trials
 from insd.errors import InsdError
 from insd.objectives.predictivity import deflation_penalty
 from insd.predictivity import null_projector_array, principal_components
+from insd.samples import lasting
 
 
 class DeflationError(InsdError):
@@ -30,13 +31,15 @@ class DeflationPenalty:
     Parameters
     ----------
     earlier : activity (trial, time, unit) of each earlier network on the same trials, of any numbers of units: the
-        null-space rates of stored networks (`null_space_activity`), or any recording.
+        null-space rates of stored networks (`null_space_activity`), or any recording. NaN after the end of trials that
+        are shorter than others: these times count for no network.
     ridge : rho over the mean variance of a unit's null-space rates (see `deflation_penalty` in
         `insd.objectives.predictivity`).
     variance_kept : share of each activity's variance in the components that are kept; S is exact up to the share
         left out.
 
-    Raises DeflationError if the activities differ in their numbers of trials or times, or do not vary.
+    Raises DeflationError if the activities differ in their numbers of trials or times or in when trials end, or do not
+    vary.
 
     Source: Qian & Pehlevan (2026).
     """
@@ -51,11 +54,16 @@ class DeflationPenalty:
             raise DeflationError(
                 f"the earlier activities have (trials, times) {shapes}; record them on the same trials"
             )
+        lasts = [lasting(activity) for activity in earlier]
+        if not all(np.array_equal(one, lasts[0]) for one in lasts):
+            raise DeflationError(
+                "trials end at different times in the earlier activities; record them on the same trials"
+            )
         try:
             kept = [principal_components(activity, variance_kept)[0] for activity in earlier]
         except ValueError as error:
             raise DeflationError(str(error)) from None
-        self.ridge = ridge
+        self.ridge, self.valid = ridge, torch.from_numpy(lasts[0]).float()
         self.components = torch.from_numpy(np.concatenate(kept, axis=-1)).float()
         self.membership = torch.block_diag(*[torch.ones(part.shape[-1], 1) for part in kept])
 
@@ -84,7 +92,8 @@ class DeflationPenalty:
             )
         if len(weights) >= weights.shape[1]:
             raise DeflationError(_no_null_space(len(weights), weights.shape[1]))
-        stored = self.components if trials is None else self.components[trials.to(self.components.device)]
+        chosen = slice(None) if trials is None else trials.to(self.components.device)
+        stored, valid = self.components[chosen], self.valid[chosen]
         if stored.shape[:2] != rates.shape[:2]:
             raise DeflationError(
                 f"the rates are on {tuple(rates.shape[:2])} (trials, times) and the earlier activity on "
@@ -97,6 +106,7 @@ class DeflationPenalty:
                 stored.flatten(0, 1)[None].to(rates),
                 self.membership.to(rates.device),
                 self.ridge,
+                None if self.valid.all() else valid.flatten()[None].to(rates),
             )
         except torch.linalg.LinAlgError:
             if int(torch.linalg.matrix_rank(weights.detach())) < len(weights):

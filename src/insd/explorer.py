@@ -43,10 +43,15 @@ DIGITS = 4
 
 
 def packed(values: Float[np.ndarray, "..."]) -> dict[str, Any]:
-    """An array as 16-bit integers in base64, with the size of one step; the error is at most half a step."""
-    largest = float(np.abs(values).max(initial=0.0))
+    """An array as 16-bit integers in base64, with the size of one step; the error is at most half a step.
+
+    NaN is the least of these integers, which no number is.
+    """
+    missing = np.isnan(values)
+    finite = np.where(missing, 0.0, values)
+    largest = float(np.abs(finite).max(initial=0.0))
     step = largest / 32767 if largest else 1.0
-    integers = np.round(np.asarray(values, float) / step).astype("<i2")
+    integers = np.where(missing, -32768, np.round(finite / step)).astype("<i2")
     return {"step": step, "shape": list(values.shape), "data": base64.b64encode(integers.tobytes()).decode()}
 
 

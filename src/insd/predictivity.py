@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from insd.samples import chosen, lasting, samples
+
 LEADING = 3
 """Principal components in which activity is shown."""
 
@@ -36,14 +38,16 @@ def null_projector_array(output_weights: Float[np.ndarray, "output unit"]) -> Fl
 
 
 def principal_components(
-    activity: Float[np.ndarray, "*sample unit"], variance_kept: float
-) -> tuple[Float[np.ndarray, "*sample component"], float]:
+    activity: Float[np.ndarray, "trial time unit"], variance_kept: float
+) -> tuple[Float[np.ndarray, "trial time component"], float]:
     """Scores of the leading principal components of centred activity, and the share of variance that they hold.
 
     As few components as hold `variance_kept` of the variance, at least one. S towards the components differs from S
-    towards the activity by at most the share left out. Raises ValueError if the activity does not vary.
+    towards the activity by at most the share left out. The scores are zero after the end of a trial, where the activity
+    is NaN. Raises ValueError if the activity does not vary.
     """
-    flat = activity.reshape(-1, activity.shape[-1]).astype(np.float64)
+    lasts = lasting(activity)
+    flat = chosen(activity, lasts).astype(np.float64)
     flat = flat - flat.mean(0)
     variances, directions = np.linalg.eigh(flat.T @ flat)
     variances, directions = variances[::-1].clip(0), directions[:, ::-1]
@@ -51,8 +55,9 @@ def principal_components(
         raise ValueError("the activity does not vary over samples: it has no principal components")
     shares = variances.cumsum() / variances.sum()
     count = int(np.searchsorted(shares, variance_kept)) + 1
-    scores = flat @ directions[:, :count]
-    return scores.reshape(*activity.shape[:-1], count).astype(activity.dtype), float(shares[count - 1])
+    scores = np.zeros((*activity.shape[:-1], count), activity.dtype)
+    scores[lasts] = flat @ directions[:, :count]
+    return scores, float(shares[count - 1])
 
 
 def leading_components(
@@ -62,7 +67,7 @@ def leading_components(
 
     Each axis has the sign that makes its largest entry positive. Networks of fewer units than three have axes of zeros.
     """
-    flat = rates.reshape(-1, rates.shape[-1]).astype(np.float64)
+    flat = samples(rates).astype(np.float64)
     mean = flat.mean(0)
     variances, axes = np.linalg.eigh(np.cov((flat - mean).T).reshape(flat.shape[1], -1))
     variances, axes = variances[::-1][:LEADING], axes[:, ::-1][:, :LEADING]

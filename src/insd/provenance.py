@@ -39,6 +39,11 @@ def array_fingerprint(dataset: xr.Dataset, variables: Iterable[str]) -> str:
     return digest.hexdigest()[:16]
 
 
+def trials_fingerprint(trials: xr.Dataset) -> str:
+    """Digest of all that networks see of the trials of a file, and of what is scored."""
+    return array_fingerprint(trials, [name for name in ("inputs", "targets", "mask", "valid") if name in trials])
+
+
 def file_fingerprint(name: str) -> str:
     """Digest of a file of this library that is not code, by its path in the library."""
     return hashlib.sha256((LIBRARY / name).read_bytes()).hexdigest()[:16]

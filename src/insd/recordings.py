@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from insd.datasets import AGAIN, ENGINE, DatasetError, why_unreadable
 from insd.predictivity import null_projector_array
+from insd.samples import valid_steps
 
 MEANING = {
     "rates": "activity (trial, time, unit)",
@@ -23,8 +24,9 @@ def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.
     """The arrays `rates` (trial, time, unit) and, if present, `output_weights` (output, unit) of a recording.
 
     An npz file holds them and `fingerprint`, that of the trials (`trials.attrs["fingerprint"]`); in a NetCDF file the
-    fingerprint is an attribute. Raises DatasetError, naming the file, if something is missing, of a wrong shape, not
-    finite, or from different trials, or if the readout leaves no null space.
+    fingerprint is an attribute. What rates hold after the end of a trial is not read: they are NaN there.
+    Raises DatasetError, naming the file, if something is missing, of a wrong shape, not finite, or from different
+    trials, or if the readout leaves no null space.
     """
     stored = _arrays(Path(path))
     for name in ("rates", "fingerprint"):
@@ -51,8 +53,10 @@ def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.
             "units"
         )
     found = {name: stored[name] for name in ("rates", "output_weights") if name in stored}
+    ended = ~valid_steps(trials)
     for name, values in found.items():
-        if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+        counted = values[~ended] if name == "rates" else values
+        if values.dtype.kind not in "fiu" or not np.isfinite(counted).all():
             raise DatasetError(f"{path}: '{name}' holds values that are not finite numbers")
     if "output_weights" in found:
         outputs, rank = len(found["output_weights"]), np.linalg.matrix_rank(found["output_weights"])
@@ -62,7 +66,9 @@ def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.
                 "null space needs independent outputs, fewer than units. Correct the readout, or leave out "
                 "'output_weights' to make all activity the reference"
             )
-    return {name: values.astype(np.float32) for name, values in found.items()}
+    read: dict[str, np.ndarray] = {name: values.astype(np.float32) for name, values in found.items()}
+    read["rates"][ended] = np.nan
+    return read
 
 
 def null_rates(recording: dict[str, np.ndarray]) -> Float[np.ndarray, "trial time unit"]:

@@ -23,7 +23,7 @@ from insd.objectives.base import Stored
 from insd.objectives.objective import Objective, Rates
 from insd.plugins import module_of
 from insd.progress import Progress
-from insd.provenance import array_fingerprint, code_fingerprint, modules_fingerprint, random_seed
+from insd.provenance import code_fingerprint, modules_fingerprint, random_seed, trials_fingerprint
 from insd.settings.recipe import Recipe
 from insd.tasks.base import Task, target_variance
 from insd.tasks.own import task_fingerprint
@@ -160,7 +160,7 @@ class _Attempt:
         self.workspace, self.evaluation_workspace = Workspace(), Workspace()
         self.noise_streams = self._streams("noise", device)
         self.batch_streams = self._streams("batches")
-        self.objective = Objective(recipe.terms, earlier, settings.loss_bound, len(names), device)
+        self.objective = Objective(recipe.terms, earlier, settings.loss_bound, len(names), device, self.bank.valid)
         self.optimiser = torch.optim.Adam(self.networks.parameters(), lr=settings.step_size, fused=True)
         # PyTorch divides by a rise of 0 steps where there are 10 iterations.
         self.step_sizes = torch.optim.lr_scheduler.OneCycleLR(
@@ -255,15 +255,27 @@ class _Attempt:
         record |= of_terms
         if not torch.isfinite(loss).all():
             bad = int((~torch.isfinite(loss)).nonzero()[0])
-            raise TrainingError(
-                f"{_joined(self.names[bad][:-1])}: the loss is not finite at iteration {iteration}; lower "
-                f"training.step_size ({settings.step_size}) or training.gradient_clip ({settings.gradient_clip})"
-            )
+            raise TrainingError(f"{_joined(self.names[bad][:-1])}: {self._why_not_finite(iteration)}")
         self.optimiser.zero_grad()
         loss.sum().backward()
         record["gradient_norm"] = _clip(list(self.networks.parameters()), settings.gradient_clip)
         self.optimiser.step()
         return record
+
+    def _why_not_finite(self, iteration: int) -> str:
+        """Why a loss may not be finite at an iteration, and what to do."""
+        settings = self.recipe.training
+        if iteration > 1:
+            return (
+                f"the loss is not finite at iteration {iteration}; lower training.step_size ({settings.step_size}) or "
+                f"training.gradient_clip ({settings.gradient_clip})"
+            )
+        largest = [float(part.abs().max()) for part in (self.bank.inputs, self.bank.targets)]
+        return (
+            f"the loss is not finite before any training: the inputs reach {largest[0]:.3g}, the targets "
+            f"{largest[1]:.3g}, and their variance is {self.variance:.3g}; scale the trials to the order of 1, or "
+            f"lower network.gain ({self.recipe.network.gain})"
+        )
 
     @torch.no_grad()
     def _evaluate(self, iteration: int) -> dict[str, np.ndarray]:
@@ -337,7 +349,7 @@ def _made_from(
     made_by = [*code, torch.__version__, device.type]
     parts = [repr(task), recipe.model_dump_json(), repr(list(names)), *made_by]
     digest = hashlib.sha256("\n".join(parts).encode())
-    digest.update(array_fingerprint(bank, ["inputs", "targets", "mask"]).encode())
+    digest.update(trials_fingerprint(bank).encode())
     for name in sorted(earlier):
         digest.update(name.encode() + earlier[name].content())
     return digest.hexdigest()

@@ -88,11 +88,12 @@ def test_what_chains_refer_to_is_a_reference(role):
 
 def test_networks_with_a_term_of_their_own_are_not_standards_unless_the_config_says_so(tmp_path, monkeypatch):
     (tmp_path / "toy_costs.py").write_text(
-        "from insd.objectives.base import Term\nfrom insd.objectives.settings.base import TermSettings\n\n\n"
+        "from insd.objectives.base import Term, mean_over_samples\n"
+        "from insd.objectives.settings.base import TermSettings\n\n\n"
         "class CostSettings(TermSettings):\n    compares: bool = False\n\n\n"
         "class Cost(Term):\n    Settings = CostSettings\n\n"
-        "    def value(self, rates, networks, stored, trials):\n"
-        "        return rates.square().mean((1, 2, 3))[:, None]\n"
+        "    def value(self, rates, networks, stored, trials, valid):\n"
+        "        return mean_over_samples(rates.square(), valid).mean(1, keepdim=True)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     costly = {"seeds": 1, "terms": {"toy_costs:Cost": {}}}

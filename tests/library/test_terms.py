@@ -26,7 +26,7 @@ import numpy as np
 import xarray as xr
 
 from insd.activity import simulate_trials
-from insd.objectives.base import Term
+from insd.objectives.base import Term, mean_over_samples
 from insd.objectives.settings.base import TermSettings
 from insd.settings.base import NotNegative
 
@@ -44,8 +44,8 @@ class Energy(Term):
 
     Settings = Costs
 
-    def value(self, rates, networks, stored, trials):
-        return (rates.square().mean((1, 2, 3)) - self.settings.baseline)[:, None]
+    def value(self, rates, networks, stored, trials, valid):
+        return (mean_over_samples(rates.square(), valid).mean(-1) - self.settings.baseline)[:, None]
 
 
 class Offset(Term):
@@ -57,19 +57,19 @@ class Offset(Term):
         rates = simulate_trials(network, bank)[0].numpy()
         return xr.Dataset({"mean_rates": (("seed", "unit"), rates.mean((1, 2)))}, coords={"seed": network["seed"]})
 
-    def value(self, rates, networks, stored, trials):
-        mean = rates.mean((1, 2))[:, None]
+    def value(self, rates, networks, stored, trials, valid):
+        mean = mean_over_samples(rates, valid)[:, None]
         return 1 / (1 + (mean - stored.of_networks["mean_rates"].to(rates)).square().sum(-1))
 
 
 class Detached(Energy):
-    def value(self, rates, networks, stored, trials):
-        return super().value(rates.detach() * 2 - rates, networks, stored, trials)
+    def value(self, rates, networks, stored, trials, valid):
+        return super().value(rates.detach() * 2 - rates, networks, stored, trials, valid)
 
 
 class Mixed(Energy):
-    def value(self, rates, networks, stored, trials):
-        value = super().value(rates, networks, stored, trials)
+    def value(self, rates, networks, stored, trials, valid):
+        value = super().value(rates, networks, stored, trials, valid)
         return value.mean() + 0 * value
 '''
 

@@ -7,7 +7,7 @@ import yaml
 from conftest import copy_checkout, job_counts, snakemake
 
 TERM = '''
-from insd.objectives.base import Term
+from insd.objectives.base import Term, mean_over_samples
 from insd.objectives.settings.base import TermSettings
 
 
@@ -20,8 +20,8 @@ class Energy(Term):
 
     Settings = Costs
 
-    def value(self, rates, networks, stored, trials):
-        return rates.square().mean((1, 2, 3))[:, None]
+    def value(self, rates, networks, stored, trials, valid):
+        return mean_over_samples(rates.square(), valid).mean(1, keepdim=True)
 '''
 MAKER = '''
 from insd.makers.base import Made, Maker, Read

@@ -2,7 +2,7 @@
 
 from insd import datasets
 from insd.jobs import job
-from insd.provenance import array_fingerprint, attributes, random_seed
+from insd.provenance import attributes, random_seed, trials_fingerprint
 from insd.settings.tasks import make_task
 
 name, regime = snakemake.wildcards.task, snakemake.wildcards.regime
@@ -12,6 +12,5 @@ with job(snakemake.log[0]):
     seed = random_seed("trials", name, regime)
     trials = make_task(name, parameters).sample(regime, n_trials, seed)
     settings = {"task": {"name": name, "parameters": parameters}, "regime": regime, "trials": n_trials}
-    fingerprint = array_fingerprint(trials, ["inputs", "targets", "mask"])
-    trials.attrs |= attributes(settings, "insd.tasks", seed=str(seed), fingerprint=fingerprint)
+    trials.attrs |= attributes(settings, "insd.tasks", seed=str(seed), fingerprint=trials_fingerprint(trials))
     datasets.write(trials, snakemake.output.trials, "trials")

@@ -18,6 +18,8 @@ CONTRACT = Contract(
         "score_shuffled": ("network", "variable", "time"),
         "chance": ("variable",),
     },
+    # Where too many trials have ended.
+    may_be_nan=frozenset({"score", "score_null", "score_shuffled"}),
 )
 """What its file holds."""
 

@@ -28,6 +28,7 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
     from insd.activity import participation_ratio
     from insd.evaluation.oscillation import dominant_frequency, lowest_frequency
     from insd.predictivity import null_projector_array
+    from insd.samples import lasting, samples
 
     rows = []
     for member in job.members:
@@ -35,9 +36,10 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
         rates, dt = member.rates, float(member.network.attrs["dt"])
         null = rates @ null_projector_array(member.output_weights)
         frequency, power_share = dominant_frequency(null, dt)
-        share = null.var((0, 1)).sum() / max(rates.var((0, 1)).sum(), np.finfo(float).tiny)
-        lowest = lowest_frequency(rates.shape[1], dt)
-        squares = float(np.square(rates).mean())
+        variance, null_variance = (samples(one).var(0).sum() for one in (rates, null))
+        share = null_variance / max(variance, np.finfo(float).tiny)
+        lowest = lowest_frequency(int(lasting(rates).sum(1).max()), dt)
+        squares = float(np.square(samples(rates)).mean())
         rows.append((share, participation_ratio(null), frequency, power_share, lowest, squares))
     values = np.array(rows, float).reshape(-1, len(COLUMNS))
     result = xr.Dataset(

@@ -226,7 +226,7 @@ def generalisation(decoding: xr.Dataset) -> pd.Series:
     for label in above["network"].values:
         shares = []
         for scores in above.sel(network=label).transpose("variable", "time", "time_to").values:
-            own = np.diagonal(scores)
+            own = np.nan_to_num(np.diagonal(scores))
             times = np.flatnonzero(own >= max(own.max() / 2, 1e-3))
             if times.size < 2:
                 continue

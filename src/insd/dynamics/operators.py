@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Complex, Float
 from numpy.lib.stride_tricks import sliding_window_view
 
+from insd.samples import chosen, lasting
+
 ABSENT = 1e-9
 """Variance relative to the largest below which a direction of the embedded activity counts as absent. The rounding of
 stored rates is ten times smaller."""
@@ -38,21 +40,25 @@ def fit(rates: Float[np.ndarray, "trial time unit"], delays: int, rank: int) -> 
 
     Centred rates are embedded and whitened along their principal axes, from their covariance: the coordinates v are
     the leading right singular vectors of the Hankel matrix. The operator is the least-squares solution of
-    ``v(t + 1) = A v(t)`` over all steps within trials. Raises ValueError if trials have no more than `delays` steps.
+    ``v(t + 1) = A v(t)`` over all steps within trials, until their ends. Raises ValueError if no trial has more than
+    `delays` steps.
 
     Source: Ostrow et al. (2023), delay-embedded dynamic mode decomposition.
     """
-    if rates.shape[1] <= delays:
-        raise ValueError(f"{delays} delays need trials of more than {delays} time steps, not {rates.shape[1]}")
+    lasts = lasting(rates)
+    if lasts.sum(1).max() <= delays:
+        raise ValueError(f"{delays} delays need trials of more than {delays} time steps, not {lasts.sum(1).max()}")
     rates = rates.astype(np.float64)
-    mean = rates.mean((0, 1))
+    seen = chosen(rates, lasts)
+    mean = seen.mean(0)
     embedded = _embed(rates - mean, delays)
-    flat = embedded.reshape(-1, embedded.shape[-1])
+    # A window ends with its latest state: it is within the trial where that is.
+    flat = chosen(embedded, lasts[:, delays - 1 :])
     variances, axes = np.linalg.eigh(flat.T @ flat)
-    kept = np.flatnonzero(variances > max(ABSENT * variances[-1], delays * _rounding(rates)))[::-1][:rank]
+    kept = np.flatnonzero(variances > max(ABSENT * variances[-1], delays * _rounding(seen)))[::-1][:rank]
     axes, scales = axes[:, kept], np.sqrt(variances[kept])
     coordinates = embedded @ (axes / scales)
-    before, after = (np.concatenate(list(part)) for part in (coordinates[:, :-1], coordinates[:, 1:]))
+    before, after = (part[lasts[:, delays:]] for part in (coordinates[:, :-1], coordinates[:, 1:]))
     return DelayModel(mean, axes, scales, np.linalg.lstsq(before, after)[0].T)
 
 
@@ -97,7 +103,9 @@ def persistence_error(held_out: Float[np.ndarray, "trial time unit"], first: int
 
 
 def _share_of_variance(errors: np.ndarray, values: np.ndarray) -> float:
-    centred = values - values.mean((0, 1), dtype=np.float64)
+    lasts = lasting(values)
+    values, errors = chosen(values, lasts), chosen(errors, lasts)
+    centred = values - values.mean(0, dtype=np.float64)
     total = float(np.square(centred).sum())
     return float(np.square(errors).sum()) / total if total > _rounding(values) else float("nan")
 

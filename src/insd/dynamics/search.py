@@ -25,6 +25,7 @@ from insd.dynamics.long_runs import long_runs, returns
 from insd.dynamics.settings import FixedPoints
 from insd.dynamics.zeros import ZERO_SPEED, merge, minimise_speed, newton
 from insd.members import Member
+from insd.samples import valid_steps
 from insd.tasks import Task
 
 logger = logging.getLogger("insd.dynamics.search")
@@ -43,7 +44,7 @@ def trajectory_states(
     for step in range(inputs.shape[1]):
         states = states + flow.alpha * flow.driven_force(states, inputs[:, step])
         trajectories[:, step] = states
-    visited = trajectories.flatten(0, 1)
+    visited = trajectories[torch.from_numpy(valid_steps(trials)[chosen])]
     starts = visited[torch.from_numpy(random.integers(len(visited), size=settings.starts))]
     noisy = starts[settings.starts // 2 :]
     noisy += settings.noise * visited.std(0) * torch.from_numpy(random.standard_normal(noisy.shape))

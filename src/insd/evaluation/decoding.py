@@ -7,11 +7,12 @@ variable is chosen by leave-one-out within the training trials.
 """
 
 import logging
+import warnings
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 
@@ -19,6 +20,7 @@ from insd.errors import InsdError
 from insd.members import Member
 from insd.predictivity import null_projector_array
 from insd.provenance import random_seed
+from insd.samples import chosen, lasting
 from insd.tasks import Task
 from insd.tasks.base import Kind, Variable
 
@@ -27,6 +29,8 @@ logger = logging.getLogger("insd.evaluation.decoding")
 RIDGES = np.logspace(-6, 2, 9)
 """Penalties to choose from, relative to the mean variance of a unit. The variables of trained networks need 1e-6 to
 1e-1; the largest shrink what cannot be decoded to the mean."""
+LEAST_TRIALS = 20
+"""Fewer trials than these train no decoder."""
 SCORES: Mapping[Kind, tuple[str, float | None]] = {
     "value": ("R²", 0.0),
     "sign": ("balanced accuracy", 0.5),
@@ -48,7 +52,8 @@ def decode(
 
     Parameters
     ----------
-    rates : any scale and offset; the scores do not depend on either, nor on rotations of the units.
+    rates : any scale and offset; the scores do not depend on either, nor on rotations of the units. Decoders are
+        trained on the trials that last at the time of training and tested on those that last at that of the test.
     variables : what to decode; a variable that changes within a trial has its value at the time of the test.
     times : indices into `time`.
     folds : of a cross-validation over trials, shuffled by `seed`; the score is the mean over folds.
@@ -66,8 +71,9 @@ def decode(
         category only is left out.
     angle : mean cosine of the error of the angle of the decoded cosine and sine; 1 is perfect, -1 opposite.
 
-    A change of the mean activity from one time to the other counts as an error like any other. Raises InsdError where a
-    variable has no score, since it does not differ among the trials of a fold.
+    A change of the mean activity from one time to the other counts as an error like any other. NaN where too many
+    trials have ended for a score. Raises InsdError where a variable has none although all trials last, since it does
+    not differ among the trials of a fold.
     """
     if not variables:
         return np.empty((0, times.size, times.size))
@@ -76,28 +82,41 @@ def decode(
     targets = np.concatenate(list(components.values()), axis=-1)
     edges = np.cumsum([part.shape[-1] for part in components.values()])[:-1]
     activity = rates[:, times].astype(np.float64)
+    lasts = lasting(activity)
+    throughout = np.flatnonzero(lasts.all(0))
 
     scores = np.empty((folds, len(variables), times.size, times.size))
     # scikit-learn takes seeds of 32 bits.
     splits = KFold(folds, shuffle=True, random_state=seed % 2**32).split(activity)
     for fold, (train, test) in enumerate(splits):
-        held_out = activity[test].reshape(-1, activity.shape[-1])
-        predicted = np.empty((test.size, times.size, times.size, targets.shape[-1]))
-        for time in range(times.size):
-            seen = activity[train, time]
+        held_out = chosen(activity[test], lasts[test])
+        predicted = np.zeros((test.size, times.size, times.size, targets.shape[-1]))
+        trained = lasts[train].sum(0) >= LEAST_TRIALS
+        for time in np.flatnonzero(trained):
+            here = train[lasts[train, time]]
+            seen = activity[here, time]
             scale = np.sqrt(seen.var(0).mean()) or 1.0
-            model = RidgeCV(RIDGES * train.size, alpha_per_target=True).fit(seen / scale, targets[train, time])
-            predicted[:, time] = model.predict(held_out / scale).reshape(test.size, times.size, -1)
+            model = RidgeCV(RIDGES * here.size, alpha_per_target=True).fit(seen / scale, targets[here, time])
+            predicted[:, time][lasts[test]] = model.predict(held_out / scale).reshape(len(held_out), -1)
         for row, (name, part) in enumerate(zip(variables, np.split(predicted, edges, axis=-1), strict=True)):
-            scores[fold, row] = _score(actual[name], test, part, variables[name].kind)
-    undefined = np.where(np.isnan(scores).all(0) | np.isinf(scores).any(0))[0]
+            scores[fold, row] = _score(actual[name], lasts, test, part, variables[name].kind)
+        scores[fold, :, ~trained] = np.nan
+    missing = np.asarray(np.isnan(scores).all(0) | np.isinf(scores).any(0))
+    undefined = np.flatnonzero(missing[:, throughout][:, :, throughout].any((1, 2)))
     if undefined.size:
-        names = ", ".join(name for row, name in enumerate(variables) if row in undefined)
+        names = ", ".join(list(variables)[row] for row in undefined)
         raise InsdError(
             f"{names}: no score of decoding from {len(rates)} trials in {folds} folds, since the trials of a fold do "
             "not differ; raise trials.evaluation, or lower analysis.decoding.folds"
         )
-    return np.nanmean(scores, axis=0)
+    return _mean(np.where(missing, np.nan, scores))
+
+
+def _mean(values: Float[np.ndarray, "first *any"]) -> Float[np.ndarray, "*any"]:
+    """Mean over the first axis of what is not NaN; NaN where nothing is."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice")
+        return np.nanmean(values, axis=0)
 
 
 def _components(values: Float[np.ndarray, "trial time"], kind: Kind) -> Float[np.ndarray, "trial time component"]:
@@ -115,12 +134,14 @@ def _chance(variable: Variable) -> float:
 
 def _score(
     values: Float[np.ndarray, "trial time_to"],
+    lasts: Bool[np.ndarray, "trial time_to"],
     test: Int[np.ndarray, "tested"],
     predicted: Float[np.ndarray, "tested time time_to component"],
     kind: Kind,
 ) -> Float[np.ndarray, "time time_to"]:
-    """Score over the tested trials at each pair of times."""
-    actual = values[test][:, None]
+    """Score over the tested trials at each pair of times, those that last."""
+    # Comparisons with NaN are false.
+    actual = np.where(lasts, values, np.nan)[test][:, None]
     if kind == "category":
         categories = np.unique(values)
         correct = categories[predicted.argmax(-1)] == actual
@@ -129,14 +150,14 @@ def _score(
         present = np.isfinite(found).sum(0)
         return np.where(present > 1, np.nansum(found, 0) / present, np.nan)
     if kind == "angle":
-        return np.cos(np.arctan2(predicted[..., 1], predicted[..., 0]) - actual).mean(0)
+        return _mean(np.cos(np.arctan2(predicted[..., 1], predicted[..., 0]) - actual))
     if kind == "value":
-        residual = np.square(actual - predicted[..., 0]).sum(0)
+        residual = np.nansum(np.square(actual - predicted[..., 0]), 0)
         with np.errstate(divide="ignore", invalid="ignore"):  # where the trials do not differ
-            return 1 - residual / np.square(actual - actual.mean(0)).sum(0)
-    correct, positive = np.sign(predicted[..., 0]) == actual, actual > 0
+            return 1 - residual / np.nansum(np.square(actual - _mean(actual)), 0)
+    correct, groups = np.sign(predicted[..., 0]) == actual, (actual > 0, actual <= 0)
     with np.errstate(invalid="ignore"):  # 0 / 0 if a sign has no trials
-        of_positive, of_negative = ((correct & group).sum(0) / group.sum(0) for group in (positive, ~positive))
+        of_positive, of_negative = ((correct & group).sum(0) / group.sum(0) for group in groups)
     return (of_positive + of_negative) / 2
 
 

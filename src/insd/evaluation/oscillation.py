@@ -4,6 +4,8 @@ import numpy as np
 import scipy.signal
 from jaxtyping import Float
 
+from insd.samples import lasting
+
 LEAST_PERIODS = 2
 """Periods per trial below which a spectral peak does not count as an oscillation: see `dominant_frequency`."""
 ZERO_PADDING = 8
@@ -28,20 +30,25 @@ def dominant_frequency(rates: Float[np.ndarray, "trial time unit"], dt: float) -
     such as the response to a stimulus; activity that only moves between steady states has its peak there. The padding
     places the peak of one oscillation more finely and separates no more of them.
 
+    Of trials that differ in length, each is seen until its end, and the duration is that of the longest.
+
     Both are NaN where the activity is only a linear trend in each trial, up to single precision.
     """
-    duration = rates.shape[1] * dt
-    total = np.zeros(ZERO_PADDING * rates.shape[1] // 2 + 1)
+    lasts = lasting(rates)
+    longest = int(lasts.sum(1).max())
+    duration = longest * dt
+    total = np.zeros(ZERO_PADDING * longest // 2 + 1)
     detrended_squares = 0.0
     # Trial by trial, since padded spectra are many times larger than the rates.
-    for trial in rates.astype(np.float64):
-        detrended = scipy.signal.detrend(trial, axis=0)
+    for trial, steps in zip(rates.astype(np.float64), lasts.sum(1), strict=True):
+        detrended = scipy.signal.detrend(trial[:steps], axis=0)
         detrended_squares += float(np.square(detrended).sum())
         frequencies, power = scipy.signal.periodogram(
-            detrended, 1 / dt, "hann", ZERO_PADDING * rates.shape[1], detrend=False, axis=0
+            detrended, 1 / dt, "hann", ZERO_PADDING * longest, detrend=False, axis=0
         )
-        total += power.sum(-1)
-    if detrended_squares <= np.finfo(np.float32).eps ** 2 * float(np.square(rates, dtype=np.float64).sum()):
+        # A density is per trial: longer trials have more of it.
+        total += power.sum(-1) * (steps / longest)
+    if detrended_squares <= np.finfo(np.float32).eps ** 2 * float(np.square(rates[lasts], dtype=np.float64).sum()):
         return float("nan"), float("nan")
     frequencies, total = frequencies[1:], total[1:]
     peak = float(frequencies[total.argmax()])

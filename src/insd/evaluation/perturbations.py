@@ -18,6 +18,7 @@ from insd.members import Member
 from insd.networks.base import Flowing, Networks, made_of, simulated_as, stacked_weights
 from insd.predictivity import null_projector_array
 from insd.provenance import random_seed
+from insd.samples import valid_steps
 from insd.tasks import Task
 from insd.training import Bank
 
@@ -98,7 +99,7 @@ def kick_steps(trials: xr.Dataset) -> Int[np.ndarray, "trial"]:
     without it, the end of the trial).
     """
     begin = trials["delay_time"].values if "delay_time" in trials else np.zeros(trials.sizes["trial"])
-    end = trials["go_time"].values if "go_time" in trials else np.full(trials.sizes["trial"], trials["time"].values[-1])
+    end = trials["go_time"].values if "go_time" in trials else valid_steps(trials).sum(1) * trials.attrs["dt"]
     return np.round((begin + end) / 2 / trials.attrs["dt"]).astype(int)
 
 
@@ -173,7 +174,8 @@ class _Perturbations:
         """A step added to the state once per trial; also the way back, as the distance to the unperturbed rates."""
         times, trials = self.inputs.shape[:2]
         steps = torch.from_numpy(kick_steps(self.trials))
-        after = torch.arange(times - int(steps.max()))
+        lasts = torch.from_numpy(valid_steps(self.trials))
+        after = torch.arange(int((lasts.sum(1) - steps).min()))
         alone = self._networks(1)
         if not isinstance(alone, Flowing):
             return *_missing(len(levels)), np.full((len(levels), 2, len(after)), np.nan)
@@ -184,7 +186,7 @@ class _Perturbations:
         directions /= directions.norm(dim=1, keepdim=True)
         with torch.no_grad():
             states = alone.simulate(inputs[:1], states=True)[1].double()
-            sizes = torch.tensor([0.0, *levels]) * math.sqrt(float(states.square().sum(-1).mean()))
+            sizes = torch.tensor([0.0, *levels]) * math.sqrt(float(states[0, lasts.T].square().sum(-1).mean()))
             kicks = torch.zeros(1 + len(levels), times, *directions.shape)
             kicks[:, steps, torch.arange(trials)] = sizes[:, None, None] * directions
             rates = networks(inputs, kicks)

@@ -12,6 +12,7 @@ from insd.measures.predictivity import linear_predictivity
 from insd.members import Member
 from insd.predictivity import null_projector_array
 from insd.recordings import null_rates
+from insd.samples import chosen, shuffled_trials, valid_steps
 
 logger = logging.getLogger("insd.evaluation.recordings")
 
@@ -39,7 +40,9 @@ def recording_predictivity(
     recordings permuted.
     """
     trials = bank.isel(trial=slice(bank.sizes["trial"] - held_out, None))
-    order = np.random.default_rng(seed).permutation(held_out)
+    lasts = valid_steps(trials)
+    order = shuffled_trials(lasts.sum(1), seed)
+    counted = lasts[:, ::TIME_STRIDE]
     targets = {
         name: {
             "full": arrays["rates"][-held_out:, ::TIME_STRIDE],
@@ -56,10 +59,13 @@ def recording_predictivity(
         rows.append(
             [
                 [
-                    [linear_predictivity(_flat(predictor), _flat(part[space][chosen])) for part in targets.values()]
+                    [
+                        linear_predictivity(chosen(predictor, counted), chosen(part[space][rows_of], counted))
+                        for part in targets.values()
+                    ]
                     for space, predictor in spaces.items()
                 ]
-                for chosen in (np.arange(held_out), order)
+                for rows_of in (np.arange(held_out), order)
             ]
         )
         logger.info("predicted %d recordings from %s", len(targets), labels[-1])
@@ -69,7 +75,3 @@ def recording_predictivity(
         {"r2": (dimensions, values[0]), "r2_shuffled": (dimensions, values[1])},
         coords={"space": ["full", "null"], "network": labels, "recording": list(targets)},
     )
-
-
-def _flat(activity: np.ndarray) -> np.ndarray:
-    return activity.reshape(-1, activity.shape[-1])

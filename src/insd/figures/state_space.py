@@ -22,6 +22,7 @@ from insd.figures.theme import ANGLES, CONDITION_HUES, key, letter, note
 from insd.members import Member
 from insd.networks.base import rates_at, state_size
 from insd.predictivity import leading_components
+from insd.samples import lasting, samples
 from insd.tasks.base import Variable
 
 TRIALS_SHOWN = 24
@@ -103,9 +104,9 @@ def _activity(
     # Trials evenly spaced in the order of their condition, so that all are shown.
     order = condition.values[:, -1].argsort(kind="stable")
     chosen = order[np.linspace(0, len(order) - 1, min(TRIALS_SHOWN, len(order))).astype(int)]
-    lines, colours = [], []
+    lines, colours, lasts = [], [], lasting(rates)
     for trial in chosen:
-        path, values = project(rates[trial]), condition.values[trial]
+        path, values = project(rates[trial, lasts[trial]]), condition.values[trial, lasts[trial]]
         changes = np.flatnonzero(np.diff(values)) + 1
         for start, stop in zip([0, *changes], [*changes, len(path)], strict=True):
             lines.append(path[start : stop + 1])
@@ -132,7 +133,7 @@ def _activity(
             orbit = cycle_orbit(network, np.array(inputs[name]), state, period)
             axes.plot(*project(rates_at(network, orbit)).T, "-", color="black", linewidth=1.1, zorder=3)
 
-    everything = np.concatenate([project(rates[chosen].reshape(-1, len(mean))), places[~slow]])
+    everything = np.concatenate([project(samples(rates[chosen])), places[~slow]])
     low, high = everything.min(0), everything.max(0)
     for which, start, stop, share in zip("xyz", low, high, shares, strict=False):
         room = 0.05 * max(stop - start, 1e-6)

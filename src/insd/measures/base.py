@@ -12,7 +12,8 @@ squares along each, and U_y, v_y those of Y. Linear measures are functions of
 since X^T Y = diag(v)^1/2 C diag(v_y)^1/2 up to rotations, which none of them sees. The null space of a readout lies
 within the same basis, so one product of all networks' bases with each other serves both spaces.
 
-In formulas ``|.|`` is the Frobenius norm. Samples are trials x every `TIME_STRIDE`-th time step.
+In formulas ``|.|`` is the Frobenius norm. Samples are trials x every `TIME_STRIDE`-th time step until the end of each
+trial.
 """
 
 from abc import ABC, abstractmethod
@@ -23,10 +24,11 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from insd import plugins
 from insd.errors import InsdError
+from insd.samples import chosen, lasting, placed
 
 RANK = 1e-6
 """Relative variance (to the largest principal component) below which a direction of activity counts as absent."""
@@ -105,7 +107,8 @@ class Statistics:
     """What linear measures ask of one network's activity in one space."""
 
     directions: Float[np.ndarray, "trial time direction"]
-    """Orthonormal basis of the network's activity over samples, in single precision; the same in all its spaces."""
+    """Orthonormal basis of the network's activity over samples, in single precision; the same in all its spaces. Zero
+    after the end of a trial."""
     basis: Float[np.ndarray, "direction rank"]
     """Principal axes in terms of the `directions`: orthonormal columns, the largest variance first."""
     variances: Float[np.ndarray, "rank"]
@@ -117,11 +120,21 @@ class Statistics:
     """Sum of squares along each of those axes."""
     squared_norms: Float[np.ndarray, "sample"]
     """Squared norm of each sample's centred activity."""
+    steps: Int[np.ndarray, "trial"]
+    """How many of the times each trial lasts."""
 
     @property
     def time_course(self) -> Float[np.ndarray, "time direction"]:
-        """Mean of the directions over trials: what all trials share."""
-        return self.directions.mean(0, dtype=np.float64)
+        """Mean of the directions over trials, times the root of their number: what all trials share."""
+        return _time_course(self.directions, self.steps)
+
+
+def _time_course(
+    directions: Float[np.ndarray, "trial time direction"], steps: Int[np.ndarray, "trial"]
+) -> Float[np.ndarray, "time direction"]:
+    """`Statistics.time_course`; the product of two is the sum of squares that trials share."""
+    trials = (np.arange(directions.shape[1]) < steps[:, None]).sum(0)
+    return directions.sum(0, dtype=np.float64) / np.sqrt(np.maximum(trials, 1))[:, None]
 
 
 class _Directions:
@@ -129,14 +142,16 @@ class _Directions:
 
     def __init__(self, rates: Float[np.ndarray, "trial time unit"]) -> None:
         sampled = rates[:, ::TIME_STRIDE]
-        flat = sampled.reshape(-1, rates.shape[-1]).astype(np.float64)
+        lasts = lasting(sampled)
+        flat = chosen(sampled, lasts).astype(np.float64)
         self.directions = orthonormal_basis(flat)[0]
         # The activity within the basis, (direction, unit): the basis is centred, so that the mean drops out.
         self.within = self.directions.T @ flat
-        shape = (*sampled.shape[:2], self.directions.shape[1])
-        time_course = self.directions.reshape(shape).mean(0)
-        self.residual_gram = np.eye(shape[-1]) - len(sampled) * time_course.T @ time_course
-        self.stored = self.directions.astype(np.float32).reshape(shape)
+        self.steps = lasts.sum(1)
+        whole = placed(self.directions, lasts)
+        time_course = _time_course(whole, self.steps)
+        self.residual_gram = np.eye(whole.shape[-1]) - time_course.T @ time_course
+        self.stored = whole.astype(np.float32)
 
 
 class Activity:
@@ -144,7 +159,7 @@ class Activity:
 
     Parameters
     ----------
-    rates : at all time steps, whatever their scale and offset.
+    rates : at all time steps, whatever their scale and offset; NaN after the end of a trial (`insd.samples`).
     projector : takes the rates to the space; without it, they are compared as they are.
     shared : what `projected` passes on.
     """
@@ -188,7 +203,15 @@ class Activity:
         )
         residual_basis = scaled @ axes / np.sqrt(residual_variances)
         squared_norms = np.square(self.samples).sum(1)
-        return Statistics(self._shared.stored, basis, variances, residual_basis, residual_variances, squared_norms)
+        return Statistics(
+            self._shared.stored,
+            basis,
+            variances,
+            residual_basis,
+            residual_variances,
+            squared_norms,
+            self._shared.steps,
+        )
 
 
 class Measure(ABC):

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from insd.measures.base import Activity, Measure, Statistics, both_ways
 from insd.measures.predictivity import Predictivity, explained_share
 from insd.predictivity import null_projector_array
+from insd.samples import shuffled_trials
 
 logger = logging.getLogger("insd.measures.pairs")
 
@@ -71,8 +72,8 @@ def similarity(
     Two datasets, predictivity and similarity.
 
     r2 (space, predictor, target) : in [0, 1], without ridge.
-    r2_shuffled (space, predictor, target) : the same with the trials of the targets permuted, which keeps what all
-        trials have in common; about rank / samples where they have nothing.
+    r2_shuffled (space, predictor, target) : the same with the trials of the targets permuted, among those of one
+        length, which keeps what all trials have in common; about rank / samples where they have nothing.
     r2_shuffled_residual (space, predictor, target) : the same with the mean over trials at each time taken out of both
         networks' activity, and so without the time course that all trials share: what is left of `r2_shuffled` is
         chance, about rank / independent samples, of which there are fewer than samples where activity is slow.
@@ -89,7 +90,7 @@ def similarity(
     stacked = np.concatenate([one.directions for one in prepared], axis=-1)
     flat = stacked.reshape(-1, stacked.shape[-1])
     logger.info("%d networks of %d directions in all, over %d samples", count, flat.shape[1], flat.shape[0])
-    unshuffled = np.argsort(np.random.default_rng(seed).permutation(stacked.shape[0]))
+    unshuffled = np.argsort(shuffled_trials(prepared[0].statistics["full"].steps, seed))
 
     predictivity = Predictivity()
     values = np.full((len(measures), len(SPACES), count, count), np.nan)
@@ -103,7 +104,7 @@ def similarity(
             # Shuffling the trials of the others is the same as shuffling back those of the block.
             of_shuffled = stacked[unshuffled, :, block].reshape(len(flat), -1).T @ flat
             # Their means over trials are those of the unshuffled ones.
-            of_residual = of_shuffled - len(stacked) * time_courses[:, block].T @ time_courses
+            of_residual = of_shuffled - time_courses[:, block].T @ time_courses
         rows = slice(parts[i].start - block.start, parts[i].stop - block.start)
         for (number, space), (j, other) in product(enumerate(SPACES), enumerate(prepared)):
             x, y = one.statistics[space], other.statistics[space]

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from insd.measures.base import Activity, Measure, Statistics, both_ways, overlap_of
 from insd.measures.predictivity import Predictivity
+from insd.samples import samples
 
 ADDED_DIMENSIONS = 20
 """Irrelevant dimensions that are added."""
@@ -46,7 +47,7 @@ def responses(rates: Float[np.ndarray, "trial time unit"], measures: Sequence[Me
     """
     random = np.random.default_rng(seed)
     noise = random.standard_normal((*rates.shape[:2], ADDED_DIMENSIONS))
-    deviation = np.sqrt(rates.var((0, 1)).sum() / ADDED_DIMENSIONS)
+    deviation = np.sqrt(samples(rates).var(0).sum() / ADDED_DIMENSIONS)
     changes = {
         "added dimensions": {
             level: np.concatenate([rates, np.sqrt(level) * deviation * noise], axis=-1) for level in ADDED_VARIANCES

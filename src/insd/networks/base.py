@@ -17,7 +17,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from insd.datasets import architecture_of
+from insd.datasets import DatasetError, architecture_of
 from insd.networks.engine.bptt import Workspace, read_out
 from insd.networks.engine.noise import fill_with_noise
 from insd.networks.settings.base import NetworkSettings
@@ -261,8 +261,17 @@ def stacked_weights(networks: Sequence[xr.Dataset]) -> dict[str, Tensor]:
 
 
 def load_networks(networks: Sequence[xr.Dataset], dt: float) -> Networks:
-    """Networks without private noise from `network.nc` datasets that may run `side_by_side`, at a time step in s."""
-    return made_of(networks[0], stacked_weights(networks), dt / networks[0].attrs["tau"])
+    """Networks without private noise from `network.nc` datasets that may run `side_by_side`, at a time step in s.
+
+    A step other than their own is that of a regime whose `dt` the config replaces. Raises DatasetError where it is
+    longer than their time constant.
+    """
+    tau = networks[0].attrs["tau"]
+    if dt > tau * (1 + 1e-9):
+        raise DatasetError(
+            f"trials at dt = {dt:g} s: longer than the network's tau = {tau:g} s; Euler steps need dt <= tau"
+        )
+    return made_of(networks[0], stacked_weights(networks), dt / tau)
 
 
 def made_of(network: xr.Dataset, weights: Mapping[str, Tensor], alpha: float, recurrent_noise: float = 0.0) -> Networks:

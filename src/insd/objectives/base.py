@@ -119,6 +119,7 @@ class Term(ABC):
         networks: Networks,
         stored: Stored,
         trials: Int[Tensor, "network trial"],
+        valid: Float[Tensor, "network sampled_time trial"] | None,
     ) -> Float[Tensor, "network earlier"]:
         """The term's value, differentiable in the rates and in the networks' weights; low is good.
 
@@ -127,7 +128,19 @@ class Term(ABC):
         rates : of the networks, at every n-th time step (n is `stored.every`) of some trials of the bank.
         stored : what `join` gives; empty for a term that compares networks with none.
         trials : which trials of the bank they are, for each network.
+        valid : 1 until the end of each of these trials, and 0 after it, where rates must not count; None where all
+            trials last to the end.
         """
+
+
+def mean_over_samples(
+    values: Float[Tensor, "network sampled_time trial unit"], valid: Float[Tensor, "network sampled_time trial"] | None
+) -> Float[Tensor, "network unit"]:
+    """Mean over times and trials, until the end of each trial (`valid` as for `Term.value`)."""
+    if valid is None:
+        return values.mean((1, 2))
+    counts = valid.to(values.dtype)[..., None]
+    return (values * counts).sum((1, 2)) / counts.sum((1, 2))
 
 
 def make_terms(settings: Mapping[str, TermSettings]) -> dict[str, Term]:

@@ -22,8 +22,8 @@ def check_term(term: type[Term], **settings: Any) -> None:
     """Check a term on a few small networks, with these keys of its settings.
 
     Checked are its declarations, what it stores of networks and finds again, the shape of its value, that the value of
-    a network does not depend on those alongside it, and its gradient in the rates against differences in double
-    precision. Raises TermError at the first that fails.
+    a network does not depend on those alongside it nor on what rates do after the end of a trial, and its gradient in
+    the rates against differences in double precision. Raises TermError at the first that fails.
     """
     name = term.__name__
     _must(issubclass(term.Settings, TermSettings), name, "its Settings are not a subclass of TermSettings")
@@ -39,7 +39,7 @@ def check_term(term: type[Term], **settings: Any) -> None:
     networks = _networks(range(_COUNT)).double()
     chosen = torch.stack([torch.randperm(_TRIALS, generator=_stream(20 + one))[:5] for one in range(_COUNT)])
     rates = _rates(networks, bank, chosen)[:, :: stored.every].detach().requires_grad_()
-    value = made.value(rates, networks, _double(stored), chosen)
+    value = made.value(rates, networks, _double(stored), chosen, None)
     expected = (_COUNT, _EARLIER if compares else 1)
     _must(value.shape == expected, name, f"its value has the shape {tuple(value.shape)}, expected {expected}")
     _must(bool(torch.isfinite(value).all()), name, "its value is not finite")
@@ -48,7 +48,9 @@ def check_term(term: type[Term], **settings: Any) -> None:
     direction = torch.randn(rates.shape, dtype=rates.dtype, generator=_stream(30))
     (gradient,) = torch.autograd.grad(value.sum(), rates)
     with torch.no_grad():
-        ends = [made.value(rates + s * STEP * direction, networks, _double(stored), chosen).sum() for s in (1, -1)]
+        ends = [
+            made.value(rates + s * STEP * direction, networks, _double(stored), chosen, None).sum() for s in (1, -1)
+        ]
     difference = float(ends[0] - ends[1]) / (2 * STEP)
     found = float((gradient * direction).sum())
     scale = max(abs(difference), float(gradient.norm()) * 1e-3, 1e-9)
@@ -56,9 +58,21 @@ def check_term(term: type[Term], **settings: Any) -> None:
     _must(close, name, f"its gradient is {found:.6g} where differences give {difference:.6g}")
 
     for one in range(_COUNT):
-        alone = made.value(rates[[one]], _networks([one]).double(), _double(stored.select([one])), chosen[[one]])
+        alone = made.value(rates[[one]], _networks([one]).double(), _double(stored.select([one])), chosen[[one]], None)
         off = float((alone - value[[one]]).detach().abs().max())
         _must(off <= 1e-6, name, f"the value of a network alone differs by {off:.2g} from that in a block")
+
+    lasts = torch.arange(rates.shape[1]) < torch.tensor([rates.shape[1], max(rates.shape[1] // 2, 1)] * 3)[:5, None]
+    valid = lasts.T.expand(_COUNT, -1, -1).double()
+    with torch.no_grad():
+        padded = [
+            made.value(rates + after * (1 - valid)[..., None], networks, _double(stored), chosen, valid)
+            for after in (0.0, 1.0)
+        ]
+    off = float((padded[0] - padded[1]).abs().max())
+    _must(
+        off <= 1e-6, name, f"its value changes by {off:.2g} with the rates after the end of trials, where `valid` is 0"
+    )
 
 
 def _joined(term: Term, bank: xr.Dataset) -> Stored:

@@ -27,6 +27,7 @@ class Objective:
     earlier : by the name of the term, what it reads of earlier rounds (`insd.objectives.base.join_earlier`).
     loss_bound : the task loss that the constrained schedule keeps to.
     networks : how many there are.
+    valid : until when each trial of the bank lasts (`insd.bank.Bank`).
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Objective:
         loss_bound: float,
         networks: int,
         device: torch.device,
+        valid: Float[Tensor, "time trial"] | None = None,
     ):
         acting = {name: own for name, own in settings.items() if name in earlier or not own.compares}
         self.terms = make_terms(acting)
@@ -44,7 +46,7 @@ class Objective:
             name: make_schedule(own, loss_bound, networks, self.stored[name].earlier, device)
             for name, own in acting.items()
         }
-        self.networks = networks
+        self.networks, self.valid = networks, valid
         self.every = math.gcd(*(stored.every for stored in self.stored.values())) if acting else None
 
     def weighed(
@@ -111,7 +113,9 @@ class Objective:
         assert rates is not None and self.every is not None
         stored = self.stored[name]
         stride = stored.every // self.every
-        return self.terms[name].value(rates if stride == 1 else rates[:, ::stride], networks, stored, trials)
+        sampled = rates if stride == 1 else rates[:, ::stride]
+        valid = None if self.valid is None else self.valid[:: stored.every, trials].transpose(0, 1)
+        return self.terms[name].value(sampled, networks, stored, trials, valid)
 
     def _compares(self, name: str) -> bool:
         return self.terms[name].settings.compares

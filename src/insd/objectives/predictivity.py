@@ -1,7 +1,8 @@
 """INSD's term: linear predictivity of earlier networks in null space, with a ridge, and its gradient.
 
 Notation: X (sample, unit) are the rates of the *predicting* network, Y (sample, component) those of the predicted
-one, both centred over samples (trials x times; centring is ours). The linear predictivity of Qian & Pehlevan (2026) is
+one, both centred over samples (trials x times until the end of each trial; centring is ours). The linear predictivity
+of Qian & Pehlevan (2026) is
 
     r2(X -> Y) = 1 - min_M |X M - Y|^2 / |Y|^2 = |U Y|^2 / |Y|^2,   U = projector on the columns of X.
 
@@ -114,6 +115,7 @@ class Predictivity(Term):
         networks: Networks,
         stored: Stored,
         trials: Int[Tensor, "network trial"],
+        valid: Float[Tensor, "network sampled_time trial"] | None,
     ) -> Float[Tensor, "network earlier"]:
         components = stored.of_networks["components"]
         count, bank_trials = components.shape[:2]
@@ -125,6 +127,7 @@ class Predictivity(Term):
             chosen.flatten(1, 2),
             stored.shared["membership"],
             self.settings.ridge,
+            None if valid is None else valid.flatten(1, 2),
         )
 
     def _times(self, bank: xr.Dataset) -> dict[str, tuple]:
@@ -145,9 +148,8 @@ class _Penalty(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, rates, output_weights, earlier, membership, ridge):
-        rates = rates - rates.mean(-2, keepdim=True)
-        earlier = earlier - earlier.mean(-2, keepdim=True)
+    def forward(ctx, rates, output_weights, earlier, membership, ridge, valid):
+        rates, earlier = _centred(rates, valid), _centred(earlier, valid)
         membership = membership.double()
         norms = earlier.square().sum(-2).double() @ membership
         # Each component is divided by its own network's norm, so that one sum per network gives S.
@@ -190,7 +192,18 @@ class _Penalty(torch.autograd.Function):
         inner = basis @ (cross - gram @ weights) @ weighted.transpose(-1, -2)
         inner = inner + of_ridge * (seen_gram - (seen_gram @ outer) @ basis)
         grad_weights = torch.linalg.solve_triangular(factor.transpose(-1, -2), -2 * inner, upper=True)
-        return grad_rates, grad_weights.to(ctx.readout_type), None, None, None
+        # Rows of samples that are left out are zero in all that this is made of, and its columns add up to zero.
+        return grad_rates, grad_weights.to(ctx.readout_type), None, None, None, None
+
+
+def _centred(
+    values: Float[Tensor, "network sample _"], valid: Float[Tensor, "network sample"] | None
+) -> Float[Tensor, "network sample _"]:
+    """Values less their mean over the samples that count; zero at the others."""
+    if valid is None:
+        return values - values.mean(-2, keepdim=True)
+    counts = valid.to(values.dtype)[..., None]
+    return (values - (values * counts).sum(-2, keepdim=True) / counts.sum(-2, keepdim=True)) * counts
 
 
 def deflation_penalty(
@@ -199,6 +212,7 @@ def deflation_penalty(
     earlier: Float[Tensor, "network sample component"],
     membership: Float[Tensor, "component earlier"],
     ridge: float = 1e-3,
+    valid: Float[Tensor, "network sample"] | None = None,
 ) -> Float[Tensor, "network earlier"]:
     """Ridge predictivity S from a network's null-space rates to each earlier network's, in [0, 1].
 
@@ -210,6 +224,7 @@ def deflation_penalty(
         side by side along `component`.
     membership : 1 where a component belongs to an earlier network, else 0. Components of zeros are allowed.
     ridge : rho over the mean variance of the null-space rates per unit; positive.
+    valid : 1 for the samples that count, and 0 for those after the end of a trial; None where all count.
 
     Returns
     -------
@@ -217,4 +232,4 @@ def deflation_penalty(
 
     Source: Qian & Pehlevan (2026), the penalty S(R_k_perp, R_i_perp); form and ridge as in this module's head.
     """
-    return _Penalty.apply(rates, output_weights, earlier, membership, ridge)
+    return _Penalty.apply(rates, output_weights, earlier, membership, ridge, valid)

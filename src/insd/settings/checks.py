@@ -296,7 +296,11 @@ def _recipe_problems(
 ) -> Iterator[str]:
     training = recipe.training
     if "network" in sections:
-        yield from recipe.network.problems(task.dt, outputs)
+        # Networks run at the time step of the trials, which a regime or a level of the grid may replace.
+        changed = [task.in_regime(regime) for regime in task.regime_names()]
+        changed += [task.in_grid(noise, 0) for noise in range(len(task.grid["noise"]))]
+        changed += [task.in_grid(0, duration) for duration in range(len(task.grid["duration"]))]
+        yield from recipe.network.problems(max(one.dt for one in changed), outputs)
     if "training" in sections and training.validation_trials + training.batch_size > settings.trials.train:
         yield (
             f"training.validation_trials = {training.validation_trials} and training.batch_size = "

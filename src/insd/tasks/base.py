@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from pydantic import Field, TypeAdapter
 
 RegimesField = Annotated[
@@ -167,7 +167,8 @@ class Task(ABC):
         """Trials of a regime: inputs (trial, time, input), targets and mask (trial, time, output).
 
         `time` is in s from the start of the trial, at the end of each step; `mask` is 1 where an output is scored and
-        0 elsewhere; each condition variable is a coordinate along `trial`. The same seed gives the same trials.
+        0 elsewhere; each condition variable is a coordinate along `trial`. Where trials differ in length, `valid`
+        (trial, time) is true until the end of each (`insd.samples`). The same seed gives the same trials.
         """
         if n_trials < 1:
             raise ValueError(f"n_trials = {n_trials}: at least one trial is needed")
@@ -267,14 +268,21 @@ class Task(ABC):
         input_names: list[str],
         output_names: list[str],
         conditions: dict[str, np.ndarray],
+        steps: Int[np.ndarray, "trial"] | None = None,
     ) -> xr.Dataset:
-        """The arrays of a sample in the contract of trial files."""
+        """The arrays of a sample in the contract of trial files.
+
+        `steps` says how many time steps each trial lasts; what follows is padding, which counts nowhere. Without it,
+        all trials last to the end.
+        """
         time = self.dt * np.arange(1, inputs.shape[1] + 1)
+        ends = {} if steps is None else {"valid": (("trial", "time"), np.arange(time.size) < np.array(steps)[:, None])}
         return xr.Dataset(
             {
                 "inputs": (("trial", "time", "input"), inputs.astype(np.float32)),
                 "targets": (("trial", "time", "output"), targets.astype(np.float32)),
                 "mask": (("trial", "time", "output"), mask.astype(np.float32)),
+                **ends,
             },
             coords={
                 "time": ("time", time, {"units": "s", "long_name": "time from trial start"}),

@@ -38,7 +38,7 @@ class Environment(Task):
 
     Inputs are the observations. Outputs are, for discrete actions, one per action, with the target 1 for the right one
     and 0 for the others; for others, the action's components. Trials that are shorter than the longest are followed by
-    zeros, which are not scored. Numbers that the environment reports for a trial are its conditions.
+    zeros, which count nowhere. Numbers that the environment reports for a trial are its conditions.
 
     Score: for discrete actions, the share of correct actions (the largest output) at the times at which the correct
     action differs from that of the first time step, usually fixation, or at all times if it never
@@ -88,6 +88,7 @@ class Environment(Task):
             [f"observation_{index}" for index in range(observed.shape[-1])],
             [f"action_{index}" for index in range(right.shape[-1])],
             _columns(conditions) | {"steps": lengths},
+            lengths,
         )
 
     def _score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray | np.floating:

@@ -15,6 +15,7 @@ from insd import plugins
 from insd.datasets import CONTRACTS, DatasetError, validate
 from insd.errors import InsdError
 from insd.provenance import modules_fingerprint
+from insd.samples import valid_steps
 from insd.tasks.base import KINDS, Task
 from insd.tasks.environments import Environment, TrialsError, environment_task
 
@@ -150,8 +151,17 @@ def _check_trials(trials: xr.Dataset, where: str) -> None:
                 f"{where}: the condition {name!r} cannot be the name of a variable in a file; choose letters, digits, "
                 "_, -, dots and blanks, beginning with a letter"
             )
+    _check_mask(trials, where)
+
+
+def _check_mask(trials: xr.Dataset, where: str) -> None:
     if not np.isin(trials["mask"], (0.0, 1.0)).all():
         raise DatasetError(f"{where}: 'mask' must be 0 or 1 everywhere")
+    lasts = valid_steps(trials)
+    if not lasts[:, 0].all() or (lasts[:, 1:] & ~lasts[:, :-1]).any():
+        raise DatasetError(f"{where}: 'valid' must be true from the first step of a trial to its last, and false after")
+    if trials["mask"].values[~lasts].any():
+        raise DatasetError(f"{where}: 'mask' scores outputs after the end of a trial, where 'valid' is false")
 
 
 def scored_trials(task: Task, regime: str, first: int) -> tuple[xr.Dataset, float]:

@@ -25,7 +25,11 @@ class NetworkSettings(Section):
     """Private noise sigma_rec of the state during training, scaled by sqrt(2 / alpha)."""
 
     def problems(self, dt: float, outputs: int) -> Iterator[str]:
-        """What no key shows alone, for a task with that time step in s and number of outputs: one message each."""
+        """What no key shows alone, for a task with these numbers: one message each.
+
+        dt : longest time step in s of the task, its regimes and its grid.
+        outputs : of the task.
+        """
         if dt > self.tau:
             yield f"network.tau = {self.tau} is shorter than the task's dt = {dt}; the Euler step needs tau >= dt"
         if self.units <= outputs:

@@ -1,0 +1,50 @@
+"""Samples of activity: trials at the times at which they last.
+
+Trials of one file have the same number of time steps. Where they differ in length, the shorter ones are padded, and the
+file says until when each lasts (`valid`). A network's rates after the end of a trial are NaN, wherever they are stored
+or handed on, so that what averages over samples leaves them out, or shows that it does not.
+"""
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float, Int
+
+
+def valid_steps(trials: xr.Dataset) -> Bool[np.ndarray, "trial time"]:
+    """Until when each trial of a trial file lasts: true from its first step to its last."""
+    if "valid" in trials:
+        return trials["valid"].values.astype(bool)
+    return np.ones((trials.sizes["trial"], trials.sizes["time"]), dtype=bool)
+
+
+def lasting(rates: Float[np.ndarray, "trial time unit"]) -> Bool[np.ndarray, "trial time"]:
+    """The same from rates on those trials."""
+    return ~np.isnan(rates[..., 0])
+
+
+def samples(rates: Float[np.ndarray, "trial time _"]) -> Float[np.ndarray, "sample _"]:
+    """The rates at all samples, trial by trial."""
+    return chosen(rates, lasting(rates))
+
+
+def chosen(values: Float[np.ndarray, "trial time _"], kept: Bool[np.ndarray, "trial time"]) -> np.ndarray:
+    """Some samples of an array, (sample, ...), trial by trial; without a copy where they are all."""
+    return values.reshape(-1, values.shape[-1]) if kept.all() else values[kept]
+
+
+def placed(samples: Float[np.ndarray, "sample _"], kept: Bool[np.ndarray, "trial time"]) -> np.ndarray:
+    """The array, (trial, time, ...), of which these are the `chosen` ones; zero at the others."""
+    if kept.all():
+        return samples.reshape(*kept.shape, -1)
+    whole = np.zeros((*kept.shape, samples.shape[-1]), samples.dtype)
+    whole[kept] = samples
+    return whole
+
+
+def shuffled_trials(steps: Int[np.ndarray, "trial"], seed: int) -> Int[np.ndarray, "trial"]:
+    """A random order of trials that last for so many steps; trials change places with those of the same length."""
+    drawn = np.random.default_rng(seed).permutation(len(steps))
+    order = np.empty_like(drawn)
+    for length in np.unique(steps):
+        order[steps == length] = drawn[steps[drawn] == length]
+    return order
