@@ -72,7 +72,7 @@ def record_activity(
     return measured.merge(xr.merge([part for part in kept if part is not None]))
 
 
-def participation_ratio(rates: Float[np.ndarray, "trial time unit"]) -> float:
+def participation_ratio(rates: Float[np.ndarray, "*any unit"]) -> float:
     """Effective dimension ``(sum l)^2 / sum l^2`` of rates with the covariance's eigenvalues l.
 
     Between 1 and the number of units.

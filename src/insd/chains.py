@@ -4,7 +4,7 @@ The folder has the trials of the regimes as `train.nc` and `test.nc`, and a fold
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,10 @@ from insd.errors import InsdError
 
 # Everything else is imported where it is needed: `insd --help` should not take seconds.
 if TYPE_CHECKING:
+    import xarray as xr
+
     from insd.settings.config import Settings
+    from insd.settings.recipe import Recipe
 
 RECIPE = ("network", "training", "terms")
 """What `--set` can change of any round."""
@@ -112,9 +115,7 @@ def settings_of(
 
 def train_round(settings: "Settings", name: str, folder: Path, number: int, seed: int) -> None:
     """Train a round in a folder as the workflow's job does, and print the outcome."""
-    import numpy as np
     import torch
-    import xarray as xr
 
     from insd import datasets
     from insd.jobs import reuse_freed_memory
@@ -141,11 +142,24 @@ def train_round(settings: "Settings", name: str, folder: Path, number: int, seed
     for file, (dataset, contract) in result.files().items():
         dataset.attrs |= attributes(made, "insd.makers.base", seed=str(seed), **more)
         datasets.write(dataset, folder / f"round-{number}/{file}.nc", contract)
-    activity, history = result.activity, result.history or xr.Dataset()
+    activity = result.activity
     solved = "solved" if activity["solved"].item() else "not solved"
     print(f"{folder}/round-{number}: {solved}, {task.score_name} {activity['score'].item():.3f}")
-    if files:
-        for variable in (str(name) for name in history if str(name).startswith("held_out_penalty")):
-            values = history[variable].isel(seed=0).stack(row=("attempt", "iteration")).dropna("row").isel(row=-1)
-            term = variable.removeprefix("held_out_penalty").removeprefix("_") or "S"
-            print(f"{term} to each earlier round:", ", ".join(f"{value:.3f}" for value in np.atleast_1d(values)))
+    if files and result.network is not None:
+        print(*outcome(result.network, job.recipe), sep="\n")
+
+
+def outcome(network: "xr.Dataset", recipe: "Recipe") -> Iterator[str]:
+    """What a deflated network of a `network.nc` of one seed is like, and what to do if that is not unlike enough."""
+    training = recipe.training
+    for variable in (str(name) for name in network if str(name).startswith("held_out_penalty")):
+        penalties = network[variable].values.ravel().tolist()
+        term = variable.removeprefix("held_out_penalty").removeprefix("_")
+        yield f"{term or 'S'} to each earlier round: {', '.join(f'{value:.3f}' for value in penalties)}"
+        # Without a name, it is that of the only term.
+        bound = recipe.terms[term].bound if term else next(iter(recipe.terms.values())).bound
+        if max(penalties) > bound:
+            yield (
+                f"not deflated: {term or 'S'} {max(penalties):.3f}, bound {bound:g}; allow more training.iterations "
+                f"({training.iterations}) or a higher training.loss_bound ({training.loss_bound:g})"
+            )

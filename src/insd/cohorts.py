@@ -7,6 +7,7 @@ Nothing here guesses it from other columns.
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -32,6 +33,15 @@ def trained(table: pd.DataFrame) -> pd.DataFrame:
 def solved(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of networks that meet the criterion of their task."""
     return rows[rows["solved"]]
+
+
+def states(rows: pd.DataFrame) -> np.ndarray:
+    """What figures say of networks by their markers: "not solved", "not deflated" or, of most, "".
+
+    "not deflated" are alternatives that solve the task, but are not unlike the earlier networks of their chain.
+    """
+    alike = (rows["deflated"] == False).to_numpy(bool)  # noqa: E712 - empty where no penalty acted
+    return np.select([~rows["solved"].to_numpy(bool), alike], ["not solved", "not deflated"], "")
 
 
 def deflated_populations(table: pd.DataFrame) -> list[str]:

@@ -62,7 +62,12 @@ CONTRACTS = {
         attributes=("dt", "fingerprint"),
     ),
     # And the weights that the network's architecture declares (see `contract_of`).
-    "network": Contract({"restarts": ("seed",)}, attributes=("dt", "tau", "nonlinearity", "settings")),
+    "network": Contract(
+        {"restarts": ("seed",)},
+        # Of networks that were trained here: when they stopped, and at which S.
+        optional={"iterations": ("seed",), "held_out_penalty": ("seed", "earlier")},
+        attributes=("dt", "tau", "nonlinearity", "settings"),
+    ),
     "activity": Contract(
         {
             "rates": ("seed", "trial", "time", "unit"),

@@ -17,18 +17,18 @@ def valid_steps(trials: xr.Dataset) -> Bool[np.ndarray, "trial time"]:
     return np.ones((trials.sizes["trial"], trials.sizes["time"]), dtype=bool)
 
 
-def lasting(rates: Float[np.ndarray, "trial time unit"]) -> Bool[np.ndarray, "trial time"]:
+def lasting(rates: Float[np.ndarray, "*any unit"]) -> Bool[np.ndarray, "*any"]:
     """The same from rates on those trials."""
     return ~np.isnan(rates[..., 0])
 
 
-def samples(rates: Float[np.ndarray, "trial time _"]) -> Float[np.ndarray, "sample _"]:
+def samples(rates: Float[np.ndarray, "*any unit"]) -> Float[np.ndarray, "sample unit"]:
     """The rates at all samples, trial by trial."""
     return chosen(rates, lasting(rates))
 
 
-def chosen(values: Float[np.ndarray, "trial time _"], kept: Bool[np.ndarray, "trial time"]) -> np.ndarray:
-    """Some samples of an array, (sample, ...), trial by trial; without a copy where they are all."""
+def chosen(values: Float[np.ndarray, "*any column"], kept: Bool[np.ndarray, "*any"]) -> np.ndarray:
+    """Some samples of an array, (sample, column), trial by trial; without a copy where they are all."""
     return values.reshape(-1, values.shape[-1]) if kept.all() else values[kept]
 
 

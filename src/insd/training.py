@@ -69,7 +69,8 @@ def train_round(
     Returns
     -------
     network, history : datasets by the contracts of `network.nc` and `history.nc`. The weights are those of the first
-    attempt that solves the held-out trials, or of the best attempt if none does; `history` holds all attempts.
+    attempt that solves the held-out trials, or of the best attempt if none does, with its number of iterations and the
+    last held-out values of its terms; `history` holds all attempts.
 
     Raises ValueError if the bank is too small, and TrainingError if a loss is not finite.
     """
@@ -83,6 +84,7 @@ def train_round(
         "weights": {},
         "best": [math.nan] * count,
         "restarts": [0] * count,
+        "ends": [{} for _ in names],
         "records": [],
     }
     for attempt in range(state["attempt"], recipe.training.restarts + 1):
@@ -100,6 +102,7 @@ def train_round(
             state["restarts"][network] = attempt
             if _better(task, run.scores[row], state["best"][network]):
                 state["best"][network] = float(run.scores[row])
+                state["ends"][network] = run.end_of(row)
                 for name, values in run.networks.weights().items():
                     best = state["weights"].setdefault(name, values.new_zeros(count, *values.shape[1:]))
                     best[network] = values[row]
@@ -111,14 +114,21 @@ def train_round(
             attempt,
             ", ".join(_joined(names[i]) for i in state["pending"]),
         )
-    weights, restarts = state["weights"], np.array(state["restarts"])
+    weights, restarts, ends = state["weights"], np.array(state["restarts"]), state["ends"]
+    # Rounds that are compared with nothing end with iterations alone.
+    penalties = {
+        name: (("seed", "earlier")[: ends[0][name].ndim + 1], np.stack([end[name].numpy() for end in ends]))
+        for name in ends[0]
+        if name != "iteration"
+    }
     histories = [_history(record, count) for record in state["records"]]
     seeds = {"seed": [int(name[2]) for name in names]}
     made = run.networks
     dimensions = made.dimensions
     trained = xr.Dataset(
         {name: (dimensions[name], values.cpu().numpy()) for name, values in made.stored_weights(weights).items()}
-        | {"restarts": ("seed", restarts)},
+        | {"restarts": ("seed", restarts), "iterations": ("seed", [int(end["iteration"]) for end in ends])}
+        | penalties,
         coords=seeds | {"input": bank["input"], "output": bank["output"]},
         attrs={"dt": bank.attrs["dt"], "tau": recipe.network.tau, **made.attributes()},
     )
@@ -205,6 +215,12 @@ class _Attempt:
             yield
         self.networks.load_state_dict(self.final)
         self.scores = np.array([self.rows[row]["held_out_score"][network] for network, row in enumerate(self.last_row)])
+
+    def end_of(self, network: int) -> dict[str, Tensor]:
+        """The iteration at which a network stopped, and the held-out values of its terms there."""
+        row = self.rows[self.last_row[network]]
+        penalties = {name: values[network] for name, values in row.items() if name.startswith("held_out_penalty")}
+        return {name: torch.as_tensor(values) for name, values in {"iteration": row["iteration"], **penalties}.items()}
 
     def record(self) -> dict[str, Any]:
         """The evaluations so far, and the last row of each network (-1 while it is trained), for a checkpoint."""

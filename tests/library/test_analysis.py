@@ -16,11 +16,11 @@ from insd.datasets import DatasetError, write
 from insd.members import read_members
 from insd.provenance import settings_fingerprint
 from insd.tables.levels import LEVEL_COLUMNS, levels
-from insd.tables.networks import identity, join_columns, network_table
+from insd.tables.networks import identity, join_columns, network_table, with_deflated
 from insd.tasks.flip_flop import FlipFlop
 
 TRIALS, TIMES, UNITS = 40, 20, 8
-DEFLATION = {"schedule": "constant", "multiplier": 0.5, "ridge": 1e-3}
+DEFLATION = {"bound": 0.05, "schedule": "constant", "multiplier": 0.5, "ridge": 1e-3}
 
 
 @pytest.fixture
@@ -54,7 +54,11 @@ def files_of_a_round(folder, random, population="p", seed=0, round_number=0, **c
         "output_bias": (("seed", "output"), np.zeros((1, 2))),
         **{name: (("seed", "unit"), np.zeros((1, UNITS))) for name in ("bias", "initial_state")},
         "restarts": ("seed", [1]),
+        "iterations": ("seed", [5]),
     }
+    if round_number:
+        penalties = np.linspace(0.04, 0.02 * (1 + round_number), round_number)
+        weights["held_out_penalty"] = (("seed", "earlier"), penalties[None])
     attributes = {
         "dt": 0.02,
         "tau": 0.1,
@@ -175,9 +179,14 @@ def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
     found = {"similarity": predictivity, "dsa": dsa, "fixed_points": points, "robustness": robustness}
     found |= dimensions_of(Job("flip_flop", FlipFlop(), rounds, None))
     identities = pd.DataFrame(identity("flip_flop", one, "insd") for one in rounds).set_index("label")
-    table = network_table([join_columns(identities, found)])
+    joined = join_columns(identities, found)
+    table = network_table([with_deflated(joined, largest_r2=1.0)])
     assert table["gain"].tolist() == [1.5] * 3
-    assert table["iterations"].tolist() == [7] * 3
+    assert table["iterations"].tolist() == [5] * 3 and table["max_iterations"].tolist() == [7] * 3
+    # S towards the earlier network where it is largest, .04 and .06, and a bound of .05.
+    np.testing.assert_allclose(table["penalty"].astype(float), [np.nan, 0.04, 0.06])
+    assert table["deflated"].tolist() == [None, True, False]
+    assert with_deflated(joined, largest_r2=0.1)["deflated"].tolist() == [None, False, False]
     assert table["restarts"].tolist() == [1] * 3
     assert table["multiplier"].tolist()[1:] == [0.5] * 2 and np.isnan(table["multiplier"][0])
     pd.testing.assert_series_equal(

@@ -28,11 +28,11 @@ TASKS = ("context_integration", "flip_flop", "memory_pro")
 
 
 def networks(solved=True):
-    """Four standards, two untrained networks, and three chains of three rounds, for each task."""
+    """Five standards, five untrained networks, and three chains of three rounds, for each task."""
     rows = []
     for task in TASKS:
         for population, seeds, rounds, iterations in (
-            ("standard", 4, 1, 10),
+            ("standard", 5, 1, 10),
             ("untrained", 5, 1, 0),
             ("insd", 3, 3, 10),
         ):
@@ -49,6 +49,7 @@ def networks(solved=True):
                             "lowest_frequency": 1.1,
                             "r2_null_to_reference": 0.05 if later else np.nan,
                             "r2_null_max_to_earlier": 0.1 if later else np.nan,
+                            "deflated": True if later else None,
                         }
                     )
     return with_roles(pd.DataFrame(rows))
@@ -178,7 +179,7 @@ def test_a_peak_below_two_periods_a_trial_is_no_oscillation():
     found = judge(table)
     assert verdicts(found, "alternatives_oscillate") == {PARTLY}
     numbers = found.loc[found["id"].str.contains("alternatives_oscillate"), "number"]
-    assert numbers.str.contains(r"frequency \+0.00 .* two periods a trial or more in 0 of 6 and 0 of 4").all()
+    assert numbers.str.contains(r"frequency \+0.00 .* two periods a trial or more in 0 of 6 and 0 of 5").all()
 
 
 def test_collapse_says_how_far_it_is_above_its_baseline():
@@ -213,13 +214,14 @@ def test_one_standard_of_another_motif():
     table.loc[other, "n_stable_fixed_points"] = 1
     found = judge(table)
     assert verdicts(found, "standards_share_motif") == {PARTLY}
-    assert found["number"].str.contains("8 stable fixed points and 0 cycles in 3 of 4").any()
+    assert found["number"].str.contains("8 stable fixed points and 0 cycles in 4 of 5").any()
 
 
 def test_unsolved_networks_give_no_answer():
     found = judge(networks(solved=False), verdict="too few")
-    assert verdicts(found, "alternatives_hide_earlier_solutions") == {NOT}
-    assert set(found.loc[~found["id"].str.contains("alternatives_hide_earlier_solutions"), "verdict"]) == {NO_ANSWER}
+    assert set(found["verdict"]) == {NO_ANSWER}
+    of_alternatives = found.loc[found["id"] == "alternatives_hide_earlier_solutions", "number"]
+    assert of_alternatives.str.startswith("0 of 6 solved").all()
 
 
 def test_a_grid_without_alternatives():
@@ -266,6 +268,17 @@ def test_claims_read_what_they_name_and_nothing_else():
                 judge(papers=silent)
 
 
+def test_with_few_standards_or_on_other_tasks_a_statement_is_not_the_papers():
+    table = networks()
+    few = judge(table[(table["role"] != "standard") | (table["seed"] < 4)])
+    assert set(few["verdict"]) == {NO_ANSWER}
+    assert few["number"].str.endswith("; 4 solved standards, 5 needed").any()
+    text = claims_page(judge().replace({"task": {"flip_flop": "mine"}}), PAPER, 480, 0.95)
+    own = text.index("# The same statements, on tasks that Qian & Pehlevan (2026) do not have")
+    assert "| mine |" in text[own:] and "| mine |" not in text[:own] and "| memory pro |" not in text[own:]
+    assert "on tasks that" not in claims_page(judge(), PAPER, 480, 0.95)
+
+
 def test_a_claim_that_reads_what_the_rule_does_not_give():
     claim = dataclasses.replace(CLAIMS.claims[0], reads=("predictivity", "performance"))
     with pytest.raises(ClaimError, match=r"qian_2025: the claim 'standards_collapse' reads performance, .* dsa"):
@@ -285,7 +298,7 @@ def test_the_confidence_is_that_of_the_config():
     """Wider intervals make fewer claims reproduced, and the page says which confidence they have."""
     changes = {"predictivity": {"between": 0.98, "floor": 0.93, "spread": 0.002}}
     table = networks()
-    table["dominant_frequency"] += 2.0 * ((table["round"] == 0) & (table["seed"] == 0))
+    table["dominant_frequency"] += 3.0 * ((table["round"] == 0) & (table["seed"] == 0))
     sure, narrow = (judge(table, confidence=confidence, **changes) for confidence in (0.9999, 0.5))
     assert verdicts(sure, "alternatives_oscillate") == {PARTLY}
     assert verdicts(narrow, "alternatives_oscillate") == {REPRODUCED}
@@ -333,8 +346,8 @@ def test_claims_of_a_users_own(toy):
     found = judge(papers=papers)
     own = found[found["paper"] == toy]
     assert own[["id", "task", "number", "verdict"]].values.tolist() == [
-        *(["many_standards", task, "4 solved standards", REPRODUCED] for task in TASKS),
-        ["many_in_one", "flip_flop", "4 solved standards", REPRODUCED],
+        *(["many_standards", task, "5 solved standards", REPRODUCED] for task in TASKS),
+        ["many_in_one", "flip_flop", "5 solved standards", REPRODUCED],
     ]
     pd.testing.assert_frame_equal(found[found["paper"] == "qian_2025"].reset_index(drop=True), judge())
     text = claims_page(found, papers, 480, 0.95)

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from conftest import ROOT
 from drawn import check_text
 from trained import evaluation_trials, trained_network
@@ -238,9 +239,12 @@ def legend_of(names):
     assert (own.sel(network_to="p/0/0") == 1).all() and ((own.sel(network_to="p/1/0") > 0) & (own < 1)).any()
     found = validate(responses(rates(random, 6), measures, 0), "responses", "responses.nc")
     row = {"task": "flip_flop", "population": "p", "round": 0, "role": "standard", "gain": 1.0, "solved": True}
+    row["deflated"] = None
     rows = [row | {"seed": seed, "chain": f"p/{seed}", "reference": "p"} for seed in (0, 1)]
     table = pd.DataFrame(rows)
-    figure = collapse_figure(table, {"flip_flop": predictivity}, {"flip_flop": found}, 0.95)
+    inputs = xr.Dataset({"r2_inputs": (("space", "network"), np.full((2, 2), 0.5))}, {"space": ["full", "null"]})
+    inputs = inputs.assign_coords(network=list(networks))
+    figure = collapse_figure(table, *({"flip_flop": one} for one in (predictivity, found, inputs)), 0.95)
     shown = check_text(figure)
     plt.close(figure)
     return shown

@@ -1,6 +1,7 @@
 """What figures show: groups and their names, hollow points for unsolved networks, the values of the data."""
 
 import functools
+import json
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -63,7 +64,8 @@ CONFIDENCE = 0.95
 def network(population, round_number=0, gain=1.0, seed=0, **more):
     role = "alternative" if round_number else "reference" if population in CHAINS else "standard"
     row = {"task": "flip_flop", "population": population, "round": round_number, "gain": gain, "role": role}
-    return row | {"seed": seed, "chain": f"{population}/{seed}", "solved": True} | more
+    row |= {"seed": seed, "chain": f"{population}/{seed}", "solved": True, "deflated": True if round_number else None}
+    return row | more
 
 
 def alternative(multiplier, r2, solved=True, schedule="constant", ridge=1e-3, number=1, **others):
@@ -215,14 +217,20 @@ def test_a_png_keeps_the_colours_of_groups(tmp_path):
         assert np.abs(colours - 255 * np.array(to_rgb(hue))).max(1).min() <= 10
 
 
-def chain(seeds=2, unsolved=()):
+def chain(seeds=2, unsolved=(), alike=()):
     """Two standards of each of two gains, an untrained network, and chains of a reference and two alternatives."""
     rows = [network(f"g{gain}", gain=gain, seed=seed) for gain in (0.5, 1.5) for seed in range(2)]
     rows += [network("untrained", role="untrained", solved=False)]
     rows += [network("insd", number, seed=seed) for number in range(3) for seed in range(seeds)]
     table = pd.DataFrame(rows).assign(reference=lambda rows: rows["population"])
     table["solved"] &= ~np.isin(network_labels(table), list(unsolved))
+    table.loc[np.isin(network_labels(table), list(alike)), "deflated"] = False
     return table
+
+
+def crosses(axes):
+    """Heights of the crosses of a panel."""
+    return sorted(float(value) for line in axes.lines if line.get_marker() == "x" for value in line.get_ydata())
 
 
 def hollow(axes):
@@ -272,7 +280,7 @@ def test_the_interval_is_that_of_its_confidence(confidence, student):
 
 def test_points_of_networks_that_do_not_solve_the_task_are_hollow():
     axes = new_figure(50.0, 40.0).subplots()
-    dots(axes, 0, np.array([1.0, 2.0, 4.0]), np.array([True, False, True]), "#0000ff", CONFIDENCE)
+    dots(axes, 0, np.array([1.0, 2.0, 4.0]), np.array(["", "not solved", ""]), "#0000ff", CONFIDENCE)
     assert hollow(axes) == [2] and filled(axes) == {"#0000ff": [1, 4]}
     mean = [line for line in axes.lines if line.get_marker() == "None"][-1]
     assert mean.get_ydata()[0] == pytest.approx(7 / 3)
@@ -280,8 +288,8 @@ def test_points_of_networks_that_do_not_solve_the_task_are_hollow():
 
 def test_a_point_without_a_value_leaves_the_others():
     axes = new_figure(50.0, 40.0).subplots()
-    dots(axes, 0, np.array([np.nan, 2.0]), np.array([True, True]), "#0000ff", CONFIDENCE)
-    dots(axes, 1, np.array([]), np.array([], bool), "#0000ff", CONFIDENCE)
+    dots(axes, 0, np.array([np.nan, 2.0]), np.array(["", ""]), "#0000ff", CONFIDENCE)
+    dots(axes, 1, np.array([]), np.array([], str), "#0000ff", CONFIDENCE)
     assert [value for value in filled(axes)["#0000ff"] if np.isfinite(value)] == [2]
 
 
@@ -348,10 +356,43 @@ def responses_of(measures=("predictivity_new_to_reference", "procrustes")):
     )
 
 
+def inputs_of(table, share=0.25):
+    """The inputs alone predict the same of all networks, and networks beyond them half of each other."""
+    names = network_labels(table)
+    beyond = np.full((2, len(names), len(names)), 0.5)
+    return xr.Dataset(
+        {
+            "r2_inputs": (("space", "network"), np.full((2, len(names)), share)),
+            "r2_beyond": (("space", "predictor", "target"), beyond),
+        },
+        {"space": ["full", "null"], "network": names, "predictor": names, "target": names},
+    )
+
+
+def collapse_of(table, responses=None, confidence=CONFIDENCE):
+    """The figure of one task."""
+    found = (predictivity_of(table), responses_of() if responses is None else responses, inputs_of(table))
+    return collapse_figure(table, *({"flip_flop": one} for one in found), confidence)
+
+
+def levels_of(table):
+    """Standards are the same as references by all levels, alternatives by topology, of those that are known."""
+    rows = table[(table["role"] != "reference") & (table["role"] != "untrained")]
+    standard = (rows["role"] == "standard").to_numpy()
+    same = {"same_activity": standard, "same_dynamics": standard, "same_topology": np.full(len(rows), True)}
+    return rows[["task", "population", "seed", "round", "solved"]].assign(**same)
+
+
+def deflation_of(table, histories):
+    """The figure of one task."""
+    return deflation_figure(table, predictivity_of(table), levels_of(table), histories)
+
+
 def test_each_network_is_at_its_mean_r2_to_the_others_of_its_group():
     table = chain()
     names = network_labels(table)
-    found = {group.name: group for group in of_networks(table, predictivity_of(table).sel(space="full"))}
+    inputs = inputs_of(table)["r2_inputs"].sel(space="full")
+    found = {group.name: group for group in of_networks(table, predictivity_of(table).sel(space="full"), inputs)}
     assert list(found) == [
         *("g = 0.5", "g = 1.5", "across g", "untrained", "reference"),
         *("alt-1 → ref.", "alt-2 → ref.", "alt-2 → alt-1"),
@@ -367,16 +408,21 @@ def test_each_network_is_at_its_mean_r2_to_the_others_of_its_group():
     np.testing.assert_allclose(found["alt-1 → ref."].r2, [r2(f"insd/{s}/1", f"insd/{s}/0") for s in (0, 1)])
     np.testing.assert_allclose(found["alt-2 → alt-1"].r2, [r2(f"insd/{s}/2", f"insd/{s}/1") for s in (0, 1)])
     np.testing.assert_allclose(found["alt-2 → alt-1"].shuffled, found["alt-2 → alt-1"].r2 / 10)
+    np.testing.assert_allclose(found["alt-2 → alt-1"].inputs, 0.25)
     assert len(found["untrained"].r2) == 0
 
 
 def test_the_collapse_shows_unsolved_networks_hollow_and_distances_as_similarities():
-    table = chain(unsolved=["insd/1/1"])
-    figure = collapse_figure(table, {"flip_flop": predictivity_of(table)}, {"flip_flop": responses_of()}, CONFIDENCE)
+    table = chain(unsolved=["insd/1/1"], alike=["insd/0/1"])
+    figure = collapse_of(table)
     names = network_labels(table)
-    expected = names.index("insd/1/1") / 100 + names.index("insd/1/0") / 10000
-    assert hollow(figure.axes[0]) == pytest.approx([expected])
-    assert hollow(figure.axes[1]) == pytest.approx([expected / 2])
+    expected, alike = (names.index(f"insd/{s}/1") / 100 + names.index(f"insd/{s}/0") / 10000 for s in (1, 0))
+    assert hollow(figure.axes[0]) == pytest.approx([1 - expected])
+    assert hollow(figure.axes[1]) == pytest.approx([1 - expected / 2])
+    assert crosses(figure.axes[0]) == pytest.approx([1 - alike])
+    assert {"not solved", "not deflated", "inputs alone"} <= set(legends(figure))
+    without = chain()[lambda rows: rows["population"] != "untrained"]
+    assert "not solved" not in legends(collapse_of(without))
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[2].lines}
     np.testing.assert_allclose(lines["r² copy → network"], [0, 0.5, 1])
     np.testing.assert_allclose(lines["1 − d/max (Procrustes)"], [1, 1 - 1 / np.pi, 1 - 2 / np.pi])
@@ -397,7 +443,7 @@ def test_every_measure_of_the_responses_is_drawn_and_looks_different():
         .assign(long_name=("measure", ["unbounded"]), highest=("measure", [np.inf]))
     )
     found = xr.concat([many, *more, unbounded], "measure", data_vars="minimal")
-    figure = collapse_figure(table, {"flip_flop": predictivity_of(table)}, {"flip_flop": found}, CONFIDENCE)
+    figure = collapse_of(table, found)
     lines = {line.get_label(): line for line in figure.axes[2].lines}
     assert len(lines) == found.sizes["measure"] == 20
     looks = {(to_hex(line.get_color()), line.get_marker(), line.get_linestyle()) for line in lines.values()}
@@ -425,15 +471,14 @@ def test_figures_of_parts_of_a_grid(tmp_path, keep):
         ),
         [tmp_path / "a.pdf"],
     )
-    predictivity = {"flip_flop": predictivity_of(table)}
-    save(collapse_figure(table, predictivity, {"flip_flop": responses_of()}, CONFIDENCE), [tmp_path / "b.pdf"])
+    save(collapse_of(table), [tmp_path / "b.pdf"])
     performance, robustness = scores_of(table)
     compared = comparisons(table, performance, robustness, resamples=99)
     save(regimes_figure(table, "insd", performance, robustness, compared, CONFIDENCE), [tmp_path / "c.pdf"])
     save(regime_grids_figure(table, "insd", performance, compared, CONFIDENCE), [tmp_path / "f.pdf"])
     save(networks_figure(numbers_of(table), {"flip_flop": "sign accuracy"}, CONFIDENCE), [tmp_path / "d.pdf"])
     histories = {(row["population"], row["round"]): [history_of(row["round"])] for row in table.to_dict("records")}
-    save(deflation_figure(numbers_of(table), predictivity["flip_flop"], histories), [tmp_path / "e.pdf"])
+    save(deflation_of(numbers_of(table), histories), [tmp_path / "e.pdf"])
     assert len(list(tmp_path.iterdir())) == 6
 
 
@@ -542,7 +587,11 @@ def test_the_chain_that_is_shown_is_the_first_whose_networks_are_all_solved():
     # What the lines of decoding are means over: the solved networks of each round.
     assert shown[1].group == ["insd/1/1", "insd/2/1"] and len(shown[0].group) == 3
     shown = shown_networks(chain(unsolved=["insd/0/1", "insd/1/2"]), "insd")
-    assert [(one.label, one.solved) for one in shown] == [("insd/0/0", True), ("insd/0/1", False), ("insd/0/2", True)]
+    assert [(one.label, one.state) for one in shown] == [
+        ("insd/0/0", ""),
+        ("insd/0/1", "not solved"),
+        ("insd/0/2", ""),
+    ]
 
 
 def test_a_chain_may_have_its_reference_in_another_population():
@@ -615,7 +664,7 @@ def test_points_are_drawn_where_they_are_and_by_stability():
     assert not any(np.allclose(in_space(panels[0])["stable"], found["stable"]) for _ in range(1))
 
 
-def test_spectra_show_decay_and_frequency_of_fixed_points():
+def test_spectra_show_real_part_and_frequency_of_fixed_points():
     table = chain()
     data = mechanism_data(table)
     shown = shown_networks(table, "insd")
@@ -623,11 +672,11 @@ def test_spectra_show_decay_and_frequency_of_fixed_points():
     points = data["analyses"]["points"]
     own = points.isel(point=points["network"].values == shown[0].label)
     every = [line for line in axes.lines if line.get_marker() == "."]
-    np.testing.assert_allclose(every[0].get_xdata(), -own["eigenvalues_real"].values[:2].ravel())
+    np.testing.assert_allclose(every[0].get_xdata(), own["eigenvalues_real"].values[:2].ravel())
     np.testing.assert_allclose(every[0].get_ydata(), 1)
     leading = {line.get_markerfacecolor(): line.get_xdata() for line in axes.lines if line.get_marker() == "o"}
-    np.testing.assert_allclose(leading[ROUND_HUES[0]], -own["eigenvalues_real"].values[:1, 0])
-    np.testing.assert_allclose(leading["white"], -own["eigenvalues_real"].values[1:2, 0])
+    np.testing.assert_allclose(leading[ROUND_HUES[0]], own["eigenvalues_real"].values[:1, 0])
+    np.testing.assert_allclose(leading["white"], own["eigenvalues_real"].values[1:2, 0])
 
 
 def test_maps_and_curves_show_the_scores_of_decoding():
@@ -655,9 +704,9 @@ def test_the_scaling_has_every_network_hollow_where_it_is_not_solved_and_rings_a
     data = mechanism_data(table)
     (axes,) = [axes for axes in drawn(data, table, shown_networks(table, "insd")).axes if "DSA" in axes.get_title()]
     embedding = data["analyses"]["dynamics"]["embedding"]
-    points = [line for line in axes.lines if line.get_markersize() < 3]
-    assert len(points) == len(table)
-    unfilled = [line.get_ydata()[0] for line in points if line.get_markerfacecolor() == "none"]
+    small = [line for line in axes.lines if line.get_markersize() < 3]
+    assert sum(len(line.get_ydata()) for line in small) == len(table)
+    unfilled = [value for line in small if line.get_markerfacecolor() == "none" for value in line.get_ydata()]
     expected = embedding.sel(network=["g0.5/1/0", "untrained/0/0"]).values[:, 1]
     np.testing.assert_allclose(unfilled, expected)
     rings = [line.get_ydata()[0] for line in axes.lines if line.get_markersize() == 6]
@@ -847,7 +896,7 @@ def test_figures_say_the_confidence_of_their_intervals():
     performance, robustness = scores_of(table)
     compared = pd.DataFrame(columns=COMPARED)
     figures = [
-        collapse_figure(table, {"flip_flop": predictivity_of(table)}, {"flip_flop": responses_of()}, 0.9),
+        collapse_of(table, confidence=0.9),
         regimes_figure(table, "insd", performance, robustness, compared, 0.9),
         regime_grids_figure(table, "insd", performance, compared, 0.9),
     ]
@@ -913,7 +962,7 @@ def history_of(number, iterations=4):
 def test_learning_curves_show_penalty_and_multiplier_of_each_earlier_round():
     table = chain(seeds=1)
     histories = {(row["population"], row["round"]): [history_of(row["round"])] for row in table.to_dict("records")}
-    figure = deflation_figure(numbers_of(table), predictivity_of(table), histories)
+    figure = deflation_of(numbers_of(table), histories)
     panels = {axes.get_ylabel(): axes for axes in figure.axes}
     for label, factor in (("held-out penalty S", 1), ("multiplier of S", 2)):
         lines = {line.get_label(): line.get_ydata() for line in panels[label].lines}
@@ -921,10 +970,35 @@ def test_learning_curves_show_penalty_and_multiplier_of_each_earlier_round():
         np.testing.assert_allclose(lines["alt-2 → alt-1"], factor * 2 * np.linspace(1, 0.1, 4))
 
 
+def test_training_stops_within_the_bounds_that_are_drawn():
+    table = chain(seeds=1)
+    recipe = {"training": {"loss_bound": 0.3}, "terms": {"predictivity": {"bound": 0.05}}}
+    histories = {
+        (row["population"], row["round"]): [
+            history_of(row["round"]).assign_attrs(settings=json.dumps({"recipe": recipe}))
+        ]
+        for row in table.to_dict("records")
+    }
+    panels = {axes.get_ylabel(): axes for axes in deflation_of(numbers_of(table), histories).axes}
+    for label, bound in (("held-out task loss (share of variance)", 0.3), ("held-out penalty S", 0.05)):
+        dotted = [line for line in panels[label].lines if line.get_linestyle() == ":" and len(line.get_xdata()) == 2]
+        assert [float(line.get_ydata()[0]) for line in dotted] == [bound]
+
+
+def test_levels_are_counted_over_solved_networks_by_group():
+    table = chain(seeds=3, unsolved=["insd/1/1"])
+    histories = {(row["population"], row["round"]): [history_of(row["round"])] for row in table.to_dict("records")}
+    figure = deflation_of(numbers_of(table), histories)
+    (panel,) = [axes for axes in figure.axes if "same as a reference" in axes.get_title()]
+    found = np.array([text.get_text() for text in panel.texts]).reshape(3, 3)
+    assert found[0].tolist() == ["4 of 4"] * 3
+    assert found[1].tolist() == ["0 of 2", "0 of 2", "2 of 2"] and found[2].tolist() == ["0 of 3", "0 of 3", "3 of 3"]
+
+
 def test_r2_of_alternatives_is_that_of_the_table_and_of_others_that_of_all_pairs():
     table = numbers_of(chain(unsolved=["insd/1/1"]))
     histories = {(row["population"], row["round"]): [history_of(row["round"])] for row in table.to_dict("records")}
-    figure = deflation_figure(table, predictivity_of(table), histories)
+    figure = deflation_of(table, histories)
     panel = next(axes for axes in figure.axes if axes.get_ylabel().startswith("null-space r²"))
     assert [label.get_text() for label in panel.get_xticklabels()] == ["standards", "alt-1", "alt-2"]
     expected = table.query("round == 1").set_index("seed")["r2_null_to_reference"]
@@ -939,11 +1013,12 @@ def test_a_chain_that_begins_with_a_recording_is_shown_without_it():
     # Round 0 is no network: it is in the table as a name alone, and in no matrix.
     table = numbers_of(chain())[lambda rows: (rows["population"] != "insd") | (rows["round"] > 0)]
     predictivity = predictivity_of(table)
-    names = [group.name for group in of_networks(table, predictivity.sel(space="null"))]
+    inputs = inputs_of(table)["r2_inputs"].sel(space="null")
+    names = [group.name for group in of_networks(table, predictivity.sel(space="null"), inputs)]
     assert "alt-2 → alt-1" in names and not any(name.endswith("→ ref.") for name in names)
     assert [one.name for one in shown_networks(table, "insd")] == ["alt-1", "alt-2"]
     histories = {(row["population"], row["round"]): [history_of(row["round"])] for row in table.to_dict("records")}
-    figure = deflation_figure(table, predictivity, histories)
+    figure = deflation_of(table, histories)
     panel = next(axes for axes in figure.axes if axes.get_ylabel().startswith("null-space r²"))
     np.testing.assert_allclose(filled(panel)[to_hex(ROUND_HUES[2])], table.query("round == 2")["r2_null_to_reference"])
 
@@ -988,6 +1063,7 @@ def all_figures(missing=()):
     compared = comparisons(everything, performance, robustness, resamples=99)
     predictivity = {name: part_of(predictivity_of(table), table, missing) for name, (table, _) in of_task.items()}
     responses = {name: responses_of(MEASURES) for name in of_task}
+    inputs = {name: part_of(inputs_of(table), table, missing) for name, (table, _) in of_task.items()}
     made = {name: task for name, (_, task) in of_task.items()}
 
     def mechanism(name):
@@ -997,9 +1073,10 @@ def all_figures(missing=()):
         return mechanism_figure(task, data["trials"], table, shown, data["rounds"], **analyses, confidence=CONFIDENCE)
 
     def deflation(name):
-        table = of_task[name][0]
+        table = of_task[name][0].copy()
+        table.loc[table["population"].isin(missing), "r2_null_to_reference"] = np.nan
         histories = {(row["population"], row["round"]): [history_of(row["round"])] for row in table.to_dict("records")}
-        return deflation_figure(table, predictivity[name], histories)
+        return deflation_figure(table, predictivity[name], levels_of(table), histories)
 
     swept = [
         alternative(multiplier, r2, task=name, score=0.97 if name != "memory_pro" else 6.0, test_loss=loss)
@@ -1013,7 +1090,7 @@ def all_figures(missing=()):
         )
     ]
     return {
-        "collapse": lambda: collapse_figure(everything, predictivity, responses, CONFIDENCE),
+        "collapse": lambda: collapse_figure(everything, predictivity, responses, inputs, CONFIDENCE),
         "regimes": lambda: regimes_figure(everything, "insd", performance, robustness, compared, CONFIDENCE),
         "regime_grids": lambda: regime_grids_figure(everything, "insd", performance, compared, CONFIDENCE),
         "networks": lambda: networks_figure(

@@ -27,6 +27,7 @@ rule network_table:
         },
         references={name: SETTINGS.reference(name) for name in SETTINGS.populations},
         analyses=GRID.table_analyses(),
+        deflated_r2=SETTINGS.analysis.deflated_r2,
         code=when_asked(GRID.table_code),
     script:
         "../scripts/network_table.py"
@@ -101,6 +102,7 @@ rule summary:
         table=TABLE,
         comparisons=COMPARISONS,
         predictivity=by_task("predictivity"),
+        inputs=by_task("inputs"),
         performance=by_task("performance"),
         lines=by_task("line_attractor", GRID.analysis_tasks("line_attractor")),
     output:

@@ -7,7 +7,7 @@ import pandas as pd
 from insd.files import write_text
 from insd.jobs import job
 from insd.members import read_members
-from insd.tables.networks import identity, join_columns, network_table, read_results
+from insd.tables.networks import identity, join_columns, network_table, read_results, with_deflated
 
 inputs, params = snakemake.input, snakemake.params
 
@@ -20,5 +20,6 @@ with job(snakemake.log[0]):
         members = read_members(*(list(islice(paths, len(rounds))) for paths in (networks, activities)), rounds)
         rows = [identity(task, member, params.references[member.population]) for member in members]
         results = read_results({name: paths[task] for name, paths in files.items() if task in paths})
-        tables.append(join_columns(pd.DataFrame(rows).set_index("label"), results))
+        joined = join_columns(pd.DataFrame(rows).set_index("label"), results)
+        tables.append(with_deflated(joined, params.deflated_r2))
     write_text(snakemake.output.table, network_table(tables).to_csv(index=False, float_format="%.6g"))

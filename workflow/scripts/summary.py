@@ -17,12 +17,12 @@ from insd.tables.summary_page import summary_page
 
 with job(snakemake.log[0]):
     table, comparisons = (read_table(snakemake.input[name]) for name in ("table", "comparisons"))
-    predictivity, performance = (
+    predictivity, inputs, performance = (
         datasets.read_by_task(snakemake.params.tasks, snakemake.input[name], name, table)
-        for name in ("predictivity", "performance")
+        for name in ("predictivity", "inputs", "performance")
     )
     attractors = datasets.read_by_task(snakemake.params.integrators, snakemake.input.lines, "line_attractor", table)
-    sections = summary(table, predictivity, performance, **snakemake.params.settings)
+    sections = summary(table, predictivity, inputs, performance, **snakemake.params.settings)
     made = attributes({}, "insd.tables.summary")
     versions = [f"{name} {made[f'{name}_version']}" for name in ("insd", "torch", "numpy", "python")]
     made_with = f"{', '.join(versions)}, commit {made['git_commit']}, {os.cpu_count()} cores, {platform.machine()}"

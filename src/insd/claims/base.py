@@ -39,6 +39,8 @@ CLAIM_COLUMNS = ["paper", "id", "claim", "task", "population", "number", "verdic
 
 Answer = tuple[str, str]
 """What was found, in words and numbers, and the verdict."""
+LEAST_STANDARDS = 5
+"""With fewer solved standards there is no verdict (ours)."""
 TOO_FEW: Answer = ("too few solved networks in this grid", NO_ANSWER)
 """The answer where nothing can be said."""
 Interval = tuple[float, float, float]
@@ -131,6 +133,9 @@ class Publication:
     claims: tuple[Claim, ...]
     """Its claims. Raises ClaimError if an id is not in snake_case, or if two claims have the same."""
 
+    tasks: tuple[str, ...] | None = None
+    """The tasks that it is on, all if none are named: on others, what is judged are not its own statements."""
+
     def __post_init__(self) -> None:
         ids = [claim.id for claim in self.claims]
         for name in ids:
@@ -183,7 +188,8 @@ def judged(
     claim, criterion : the texts of both.
     task, population : what it was judged on.
     number : what was found.
-    verdict : "reproduced", "partly", "not" or, in a grid with too few solved networks or no alternatives, "no answer".
+    verdict : "reproduced", "partly", "not" or, with fewer solved standards than `LEAST_STANDARDS`, too few other solved
+        networks or no alternatives, "no answer".
 
     Raises ClaimError if a claim reads what is not given, or what it does not name in its `reads`.
     """
@@ -197,6 +203,9 @@ def judged(
                 )
             for evidence in _evidence(claim, networks, analyses, tables, confidence, resamples):
                 number, verdict = claim.judge(evidence)
+                if verdict != NO_ANSWER and len(evidence.standards) < LEAST_STANDARDS:
+                    number = f"{number}; {len(evidence.standards)} solved standards, {LEAST_STANDARDS} needed"
+                    verdict = NO_ANSWER
                 rows.append(
                     {
                         "paper": paper,
@@ -279,14 +288,25 @@ def claims_page(table: pd.DataFrame, papers: Mapping[str, Publication], n_compar
             f"{sum(own[name] for name in answered)} further intervals. Differences of scores have the sign turned "
             "where lower is better, so that alternatives do better where they are positive.\n",
         ]
-        for _, rows in rows_of_paper.groupby("id", sort=False):
-            parts.append(f"## {rows['claim'].iloc[0]}\n")
-            parts.append("| task | what was found | verdict |\n|---|---|---|")
-            for row in rows.to_dict("records"):
-                task = row["task"].replace("_", " ") + (f" ({row['population']})" if several else "")
-                parts.append(f"| {task} | {row['number']} | **{row['verdict']}** |")
-            parts.append(f"\nCriterion: {rows['criterion'].iloc[0]}.\n")
+        of_paper = rows_of_paper["task"].isin(publication.tasks or rows_of_paper["task"])
+        parts += _statements(rows_of_paper[of_paper], several)
+        if not of_paper.all():
+            parts.append(f"# The same statements, on tasks that {publication.citation} do not have\n")
+            parts += _statements(rows_of_paper[~of_paper], several)
     return "\n".join(parts)
+
+
+def _statements(table: pd.DataFrame, several: bool) -> list[str]:
+    """One table per claim, its criterion below; `several` populations are named."""
+    parts = []
+    for _, rows in table.groupby("id", sort=False):
+        parts.append(f"## {rows['claim'].iloc[0]}\n")
+        parts.append("| task | what was found | verdict |\n|---|---|---|")
+        for row in rows.to_dict("records"):
+            task = row["task"].replace("_", " ") + (f" ({row['population']})" if several else "")
+            parts.append(f"| {task} | {row['number']} | **{row['verdict']}** |")
+        parts.append(f"\nCriterion: {rows['criterion'].iloc[0]}.\n")
+    return parts
 
 
 def pairs(matrix: xr.DataArray, networks: list[str]) -> np.ndarray:

@@ -27,7 +27,7 @@ from insd.claims.base import (
     median_difference,
     pairs,
 )
-from insd.cohorts import network_labels, round_name, solved
+from insd.cohorts import network_labels, round_name, solved, states
 from insd.provenance import random_seed
 from insd.tables.comparisons import IN_WORDS
 from insd.tables.levels import QUANTILE, SAME_ACTIVITY
@@ -85,8 +85,9 @@ def unlike_solutions(evidence: Evidence) -> Answer:
         return f"0 of {len(rows)} solved", NOT if len(rows) else NO_ANSWER
     highest = solutions["r2_null_max_to_earlier"]
     found = (
-        f"{len(solutions)} of {len(rows)} solved; null-space r² to the reference "
-        f"{solutions['r2_null_to_reference'].median():.3f}, largest to any earlier network {highest.max():.3f}"
+        f"{len(solutions)} of {len(rows)} solved, {(states(solutions) == '').sum()} of these deflated; null-space r² "
+        f"to the reference {solutions['r2_null_to_reference'].median():.3f}, largest to any "
+        f"earlier network {highest.max():.3f}"
     )
     share = len(solutions) / len(rows)
     if share >= MOST and highest.max() < SAME_ACTIVITY:
@@ -379,5 +380,6 @@ CLAIMS = Publication(
             tasks=("memory_pro",),
         ),
     ),
+    tasks=("context_integration", "flip_flop", "memory_pro"),
 )
 """The statements, in the order of the paper's argument."""

@@ -1,5 +1,6 @@
-"""Predictivity between all networks of a task, and how their training went."""
+"""How unlike the networks of a task are, by each level of description, and how their training went."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,60 +10,101 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from insd.cohorts import REFERENCE, network_labels, round_name
+from insd.cohorts import REFERENCE, UNTRAINED, network_labels, round_name, states
 from insd.figures import base
-from insd.figures.panels import matrix_label, predictivity_matrix
 from insd.figures.theme import (
     ROUND_HUES,
     SHUFFLED,
     TWO_COLUMNS,
+    gap,
     groups,
     is_standard,
     letter,
     log_axis,
+    network_points,
     new_figure,
     note,
 )
 
+LEVELS = ("activity", "dynamics", "topology")
+"""The levels of description of `levels.csv`."""
+BOUND: Any = {"linestyle": ":", "color": "0.3", "linewidth": 0.7, "zorder": 0}
+"""The look of the bounds within which training stops."""
+
 
 def deflation_figure(
-    table: pd.DataFrame, predictivity: xr.Dataset, histories: Mapping[tuple[str, int], list[xr.Dataset]]
+    table: pd.DataFrame,
+    predictivity: xr.Dataset,
+    levels: pd.DataFrame,
+    histories: Mapping[tuple[str, int], list[xr.Dataset]],
 ) -> Figure:
     """The figure of one task.
 
-    a, b: r2 from each network (row) to each other (column) in full and null space. c: null-space r2 between standards,
-    between untrained networks, and of each alternative towards its reference, with the shuffled baseline; hollow
-    where the predictor is not solved. d: held-out task loss of every attempt, in the colours of a. e: S towards each
-    earlier round, on held-out trials, noise-free. f: the multiplier of S in the loss.
+    a: null-space r2 between standards, between untrained networks, and of each alternative towards its reference, with
+    the shuffled baseline; hollow where the predictor is not solved, a cross where it is but is not deflated. b: how
+    many pairs of a solved network and a reference are the same by activity, dynamics and topology
+    (`insd.tables.levels`). c: held-out task loss of every attempt. d: S towards each earlier round, on held-out trials,
+    noise-free. e: the multiplier of S in the loss. Dotted: the bounds of the loss and of S, within which training stops
+    early.
 
     Parameters
     ----------
-    table : the rows of `networks.csv` of this task.
+    table, levels : the rows of `networks.csv` and of `levels.csv` of this task.
     histories : by (population, round), the history files of its seeds.
     """
-    figure = new_figure(TWO_COLUMNS, 195.0)
-    grid = figure.add_gridspec(3, 2, height_ratios=[1.5, 1, 1])
-    matrices = [figure.add_subplot(grid[0, column]) for column in range(2)]
-    curves = [figure.add_subplot(grid[1 + row, column]) for row in range(2) for column in range(2)]
+    figure = new_figure(TWO_COLUMNS, 150.0)
+    grid = figure.add_gridspec(3, 2, height_ratios=[1.2, 1, 1])
+    activity, agreement = (figure.add_subplot(grid[0, column]) for column in range(2))
+    losses, penalties, multipliers = (figure.add_subplot(grid[place]) for place in ((1, slice(None)), (2, 0), (2, 1)))
     grouped = groups(table)
-    for axes, space, text in zip(matrices, ("full", "null"), "ab", strict=True):
-        predictivity_matrix(axes, grouped, predictivity["r2"], space)
-        letter(axes, text)
-    matrices[0].set_ylabel("predictor")
-    figure.colorbar(
-        matrices[1].images[0], ax=matrices, label=f"linear predictivity {matrix_label(predictivity['r2'])}", shrink=0.7
-    )
-    _null_r2(curves[0], grouped, predictivity)
-    _losses(curves[1], grouped, histories)
-    _by_earlier(curves[2], histories, "held_out_penalty", "held-out penalty S")
-    _by_earlier(curves[3], histories, "multiplier", "multiplier of S")
+    _null_r2(activity, grouped, predictivity)
+    _levels(figure, agreement, grouped, levels)
+    _losses(losses, grouped, histories)
+    _by_earlier(penalties, histories, "held_out_penalty", "held-out penalty S")
+    for bound in sorted({term["bound"] for recipe in _recipes(histories) for term in recipe["terms"].values()}):
+        penalties.axhline(bound, **BOUND)
+    _by_earlier(multipliers, histories, "multiplier", "multiplier of S")
     # The lines of both panels are the same.
-    if curves[2].get_legend_handles_labels()[0]:
-        curves[2].legend(loc="upper right", labelspacing=0.2, handlelength=2, borderaxespad=0)
-    _room_for_legend(curves[2])
-    for axes, text in zip(curves, "cdef", strict=True):
+    if penalties.get_legend_handles_labels()[0]:
+        penalties.legend(loc="upper right", labelspacing=0.2, handlelength=2, borderaxespad=0)
+    _room_for_legend(penalties)
+    for axes, text in zip((activity, agreement, losses, penalties, multipliers), "abcde", strict=True):
         letter(axes, text)
     return figure
+
+
+def _levels(figure: Figure, axes: Axes, grouped: list[tuple[str, str, pd.DataFrame]], levels: pd.DataFrame) -> None:
+    """Shares of solved networks that are the same as a reference, by group and level, with their numbers."""
+    levels = levels[levels["solved"].astype(bool)] if len(levels) else levels
+    found = {}
+    for name, rows in _compared(grouped).items():
+        of_group = levels[np.isin(network_labels(levels), list(rows))]
+        if len(of_group):
+            found[name] = [of_group[f"same_{level}"].dropna().astype(float) for level in LEVELS]
+    if not found:
+        note(axes, "nothing to compare with a reference")
+        return
+    shares = np.array([[values.mean() if len(values) else np.nan for values in of] for of in found.values()]).T
+    image = axes.imshow(shares, vmin=0, vmax=1, cmap="Greys", aspect="auto")
+    for column, of in enumerate(found.values()):
+        for row, values in enumerate(of):
+            text = f"{values.sum():.0f} of {len(values)}" if len(values) else "not known"
+            axes.text(
+                column, row, text, ha="center", va="center", color="white" if shares[row, column] > 0.5 else "0.2"
+            )
+    axes.set_xticks(range(len(found)), found)
+    axes.set_yticks(range(len(LEVELS)), LEVELS)
+    axes.set_title("same as a reference, pairs of networks")
+    figure.colorbar(image, ax=axes, shrink=0.8, label="share")
+
+
+def _compared(grouped: list[tuple[str, str, pd.DataFrame]]) -> dict[str, set[str]]:
+    """The labels of the networks that `levels.csv` compares with references, standards of all gains together."""
+    found: dict[str, set[str]] = {}
+    for name, _, rows in grouped:
+        if rows["role"].iloc[0] not in (REFERENCE, UNTRAINED):
+            found.setdefault("standards" if is_standard(rows) else name, set()).update(network_labels(rows))
+    return found
 
 
 def _null_r2(axes: Axes, grouped: list[tuple[str, str, pd.DataFrame]], predictivity: xr.Dataset) -> None:
@@ -82,11 +124,13 @@ def _null_r2(axes: Axes, grouped: list[tuple[str, str, pd.DataFrame]], predictiv
     for position, rows in enumerate(found.values()):
         size = 3.0 if len(rows) <= 50 else 1.0
         rows["place"] = position + np.linspace(-0.3, 0.3, len(rows) + 2)[1:-1]
-        for (of_group, solved), chosen in rows.groupby(["colour", "solved"]):
-            face = of_group if solved else "none"
-            style: Any = {"markersize": size, "color": of_group, "markerfacecolor": face, "markeredgewidth": 0.5}
-            axes.plot(chosen["place"], chosen["r2"], "o", **style)
+        for of_group, chosen in rows.groupby("colour"):
+            network_points(
+                axes, chosen["place"].to_numpy(), chosen["r2"].to_numpy(), states(chosen), str(of_group), size
+            )
         axes.plot(rows["place"], rows["r2_shuffled"], ".", markersize=size / 2, color=SHUFFLED)
+        if not np.isfinite(rows["r2"]).any():
+            gap(axes, position, "left out")
     axes.plot([], [], ".", markersize=4, color=SHUFFLED, label="trials shuffled")
     axes.set_xticks(range(len(found)), list(found), rotation=45, ha="right", rotation_mode="anchor")
     axes.set_ylabel("null-space r² (pairs; alternatives:\nto their reference)")
@@ -113,6 +157,8 @@ def _losses(
         files = histories.get((rows["population"].iloc[0], int(rows["round"].iloc[0])), [])
         for curve in _curves(files, "held_out_loss"):
             axes.plot(curve["iteration"], curve, color=colour, linewidth=0.6)
+    for bound in sorted({recipe["training"]["loss_bound"] for recipe in _recipes(histories)}):
+        axes.axhline(bound, **BOUND)
     log_axis(axes)
     axes.set_xlabel("iteration")
     axes.set_ylabel("held-out task loss (share of variance)")
@@ -141,6 +187,16 @@ def _by_earlier(axes: Axes, histories: Mapping[tuple[str, int], list[xr.Dataset]
         note(axes, "no deflated population")
 
 
+def _recipes(histories: Mapping[tuple[str, int], list[xr.Dataset]]) -> list[dict[str, Any]]:
+    """The recipes of the rounds that were deflated, or of all where none was."""
+    recipes = {
+        round_of: [json.loads(file.attrs["settings"])["recipe"] for file in files if "settings" in file.attrs]
+        for round_of, files in histories.items()
+    }
+    later = [recipe for (_, number), of in recipes.items() if number for recipe in of]
+    return later or [recipe for of in recipes.values() for recipe in of]
+
+
 def _room_for_legend(axes: Axes) -> None:
     """An axis from 0 to 1 with a free band above."""
     axes.set_ylim(-0.03, 1.4)
@@ -160,15 +216,20 @@ def _curves(files: list[xr.Dataset], name: str) -> list[xr.DataArray]:
 
 def draw(drawing: base.Drawing) -> Figure:
     """The figure, from the files that it reads."""
-    return deflation_figure(drawing.table("networks"), drawing.dataset("analysis/predictivity"), drawing.histories())
+    return deflation_figure(
+        drawing.table("networks"),
+        drawing.dataset("analysis/predictivity"),
+        drawing.table("levels"),
+        drawing.histories(),
+    )
 
 
 FIGURE = base.Figure(
     title="predictivity and training",
-    description="predictivity between all networks of a task; r² of alternatives to their reference; learning curves "
-    "of task loss, penalty and multipliers",
+    description="r² of alternatives to their reference, and where activity, dynamics and topology disagree; learning "
+    "curves of task loss, penalty and multipliers",
     per="task",
-    reads=("tables/networks", "analysis/predictivity", "rounds/history"),
+    reads=("tables/networks", "tables/levels", "analysis/predictivity", "rounds/history"),
     draw=draw,
 )
 """What the workflow knows of this figure."""

@@ -9,12 +9,23 @@ import xarray as xr
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from insd.cohorts import left_out, network_labels
+from insd.cohorts import left_out, network_labels, states
 from insd.figures import base
 from insd.figures.panels import TIGHT, in_words, matrix_label, predictivity_matrix, why_empty
 from insd.figures.shown import Shown, read_shown, shown_networks
 from insd.figures.state_space import activity_key, activity_row, condition_of, spectra_row
-from insd.figures.theme import CONDITION_HUES, SHUFFLED, TWO_COLUMNS, band, groups, key, letter, new_figure, note
+from insd.figures.theme import (
+    CONDITION_HUES,
+    SHUFFLED,
+    TWO_COLUMNS,
+    band,
+    groups,
+    key,
+    letter,
+    network_points,
+    new_figure,
+    note,
+)
 from insd.members import Member
 from insd.tasks.base import Task
 
@@ -39,11 +50,12 @@ def mechanism_figure(
     a: rates of some test trials in the network's own leading three principal components, coloured by the condition of
     the trial, with fixed points (filled: stable; open: unstable), slow points (small, grey) and cycles (black lines);
     the marker tells the static input. b: eigenvalues of the Jacobians at the fixed points (small: all; large: the
-    leading one of each point), and the leading ones at slow points (grey). c: r2 between all networks in full and null
-    space. d: two-dimensional scaling of the distances of dynamical similarity; rings mark the networks that are shown,
-    hollow points do not solve the task. e: decoding from activity at the same time; lines are means over the solved
-    networks of the group (all, if none is solved), bands their interval; an R2 below the axis, which has no bound,
-    counts as its end. f: decoding across times of the first variable that is a sign or an angle, for the network that
+    leading one of each point), and the leading ones at slow points (grey); to the right of the line, they grow. c: r2
+    between all networks in full and null space. d: two-dimensional scaling of the distances of dynamical similarity;
+    rings mark the networks that are shown, hollow points do not solve the task, crosses do but are not deflated. e:
+    decoding from activity at the same time; lines are means over the solved networks of the group (all, if none is
+    solved), bands their interval; an R2 below the axis, which has no bound, counts as its end. f: decoding across times
+    of the first variable that is a sign or an angle, for the network that
     is shown, in full and null space, from chance up.
 
     Parameters
@@ -82,10 +94,8 @@ def _population_row(
     letter(full, "c")
 
     for _, colour, rows in grouped:
-        for label, solved in zip(network_labels(rows), rows["solved"], strict=True):
-            place = dynamics["embedding"].sel(network=label).values[:2]
-            face = colour if solved else "none"
-            scaling.plot(*place, "o", markersize=2.8, color=colour, markerfacecolor=face, markeredgewidth=0.6)
+        places = dynamics["embedding"].sel(network=network_labels(rows)).values
+        network_points(scaling, places[:, 0], places[:, 1], states(rows), colour, 2.8)
     for one in shown:
         place = dynamics["embedding"].sel(network=one.label).values[:2]
         scaling.plot(*place, "o", markersize=6, color="black", markerfacecolor="none", markeredgewidth=0.6)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from insd.cohorts import ALTERNATIVE
+from insd.cohorts import ALTERNATIVE, states
 from insd.figures import base
 from insd.figures.theme import TWO_COLUMNS, dots, gap, groups, letters, log_axis, new_figure, note, short_names
 
@@ -30,7 +30,8 @@ COUNTS = (0, 1, 3, 10, 30, 100, 300, 1000, 3000)
 
 
 def networks_figure(table: pd.DataFrame, score_names: Mapping[str, str], confidence: float) -> Figure:
-    """One column per task and one row per quantity: every network a point, hollow if it does not solve the task.
+    """One column per task and one row per quantity: every network a point, hollow if it does not solve the task, a
+    cross if it does but is not deflated.
 
     Black: mean over networks with its interval.
 
@@ -63,9 +64,9 @@ def _quantity(
 ) -> None:
     found, of_pairs = False, name.endswith("_to_reference")
     for position, (_, colour, rows) in enumerate(grouped):
-        values, solved = rows[name].to_numpy(float), rows["solved"].to_numpy(bool)
+        values = rows[name].to_numpy(float)
         found = found or bool(np.isfinite(values).any())
-        dots(axes, position, values, solved, colour, confidence, size=1.8)
+        dots(axes, position, values, states(rows), colour, confidence, size=1.8)
         expected = not of_pairs or rows["role"].iloc[0] == ALTERNATIVE
         if expected and not np.isfinite(values).any():
             gap(axes, position, "no value")

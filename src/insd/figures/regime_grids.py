@@ -47,7 +47,7 @@ def regime_grids_figure(
         score_axis(panels, about)
         panels[0].set_ylabel(f"{task.replace('_', ' ')}\n{wrapped(about['long_name'])}")
         letter(panels[0], text)
-    score_legend(figure, names, confidence)
+    score_legend(figure, names, (), confidence)
     return figure
 
 

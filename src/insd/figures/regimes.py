@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from insd.cohorts import ALTERNATIVE, network_labels
+from insd.cohorts import ALTERNATIVE, network_labels, states
 from insd.figures import base
 from insd.figures.panels import numbers
 from insd.figures.scores import (
@@ -106,7 +106,7 @@ def regimes_figure(
             _letter(axes, text)
         _letter(panels[1], letters[4], -0.1)
     ways = [key(color="0.3", linestyle=style, label=f"kicks: {name}") for name, style in RECOVERY.values()]
-    score_legend(figure, names, confidence, ways)
+    score_legend(figure, names, states(table), confidence, ways)
     return figure
 
 
@@ -210,13 +210,13 @@ def _places(count: int) -> np.ndarray:
 
 def _side_by_side(axes: Axes, grouped: Groups, scores: xr.DataArray, names: Sequence[str], confidence: float) -> None:
     for place, (_, colour, rows) in zip(_places(len(grouped)), grouped, strict=True):
-        values, solved = scores.sel(network=network_labels(rows)).values, rows["solved"].to_numpy(bool)
+        values = scores.sel(network=network_labels(rows)).values
         for position in range(len(names)):
             dots(
                 axes,
                 position + place,
                 values[:, position],
-                solved,
+                states(rows),
                 colour,
                 confidence,
                 size=1.6,

@@ -1,7 +1,7 @@
 """What figures of scores over regimes and perturbations share: lines, marks of verdicts, axes and the legend."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from insd.cohorts import network_labels
-from insd.figures.theme import Group, band, interval_key, key, note
+from insd.figures.theme import Group, band, interval_key, key, note, state_keys
 
 Groups = Sequence[Group]
 """What is compared in one task."""
@@ -78,13 +78,18 @@ def wrapped(text: str) -> str:
     return textwrap.fill(text, 16)
 
 
-def score_legend(figure: Figure, names: Mapping[str, str], confidence: float, more: Sequence[Line2D] = ()) -> None:
-    """The legend below a figure of scores: groups by name and colour, `more`, and what lines and marks mean."""
+def score_legend(
+    figure: Figure, names: Mapping[str, str], drawn: Iterable[str], confidence: float, more: Sequence[Line2D] = ()
+) -> None:
+    """The legend below a figure of scores: groups by name and colour, `more`, and what lines and marks mean.
+
+    `drawn` are the states of the networks whose points the figure shows.
+    """
     handles = [key(color=colour, marker="o", markersize=2.5, label=name) for name, colour in names.items()]
     mark: dict[str, Any] = {"linestyle": "none", "markersize": 3.5}
     handles += [
         *more,
-        key(marker="o", color="black", markerfacecolor="none", label="not solved", **mark),
+        *state_keys(drawn)[1:],
         interval_key(confidence),
         key(color="0.3", linestyle=":", linewidth=0.7, label="chance"),
         key(color="0.6", linestyle="--", linewidth=0.6, label="criterion"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from insd.cohorts import alternatives, network_label, network_labels, references, trained
+from insd.cohorts import alternatives, network_label, network_labels, references, states, trained
 from insd.datasets import DatasetError
 from insd.figures.theme import groups, is_round_of
 from insd.members import Block, Member, read_members
@@ -22,7 +22,8 @@ class Shown:
     label: str
     name: str
     colour: str
-    solved: bool
+    state: str
+    """`insd.cohorts.states`."""
     group: list[str]
     """Labels of the solved networks of its group or, where there are none, of all."""
 
@@ -57,7 +58,7 @@ def _shown(group: tuple[str, str, pd.DataFrame], row: pd.Series) -> Shown:
     name, colour, rows = group
     label = network_label(row["population"], int(row["seed"]), int(row["round"]))
     standing_for = rows[rows["solved"]] if rows["solved"].any() else rows
-    return Shown(label, name, colour, bool(row["solved"]), network_labels(standing_for))
+    return Shown(label, name, colour, str(states(row.to_frame().T)[0]), network_labels(standing_for))
 
 
 def read_shown(

@@ -77,8 +77,8 @@ def activity_row(
     """Rates of some test trials in the leading principal components of each network, with its points and cycles."""
     panels = figure.subplots(1, len(shown), squeeze=False, subplot_kw={"projection": "3d", "computed_zorder": False})
     for axes, one in zip(panels[0], shown, strict=True):
-        solved = "" if one.solved else ", not solved"
-        axes.set_title(f"{one.name} ({one.label}{solved})", color=one.colour)
+        state = f", {one.state}" if one.state else ""
+        axes.set_title(f"{one.name} ({one.label}{state})", color=one.colour)
         _activity(axes, rounds[one.label], _of_network(points, one.label), condition, inputs)
         if one.label in left_out(points):
             axes.text2D(0.5, 0.9, "points left out", ha="center", color="0.4", transform=axes.transAxes)
@@ -180,15 +180,15 @@ def activity_key(figure: SubFigure, condition: Condition, conditions: Sequence[s
 
 
 def spectra_row(figure: SubFigure, shown: Sequence[Shown], points: xr.Dataset) -> None:
-    """Eigenvalues of the Jacobians at the points of each network, as decay rates and frequencies."""
+    """Eigenvalues of the Jacobians at the points of each network, real parts and frequencies."""
     panels = figure.subplots(1, len(shown), squeeze=False, sharex=True, sharey=True)[0]
     for axes, one in zip(panels, shown, strict=True):
         _spectrum(axes, _of_network(points, one.label), one.colour, why_empty(points, one.label))
-        axes.set_xlabel("decay rate (1/s)")
+        axes.set_xlabel("real part (1/s)")
     panels[0].set_ylabel("frequency (Hz)")
     # What decays within a time step says nothing of the dynamics.
     left, right = panels[0].get_xlim()
-    panels[0].set_xlim(left, min(right, 25.0))
+    panels[0].set_xlim(max(left, -25.0), right)
     panels[0].set_ylim(bottom=-0.3)
     letter(panels[0], "b")
 
@@ -197,11 +197,11 @@ def _spectrum(axes: Axes, points: xr.Dataset, colour: str, why_empty: str) -> No
     if not points.sizes["point"]:
         note(axes, why_empty or "no fixed or slow points found")
         return
-    decay, frequency = -points["eigenvalues_real"].values, np.abs(points["eigenvalues_imag"].values) / (2 * np.pi)
+    growth, frequency = points["eigenvalues_real"].values, np.abs(points["eigenvalues_imag"].values) / (2 * np.pi)
     fixed = (points["kind"] == "fixed").values
     axes.axvline(0, linestyle="--", color="0.6", linewidth=0.6, zorder=0)
     axes.plot(
-        decay[fixed].ravel(), frequency[fixed].ravel(), ".", color=colour, markersize=1.2, alpha=0.35, rasterized=True
+        growth[fixed].ravel(), frequency[fixed].ravel(), ".", color=colour, markersize=1.2, alpha=0.35, rasterized=True
     )
     conditions = list(points["searched_condition"].values)
     for name, shape in zip(conditions, SHAPES * len(conditions), strict=False):
@@ -212,7 +212,7 @@ def _spectrum(axes: Axes, points: xr.Dataset, colour: str, why_empty: str) -> No
             (here & fixed & points["stable"].values, 3.2, colour, colour),
         ):
             axes.plot(
-                decay[which, 0],
+                growth[which, 0],
                 frequency[which, 0],
                 shape,
                 markersize=size,

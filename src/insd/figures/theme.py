@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Shaped
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -52,10 +52,14 @@ ANGLES: Colormap = LinearSegmentedColormap.from_list("angles", ["#332288", "#44a
 """A cyclic map of the same hues, visible on white throughout."""
 STANDARDS = "0.35"
 """The grey of standards of all gains together."""
+HOLLOW = "hollow circle"
+"""A marker."""
+STATE_MARKERS = {"": "o", "not solved": HOLLOW, "not deflated": "x"}
+"""The marker of a network by its state (`insd.cohorts.states`)."""
 RESAMPLES = 2000
 """Resamples of the bootstrap behind intervals."""
-PIXELS_PER_INCH = 160
-"""Of figures as PNG, the size at which they are shown in the documentation."""
+PIXELS_PER_INCH = 290
+"""Of figures as PNG: more than 2,000 pixels across two columns."""
 Group = tuple[str, str, pd.DataFrame]
 """Name, colour and rows of `networks.csv` of networks that figures draw together."""
 STYLE: Any = {
@@ -136,21 +140,19 @@ def dots(
     axes: Axes,
     position: float | int,
     values: Float[np.ndarray, "network"],
-    solved: Bool[np.ndarray, "network"],
+    states: Shaped[np.ndarray, "network"],
     colour: str,
     confidence: float,
     size: float = 2.5,
     width: float = 0.6,
 ) -> None:
-    """One point per network side by side, hollow if it is not solved; a bar at the mean of all with its interval.
+    """One point per network side by side, by its state; a bar at the mean of all with its interval.
 
-    All within `width` around the position. Networks without a value have no point.
+    `states` are those of `insd.cohorts.states`. All within `width` around the position. Networks without a value have
+    no point.
     """
     places = position + np.linspace(-0.45 * width, 0.45 * width, len(values) + 2)[1:-1]
-    for chosen, face in ((solved, colour), (~solved, "none")):
-        if chosen.any():
-            style: Any = {"markersize": size, "color": colour, "markerfacecolor": face, "markeredgewidth": 0.5}
-            axes.plot(places[chosen], values[chosen], "o", **style)
+    network_points(axes, places, values, states, colour, size)
     known = values[np.isfinite(values)]
     if len(known) > 1:
         low, high = interval(known, confidence)
@@ -163,6 +165,44 @@ def dots(
             linewidth=1.1,
             zorder=3,
         )
+
+
+def network_points(
+    axes: Axes,
+    places: Float[np.ndarray, "network"],
+    values: Float[np.ndarray, "network"],
+    states: Shaped[np.ndarray, "network"],
+    colour: str,
+    size: float,
+) -> None:
+    """One point per network: hollow if it is not solved, a cross if it is solved but not deflated."""
+    for state, marker in STATE_MARKERS.items():
+        chosen = states == state
+        if chosen.any():
+            axes.plot(places[chosen], values[chosen], **_marker(marker, colour, size))
+
+
+def state_keys(states: Iterable[str], **style: Any) -> list[Line2D]:
+    """The entries of a legend for the states that are drawn, in black."""
+    drawn = set(states)
+    return [
+        key(label=state or "a network", **_marker(marker, "black", 3.0), **style)
+        for state, marker in STATE_MARKERS.items()
+        if state in drawn or not state
+    ]
+
+
+def _marker(marker: str, colour: str, size: float) -> dict[str, Any]:
+    face = "none" if marker == HOLLOW else colour
+    shape = "o" if marker == HOLLOW else marker
+    return {
+        "marker": shape,
+        "linestyle": "none",
+        "markersize": size * (1.5 if shape == "x" else 1),
+        "color": colour,
+        "markerfacecolor": face,
+        "markeredgewidth": 0.5,
+    }
 
 
 def band(

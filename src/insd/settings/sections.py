@@ -13,6 +13,7 @@ from insd.settings.base import (
     PopulationName,
     Repeats,
     Section,
+    Share,
     TaskName,
 )
 from insd.settings.recipe import Layer
@@ -116,6 +117,8 @@ class Analyses(Section):
 
     comparisons: Comparisons = Comparisons()
     """Alternatives against standard networks."""
+    deflated_r2: Share = 0.25
+    """Largest null-space r² to any earlier network of its chain that a network has that counts as deflated (ours)."""
 
 
 def without_null(entries: Any) -> Any:

@@ -11,7 +11,8 @@ from insd.members import Member
 
 IDENTITY = (
     *("task", "population", "reference", "role", "chain", "architecture", "gain", "seed", "round", "iterations"),
-    *("schedule", "multiplier", "ridge", "test_loss", "score", "solved", "restarts"),
+    *("max_iterations", "schedule", "multiplier", "ridge", "test_loss", "score", "solved", "restarts"),
+    *("penalty", "penalty_bound", "deflated"),
 )
 """The columns that come from the config and the files of the rounds."""
 
@@ -20,10 +21,11 @@ def identity(task: str, member: Member, reference: str) -> dict[str, object]:
     """What the config and the files of its round say of a network.
 
     `reference` is the population that round 0 of its chain belongs to, and `reference_label` that network; `chain` its
-    population and seed; `gain` the initial one and `iterations` the most that training was allowed, empty for networks
-    that were not trained here; `schedule`, `multiplier` and `ridge` are those of the term `predictivity`, empty in
-    round 0; `test_loss`, `score` and `solved` are on the regime `test`, `restarts` the fresh
-    starts of training.
+    population and seed; `gain` the initial one, `iterations` those that its training took and `max_iterations` the most
+    that it was allowed, empty for networks that were not trained here; `schedule`, `multiplier`, `ridge` and
+    `penalty_bound` are those of the term `predictivity`, empty in round 0; `test_loss`, `score` and `solved` are on the
+    regime `test`, `restarts` the fresh starts of training; `penalty` is S at the end of training, on held-out trials,
+    towards the earlier network where it is largest.
     """
     recipe = member.settings["recipe"]
     deflation = recipe["terms"].get("predictivity", {}) if member.round else {}
@@ -41,13 +43,37 @@ def identity(task: str, member: Member, reference: str) -> dict[str, object]:
         "gain": recipe.get("network", {}).get("gain"),
         "seed": member.seed,
         "round": member.round,
-        "iterations": recipe.get("training", {}).get("iterations"),
+        "iterations": None if network is None or "iterations" not in network else int(network["iterations"][0]),
+        "max_iterations": recipe.get("training", {}).get("iterations"),
         **{name: deflation.get(name) for name in ("schedule", "multiplier", "ridge")},
+        "penalty_bound": deflation.get("bound"),
+        "penalty": _largest_penalty(network) if deflation else None,
         "test_loss": float(activity["test_loss"]),
         "score": float(activity["score"]),
         "solved": bool(activity["solved"]),
         "restarts": 0 if network is None else int(network["restarts"].values[0]),
     }
+
+
+def _largest_penalty(network: xr.Dataset | None) -> float | None:
+    """The largest S at the end of training; with several terms, its variable has the name of the term."""
+    for name in ("held_out_penalty", "held_out_penalty_predictivity"):
+        if network is not None and name in network:
+            return float(network[name].max())
+    return None
+
+
+def with_deflated(table: pd.DataFrame, largest_r2: float) -> pd.DataFrame:
+    """The networks of one task with the column `deflated`; empty for networks that no penalty acted on.
+
+    A network is deflated where S ended within its bound, and its null-space r2 to every earlier network of its chain is
+    at most `largest_r2`.
+    """
+    within = (table["penalty"].astype(float) <= table["penalty_bound"].astype(float)) & (
+        table["r2_null_max_to_earlier"].astype(float) <= largest_r2
+    )
+    known = table["penalty"].notna() & table["r2_null_max_to_earlier"].notna()
+    return table.assign(deflated=within.astype(object).where(known, None))
 
 
 def read_results(files: Mapping[str, str]) -> dict[str, xr.Dataset]:

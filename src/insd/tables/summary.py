@@ -18,6 +18,7 @@ from insd.cohorts import (
     of_role,
     round_name,
     solved,
+    states,
 )
 from insd.provenance import random_seed
 from insd.tables.comparisons import clustered_interval
@@ -36,6 +37,7 @@ Rows = dict[str, tuple[str, str]]
 def summary(
     table: pd.DataFrame,
     predictivity: Mapping[str, xr.Dataset],
+    inputs: Mapping[str, xr.Dataset],
     performance: Mapping[str, xr.Dataset],
     confidence: float,
     resamples: int,
@@ -61,7 +63,7 @@ def summary(
         "Costs": partial(_costs, confidence=confidence, resamples=resamples),
     }
     tasks = {
-        str(task): _Task(str(task), rows, predictivity[str(task)], performance[str(task)])
+        str(task): _Task(str(task), rows, predictivity[str(task)], inputs[str(task)], performance[str(task)])
         for task, rows in table.groupby("task")
     }
     return {
@@ -95,8 +97,11 @@ class _Group:
 class _Task:
     """The networks of one task in the groups that statements are on."""
 
-    def __init__(self, name: str, table: pd.DataFrame, predictivity: xr.Dataset, performance: xr.Dataset):
-        self.name, self.table, self.predictivity, self.performance = name, table, predictivity, performance
+    def __init__(
+        self, name: str, table: pd.DataFrame, predictivity: xr.Dataset, inputs: xr.Dataset, performance: xr.Dataset
+    ):
+        self.name, self.table, self.predictivity, self.inputs = name, table, predictivity, inputs
+        self.performance = performance
         self.chains = deflated_populations(table)
         self.untrained = of_role(table, UNTRAINED)
         self.standards = of_role(table, STANDARD)
@@ -124,7 +129,7 @@ class _Task:
 
 
 def _solutions(task: _Task) -> Rows:
-    null = task.predictivity.sel(space="null")
+    null, beyond = task.predictivity.sel(space="null"), task.inputs["r2_beyond"].sel(space="null")
     residual = "... with trials shuffled, without the time course that all share"
     rows: Rows = {
         "standards_solved": ("standard networks solved", _count(task.standards)),
@@ -144,6 +149,18 @@ def _solutions(task: _Task) -> Rows:
             "... between untrained networks (floor)",
             _spread(_between(task.untrained, null["r2"])),
         ),
+        "r2_null_inputs_to_standards": (
+            "null-space r², filtered inputs alone → standards",
+            _spread(task.standards["r2_null_inputs"]),
+        ),
+        "r2_null_beyond_inputs_between_standards": (
+            "null-space r² beyond the inputs, between standards",
+            _spread(_between(task.standards, beyond)),
+        ),
+        "r2_null_beyond_inputs_between_untrained": (
+            "... between untrained networks",
+            _spread(_between(task.untrained, beyond)),
+        ),
     }
     for prefix, population, networks in task.populations():
         of_population = _solutions_of_population(task, networks)
@@ -157,6 +174,14 @@ def _solutions_of_population(task: _Task, networks: pd.DataFrame) -> Rows:
     rows: Rows = {
         "references_solved": ("references solved", _count(of_role(networks, REFERENCE))),
         "alternatives_solved": ("alternatives solved", _count(alternatives)),
+        "alternatives_within_bound": (
+            "... whose S ended within its bound",
+            f"{int((solutions['penalty'] <= solutions['penalty_bound']).sum())} of {len(solutions)}",
+        ),
+        "alternatives_deflated": (
+            "... deflated: within the bound of S, and of null-space r² to every earlier network",
+            f"{int((states(solutions) == '').sum())} of {len(solutions)}",
+        ),
     }
 
     def median(column: str, text: str, of: pd.DataFrame = alternatives) -> None:
@@ -169,6 +194,7 @@ def _solutions_of_population(task: _Task, networks: pd.DataFrame) -> Rows:
     median("r2_null_shuffled_to_reference", "... with trials of the reference shuffled")
     residual = "... with its trials shuffled, without the time course that all share"
     median("r2_null_shuffled_residual_to_reference", residual)
+    median("r2_null_beyond_inputs_to_reference", "... beyond the inputs")
     baseline = _to_references(task, alternatives)
     for name, text in (
         ("r2", "... untrained → reference (floor)"),
@@ -206,14 +232,14 @@ def _dynamics(task: _Task) -> Rows:
         kinds = [networks["runs_drifting"], networks["runs_recurrent"], unsettled.clip(lower=0)]
         by_kind = " / ".join(f"{kind.mean():.3f}" for kind in kinds if len(kind)) or "none"
         for statement, text, value in (
-            ("n_stable_fixed_points", "stable fixed points", _spread(networks["n_stable_fixed_points"])),
-            ("n_unstable_fixed_points", "unstable fixed points", _spread(unstable)),
+            ("n_stable_fixed_points", "stable fixed points", _spread(networks["n_stable_fixed_points"], None)),
+            ("n_unstable_fixed_points", "unstable fixed points", _spread(unstable, None)),
             (
                 "n_not_returned_to",
                 "... of which stable by eigenvalues, but not returned to",
-                _spread(networks["n_not_returned_to"]),
+                _spread(networks["n_not_returned_to"], None),
             ),
-            ("n_cycles", "cycles", _spread(networks["n_cycles"])),
+            ("n_cycles", "cycles", _spread(networks["n_cycles"], None)),
             ("runs_elsewhere", "share of long runs that end at none of them", _spread(networks["runs_elsewhere"])),
             ("runs_by_kind", "... in the mean drifting / recurrent / unsettled", by_kind),
             (
@@ -286,7 +312,7 @@ def line_table(table: pd.DataFrame, attractors: Mapping[str, xr.Dataset]) -> pd.
     """
     rows = []
     for name, found in attractors.items():
-        task = _Task(name, table[table["task"] == name], xr.Dataset(), xr.Dataset())
+        task = _Task(name, table[table["task"] == name], *[xr.Dataset()] * 3)
         for group in task.rounds():
             here = found.sel(network=network_labels(solved(group.networks)))
             for condition in found["condition"].values:
@@ -328,12 +354,13 @@ def _count(rows: pd.DataFrame) -> str:
     return f"{int(rows['solved'].sum())} of {len(rows)}"
 
 
-def _spread(values: np.ndarray | pd.Series, decimals: int = 3) -> str:
-    """Median and range; how many are infinite is said, and NaN is left out."""
+def _spread(values: np.ndarray | pd.Series, decimals: int | None = 3) -> str:
+    """Median and range; how many are infinite is said, and NaN is left out. Counts have no `decimals`."""
     found = np.asarray(values, dtype=float)
     never, found = int(np.isinf(found).sum()), found[np.isfinite(found)]
     infinite = f"; never in {never} of {never + found.size}" if never else ""
     if not found.size:
         return infinite.removeprefix("; ") or "none"
-    numbers = [f"{value:.{decimals}f}" for value in (np.median(found), found.min(), found.max())]
+    ends = (np.median(found), found.min(), found.max())
+    numbers = [f"{value:g}" if decimals is None else f"{value:.{decimals}f}" for value in ends]
     return f"{numbers[0]} ({numbers[1]} to {numbers[2]})" + infinite

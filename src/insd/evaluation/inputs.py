@@ -1,0 +1,84 @@
+"""What the inputs alone predict of networks' activity, and what networks predict of each other beyond that.
+
+Networks that receive the same inputs follow them, whatever they compute: untrained ones predict each other, too. The
+regressors here are filtered copies of the inputs, which need no network: of every input, its leaky integral at each of
+some time constants, ``u_f <- u_f + (1 - exp(-dt / T)) (u - u_f)`` from 0 at the start of the trial, and the input
+itself (T = 0). What is left of activity after a linear regression on them is compared as activity is.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from insd.measures.base import orthonormal_basis
+from insd.measures.pairs import SPACES, prepare, similarity
+from insd.members import Member
+from insd.predictivity import null_projector_array
+from insd.samples import chosen, placed, valid_steps
+
+logger = logging.getLogger("insd.evaluation.inputs")
+
+
+def filtered_inputs(
+    inputs: Float[np.ndarray, "trial time input"], time_constants: Sequence[float], dt: float
+) -> Float[np.ndarray, "trial time copy"]:
+    """Copies of the inputs, filtered at time constants in s; that of 0 is the input itself."""
+    copies = []
+    for constant in time_constants:
+        share = 1 - np.exp(-dt / constant) if constant > 0 else 1.0
+        state, visited = np.zeros_like(inputs[:, 0], dtype=np.float64), []
+        for time in range(inputs.shape[1]):
+            state = state + share * (inputs[:, time] - state)
+            visited.append(state)
+        copies.append(np.stack(visited, 1))
+    return np.concatenate(copies, axis=-1)
+
+
+def beyond_inputs(
+    members: Iterable[Member], trials: xr.Dataset, time_constants: Sequence[float], seed: int
+) -> xr.Dataset:
+    """r2 of the inputs towards all networks, and between networks beyond the inputs, by the contract of `inputs.nc`.
+
+    Parameters
+    ----------
+    trials : those that the rates were recorded on.
+    time_constants : in s, of the filtered copies of each input.
+    seed : of the permutation of trials in the baseline.
+
+    Returns
+    -------
+    r2_inputs (space, network) : share of a network's activity that a linear regression on the filtered inputs predicts.
+    r2_beyond (space, predictor, target) : r2 between what that leaves of both networks' activity; NaN where it leaves
+        nothing. r2_beyond_shuffled : the same with the trials of the targets permuted.
+    """
+    lasts = valid_steps(trials)
+    copies = filtered_inputs(trials["inputs"].values, time_constants, float(trials.attrs["dt"]))
+    basis = orthonormal_basis(chosen(copies, lasts))[0]
+    labels, shares, prepared = [], [], {}
+    for member in members:
+        flat = chosen(member.rates, lasts).astype(np.float64)
+        flat = flat - flat.mean(0)
+        left = flat - basis @ (basis.T @ flat)
+        projector = null_projector_array(member.output_weights)
+        shares.append([_share(left, flat), _share(left @ projector, flat @ projector)])
+        prepared[member.label] = prepare(placed(left, lasts), member.output_weights, [])
+        labels.append(member.label)
+        logger.info("%s: the inputs predict %.3f of its null-space activity", labels[-1], shares[-1][1])
+    between = similarity(prepared, [], seed)[0]
+    return xr.Dataset(
+        {
+            "r2_inputs": (("space", "network"), np.array(shares).reshape(-1, len(SPACES)).T),
+            "r2_beyond": between["r2"],
+            "r2_beyond_shuffled": between["r2_shuffled"],
+        },
+        coords={"network": labels},
+    )
+
+
+def _share(left: np.ndarray, whole: np.ndarray) -> float:
+    """Share of the squares that is not left."""
+    total = float(np.square(whole).sum())
+    return 1 - float(np.square(left).sum()) / total if total > 0 else float("nan")
