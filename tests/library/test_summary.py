@@ -62,6 +62,8 @@ def table():
         r2_null_shuffled_max_to_earlier=0.06,
         r2_null_shuffled_residual_to_reference=0.01,
         r2_null_inputs=0.6,
+        decoded_at_end=0.9,
+        decoded_null_at_end=0.2,
         r2_null_beyond_inputs_to_reference=0.03,
         penalty_bound=0.05,
     )

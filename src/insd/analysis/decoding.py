@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated
 
+import pandas as pd
 import xarray as xr
 from pydantic import Field
 
@@ -41,12 +42,27 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
     return {"decoding": decoding(job.members, job.task, job.trials["test"], seed, own.time_stride, own.folds)}
 
 
+def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
+    """`decoded_at_end` from all activity, and `decoded_null_at_end` from that in null space: the score of decoders at the
+    last time of the trial, as a share of the way from chance to a perfect score, averaged over the task variables.
+
+    Memory that is in the first and not in the second has moved into what the readout sees.
+    """
+    found = pd.DataFrame(index=table.index)
+    for name, scores in (("decoded_at_end", "score"), ("decoded_null_at_end", "score_null")):
+        same = result[scores].isel(time=-1, time_to=-1)
+        shares = (same - result["chance"]) / (1 - result["chance"])
+        found[name] = shares.mean("variable").reindex(network=table.index).values
+    return found
+
+
 ANALYSIS = Analysis(
     description="Cross-validated decoding of the task variables, at each time and from one time to another.",
     writes={"decoding": CONTRACT},
     run=run,
     settings=DecodingSettings,
     reads=("trials/test",),
+    columns=columns,
     minutes=60,
 )
 """What the workflow knows of this analysis."""

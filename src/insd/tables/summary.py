@@ -248,6 +248,12 @@ def _dynamics(task: _Task) -> Rows:
                 _spread(networks["dominant_frequency"]),
             ),
             ("oscillating", "... of at least two periods a trial", f"{int(oscillating.sum())} of {len(networks)}"),
+            (
+                "decoded_at_end",
+                "task variables decoded at the end of the trial (chance 0, perfect 1)",
+                _spread(networks["decoded_at_end"]),
+            ),
+            ("decoded_null_at_end", "... from the null space", _spread(networks["decoded_null_at_end"])),
         ):
             rows[group.id(statement)] = f"{text}, {group.name}", value
     return rows
