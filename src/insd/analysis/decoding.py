@@ -43,8 +43,8 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
 
 
 def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
-    """`decoded_at_end` from all activity, and `decoded_null_at_end` from that in null space: the score of decoders at the
-    last time of the trial, as a share of the way from chance to a perfect score, averaged over the task variables.
+    """`decoded_at_end` from all activity, and `decoded_null_at_end` from that in null space: the score of decoders at
+    the last time of the trial, as a share of the way from chance to a perfect score, averaged over the task variables.
 
     Memory that is in the first and not in the second has moved into what the readout sees.
     """
