@@ -1,15 +1,17 @@
 """Time of the analyses beside that of the usual tools, on the same arrays, one core, in less than ten minutes.
 
 Activity is that of networks of a finished grid. Tools that are not installed are left out (`pip install .[oracles]`).
+The share of zeros found is on networks whose zeros are known, and needs no grid.
 
     python benchmarks/analyses.py results
+    python benchmarks/analyses.py            # the share of zeros alone
 """
 
 import argparse
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +30,15 @@ from insd.dynamics.operators import fit_operator
 from insd.dynamics.search import trajectory_states
 from insd.dynamics.settings import DynamicalSimilarity, FixedPoints
 from insd.dynamics.similarity import dynamical_similarity
-from insd.dynamics.zeros import merge, minimise_speed
+from insd.dynamics.zeros import ZERO_SPEED, merge, minimise_speed, seek
 from insd.errors import InsdError
 from insd.evaluation.decoding import decode
 from insd.measures.base import TIME_STRIDE, Activity, find_measures
 from insd.measures.pairs import prepare
 from insd.measures.pairs import similarity as all_measures
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from zeros import independent_memories, zeros_by_scan
 
 TASK = "flip_flop"
 REPEATS = 3
@@ -51,12 +56,16 @@ ROWS: list[list[object]] = []
 
 
 def main() -> None:
-    """Write the section: what, ours, the tool, ratio; distances and zeros side by side; and the bounds."""
+    """Write the sections: the share of zeros; what, ours, the tool, ratio; distances and zeros side by side; bounds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, help="folder of a finished grid")
-    folder = parser.parse_args().results / TASK
+    parser.add_argument("results", type=Path, nargs="?", help="folder of a finished grid")
+    results = parser.parse_args().results
     one_core()
     torch.set_num_threads(1)
+    known_zeros()
+    if results is None:
+        return
+    folder = results / TASK
     try:
         networks = trained_networks(folder)
         if len(networks) < FEW:
@@ -92,6 +101,81 @@ def main() -> None:
         + verdicts(bounds),
         ("torch", "numpy", "scipy", "scikit-learn", *installed),
     )
+
+
+def known_zeros() -> None:
+    """Write the section on networks all of whose zeros are known: the share found, from starts alone and in all."""
+    rows: list[list[object]] = []
+    shares = []
+    for count, gain in product((3, 4), (1.5, 3.0)):
+        weights, zeros = independent_memories(count, 120, gain)
+        # Inputs into all memories, since states that trials never visit are no starts.
+        mixed = 10 * np.random.default_rng(count).standard_normal((count, 3))
+        input_weights = np.linalg.svd(weights)[0][:, :count] @ mixed
+        what = f"{count} independent memories of gain {gain:g}, in closed form"
+        shares.append(_share_found(what, [(weights, input_weights, np.zeros(120), zeros)], rows))
+    for rank, cells, overlap in ((1, 1000, 2.5), (2, 300, 2.5), (3, 70, 2.5)):
+        networks = []
+        for seed in range(8):
+            random = np.random.default_rng([rank, seed])
+            left, drive = random.standard_normal((100, rank)), 0.05 * random.standard_normal(100)
+            right = overlap * left + 0.5 * random.standard_normal((100, rank))
+            zeros, index = zeros_by_scan(left, right, drive, cells)
+            if index == 1:
+                networks.append((left @ right.T / 100, random.standard_normal((100, 3)), drive, zeros))
+        what = f"{len(networks)} networks of rank {rank}, by a scan of {cells}{f'^{rank}' * (rank > 1)} cells"
+        shares.append(_share_found(what, networks, rows))
+    head = ["networks", "zeros", "found from starts", "found in all", "other zeros", "from starts (s)", "in all (s)"]
+    write_section(
+        "Zeros found",
+        f"Networks of 100 or 120 units all of whose zeros are known, from {FixedPoints().starts} states on trials of "
+        "the 3-bit flip-flop, half of them with noise, as the analysis takes them. The search goes on from midpoints "
+        "of the zeros that these starts lead to. Scans whose zeros do not have the sum of indices that they must have, "
+        "1, are left out.\n\n"
+        + table(head, rows)
+        + "\n"
+        + verdicts([Bound("all 27 zeros of three memories", f"{100 * min(shares[:2]):.0f} %", min(shares[:2]) == 1)]),
+        ("torch", "numpy", "scipy"),
+    )
+
+
+def _share_found(
+    what: str, networks: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]], rows: list[list[object]]
+) -> float:
+    """Add the row of some networks, given by their weights, input weights, bias and zeros; the share found in all."""
+    settings, trials = FixedPoints(), plugins.find("task", TASK)().sample("test", 256, 0)
+    counts, others, times = np.zeros(3, int), 0, np.zeros(2)
+    for weights, input_weights, bias, zeros in networks:
+        units = len(weights)
+        network = xr.Dataset(
+            {
+                "recurrent_weights": (("unit", "unit_from"), weights),
+                "input_weights": (("unit", "input"), input_weights),
+                "bias": ("unit", bias),
+                "output_weights": (("output", "unit"), input_weights.T),
+                "output_bias": ("output", np.zeros(3)),
+                "initial_state": ("unit", np.zeros(units)),
+            },
+            attrs={"dt": trials.attrs["dt"], "tau": 0.1},
+        )
+        flow = flow_of(network, np.zeros(3), trials.attrs["dt"])
+        starts = trajectory_states(network, trials, settings, np.random.default_rng(0))
+        random = np.random.default_rng(0)
+        for number, search in enumerate(
+            (
+                lambda flow=flow, starts=starts: minimise_speed(flow, starts),
+                lambda flow=flow, starts=starts, random=random: seek(flow, starts, settings.merge_radius, random),
+            )
+        ):
+            seconds, (states, speed) = timed(search)
+            found = states[speed < ZERO_SPEED].numpy()
+            counts[number + 1] += (scipy.spatial.distance.cdist(zeros, found).min(1) < settings.merge_radius).sum()
+            times[number] += seconds
+        counts[0] += len(zeros)
+        others += len(found) - (scipy.spatial.distance.cdist(found, zeros).min(1) < settings.merge_radius).sum()
+    shares = [f"{count} ({100 * count / counts[0]:.1f} %)" for count in counts[1:]]
+    rows.append([what, counts[0], *shares, others, *(f"{seconds:.2f}" for seconds in times)])
+    return float(counts[2] / counts[0])
 
 
 def trained_networks(folder: Path) -> list[tuple[Path, int]]:
@@ -291,12 +375,15 @@ def points(networks: Sequence[xr.Dataset], trials: xr.Dataset) -> tuple[list[Bou
         starts = trajectory_states(network, trials, settings, np.random.default_rng(0))
         if number == 0:
             _beside_scipy(flow, starts)
-        search = {"ours": lambda flow=flow, starts=starts: minimise_speed(flow, starts)}
-        ours.append(side_by_side(search, REPEATS)["ours"])
+
+        def search(flow: Flow = flow, starts: torch.Tensor = starts) -> torch.Tensor:
+            return seek(flow, starts, settings.merge_radius, np.random.default_rng(0))[0]
+
+        ours.append(side_by_side({"ours": search}, REPEATS)["ours"])
         seconds, (ends, iterations) = timed(lambda flow=flow, starts=starts: finder(flow, starts))
         theirs.append(seconds)
         (share, *zeros), (their_share, *their_zeros) = (
-            _quality(flow, states, settings.merge_radius) for states in (search["ours"]()[0], ends)
+            _quality(flow, states, settings.merge_radius) for states in (search(), ends)
         )
         as_good &= share >= their_share and zeros[0] >= their_zeros[0]
         as_stable &= zeros[1] >= their_zeros[1]

@@ -1,5 +1,9 @@
 """Fixed points, cycles and line attractors, on networks whose points are known and against independent solvers."""
 
+import ctypes
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.integrate
@@ -8,6 +12,7 @@ import scipy.spatial.distance
 import torch
 import xarray as xr
 from known import TASKS
+from zeros import independent_memories, zeros_by_scan
 
 from insd.analysis.line_attractor import line_attractor
 from insd.dynamics import limit_cycles
@@ -16,7 +21,7 @@ from insd.dynamics.limit_cycles import Cycle, find_cycle
 from insd.dynamics.long_runs import FAILURES, long_runs
 from insd.dynamics.search import fixed_points, search
 from insd.dynamics.settings import FixedPoints
-from insd.dynamics.zeros import merge, minimise_speed
+from insd.dynamics.zeros import MIDPOINTS, merge, midpoints, minimise_speed
 from insd.members import Member
 from insd.tasks.flip_flop import FlipFlop
 
@@ -84,6 +89,44 @@ def test_memories_of_orthogonal_patterns():
     assert found["n_stable_fixed_points"] == len(stable)
     assert len(stable) >= 6
     assert found["share_at_points"] == 1
+
+
+def test_all_zeros_of_three_memories():
+    weights, zeros = independent_memories(3, 24, 3.0)
+    found = searched(flow_of(weights))
+    assert found["n_fixed_points"] == len(zeros) == 27
+    distances = scipy.spatial.distance.cdist(zeros, found["state"].values)
+    assert distances.min(1).max() < 1e-9
+    # A bit at 0 is unstable, the two others are not.
+    at_zero = (np.abs(zeros).reshape(27, 3, 8).max(2) == 0).sum(1)
+    unstable = (found["eigenvalues_real"].values > 0).sum(1)[distances.argmin(1)]
+    np.testing.assert_array_equal(unstable, at_zero)
+    # The starts alone lead to fewer.
+    starts = torch.from_numpy(2 * np.random.default_rng(0).standard_normal((64, 24)))
+    ends, speed = minimise_speed(flow_of(weights), starts)
+    assert (scipy.spatial.distance.cdist(zeros, ends[speed < 1e-14]).min(1) > 0.1).any()
+
+
+@pytest.mark.parametrize(("rank", "cells", "seed"), [(1, 400, 0), (2, 200, 1), (2, 200, 3), (3, 50, 1), (3, 50, 5)])
+def test_all_zeros_of_a_network_of_low_rank(rank, cells, seed):
+    random = np.random.default_rng(seed)
+    left = random.standard_normal((60, rank))
+    right = 2.5 * left + 0.5 * random.standard_normal((60, rank))
+    drive = 0.05 * random.standard_normal(60)
+    zeros, index = zeros_by_scan(left, right, drive, cells)
+    assert index == 1 and len(zeros) >= 3
+    found = searched(flow_of(left @ right.T / 60, drive))
+    states = found["state"].values[found["kind"].values == "fixed"]
+    distances = scipy.spatial.distance.cdist(zeros, states)
+    assert distances.min(1).max() < 1e-6 and len(states) == len(zeros)
+
+
+def test_midpoints_are_of_pairs_and_few():
+    random = np.random.default_rng(0)
+    corners = torch.tensor([[0.0], [2.0], [6.0]], dtype=torch.float64)
+    assert sorted(midpoints(corners, random)[:, 0].tolist()) == [1, 3, 4]
+    assert [len(midpoints(corners[:count], random)) for count in (0, 1, 2)] == [0, 0, 1]
+    assert len(midpoints(torch.zeros(100, 1), random)) == MIDPOINTS
 
 
 def test_points_agree_with_an_independent_root_finder(random_network):
@@ -413,3 +456,38 @@ def test_a_stable_point_that_is_not_returned_to_does_not_count():
     assert found["n_stable_fixed_points"] == 0 and found["n_not_returned_to"] == 1
     # Runs end there, but at no stable point.
     assert found["share_at_points"] == 0 and found["share_slow"] == 1
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+def test_freed_memory_returns_to_the_system():
+    # Between blocks that stay lie large ones, so that keeping them means keeping their memory.
+    code = """
+import sys
+import subprocess
+import sys
+
+import numpy as np
+from insd.jobs import return_freed_memory, reuse_freed_memory
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+
+reuse_freed_memory()
+if sys.argv[1] == "return":
+    return_freed_memory()
+before = resident()
+kept = []
+for _ in range(4):
+    large = np.ones(2**23)
+    kept.append(np.ones(2**13))
+    del large
+    large = [np.ones(2**23), np.ones(2**13)]
+    kept.append(large.pop())
+    large.clear()
+print(resident() - before)
+"""
+    megabytes = [
+        float(subprocess.run([sys.executable, "-c", code, how], capture_output=True, check=True).stdout)
+        for how in ("return", "keep")
+    ]
+    assert megabytes[0] < 8 and megabytes[1] > 48

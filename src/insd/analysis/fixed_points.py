@@ -65,7 +65,9 @@ class FixedPointsSettings(AnalysisSettings, FixedPoints):
 def run(job: Job) -> Mapping[str, xr.Dataset]:
     """`insd.dynamics.search.fixed_points` of all networks, from states along their trajectories on the test trials."""
     from insd.dynamics.search import fixed_points
+    from insd.jobs import return_freed_memory
 
+    return_freed_memory()
     seed = random_seed("fixed points", job.name)
     return {"fixed_points": fixed_points(job.task, job.members, job.trials["test"], job.settings, seed)}
 

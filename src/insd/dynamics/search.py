@@ -1,8 +1,8 @@
 """Fixed points, slow points and limit cycles of trained networks under constant inputs.
 
-Zeros of F and minima of its speed (`insd.dynamics.zeros`) are sought from states along trajectories and from the ends
-of long autonomous runs (`insd.dynamics.long_runs`), which show what attracts the dynamics. F is that of
-`insd.dynamics.flow`.
+Zeros of F and minima of its speed (`insd.dynamics.zeros`) are sought from states along trajectories, from the ends of
+long autonomous runs (`insd.dynamics.long_runs`), which show what attracts the dynamics, and from midpoints of the zeros
+found. F is that of `insd.dynamics.flow`.
 """
 
 import logging
@@ -23,7 +23,7 @@ from insd.dynamics.limit_cycles import ARTEFACT_PERIOD
 from insd.dynamics.linearisation import linearise
 from insd.dynamics.long_runs import long_runs, returns
 from insd.dynamics.settings import FixedPoints
-from insd.dynamics.zeros import ZERO_SPEED, merge, minimise_speed, newton
+from insd.dynamics.zeros import ZERO_SPEED, merge, newton, seek
 from insd.members import Member
 from insd.samples import valid_steps
 from insd.tasks import Task
@@ -59,11 +59,12 @@ def search(
 ) -> xr.Dataset:
     """Points (`point`) and cycles (`cycle`) of one network under one input, and where its autonomous runs end.
 
-    Points are sought from the starts and from the distinct ends of the runs. The variables are those of `fixed_points`.
+    Points are sought from the starts, the distinct ends of the runs and midpoints of the zeros found so far. The
+    variables are those of `fixed_points`.
     """
     runs = long_runs(flow, starts, settings)
     distinct_ends = merge(runs.ends, flow.speed(runs.ends), settings.merge_radius)[0]
-    states, speed = minimise_speed(flow, torch.cat([starts, runs.ends[distinct_ends]]))
+    states, speed = seek(flow, torch.cat([starts, runs.ends[distinct_ends]]), settings.merge_radius, random)
 
     # Sorted by speed, zeros stand before slow points, so a slow point near a zero is merged into it.
     slow_enough = speed < settings.slow_speed
@@ -146,7 +147,7 @@ def fixed_points(
       coordinates; `state` (point, unit); `speed` q; `eigenvalues_real` and `eigenvalues_imag` (1/s), `stable`,
       `stable_flow`, the leading mode's `right_eigenvector` and `left_eigenvector` (real and imaginary parts) and
       `input_selection` (see `linearise`); `returns`, whether perturbed starts return to a stable fixed point (false
-      for all others); `n_starts`, the starts that the search led to it.
+      for all others); `n_starts`, the starts, midpoints among them, that the search led to it.
     - By cycle: `cycle_network`, `cycle_condition`; `cycle_state`, one state on it; `cycle_period` (s);
       `cycle_step_artefact`, a period of 2 to 4 time steps, which the differential equation does not have;
       `cycle_amplitude`, root mean square distance from the mean state; least and largest speed q on it,

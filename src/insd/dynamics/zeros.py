@@ -3,9 +3,11 @@
 Zeros are sought in one batch, by Newton's method with a line search on the speed q; starts at which it stalls,
 because the Jacobian A is nearly singular, switch to Levenberg-Marquardt, which ends at zeros or at minima of q. On
 trained networks Newton's method alone took a half to a tenth of the time of Levenberg-Marquardt alone and found as
-many distinct zeros, except a few saddles of the flip-flop. Both find stable and unstable points.
+many distinct zeros, except a few saddles of the flip-flop. Both find stable and unstable points. The saddles that few
+starts lead to lie between other zeros, so the search goes on from midpoints of those found.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -24,6 +26,39 @@ CONVERGING = 0.1
 """Newton steps that lower the speed to less than this share of it are repeated with the same factors."""
 BATCH = 128
 """Starts whose Jacobians are held at once (10 MB at 100 units in double precision)."""
+MIDPOINTS = 128
+"""Midpoints to go on from at once: one batch."""
+ROUNDS = 4
+"""Most batches of midpoints; there is a next one only if the last led to a zero that was not known."""
+
+
+def seek(
+    flow: Flow, starts: Float[Tensor, "start unit"], radius: float, random: np.random.Generator
+) -> tuple[Float[Tensor, "end unit"], Float[Tensor, "end"]]:
+    """Ends of `minimise_speed` from each start, then from midpoints of pairs of the zeros found; and their speeds."""
+    states, speed = minimise_speed(flow, starts)
+    zeros = _distinct_zeros(states, speed, radius)
+    for _ in range(ROUNDS):
+        more, speed_of_more = minimise_speed(flow, midpoints(zeros, random))
+        states, speed = torch.cat([states, more]), torch.cat([speed, speed_of_more])
+        known, zeros = len(zeros), _distinct_zeros(states, speed, radius)
+        if len(zeros) <= known:
+            break
+    return states, speed
+
+
+def _distinct_zeros(
+    states: Float[Tensor, "state unit"], speed: Float[Tensor, "state"], radius: float
+) -> Float[Tensor, "point unit"]:
+    zero = speed < ZERO_SPEED
+    return states[zero][merge(states[zero], speed[zero], radius)[0]]
+
+
+def midpoints(points: Float[Tensor, "point unit"], random: np.random.Generator) -> Float[Tensor, "start unit"]:
+    """Midpoints of all pairs of points, or of as many as `MIDPOINTS`, drawn from all."""
+    first, second = torch.triu_indices(len(points), len(points), 1)
+    drawn = torch.from_numpy(random.permutation(len(first))[:MIDPOINTS])
+    return (points[first[drawn]] + points[second[drawn]]) / 2
 
 
 def minimise_speed(
