@@ -18,6 +18,7 @@ from insd.activity import simulate_trials
 from insd.errors import InsdError
 from insd.objectives.predictivity import deflation_penalty
 from insd.predictivity import null_projector_array, principal_components
+from insd.readouts import why_no_null_space
 from insd.samples import lasting
 
 
@@ -91,7 +92,7 @@ class DeflationPenalty:
                 "a linear readout of the rates, such as torch.nn.Linear(units, outputs)"
             )
         if len(weights) >= weights.shape[1]:
-            raise DeflationError(_no_null_space(len(weights), weights.shape[1]))
+            raise DeflationError(_no_null_space(weights.detach().cpu().numpy()))
         chosen = slice(None) if trials is None else trials.to(self.components.device)
         stored, valid = self.components[chosen], self.valid[chosen]
         if stored.shape[:2] != rates.shape[:2]:
@@ -109,11 +110,8 @@ class DeflationPenalty:
                 None if self.valid.all() else valid.flatten()[None].to(rates),
             )
         except torch.linalg.LinAlgError:
-            if int(torch.linalg.matrix_rank(weights.detach())) < len(weights):
-                why = "outputs of the readout are linear combinations of others: give it independent rows of weights"
-            else:
-                why = "the rates do not vary in the null space of the readout, or are not finite: there is no activity"
-            raise DeflationError(why) from None
+            why = "the rates do not vary in the null space of the readout, or are not finite: there is no activity"
+            raise DeflationError(_no_null_space(weights.detach().cpu().numpy()) or why) from None
         return penalty[0]
 
 
@@ -123,18 +121,19 @@ def null_space_activity(
     """Noise-free rates of one seed of a `network.nc` on trials, in the null space of its readout; of the first seed
     unless one is named.
 
-    Raises DeflationError where the file has no such seed, or the network as many outputs as units.
+    Raises DeflationError where the file has no such seed, or the readout leaves no null space.
     """
     seeds = network["seed"].values.tolist()
     if seed is not None and seed not in seeds:
         raise DeflationError(f"seed = {seed}: the network's file has the seeds {', '.join(map(str, seeds))}")
-    if network.sizes["output"] >= network.sizes["unit"]:
-        raise DeflationError(_no_null_space(network.sizes["output"], network.sizes["unit"]))
     one = network.isel(seed=[0 if seed is None else seeds.index(seed)])
+    if why := _no_null_space(one["output_weights"].values[0]):
+        raise DeflationError(why)
     return simulate_trials(one, trials)[0][0].numpy() @ null_projector_array(one["output_weights"].values[0]).astype(
         np.float32
     )
 
 
-def _no_null_space(outputs: int, units: int) -> str:
-    return f"{outputs} output(s) of {units} units leave no null space, where activity is deflated; use more units"
+def _no_null_space(output_weights: Float[np.ndarray, "output unit"]) -> str | None:
+    why = why_no_null_space(output_weights)
+    return why and f"{why}; deflation needs independent outputs, fewer than units"

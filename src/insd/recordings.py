@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from insd.datasets import AGAIN, ENGINE, DatasetError, why_unreadable
 from insd.predictivity import null_projector_array
+from insd.readouts import why_no_null_space
 from insd.samples import valid_steps
 
 MEANING = {
@@ -52,23 +53,22 @@ def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.
             f"{path}: 'output_weights' has shape {stored['output_weights'].shape}; needs (output, unit) with {units} "
             "units"
         )
-    found = {name: stored[name] for name in ("rates", "output_weights") if name in stored}
+    found: dict[str, np.ndarray] = {}
     ended = ~valid_steps(trials)
-    for name, values in found.items():
-        counted = values[~ended] if name == "rates" else values
-        if values.dtype.kind not in "fiu" or not np.isfinite(counted).all():
-            raise DatasetError(f"{path}: '{name}' holds values that are not finite numbers")
-    if "output_weights" in found:
-        outputs, rank = len(found["output_weights"]), np.linalg.matrix_rank(found["output_weights"])
-        if rank < outputs or outputs >= units:
-            raise DatasetError(
-                f"{path}: 'output_weights' has {outputs} output(s), {rank} of them independent, of {units} units; a "
-                "null space needs independent outputs, fewer than units. Correct the readout, or leave out "
-                "'output_weights' to make all activity the reference"
-            )
-    read: dict[str, np.ndarray] = {name: values.astype(np.float32) for name, values in found.items()}
-    read["rates"][ended] = np.nan
-    return read
+    for name in ("rates", "output_weights"):
+        if name not in stored:
+            continue
+        if stored[name].dtype.kind in "fiu":
+            with np.errstate(over="ignore"):
+                found[name] = stored[name].astype(np.float32)
+        if name not in found or not np.isfinite(found[name][~ended] if name == "rates" else found[name]).all():
+            raise DatasetError(f"{path}: '{name}' holds values that are not finite numbers in single precision")
+    if "output_weights" in found and (why := why_no_null_space(found["output_weights"])):
+        raise DatasetError(
+            f"{path}: 'output_weights': {why}; correct the readout, or leave it out to make all activity the reference"
+        )
+    found["rates"][ended] = np.nan
+    return found
 
 
 def null_rates(recording: dict[str, np.ndarray]) -> Float[np.ndarray, "trial time unit"]:

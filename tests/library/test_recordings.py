@@ -130,13 +130,15 @@ def test_an_imported_network_can_be_recorded(tmp_path):
         ({"rates": GOOD["rates"] * [1, 1, np.nan, 1, 1, 1]}, "'rates' holds values that are not finite numbers"),
         (
             {"output_weights": np.random.default_rng(1).standard_normal((6, 6))},
-            "'output_weights' has 6 output(s), 6 of them independent, of 6 units; a null space",
+            "'output_weights': 6 output(s) of 6 units leave no null space; correct the readout",
         ),
         (
             {"output_weights": np.random.default_rng(1).standard_normal((9, 6))},
-            "has 9 output(s), 6 of them independent",
+            "9 output(s) of 6 units leave no null space",
         ),
-        ({"output_weights": np.ones((2, 6))}, "has 2 output(s), 1 of them independent, of 6 units"),
+        ({"output_weights": np.ones((2, 6))}, "1 of 2 outputs are zero or linear combinations of others"),
+        ({"output_weights": np.full((1, 6), 1e-200)}, "1 of 1 outputs are zero or linear combinations of others"),
+        ({"rates": GOOD["rates"] * 1e300}, "'rates' holds values that are not finite numbers in single precision"),
         ({"output_weights": np.ones((1, 5))}, "'output_weights' has shape (1, 5); needs (output, unit) with 6 units"),
     ],
 )

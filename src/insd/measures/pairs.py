@@ -13,6 +13,7 @@ from jaxtyping import Float
 from insd.measures.base import Activity, Measure, Statistics, both_ways
 from insd.measures.predictivity import Predictivity, explained_share
 from insd.predictivity import null_projector_array
+from insd.readouts import why_no_null_space
 from insd.samples import shuffled_trials
 
 logger = logging.getLogger("insd.measures.pairs")
@@ -43,9 +44,14 @@ def prepare(
     output_weights: Float[np.ndarray, "output unit"],
     measures: Sequence[Measure],
 ) -> Prepared:
-    """One network's activity in full space and in the null space of its readout, as the measures need it."""
+    """One network's activity in full space and in the null space of its readout, as the measures need it.
+
+    If the readout leaves no null space, activity does not vary there.
+    """
     full = Activity(rates)
-    spaces = {"full": full, "null": full.projected(null_projector_array(output_weights))}
+    units = output_weights.shape[1]
+    null = np.zeros((units, units)) if why_no_null_space(output_weights) else null_projector_array(output_weights)
+    spaces = {"full": full, "null": full.projected(null)}
     return Prepared(
         {space: activity.statistics for space, activity in spaces.items()},
         {
@@ -88,7 +94,7 @@ def similarity(
     edges = np.cumsum([0] + [one.directions.shape[-1] for one in prepared])
     parts = [slice(start, stop) for start, stop in pairwise(edges)]
     stacked = np.concatenate([one.directions for one in prepared], axis=-1)
-    flat = stacked.reshape(-1, stacked.shape[-1])
+    flat = stacked.reshape(stacked.shape[0] * stacked.shape[1], stacked.shape[2])
     logger.info("%d networks of %d directions in all, over %d samples", count, flat.shape[1], flat.shape[0])
     unshuffled = np.argsort(shuffled_trials(prepared[0].statistics["full"].steps, seed))
 
