@@ -114,10 +114,13 @@ def deflate(chosen: argparse.Namespace) -> None:
 
 def compare(chosen: argparse.Namespace) -> None:
     """Predictivity in both directions and similarity measures between two networks."""
+    import numpy as np
+
     from insd.activity import simulate_trials
     from insd.analysis.similarity import SimilaritySettings
     from insd.measures.base import find_measures
     from insd.measures.pairs import prepare, similarity
+    from insd.samples import valid_steps
 
     seeds = chosen.seed or (None, None)
     networks = [_network(path, seed) for path, seed in zip((chosen.a, chosen.b), seeds, strict=True)]
@@ -126,21 +129,30 @@ def compare(chosen: argparse.Namespace) -> None:
     prepared = {}
     for label, path, network in zip("AB", (chosen.a, chosen.b), networks, strict=True):
         _must_fit(network, trials, path)
-        _must_have_null_space(network, path)
         rates = simulate_trials(network, trials)[0][0].numpy()
+        if not np.isfinite(rates[valid_steps(trials)]).all():
+            raise CommandError(
+                f"{path}: its activity on these trials grows beyond all numbers; nothing can be compared"
+            )
         prepared[label] = prepare(rates, network["output_weights"].values[0], measures)
     predictivity, similarities = similarity(prepared, measures, 0)
     for label, path, network in zip("AB", (chosen.a, chosen.b), networks, strict=True):
         print(f"{label} = {path}, seed {network['seed'].item()}")
     print(f"on {trials.sizes['trial']} trials\n")
+    without = [label for label, network in zip("AB", networks, strict=True) if _why_no_null_space(network)]
     print(f"{'linear predictivity r2':30s}  {'full':>6s}  {'null':>6s}")
+
+    def row(name: str, full: float, null: float) -> None:
+        print(f"{name:30s}  {full:6.3f}  {math.nan if without else null:6.3f}")
+
     for predictor, target in ("AB", "BA"):
-        values = predictivity["r2"].sel(predictor=predictor, target=target).values
-        print(f"{f'{predictor} -> {target}':30s}  {values[0]:6.3f}  {values[1]:6.3f}")
+        row(f"{predictor} -> {target}", *predictivity["r2"].sel(predictor=predictor, target=target).values)
     between = similarities["value"].sel(network="A", network_to="B")
     for measure in measures:
-        full, null = (float(between.sel(measure=f"{measure.name}_{space}")) for space in ("full", "null"))
-        print(f"{f'{measure.name} ({measure.kind})':30s}  {full:6.3f}  {null:6.3f}")
+        values = (float(between.sel(measure=f"{measure.name}_{space}")) for space in ("full", "null"))
+        row(f"{measure.name} ({measure.kind})", *values)
+    for label in without:
+        print(f"\nnull: {label}: {_why_no_null_space(networks['AB'.index(label)])}")
 
 
 def fixed_points(chosen: argparse.Namespace) -> None:
@@ -187,13 +199,16 @@ def import_network(chosen: argparse.Namespace) -> None:
 
     _must_be_a_file(chosen.output, chosen.checkpoint, chosen.trials)
     trials = datasets.read(chosen.trials, "trials")
-    network = import_checkpoint(chosen.checkpoint, trials, chosen.tau, chosen.readout, chosen.nonlinearity, chosen.rnn)
+    said = chosen.tau, chosen.readout, chosen.nonlinearity, chosen.rnn, chosen.leaky
+    network = import_checkpoint(chosen.checkpoint, trials, *said)
     made: dict[str, Any] = {"checkpoint": str(chosen.checkpoint)}
     if "settings" in trials.attrs:
         made |= {"task": json.loads(trials.attrs["settings"])["task"]}
     network.attrs |= attributes(made, "insd.imported")
     datasets.write(network, chosen.output, "network")
     print(f"{chosen.output}: {network.attrs['architecture']} network of {network.sizes['unit']} units")
+    if why := _why_no_null_space(network):
+        print(f"{chosen.output}: {why}; it can be neither deflated nor compared there")
     if "task" in made:
         from insd.settings.tasks import make_task
 
@@ -270,7 +285,13 @@ def _parser() -> argparse.ArgumentParser:
     checkpoint.add_argument(
         "--nonlinearity",
         choices=("tanh", "relu", "softplus"),
-        help="of a rate network, which files do not say (default: tanh)",
+        help="of a rate network, which files do not say (default for matrices: tanh)",
+    )
+    checkpoint.add_argument(
+        "--leaky",
+        choices=("states", "rates"),
+        default="states",
+        help="what leaks in a network given by matrices: its states x, with rates f(x), or its rates (default: states)",
     )
     return parser
 
@@ -284,10 +305,15 @@ def _seed(text: str) -> int:
 
 
 def _network(path: str, seed: int | None) -> "xr.Dataset":
-    """The network of a seed in a file, or its first."""
+    """The network of a seed in a file, or its first, in single precision as all that is simulated."""
+    import numpy as np
+
     from insd import datasets
 
     network = datasets.read(path, "network")
+    network = network.assign(
+        {name: values.astype(np.float32) for name, values in network.items() if values.dtype == np.float64}
+    )
     seeds = network["seed"].values.tolist()
     if seed is not None and seed not in seeds:
         raise CommandError(f"{path}: has no seed {seed}; its seeds are: {', '.join(map(str, seeds))}")
@@ -340,13 +366,7 @@ def _must_fit(network: "xr.Dataset", trials: "xr.Dataset", path: str) -> None:
         )
 
 
-def _must_have_null_space(network: "xr.Dataset", path: str) -> None:
-    import numpy as np
+def _why_no_null_space(network: "xr.Dataset") -> str | None:
+    from insd.readouts import why_no_null_space
 
-    weights = network["output_weights"].values[0]
-    outputs, rank = len(weights), int(np.linalg.matrix_rank(weights))
-    if rank < outputs or outputs >= weights.shape[1]:
-        raise CommandError(
-            f"{path}: its readout has {outputs} output(s), {rank} of them independent, of {weights.shape[1]} units; "
-            "networks are compared in its null space, which needs independent outputs, fewer than units"
-        )
+    return why_no_null_space(network["output_weights"].values[0])

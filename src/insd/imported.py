@@ -1,11 +1,10 @@
 """Networks from files of others, in the contract of `network.nc`: PyTorch checkpoints and arrays."""
 
-import logging
 import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,52 +14,84 @@ from torch import Tensor
 from insd.errors import InsdError
 from insd.plugins import find
 
-log = logging.getLogger(__name__)
-
 OPTIONAL = ("bias", "output_bias", "initial_state")
 """Weights that are zero if a plain dict lacks them."""
+LOADINGS = ("wi", "si", "m", "n", "wrec", "b", "wo", "so", "h0")
+"""Names in files of the low-rank literature."""
+OPEN = 100.0
+"""Drive of a gate that is 1 in single and double precision; its negative is 0 next to 1."""
 
 
 class CheckpointError(InsdError):
     """A file holds no network that this library knows; the message names what is missing and what to do."""
 
 
+class Said(NamedTuple):
+    """What is said of networks besides their file."""
+
+    tau: float | None = None
+    readout: str = "readout"
+    nonlinearity: str | None = None
+    rnn: str | None = None
+    leaky: Literal["states", "rates"] = "states"
+
+
 def import_checkpoint(
-    path: str | os.PathLike,
+    source: str | os.PathLike | torch.nn.Module,
     trials: xr.Dataset,
     tau: float | None = None,
     readout: str = "readout",
     nonlinearity: str | None = None,
     rnn: str | None = None,
+    leaky: Literal["states", "rates"] = "states",
 ) -> xr.Dataset:
     """The networks of one file, for the inputs and outputs of trials: seed k is the k-th network in it.
 
-    A file is a checkpoint saved with `torch.save`, or an npz file of arrays. Two kinds of networks are known:
+    A file is a checkpoint saved with `torch.save`, or an npz file of arrays; in its place there may be the module
+    itself. Three kinds of networks are known:
 
     - the state dict of a module that holds a `torch.nn.RNN` or a `torch.nn.GRU` of one layer and one direction, or an
       `RNNCell` or a `GRUCell`, and a `torch.nn.Linear` under the name `readout` (``readout.weight``, ``readout.bias``).
       Where there are several recurrent modules, `rnn` is the name of the one to take. Such networks
-      have no leak: their time constant is the time step of the trials, and their state starts at zero.
+      have no leak: their time constant is the time step of the trials, and their state starts at zero. A state dict
+      does not say the `nonlinearity` of an RNN, tanh or relu, which must be given; a module does.
     - the matrices of a rate network (see `insd.networks.rate.RateRNN`): `recurrent_weights` (unit, unit_from),
       `input_weights` (unit, input), `output_weights` (output, unit) and, zero without them, `bias` (unit),
-      `output_bias` (output) and `initial_state` (unit). They need their time constant `tau` in s, given or in the file.
-      The states of such networks are leaky, ``tau dx/dt = -x + J f(x) + ...``; a network whose *rates* are leaky,
-      ``r <- (1 - a) r + a f(J r + ...)``, filters its inputs differently, and is not one of these.
+      `output_bias` (output) and `initial_state` (unit). In place of the recurrent weights there may be `left_vectors` M
+      and `right_vectors` N (unit, rank), with ``J = M N^T / units``. The `nonlinearity` is `tanh` unless it is given.
+    - the same by the names of the low-rank literature (Dubreuil et al. 2022, Valente et al. 2022): `wi` (input, unit),
+      `wo` (unit, output), either `m` and `n` (unit, rank) or `wrec` (unit, unit_from) and, if they are there, the
+      scales `si` (input) and `so` (output) and the initial state `h0`. With `m` and `n` the readout is
+      ``(wo so)^T / units``, with `wrec` it is ``(wo so)^T``. Their `b` must be zero: it counts in the recurrent rates
+      and not in those read out.
+
+    Matrices need their time constant `tau` in s, given or in the file, or there ``alpha = dt / tau``. The states
+    of such networks leak, ``x <- x + alpha (-x + J f(x) + W u + b)``. If instead their rates do, with `leaky`
+    "rates",
+
+        r <- (1 - alpha) r + alpha tanh(J r + W u + b),
+
+    the network is taken as a `gru` whose gates stay open, which is the same step by step. There is no such network for
+    functions other than tanh. Under a constant input, ``x = J r + W u + b`` obeys the first form, so that both have
+    the same fixed points with the same eigenvalues; where inputs change, they differ.
 
     A checkpoint may hold the state dict among other things (``{"model_state_dict": ..., "epoch": ...}``). No tensor of
-    a network is ignored: names that are none of the above are refused.
-
-    Neither says the `nonlinearity` of a rate network: `tanh` unless it is given. A file of several networks has one
+    a network is ignored: names that are none of the above are refused. A file of several networks has one
     more axis in each of its arrays, the first, over the networks; or is a dict or list of such dicts; or has names that
     begin with the name of the network and a slash (``0/recurrent_weights``), in which order they are.
 
     Only tensors are read (`weights_only`): a checkpoint cannot run code. Raises CheckpointError if the file is of a
     different kind, has no readout, or does not fit the trials.
     """
-    networks = [
-        _imported(one, f"{path}{where}", trials, tau, readout, nonlinearity, rnn) for where, one in _networks(path)
-    ]
-    return _side_by_side(networks, [str(path)] * len(networks))
+    if leaky not in ("states", "rates"):
+        raise CheckpointError(f"leaky = {leaky!r}: choose from states, rates")
+    said = Said(tau, readout, nonlinearity, rnn, leaky)
+    if isinstance(source, torch.nn.Module):
+        name = type(source).__name__
+        stored = _detached(source.state_dict())
+        return _imported(stored, name, trials, said._replace(nonlinearity=_of_its_module(source, stored, said, name)))
+    networks = [_imported(one, f"{source}{where}", trials, said) for where, one in _networks(source)]
+    return _side_by_side(networks, [str(source)] * len(networks))
 
 
 def import_checkpoints(
@@ -70,9 +101,10 @@ def import_checkpoints(
     readout: str = "readout",
     nonlinearity: str | None = None,
     rnn: str | None = None,
+    leaky: Literal["states", "rates"] = "states",
 ) -> xr.Dataset:
     """The networks of several files (see `import_checkpoint`), one after the other: of one architecture and size."""
-    networks = [import_checkpoint(path, trials, tau, readout, nonlinearity, rnn) for path in paths]
+    networks = [import_checkpoint(path, trials, tau, readout, nonlinearity, rnn, leaky) for path in paths]
     return _side_by_side(networks, paths)
 
 
@@ -90,34 +122,43 @@ def _side_by_side(networks: Sequence[xr.Dataset], paths: Sequence[str]) -> xr.Da
     return joined.assign_coords(seed=np.arange(joined.sizes["seed"]))
 
 
-def _imported(
-    stored: Mapping[str, Tensor],
-    path: str,
-    trials: xr.Dataset,
-    tau: float | None,
-    readout: str,
-    nonlinearity: str | None,
-    rnn: str | None,
-) -> xr.Dataset:
+def _imported(stored: Mapping[str, Tensor], path: str, trials: xr.Dataset, said: Said) -> xr.Dataset:
+    for name, values in stored.items():
+        # Such a tensor could not even be asked whether it is finite.
+        if values.layout != torch.strided or values.is_quantized or values.is_complex():
+            raise CheckpointError(f"{path}: '{name}' is sparse, quantized or complex; store it as plain numbers")
+    dt = float(trials.attrs["dt"])
+    nonlinearity = said.nonlinearity
     if not _recurrent_modules(stored):
-        architecture, weights = "rate", _of_matrices(stored, path)
-        tau = _time_constant(stored, tau, path)
+        architecture, weights = _of_matrices(stored, path)
+        tau = _time_constant(stored, said.tau, dt, path)
         if tau is None:
             raise CheckpointError(f"{path}: these matrices do not say their time constant; give tau, in s")
-        if not float(trials.attrs["dt"]) <= tau < math.inf:
+        if not dt <= tau < math.inf:
             raise CheckpointError(
-                f"{path}: tau = {tau}: at least the time step of the trials, dt = {trials.attrs['dt']} s; the Euler "
-                "step needs tau >= dt"
+                f"{path}: tau = {tau}: at least the time step of the trials, dt = {dt} s; the Euler step needs "
+                "tau >= dt"
             )
+        if said.leaky == "rates":
+            if nonlinearity not in (None, "tanh"):
+                raise CheckpointError(
+                    f"{path}: rates that leak are known with tanh alone, not with {nonlinearity}. A network of leaky "
+                    "states (leave out leaky) has the same fixed points under constant inputs, but a different activity"
+                )
+            architecture, weights = "gru", _with_leaky_rates(weights)
     else:
-        if tau is not None:
+        if said.tau is not None:
             raise CheckpointError(f"{path}: the time constant of a PyTorch network is the time step; leave out tau")
-        architecture, weights = _of_module(stored, _chosen_module(stored, rnn, path), readout, path)
+        if said.leaky == "rates":
+            raise CheckpointError(f"{path}: a PyTorch network has no leak; leave out leaky")
+        architecture, weights = _of_module(stored, _chosen_module(stored, said.rnn, path), said.readout, path)
         if architecture == "rate" and nonlinearity is None:
-            log.warning("%s: taken for a torch.nn.RNN with tanh; a state dict does not say if it was with relu", path)
-        tau = float(trials.attrs["dt"])
-    if architecture != "rate" and nonlinearity is not None:
-        raise CheckpointError(f"{path}: a {architecture} network has no nonlinearity to choose; leave it out")
+            raise CheckpointError(
+                f"{path}: a state dict does not say if its torch.nn.RNN was with tanh or relu; give nonlinearity"
+            )
+        if architecture != "rate" and nonlinearity is not None:
+            raise CheckpointError(f"{path}: a {architecture} network has no nonlinearity to choose; leave it out")
+        tau = dt
     _check(architecture, weights, trials, path)
     dimensions = find("network", architecture).dimensions
     return xr.Dataset(
@@ -128,9 +169,33 @@ def _imported(
             "dt": trials.attrs["dt"],
             "tau": tau,
             "architecture": architecture,
-            "nonlinearity": (nonlinearity or "tanh") if architecture == "rate" else "identity",
+            "nonlinearity": "identity" if architecture == "gru" else nonlinearity or "tanh",
         },
     )
+
+
+def _of_its_module(module: torch.nn.Module, stored: Mapping[str, Tensor], said: Said, name: str) -> str | None:
+    """The nonlinearity that a module's recurrent part has, or that is given."""
+    if not _recurrent_modules(stored):
+        return said.nonlinearity
+    prefix, _ = _chosen_module(stored, said.rnn, name)
+    found = getattr(module.get_submodule(prefix.removesuffix(".")), "nonlinearity", None)
+    if None not in (found, said.nonlinearity) and found != said.nonlinearity:
+        raise CheckpointError(f"{name}: is with {found}, and {said.nonlinearity} is given; leave out nonlinearity")
+    return found or said.nonlinearity
+
+
+def _with_leaky_rates(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Gated units with these matrices for the candidate, whose update gates are at 0 and reset gates at 1."""
+    recurrent, inputs, bias = (weights[name].float() for name in ("recurrent_weights", "input_weights", "bias"))
+    gates = torch.zeros_like(recurrent), torch.zeros_like(inputs), torch.full_like(bias, OPEN)
+    return {
+        "recurrent_weights": torch.stack([gates[0], gates[0], recurrent]),
+        "input_weights": torch.stack([gates[1], gates[1], inputs]),
+        "bias": torch.stack([gates[2], -gates[2], bias]),
+        "candidate_bias": torch.zeros_like(bias),
+        **{name: weights[name] for name in ("output_weights", "output_bias", "initial_state")},
+    }
 
 
 def _recurrent_modules(stored: Mapping[str, Tensor]) -> dict[str, str]:
@@ -154,16 +219,24 @@ def _chosen_module(stored: Mapping[str, Tensor], rnn: str | None, path: object) 
     return f"{name}." if name else "", modules[name]
 
 
-def _time_constant(stored: Mapping[str, Tensor], tau: float | None, path: object) -> float | None:
-    """The time constant that is given or that the file says."""
-    if "tau" not in stored:
-        return tau
-    if stored["tau"].numel() != 1:
-        raise CheckpointError(f"{path}: 'tau' has shape {tuple(stored['tau'].shape)}; all units need one time constant")
-    found = float(stored["tau"])
-    if tau is not None and not math.isclose(tau, found, rel_tol=1e-6):
-        raise CheckpointError(f"{path}: 'tau' is {found:g} s in the file, and {tau:g} s is given; leave out one")
-    return found
+def _time_constant(stored: Mapping[str, Tensor], tau: float | None, dt: float, path: object) -> float | None:
+    """The time constant that is given or that the file says, itself or as ``alpha = dt / tau``."""
+    for name in ("tau", "alpha"):
+        if name not in stored:
+            continue
+        if stored[name].numel() != 1:
+            shape = tuple(stored[name].shape)
+            raise CheckpointError(f"{path}: '{name}' has shape {shape}; all units need one time constant")
+        value = float(stored[name])
+        if name == "alpha" and not 0 < value <= 1:
+            raise CheckpointError(f"{path}: 'alpha' is {value:g}; dt / tau is above 0 and at most 1")
+        found = value if name == "tau" else dt / value
+        if tau is not None and not math.isclose(tau, found, rel_tol=1e-6):
+            raise CheckpointError(
+                f"{path}: '{name}' is {value:g}, so that tau is {found:g} s, and {tau:g} s is given; leave out one"
+            )
+        tau = found
+    return tau
 
 
 def _networks(path: str | os.PathLike) -> list[tuple[str, dict[str, Tensor]]]:
@@ -180,7 +253,14 @@ def _networks(path: str | os.PathLike) -> list[tuple[str, dict[str, Tensor]]]:
             )
             for own in names
         ]
-    recurrent = next((stored[name] for name in stored if name.endswith(("weight_hh_l0", "recurrent_weights"))), None)
+    recurrent = next(
+        (
+            values
+            for name, values in stored.items()
+            if name.endswith(("weight_hh_l0", "recurrent_weights")) or name in ("left_vectors", "m", "wrec")
+        ),
+        None,
+    )
     if recurrent is None or recurrent.ndim < 3:
         return [("", stored)]
     counts = {len(values) if values.ndim else 0 for values in stored.values()}
@@ -217,7 +297,8 @@ def _read(path: str | os.PathLike) -> dict[str, Tensor] | list[dict[str, Tensor]
     known: dict[str, Any] = {
         str(name): one
         for name, one in inside
-        if _is_network(one) and (_recurrent_modules(one) or "recurrent_weights" in one)
+        if _is_network(one)
+        and (_recurrent_modules(one) or not {"recurrent_weights", "left_vectors", "wi"}.isdisjoint(one))
     }
     if len(known) == 1:
         return _detached(*known.values())
@@ -267,14 +348,19 @@ def _detached(stored: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
     }
 
 
-def _of_matrices(stored: Mapping[str, Tensor], path: object) -> dict[str, Tensor]:
-    names = find("network", "rate").dimensions
-    if unknown := [name for name in stored if name not in (*names, "tau")]:
+def _of_matrices(stored: Mapping[str, Tensor], path: object) -> tuple[str, dict[str, Tensor]]:
+    """Architecture and weights of a rate network from its matrices."""
+    if not {"wi", "wo", "m", "n", "wrec"}.isdisjoint(stored):
+        stored = _of_loadings(stored, path)
+    low_rank = not {"left_vectors", "right_vectors"}.isdisjoint(stored)
+    architecture = "low_rank" if low_rank else "rate"
+    names = find("network", architecture).dimensions
+    if unknown := [name for name in stored if name not in (*names, "tau", "alpha")]:
         raise CheckpointError(
             f"{path}: holds {', '.join(unknown)}, which no dict of matrices has; a rate network has {', '.join(names)} "
             "and tau; the state dict of a module needs a torch.nn.RNN or torch.nn.GRU"
         )
-    needed = [name for name in names if name not in OPTIONAL]
+    needed = [name for name in names if name not in OPTIONAL and not (low_rank and name == "recurrent_weights")]
     if missing := [name for name in needed if name not in stored]:
         what = "has no readout: it " if missing == ["output_weights"] else ""
         raise CheckpointError(
@@ -282,10 +368,65 @@ def _of_matrices(stored: Mapping[str, Tensor], path: object) -> dict[str, Tensor
             f"dict of a module needs a torch.nn.RNN or torch.nn.GRU; found: {', '.join(stored) or 'nothing'}"
         )
     _must_have_axes(path, {name: stored[name] for name in needed})
-    units, outputs = len(stored["recurrent_weights"]), len(stored["output_weights"])
-    zeros = {"bias": torch.zeros(units), "output_bias": torch.zeros(outputs), "initial_state": torch.zeros(units)}
     given = {name: stored[name] for name in names if name in stored}
-    return {**zeros, **given}
+    if low_rank:
+        left, right = stored["left_vectors"], stored["right_vectors"]
+        if left.shape != right.shape or not left.numel():
+            shapes = f"{tuple(left.shape)} and {tuple(right.shape)}"
+            raise CheckpointError(
+                f"{path}: 'left_vectors' and 'right_vectors' have shapes {shapes}; needs (unit, rank)"
+            )
+        joined = left.double() @ right.double().T / len(left)
+        if "recurrent_weights" in stored and not (
+            stored["recurrent_weights"].shape == joined.shape
+            and torch.allclose(stored["recurrent_weights"].double(), joined, rtol=1e-4, atol=1e-6)
+        ):
+            raise CheckpointError(
+                f"{path}: 'recurrent_weights' are not left_vectors right_vectors^T / {len(left)}; leave out one of them"
+            )
+        given["recurrent_weights"] = joined
+    units, outputs = len(given["recurrent_weights"]), len(stored["output_weights"])
+    zeros = {"bias": torch.zeros(units), "output_bias": torch.zeros(outputs), "initial_state": torch.zeros(units)}
+    return architecture, {**zeros, **given}
+
+
+def _of_loadings(stored: Mapping[str, Tensor], path: object) -> dict[str, Tensor]:
+    """The matrices of a file of the low-rank literature by the names of this library."""
+    if unknown := [name for name in stored if name not in (*LOADINGS, "tau", "alpha")]:
+        raise CheckpointError(
+            f"{path}: holds {', '.join(unknown)} besides those of {', '.join(LOADINGS)}; leave it out"
+        )
+    recurrent = ["wrec"] if "wrec" in stored else ["m", "n"]
+    if missing := [name for name in ("wi", "wo", *recurrent) if name not in stored]:
+        raise CheckpointError(f"{path}: lacks {', '.join(missing)}; needs wi, wo, and either m and n or wrec")
+    if both := [name for name in ("m", "n") if "wrec" in stored and name in stored]:
+        raise CheckpointError(f"{path}: has wrec and {' and '.join(both)}; leave out one of them")
+    _must_have_axes(path, {name: stored[name] for name in ("wi", "wo", *recurrent)})
+    if "b" in stored and bool((stored["b"] != 0).any()):
+        raise CheckpointError(
+            f"{path}: 'b' is not zero; in networks of this layout it counts in the recurrent rates but not in those "
+            "read out, which no network of this library does. Where it counts in both, use the names in network.nc, "
+            "with bias"
+        )
+    scaled = {}
+    for name, scale, axis in (("wi", "si", 0), ("wo", "so", 1)):
+        values = stored[name].double()
+        factors = stored.get(scale, torch.ones(values.shape[axis]))
+        if tuple(factors.shape) != (values.shape[axis],):
+            raise CheckpointError(
+                f"{path}: '{scale}' has shape {tuple(factors.shape)}; '{name}' of {tuple(values.shape)} needs "
+                f"({values.shape[axis]},)"
+            )
+        scaled[name] = (values.movedim(axis, 0) * factors[:, None]).contiguous()
+    made = {"input_weights": scaled["wi"].T, "output_weights": scaled["wo"]}
+    if "wrec" in stored:
+        made["recurrent_weights"] = stored["wrec"]
+    else:
+        made |= {"left_vectors": stored["m"], "right_vectors": stored["n"]}
+        made["output_weights"] = made["output_weights"] / max(len(stored["m"]), 1)
+    if "h0" in stored:
+        made["initial_state"] = stored["h0"]
+    return made | {name: stored[name] for name in ("tau", "alpha") if name in stored}
 
 
 def _of_module(
@@ -355,16 +496,9 @@ def _must_have_axes(path: object, matrices: Mapping[str, Tensor]) -> None:
 def _check(architecture: str, weights: Mapping[str, Tensor], trials: xr.Dataset, path: object) -> None:
     """Check that the weights fit each other and the trials."""
     units = weights["output_weights"].shape[-1]
-    if trials.sizes["output"] >= units:
-        raise CheckpointError(
-            f"{path}: {trials.sizes['output']} output(s) of {units} units leave no null space, where activity is "
-            "compared; import a network of more units"
-        )
     sizes = {"unit": units, "unit_from": units, "gate": 3, **{name: trials.sizes[name] for name in ("input", "output")}}
-    for name in weights:
-        # Such a tensor could not even be asked whether it is finite.
-        if weights[name].layout != torch.strided or weights[name].is_quantized or weights[name].is_complex():
-            raise CheckpointError(f"{path}: '{name}' is sparse, quantized or complex; store it as plain numbers")
+    if "left_vectors" in weights:
+        sizes["rank"] = weights["left_vectors"].shape[-1]
     for name, dimensions in find("network", architecture).dimensions.items():
         expected = tuple(sizes[dimension] for dimension in dimensions[1:])
         if tuple(weights[name].shape) != expected:
@@ -372,5 +506,5 @@ def _check(architecture: str, weights: Mapping[str, Tensor], trials: xr.Dataset,
                 f"{path}: '{name}' has shape {tuple(weights[name].shape)}; {', '.join(dimensions[1:])} of these "
                 f"trials and units are {expected}"
             )
-        if not torch.isfinite(weights[name]).all():
-            raise CheckpointError(f"{path}: '{name}' holds values that are not finite")
+        if not torch.isfinite(weights[name].float()).all():
+            raise CheckpointError(f"{path}: '{name}' holds values that are not finite in single precision")

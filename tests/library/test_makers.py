@@ -121,6 +121,26 @@ def test_populations_of_others_networks_have_their_rates(files, tmp_path):
         maker.make(job(names=(("flip_flop", "others", 1, 0),), sources=maker.sources("flip_flop")))
 
 
+def test_a_grid_takes_no_network_without_a_null_space(tmp_path):
+    torch.save(matrices(0) | {"output_weights": torch.zeros(1, 6)}, tmp_path / "zero.pt")
+    maker = maker_of({"make": "checkpoint", "maker": {"files": [str(tmp_path / "zero.pt")], "tau": 0.1}})
+    with pytest.raises(
+        MakerError, match=r"others: seed 0 of .*zero.pt: 1 of 1 outputs are zero .* `insd import` takes"
+    ):
+        maker.make(job(names=(("flip_flop", "others", 0, 0),), sources=maker.sources("flip_flop")))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e6])
+def test_a_grid_takes_no_network_whose_activity_is_zero_or_without_bound(tmp_path, scale):
+    content = matrices(0) | {"bias": torch.zeros(6), "initial_state": torch.zeros(6)}
+    content |= {"recurrent_weights": scale * torch.ones(6, 6), "input_weights": scale * torch.ones(6, 1)}
+    torch.save(content, tmp_path / "n.pt")
+    settings = {"files": [str(tmp_path / "n.pt")], "tau": 0.1, "nonlinearity": "relu"}
+    maker = maker_of({"make": "checkpoint", "maker": settings})
+    with pytest.raises(MakerError, match=r"n.pt: the activity of these networks .* does not vary, or is not finite"):
+        maker.make(job(names=(("flip_flop", "others", 0, 0),), sources=maker.sources("flip_flop")))
+
+
 def test_seeds_are_the_networks_of_all_files_in_order(files):
     maker = maker_of({"make": "checkpoint", "maker": {"files": str(files / "net-*.pt"), "tau": 0.1}})
     sources = maker.sources("flip_flop")
@@ -190,7 +210,7 @@ def test_settings_of_a_maker():
     made = settings.made_with("flip_flop", "others", 0)
     assert made["maker"] == {
         **{"files": "nets/{task}-*.pt", "tau": 0.1, "readout": "readout"},
-        **{"rnn": None, "nonlinearity": None},
+        **{"rnn": None, "nonlinearity": None, "leaky": "states"},
     }
     # Nothing of a recipe that does not concern these networks is said of them.
     assert set(made) == {"make", "maker", "terms"}
@@ -281,7 +301,7 @@ def test_adding_a_file_changes_no_fingerprint(library, kind):
     [
         ("networks/gru.py", {"gated", "others"}),
         ("networks/rate.py", {"standard", "free", "others"}),
-        ("networks/low_rank.py", set()),
+        ("networks/low_rank.py", {"others"}),
         ("objectives/predictivity.py", {"standard", "gated", "others"}),
         ("objectives/schedules.py", {"standard", "gated", "free"}),
         ("makers/train.py", {"standard", "gated", "free"}),

@@ -22,7 +22,9 @@ class CheckpointSettings(Section):
     rnn: str | None = None
     """Name of the recurrent module in state dicts that hold several."""
     nonlinearity: Literal["tanh", "relu", "softplus"] | None = None
-    """The rates of states of rate networks, which files do not say; `tanh` without it."""
+    """The rates of states of rate networks, which files do not say; `tanh` for matrices without it."""
+    leaky: Literal["states", "rates"] = "states"
+    """What leaks in a network given by matrices: its states x, which have the rates f(x), or its rates."""
 
 
 class Checkpoint(Maker):
@@ -37,15 +39,20 @@ class Checkpoint(Maker):
 
     def architectures(self, recipe: Recipe) -> tuple[str, ...]:
         """Those that files can be read as."""
-        return ("gru", "rate")
+        return ("gru", "low_rank", "rate")
 
     def make(self, job: Job) -> Made:
+        import numpy as np
+        import torch
+
         from insd.activity import record_activity
         from insd.imported import import_checkpoints
+        from insd.readouts import why_no_null_space
         from insd.rounding import with_significant
+        from insd.samples import valid_steps
 
         own = self.settings
-        found = import_checkpoints(job.sources, job.bank, own.tau, own.readout, own.nonlinearity, own.rnn)
+        found = import_checkpoints(job.sources, job.bank, own.tau, own.readout, own.nonlinearity, own.rnn, own.leaky)
         seeds = [name[2] for name in job.names]
         held = found.sizes["seed"]
         if seeds[-1] >= held:
@@ -55,4 +62,20 @@ class Checkpoint(Maker):
                 f"{', '.join(job.sources)}; set seeds to at most {held}"
             )
         network = found.isel(seed=seeds)
-        return Made(with_significant(record_activity(network, job.task, job.bank, job.test, job.recipe.terms)), network)
+        for seed in seeds:
+            if why := why_no_null_space(found["output_weights"].values[seed]):
+                raise MakerError(
+                    f"populations.{job.names[0][1]}: seed {seed} of {', '.join(job.sources)}: {why}, and a "
+                    "grid compares networks there; `insd import` takes it alone, for its fixed points"
+                )
+        try:
+            activity = record_activity(network, job.task, job.bank, job.test, job.recipe.terms)
+            usable = bool(np.isfinite(activity["rates"].values[:, valid_steps(job.test)]).all())
+        except (ValueError, torch.linalg.LinAlgError):
+            usable = False
+        if not usable:
+            raise MakerError(
+                f"{', '.join(job.sources)}: the activity of these networks on the trials of the task does not vary, or "
+                "is not finite"
+            )
+        return Made(with_significant(activity), network)
