@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from insd.files import written_whole
+from insd.files import WriteError, written_whole
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,9 @@ class Checkpoint:
         try:
             with written_whole(self.path) as beside:
                 torch.save({"made_from": self.made_from, "state": state}, beside)
-        except (OSError, RuntimeError) as error:
-            log.warning("%s: the checkpoint could not be written (%s); training continues without it", self.path, error)
+        except (WriteError, RuntimeError) as error:
+            why = error.reason if isinstance(error, WriteError) else error
+            log.warning("%s: the checkpoint could not be written (%s); training continues without it", self.path, why)
 
     def load(self) -> dict[str, Any] | None:
         """The last saved state; None, with a line in the log, if it cannot be used."""

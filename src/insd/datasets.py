@@ -6,8 +6,8 @@ that a file that exists is complete; readers load everything and close.
 
 import errno
 import fcntl
-import shutil
 from collections.abc import Collection, Hashable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from insd import plugins
+from insd import cohorts, plugins
 from insd.cohorts import every_network, network_labels
 from insd.errors import InsdError
-from insd.files import written_whole
+from insd.files import WriteError, written_whole
 
 ENGINE: Literal["netcdf4"] = "netcdf4"
 """By which xarray reads and writes."""
@@ -177,7 +177,7 @@ def validate(
 def write(dataset: xr.Dataset, path: str | Path, contract: str | Contract) -> None:
     """Check a dataset against its contract and write it; the file appears whole or not at all.
 
-    Raises DatasetError if the dataset breaks the contract, or if the file cannot be written.
+    Raises DatasetError if the dataset breaks the contract, and WriteError if the file cannot be written.
     """
     path = Path(path)
     validate(dataset, contract, str(path))
@@ -187,13 +187,8 @@ def write(dataset: xr.Dataset, path: str | Path, contract: str | Contract) -> No
     try:
         with written_whole(path) as beside:
             dataset.to_netcdf(beside, engine=ENGINE, encoding=encoding)
-    except (OSError, RuntimeError) as error:
-        # HDF5 does not say that a disk is full.
-        free = shutil.disk_usage(path.parent).free / 1e6
-        raise DatasetError(
-            f"{path}: could not be written ({error}); its disk has {free:.1f} MB free: make room or check the "
-            "permissions, and run again"
-        ) from None
+    except RuntimeError as error:  # of HDF5
+        raise WriteError(path, error) from None
 
 
 def read(path: str | Path, contract: str | Contract, only: Collection[str] | None = None) -> xr.Dataset:
@@ -234,6 +229,19 @@ def why_unreadable(path: str | Path, error: Exception) -> str:
             "file system without locks, set HDF5_USE_FILE_LOCKING=FALSE, and run again"
         )
     return f"truncated, empty or no NetCDF file ({error}); {AGAIN}"
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A table of `results/tables` (`insd.cohorts.read_table`).
+
+    Raises DatasetError if the file is truncated or no table.
+    """
+    # Every table ends with the end of a line.
+    if Path(path).read_bytes().endswith(b"\n"):
+        # All errors of pandas on what a file holds are of this kind.
+        with suppress(ValueError):
+            return cohorts.read_table(path)
+    raise DatasetError(f"{path}: truncated, empty or not a table; {AGAIN}")
 
 
 def read_by_task(

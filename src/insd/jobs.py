@@ -5,7 +5,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from insd.errors import InsdError
@@ -38,6 +38,18 @@ def _keep_freed_blocks_below(size: int) -> None:
         allocator.mallopt(mmap_threshold, size)
 
 
+class _Log(logging.FileHandler):
+    """A log that is left short where its disk is full: the work goes on, and no line of it is told as an error."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that Python gives
+        pass
+
+    def close(self) -> None:
+        # What is still to be written is written as the file is closed.
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def job(log: str | Path) -> Iterator[None]:
     """Send log lines to a file; end with status 1 and one message if the work fails with a known error, or for
@@ -45,7 +57,7 @@ def job(log: str | Path) -> Iterator[None]:
 
     Unknown errors keep their traceback, in the log and on the terminal.
     """
-    handler = logging.FileHandler(log, mode="w")
+    handler = _Log(log, mode="w")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("insd")
     logger.setLevel(logging.INFO)

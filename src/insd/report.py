@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from insd.cohorts import read_table
+from insd.datasets import read_table
 from insd.errors import InsdError
 
 STYLE = """\

@@ -15,9 +15,9 @@ import xarray as xr
 from conftest import ROOT
 from matplotlib.figure import Figure
 
-from insd.datasets import DatasetError, read, write
+from insd.datasets import DatasetError, read, read_table, write
 from insd.figures.theme import new_figure, save
-from insd.files import write_text, written_whole
+from insd.files import WriteError, write_text, written_whole
 from insd.rounding import significant, with_significant
 
 
@@ -87,10 +87,20 @@ def test_a_writer_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(xr.Dataset, "to_netcdf", full_disk)
-    with pytest.raises(DatasetError, match=r"file.nc: could not be written \(No space left on device\); its disk has "):
+    with pytest.raises(WriteError, match=r"file.nc: could not be written \(No space left on device\); its disk has "):
         write(performance() * 2, path, "performance")
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"task,seed\nflip_flop,0\nflip_", b"\x89HDF\r\n\x1a\n"])
+def test_a_table_that_is_not_whole_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "networks.csv"
+    path.write_bytes(b"task,seed\n03,0\n")
+    assert read_table(path)["task"].tolist() == ["03"]
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"networks.csv: truncated, empty or not a table; delete the file and run"):
+        read_table(path)
 
 
 def test_texts_and_figures_appear_whole_too(tmp_path, monkeypatch):
@@ -110,12 +120,17 @@ def test_texts_and_figures_appear_whole_too(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(
+        WriteError, match=r"figure.svg: could not be written \(No space left on device\); its disk has "
+    ):
         save(new_figure(20.0, 20.0), [figure])
     with pytest.raises(UnicodeEncodeError):
         write_text(page, "half \udc80")
     assert figure.read_bytes() == before and page.read_bytes() == "µ = 2".encode()
     assert len(list(tmp_path.iterdir())) == 3
+    # A folder that cannot be made.
+    with pytest.raises(WriteError, match=r"page.html/a/b.md: could not be written \(.*Not a directory"):
+        write_text(page / "a" / "b.md", "text")
 
     with monkeypatch.context() as patch, written_whole(page) as here:
         patch.setattr(socket, "gethostname", lambda: "another-node")

@@ -2,7 +2,6 @@
 
 from insd import datasets
 from insd.claims.base import TABLES, claims_page, judged, publications
-from insd.cohorts import read_table
 from insd.files import write_text
 from insd.jobs import job
 from insd.tables.comparisons import number_of_intervals
@@ -10,8 +9,8 @@ from insd.tables.comparisons import number_of_intervals
 with job(snakemake.log[0]):
     papers = publications(snakemake.params.claims)
     given = dict(snakemake.input.items())
-    networks = read_table(given.pop("table"))
-    tables = {name: read_table(given.pop(name)) for name in TABLES if name in given}
+    networks = datasets.read_table(given.pop("table"))
+    tables = {name: datasets.read_table(given.pop(name)) for name in TABLES if name in given}
     analyses = {
         name: datasets.read_by_task(snakemake.params.tasks, paths, name, networks) for name, paths in given.items()
     }

@@ -1,13 +1,12 @@
 """Alternatives against the standard networks of their task in every regime and under every perturbation."""
 
 from insd import datasets
-from insd.cohorts import read_table
 from insd.files import write_text
 from insd.jobs import job
 from insd.tables.comparisons import comparisons
 
 with job(snakemake.log[0]):
-    networks = read_table(snakemake.input.table)
+    networks = datasets.read_table(snakemake.input.table)
     by_task = {
         name: datasets.read_by_task(snakemake.params.tasks, snakemake.input[name], name, networks)
         for name in ("performance", "robustness")

@@ -1,7 +1,6 @@
 """A page on which any two networks of a task are seen side by side."""
 
 from insd import datasets
-from insd.cohorts import read_table
 from insd.explorer import explorer_page
 from insd.files import write_text
 from insd.jobs import job, reuse_freed_memory
@@ -13,7 +12,7 @@ name = snakemake.wildcards.task
 
 with job(snakemake.log[0]):
     members = read_members(snakemake.input.networks, snakemake.input.activities, snakemake.params.rounds)
-    table = read_table(snakemake.input.table)
+    table = datasets.read_table(snakemake.input.table)
     page = explorer_page(
         name,
         make_task(name, snakemake.params.parameters),

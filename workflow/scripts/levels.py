@@ -1,13 +1,12 @@
 """What each level of description says of every network against its reference."""
 
 from insd import datasets
-from insd.cohorts import read_table
 from insd.files import write_text
 from insd.jobs import job
 from insd.tables.levels import levels
 
 with job(snakemake.log[0]):
-    networks = read_table(snakemake.input.table)
+    networks = datasets.read_table(snakemake.input.table)
     by_task = {
         name: datasets.read_by_task(snakemake.params.tasks, snakemake.input[name], contract, networks)
         for name, contract in (("predictivity", "predictivity"), ("dsa", "dsa"), ("points", "fixed_points"))

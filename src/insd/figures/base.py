@@ -12,8 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from insd import plugins
-from insd.cohorts import read_table
-from insd.datasets import read, read_by_task
+from insd.datasets import read, read_by_task, read_table
 from insd.errors import InsdError
 from insd.settings.tasks import make_task
 from insd.tasks.base import Task
