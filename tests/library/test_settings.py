@@ -59,6 +59,15 @@ def test_null_leaves_out_a_population():
     assert list(load(changed("populations/standard", None)).populations) == ["insd"]
 
 
+def test_a_task_is_left_out_with_what_layers_say_of_it():
+    config = changed("tasks/memory_pro", None)
+    assert list(load(config).tasks) == ["flip_flop"]
+    assert load(config).recipe("flip_flop", "insd", 1).terms["predictivity"].multiplier == 0.2
+    del config["tasks"]["memory_pro"]
+    with pytest.raises(SettingsError, match=r"defaults.by_task.memory_pro: the config has no such task"):
+        load(config)
+
+
 def test_a_population_may_take_its_reference_from_another():
     two = changed("populations/new", {"seeds": 2, "rounds": 2, "reference": "insd"})
     with pytest.raises(SettingsError, match=r"figures.chain: 2 populations have alternatives; name .*: insd, new"):

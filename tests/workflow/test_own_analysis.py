@@ -31,6 +31,12 @@ def test_an_analysis_of_the_users_own(folder):
     assert job_counts(plan(folder, **OWN)) == {"spread": 3, "summary": 1, "table_page": 1, "all": 1, "total": 6}
 
 
+def test_the_order_of_the_config_runs_nothing_again(folder):
+    """Where all files are named, Snakemake lays them over each other in a different order."""
+    output = snakemake(folder, "-n", "--configfile", "config/config.yaml", "config/smoke.yaml").stdout
+    assert "Nothing to be done" in output, output[-2000:]
+
+
 def test_its_columns_are_joined_to_the_table_and_nothing_else_is_analysed_again(folder):
     (folder / "spread.py").write_text(SPREAD.replace("COLUMNS\n", "columns=columns,\n"))
     output = plan(folder, **OWN)

@@ -54,6 +54,18 @@ def test_targets_of_names_that_do_not_exist(checkout, target, message):
     assert message in result.stdout
 
 
+def test_a_grid_laid_over_nothing_in_a_folder_elsewhere(checkout, tmp_path):
+    """For a clone that may not be written to, say: Snakemake looks for config/config.yaml in the working directory."""
+    grid, base = f"{checkout}/config/smoke.yaml", f"{checkout}/config/config.yaml"
+    elsewhere = ("--snakefile", f"{checkout}/Snakefile", "--directory", str(tmp_path), "-n", "--configfile")
+    output = snakemake(checkout, *elsewhere, grid).stdout
+    assert "tasks: this key is required" in output
+    assert f"{tmp_path} has no config/config.yaml; to lay a file over the workflow's, name both: " in output
+    assert f"--configfile {base} FILE" in output
+    both = snakemake(checkout, *elsewhere, base, grid)
+    assert both.returncode == 0 and "train_round" in both.stdout, both.stdout[-2000:]
+
+
 def test_an_environment_in_a_path_with_a_blank_is_refused_before_anything_is_installed(checkout, tmp_path):
     folder = tmp_path / "my projects"
     shutil.copytree(ROOT / "envs", folder / "envs")

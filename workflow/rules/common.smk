@@ -1,4 +1,5 @@
 # The config as settings, and what several files of rules use.
+import json
 import sys
 from pathlib import Path
 
@@ -31,7 +32,14 @@ try:
     GRID = Grid(SETTINGS)
     FIGURES = files.figures(GRID)
 except InsdError as error:
-    raise WorkflowError(str(error))
+    message = str(error)
+    if not any(Path(file).name == "config.yaml" for file in workflow.configfiles):
+        # Snakemake looks for it in the working directory, and does without where another file is named.
+        message += (
+            f"\n{Path.cwd()} has no config/config.yaml; to lay a file over the workflow's, name both: "
+            f"--configfile {workflow.basedir}/config/config.yaml FILE"
+        )
+    raise WorkflowError(message)
 
 TABLE = "results/tables/networks.csv"
 LEVELS = "results/tables/levels.csv"

@@ -126,8 +126,11 @@ rule summary:
     params:
         tasks=list(SETTINGS.tasks),
         integrators=GRID.analysis_tasks("line_attractor"),
-        # What figures show changes no number.
-        config={name: part for name, part in config.items() if name != "figures"},
+        # The page shows the config; its order and what figures show change no number.
+        config=json.dumps(
+            {name: part for name, part in config.items() if name != "figures"},
+            sort_keys=True,
+        ),
         settings=SETTINGS.analysis.comparisons.model_dump(),
         code=when_asked(
             modules_fingerprint, ["insd.tables.summary", "insd.tables.summary_page"]

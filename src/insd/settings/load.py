@@ -17,15 +17,31 @@ def load(config: Mapping[str, Any]) -> Settings:
 
     Raises SettingsError with one line per problem: the key's path, its value and what is allowed.
     """
+    config = _without_left_out_tasks(_with_text_keys(config))
     try:
         # Via JSON: strict, so text is never read as a number, while lists may represent tuples.
         # Types that JSON lacks, such as YAML's dates, become text, which is then refused.
-        settings = Settings.model_validate_json(json.dumps(_with_text_keys(config), default=str), strict=True)
+        settings = Settings.model_validate_json(json.dumps(config, default=str), strict=True)
     except ValidationError as error:
         raise SettingsError(joined(lines(error, lambda key: "", lambda place: keys_of(Settings, place)))) from None
     if problems := list(problems_of_config(settings)):
         raise SettingsError(joined(problems))
     return settings.in_order()
+
+
+def _without_left_out_tasks(config: dict[str, Any]) -> dict[str, Any]:
+    """The config without what its layers say of tasks that are null: files are laid over each other key by key, and
+    none can remove a key of another.
+    """
+    tasks = config.get("tasks")
+    left_out = {name for name, entry in tasks.items() if entry is None} if isinstance(tasks, dict) else set()
+
+    def kept(section: Any, of: str) -> Any:
+        if not isinstance(section, dict):
+            return section
+        return {key: kept(entry, key) for key, entry in section.items() if of != "by_task" or key not in left_out}
+
+    return {key: kept(entry, key) if key in ("defaults", "populations") else entry for key, entry in config.items()}
 
 
 def _with_text_keys(value: Any) -> Any:
