@@ -69,14 +69,15 @@ benchmark: paper .venv/benchmarks
 schema: .venv/installed
 	$(BIN)/python workflow/schemas/generate.py
 
-# The stamps are written last: an installation that was interrupted is taken up again.
+# The stamps are written last: an installation that was interrupted is taken up again, also before it had pip.
 # Snakemake does not quote the interpreter's path in the commands of its jobs.
 .venv/installed: pyproject.toml envs/constraints.txt
 	@case "$$PWD" in *[[:space:]]*) echo "$$PWD: jobs cannot start Python from a path with a blank; move the clone to a \
 	path without, or make the environment there and run 'snakemake' from it here"; exit 1;; esac
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	    { echo "Python 3.11 to 3.13 is needed; name one by: make PYTHON=python3.12 ..."; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv || \
+	    { echo "delete the folder .venv and run make again"; exit 1; }
 	$(BIN)/python -m pip install --constraint envs/constraints.txt --editable '.[workflow,slurm,test]'
 	touch $@
 
@@ -94,6 +95,6 @@ schema: .venv/installed
 	touch $@
 
 .venv-format/installed: Makefile
-	test -x .venv-format/bin/python || $(PYTHON) -m venv .venv-format
+	.venv-format/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv-format
 	.venv-format/bin/python -m pip install --quiet $(SNAKEFMT)
 	touch $@

@@ -98,7 +98,8 @@ def deflate(chosen: argparse.Namespace) -> None:
         rounds += 1
     if rounds == 0:
         raise CommandError(f"{folder}: holds no round-0; begin with `insd train TASK {folder}`")
-    latest = datasets.read(folder / f"round-{rounds - 1}/network.nc", "network")
+    path = folder / f"round-{rounds - 1}/network.nc"
+    latest = datasets.read(path, "network")
     made = json.loads(latest.attrs["settings"])
     name, parameters = made["task"]["name"], dict(made["task"]["parameters"])
     entry = {"parameters": parameters}
@@ -108,7 +109,17 @@ def deflate(chosen: argparse.Namespace) -> None:
         key: datasets.read(folder / f"{regime}.nc", "trials").sizes["trial"]
         for key, regime in (("train", "train"), ("evaluation", "test"))
     }
-    settings = settings_of(name, entry, made["recipe"], chosen.changes, sizes)
+    try:
+        settings = settings_of(name, entry, made["recipe"], chosen.changes, sizes)
+    except InsdError:
+        try:
+            settings_of(name, entry, made["recipe"], [], sizes)
+        except InsdError as error:
+            raise CommandError(
+                f"{path}: this version cannot use the settings that it was made with (commit "
+                f"{latest.attrs.get('git_commit', 'none')}); use that version, or begin a new chain: {error}"
+            ) from None
+        raise
     train_round(settings, name, folder, rounds, int(latest["seed"][0]))
 
 

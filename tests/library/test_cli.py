@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -226,6 +227,19 @@ def test_errors_are_one_line_and_exit_code_1(chain, capsys, tmp_path, monkeypatc
     assert message in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
     assert sorted(Path(chain).iterdir()) == before
+
+
+def test_a_chain_of_a_version_with_other_settings(chain, capsys, tmp_path):
+    folder = Path(shutil.copytree(chain, tmp_path / "chain"))
+    path = folder / f"round-{len(list(folder.glob('round-*'))) - 1}/network.nc"
+    latest = datasets.read(path, "network")
+    settings = json.loads(latest.attrs["settings"])
+    settings["recipe"]["network"]["old"] = 1
+    path.unlink()
+    latest.assign_attrs(settings=json.dumps(settings), git_commit="0123").to_netcdf(path)
+    assert main(["deflate", str(folder)]) == 1
+    message = f"{path}: this version cannot use the settings that it was made with (commit 0123); use that version, or"
+    assert message in (told := capsys.readouterr().err) and "defaults.network.old = 1: unknown key" in told
 
 
 def test_networks_of_other_tasks_are_not_compared(chain, capsys, tmp_path):
