@@ -173,6 +173,14 @@ def test_datasets_that_break_the_contract(module, old, new, message):
     assert str(refusal.value).count("\n") == 1
 
 
+def test_a_level_of_the_grid_that_fails(module):
+    module(CODE.replace("return self.dataset", "{1.0: 0}[self.size]\n        return self.dataset"))
+    with pytest.raises(SettingsError) as refusal:
+        load(config(grid={"noise": [{}], "duration": [{}, {"size": 2.0}]}))
+    place = "tasks.my_task.parameters.grid.duration.1 = {'size': 2.0}: no trials can be made: KeyError: 2.0 ("
+    assert place in str(refusal.value) and "mine.py, line " in str(refusal.value)
+
+
 LABEL = CODE.replace(
     "        targets = inputs[..., :1]\n        return self.dataset(inputs, targets, targets == targets",
     "        random.random(self.salt)\n"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from insd import plugins
+from insd.errors import InsdError
 from insd.plugins import PluginError
 from insd.settings.base import (
     SettingsError,
@@ -19,7 +20,7 @@ from insd.settings.sections import TaskEntry
 from insd.settings.tasks import make_task
 from insd.tasks import Task, TaskError, check_task
 from insd.tasks.base import Rule
-from insd.tasks.own import scored_trials, targets_vary, unscored_outputs
+from insd.tasks.own import failure, scored_trials, targets_vary, unscored_outputs
 
 REGIME = "[a-z][a-z0-9_]*"
 """The pattern of regime names."""
@@ -125,11 +126,15 @@ def _must_make_trials(task: Task, regime: str, where: str, given: Mapping[str, A
     """Raise SettingsError if a task makes no trials that can be scored; `given` are the values at `where`."""
     changed = task.in_regime(regime)
     try:
-        trials, score = scored_trials(task, regime, 2)
+        trials, score = scored_trials(task, regime, task.sample(regime, 2, 0))
     except (ArithmeticError, ValueError, IndexError) as error:
         raise SettingsError(
             f"{where} = {given}: no trials can be made with these durations and rates at dt = {changed.dt} ({error})"
         ) from None
+    except InsdError:
+        raise
+    except Exception as error:  # a task of the user's own may fail in any way
+        raise SettingsError(f"{where} = {given}: no trials can be made: {failure(error)}") from None
     if not all(np.isfinite(trials[name]).all() for name in ("inputs", "targets")):
         raise SettingsError(f"{where} = {given}: the trials have NaN or infinite values; use less noise")
     if unscored_outputs(trials) or (targets_vary(trials) and not np.isfinite(score)):

@@ -2,17 +2,19 @@
 
 import importlib
 import inspect
+import math
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from numbers import Real
 from typing import TypeVar
 
 import numpy as np
 import xarray as xr
 
 from insd import plugins
-from insd.datasets import CONTRACTS, DatasetError, validate
+from insd.datasets import AGAIN, CONTRACTS, DatasetError, validate
 from insd.errors import InsdError
 from insd.provenance import modules_fingerprint
 from insd.samples import valid_steps
@@ -27,6 +29,9 @@ TRIALS = 16
 """Trials that a check samples first."""
 MOST_TRIALS = 256
 """Trials after which a check takes targets that do not vary for constant."""
+
+STORED = "biufmMSU"
+"""The kinds of arrays that files hold; those of text as objects, too."""
 
 
 class TaskError(InsdError):
@@ -50,7 +55,7 @@ def find_task(path: str) -> type[Task]:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
-        raise TaskError(f"class = {path!r}: cannot import '{module_name}': {_told(error)}{_where(error)}") from None
+        raise TaskError(f"class = {path!r}: cannot import '{module_name}': {failure(error)}") from None
     found = getattr(module, class_name, None)
     if not inspect.isclass(found):
         tasks = [
@@ -88,13 +93,20 @@ def check_task(task: Task) -> None:
 
     Raises TaskError, which names the part that breaks the contract of tasks, and how.
     """
+    try:
+        _check(task)
+    except InsdError as error:
+        # Names, which it may quote, can have several lines; and there is no file yet that could be deleted.
+        raise TaskError(" ".join(str(error).removesuffix(f"; {AGAIN}").splitlines())) from None
+    except Exception as error:  # what a task returns may be anything
+        raise TaskError(f"{type(task).__name__}: does not keep the contract of tasks: {failure(error)}") from None
+
+
+def _check(task: Task) -> None:
     channels: dict[str, list[str]] = {}
     for regime in task.regime_names():
         trials, again = (_of(task, "sample", partial(task.sample, regime, TRIALS, 0), regime) for _ in range(2))
-        try:
-            _check_trials(trials, f"the trials of regime '{regime}'")
-        except DatasetError as error:
-            raise TaskError(str(error)) from None
+        _check_trials(trials, f"the trials of regime '{regime}'")
         for along in ("input", "output"):
             names = [str(name) for name in trials[along].values]
             if names != channels.setdefault(along, names):
@@ -107,21 +119,31 @@ def check_task(task: Task) -> None:
                 f"regime '{regime}': the same seed gives other trials; draw all numbers from the generator `random`"
             )
         _check_variables(task, trials, regime)
-        trials, _ = _of(task, "_score", partial(scored_trials, task, regime, TRIALS), regime)
-        if silent := unscored_outputs(trials):
+        scored, _ = _of(task, "_score", partial(scored_trials, task, regime, trials), regime)
+        if silent := unscored_outputs(scored):
             raise TaskError(
                 f"the trials of regime '{regime}': 'mask' scores no time of the output {', '.join(silent)} in "
-                f"{trials.sizes['trial']} trials"
+                f"{scored.sizes['trial']} trials"
             )
-    _check_score(task)
-    for name, values in _of(task, "static_inputs", task.static_inputs).items():
-        if len(values) != trials.sizes["input"]:
-            raise TaskError(f"static input '{name}': has {len(values)} values for {trials.sizes['input']} inputs")
-    if unknown := set(task.evidence_inputs) - set(trials["input"].values):
-        raise TaskError(
-            f"evidence_inputs: {', '.join(sorted(unknown))} are no inputs; those are: "
-            f"{', '.join(map(str, trials['input'].values))}"
-        )
+        if regime == "train":
+            _check_score(task, scored)
+    _check_inputs(task, channels["input"])
+
+
+def _check_inputs(task: Task, inputs: list[str]) -> None:
+    static_inputs = _of(task, "static_inputs", task.static_inputs)
+    if not isinstance(static_inputs, Mapping):
+        raise TaskError(f"static_inputs: returned {static_inputs!r}; return lists of numbers by name")
+    for name, given in static_inputs.items():
+        values = list(given) if isinstance(given, Iterable) else [given]
+        if len(values) != len(inputs):
+            raise TaskError(f"static input '{name}': has {len(values)} values for {len(inputs)} inputs")
+        if not isinstance(name, str) or not all(isinstance(value, Real) and math.isfinite(value) for value in values):
+            raise TaskError(f"static input {name!r}: holds {values}; give it a name and finite numbers")
+    if not isinstance(task.evidence_inputs, tuple | list):
+        raise TaskError(f"evidence_inputs: are {task.evidence_inputs!r}; name them in a tuple")
+    if unknown := [str(name) for name in task.evidence_inputs if name not in inputs]:
+        raise TaskError(f"evidence_inputs: {', '.join(unknown)} are no inputs; those are: {', '.join(inputs)}")
 
 
 def _check_trials(trials: xr.Dataset, where: str) -> None:
@@ -140,18 +162,15 @@ def _check_trials(trials: xr.Dataset, where: str) -> None:
         if trials[name].dims != (name,):
             along = ", ".join(map(str, trials[name].dims))
             raise DatasetError(f"{where}: '{name}' is along '{along}'; a condition must not have this name")
+    if not trials.sizes["time"]:
+        raise DatasetError(f"{where}: have no time step")
     if not trials.sizes["input"] or not trials.sizes["output"]:
         raise DatasetError(
             f"{where}: have {trials.sizes['input']} inputs and {trials.sizes['output']} outputs; a network needs at "
             "least one of each, if only an input that is always zero"
         )
-    for name in map(str, trials.coords):
-        if name not in ("time", "input", "output") and not re.fullmatch(r"[A-Za-z_][\w .-]*", name):
-            raise DatasetError(
-                f"{where}: the condition {name!r} cannot be the name of a variable in a file; choose letters, digits, "
-                "_, -, dots and blanks, beginning with a letter"
-            )
     _check_mask(trials, where)
+    _check_stored(trials, where)
 
 
 def _check_mask(trials: xr.Dataset, where: str) -> None:
@@ -164,16 +183,44 @@ def _check_mask(trials: xr.Dataset, where: str) -> None:
         raise DatasetError(f"{where}: 'mask' scores outputs after the end of a trial, where 'valid' is false")
 
 
-def scored_trials(task: Task, regime: str, first: int) -> tuple[xr.Dataset, float]:
+def _check_stored(trials: xr.Dataset, where: str) -> None:
+    """What a file must be able to hold: names, times, conditions and attributes."""
+    for along in ("input", "output"):
+        names = trials[along].values.tolist()
+        if not all(isinstance(name, str) and name.strip() for name in names) or len(set(names)) < len(names):
+            raise DatasetError(f"{where}: the {along}s are called {names}; give each a name of its own, as text")
+    time = trials["time"].values
+    if time.dtype.kind not in "iuf" or not np.isfinite(time).all() or not (np.diff(time) > 0).all():
+        raise DatasetError(f"{where}: 'time' must be numbers that rise; `self.dataset(...)` adds it")
+    for name, variable in trials.variables.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][\w .-]{0,59}", name):
+            raise DatasetError(
+                f"{where}: the condition {name!r} cannot be the name of a variable in a file; choose up to 60 letters, "
+                "digits, _, -, dots and blanks, beginning with a letter"
+            )
+        if variable.dtype.kind not in STORED and not all(isinstance(value, str) for value in variable.values.flat):
+            raise DatasetError(
+                f"{where}: '{name}' holds values of type {variable.dtype}, which files cannot hold; use numbers or text"
+            )
+    for attribute, value in trials.attrs.items():
+        if not isinstance(value, str | Real | np.ndarray):
+            raise DatasetError(
+                f"{where}: the attribute {attribute!r} is {value!r}; use a number or text, or leave it out"
+            )
+
+
+def scored_trials(task: Task, regime: str, trials: xr.Dataset) -> tuple[xr.Dataset, float]:
     """Trials of a regime and the score of their own targets.
 
-    `first` of them or, while that score is NaN or an output is not scored, twice as many up to `MOST_TRIALS`: few
+    Those given or, while that score is NaN or an output is not scored, twice as many up to `MOST_TRIALS`: few
     trials may by chance have one label, or no response.
     """
-    trials = task.sample(regime, first, 0)
     score = float(np.ravel(_scores(task, trials, 1))[0])
     enough = np.isfinite(score) and not unscored_outputs(trials)
-    return (trials, score) if enough or first >= MOST_TRIALS else scored_trials(task, regime, 2 * first)
+    more = 2 * trials.sizes["trial"]
+    if enough or more > MOST_TRIALS:
+        return trials, score
+    return scored_trials(task, regime, task.sample(regime, more, 0))
 
 
 def _scores(task: Task, trials: xr.Dataset, networks: int) -> np.ndarray:
@@ -182,7 +229,10 @@ def _scores(task: Task, trials: xr.Dataset, networks: int) -> np.ndarray:
     with warnings.catch_warnings():
         # Of a score that is NaN, the checks tell in their own words.
         warnings.simplefilter("ignore")
-        return np.asarray(task._score(trials, outputs))
+        scores = np.asarray(task._score(trials, outputs))
+    if scores.dtype.kind not in "biuf":
+        raise TaskError(f"score: has values of type {scores.dtype}; return one number per network")
+    return scores
 
 
 def unscored_outputs(trials: xr.Dataset) -> list[str]:
@@ -191,8 +241,7 @@ def unscored_outputs(trials: xr.Dataset) -> list[str]:
     return [str(name) for name in trials["output"].values[~scored]]
 
 
-def _check_score(task: Task) -> None:
-    trials, _ = _of(task, "_score", partial(scored_trials, task, "train", TRIALS))
+def _check_score(task: Task, trials: xr.Dataset) -> None:
     scores = _of(task, "_score", partial(_scores, task, trials, 2))
     if scores.shape != (2,):
         raise TaskError(f"score: has shape {scores.shape} for the outputs of 2 networks; return one number per network")
@@ -217,13 +266,21 @@ def targets_vary(trials: xr.Dataset) -> bool:
 
 def _check_variables(task: Task, trials: xr.Dataset, regime: str) -> None:
     shape = (trials.sizes["trial"], trials.sizes["time"])
-    for name, variable in _of(task, "variables", partial(task.variables, trials), regime).items():
-        if variable.values.shape != shape or variable.kind not in KINDS:
+    variables = _of(task, "variables", partial(task.variables, trials), regime)
+    if not isinstance(variables, Mapping):
+        raise TaskError(f"variables: returned {variables!r}; return a `Variable` for each name")
+    for name, variable in variables.items():
+        values, kind = getattr(variable, "values", None), getattr(variable, "kind", None)
+        if not isinstance(name, str) or not isinstance(values, np.ndarray):
+            raise TaskError(f"variable {name!r}: is a {type(variable).__name__}; return a `Variable` for each name")
+        if values.shape != shape or kind not in KINDS:
             raise TaskError(
-                f"variable '{name}': has values of shape {variable.values.shape} and kind {variable.kind!r}; needs "
+                f"variable '{name}': has values of shape {values.shape} and kind {kind!r}; needs "
                 f"{shape}, (trial, time), and one of: {', '.join(KINDS)}"
             )
-        if not np.isfinite(variable.values).all():
+        if values.dtype.kind not in "biuf":
+            raise TaskError(f"variable '{name}': holds values of type {values.dtype}; give numbers, also to categories")
+        if not np.isfinite(values).all():
             raise TaskError(f"variable '{name}': holds values that are not finite in regime '{regime}'")
 
 
@@ -231,15 +288,15 @@ def _of(task: Task, name: str, call: Callable[[], Result], regime: str = "") -> 
     """The result of a method of the task; TaskError with the place in the user's file if it fails."""
     try:
         return call()
+    except InsdError:
+        raise
     except Exception as error:
         of = f" (regime '{regime}')" if regime else ""
-        raise TaskError(f"{type(task).__name__}.{name}{of} fails: {_told(error)}{_where(error)}") from None
+        raise TaskError(f"{type(task).__name__}.{name}{of} fails: {failure(error)}") from None
 
 
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def _where(error: Exception) -> str:
+def failure(error: Exception) -> str:
+    """What failed, in one line, with the place in the user's file."""
     frame = plugins.frame_of(error)
-    return "" if frame is None else f" ({frame.filename}, line {frame.lineno})"
+    place = "" if frame is None else f" ({frame.filename}, line {frame.lineno})"
+    return f"{type(error).__name__}: {error}".splitlines()[0] + place
