@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import torch
 from filelock import FileLock
 from jaxtyping import install_import_hook
 
@@ -18,6 +19,9 @@ SMOKE_RUN = ("--cores", "2", "--configfile", "config/smoke.yaml")
 sys.path.insert(0, str(ROOT / "src"))
 # A shell without job control starts background jobs deaf to Ctrl-C, and so would be all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Without a GPU, its kernels run in Triton's interpreter.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 # Fixtures of a tiny grid.
 pytest_plugins = ["micro_grid"]
 install_import_hook("insd", "beartype.beartype")
@@ -34,8 +38,6 @@ def pytest_configure(config):
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    import torch  # noqa: PLC0415 - after the import hook
-
     torch.set_num_threads(1)
     torch.manual_seed(0)
 

@@ -3,6 +3,8 @@
 Null space: X_perp = X Q with Q = I - W^+ W for the readout W = W_out of a network with rates X (sample, unit).
 """
 
+import math
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -28,8 +30,16 @@ def row_space(
 ) -> tuple[Float[Tensor, "*network output unit"], Float[Tensor, "*network output output"]]:
     """Orthonormal rows B with the span of a readout's, so that ``Q = I - B^T B``, and L in ``W = L B``; in float64."""
     weights = output_weights.double()
-    factor = torch.linalg.cholesky(weights @ weights.transpose(-1, -2))
+    factor = cholesky(weights @ weights.transpose(-1, -2))
     return torch.linalg.solve_triangular(factor, weights, upper=False), factor
+
+
+def cholesky(matrices: Float[Tensor, "*any size size"]) -> Float[Tensor, "*any size size"]:
+    """Lower Cholesky factors. Where there is none a CPU raises, and a GPU, which is not waited for, gives NaN."""
+    if not matrices.is_cuda:
+        return torch.linalg.cholesky(matrices)
+    factors, failed = torch.linalg.cholesky_ex(matrices)
+    return factors.masked_fill((failed != 0)[..., None, None], math.nan)
 
 
 def null_projector_array(output_weights: Float[np.ndarray, "output unit"]) -> Float[np.ndarray, "unit unit"]:

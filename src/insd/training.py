@@ -17,6 +17,7 @@ from insd.bank import Bank, minibatch
 from insd.checkpoints import Checkpoint
 from insd.devices import CPU
 from insd.errors import InsdError
+from insd.minibatches import Minibatches
 from insd.networks.base import initialise
 from insd.networks.engine.bptt import Workspace
 from insd.objectives.base import Stored
@@ -169,13 +170,18 @@ class _Attempt:
         # Evaluations are on other numbers of trials than iterations: each has blocks, and on a GPU graphs, that fit.
         self.workspace, self.evaluation_workspace = Workspace(), Workspace()
         self.noise_streams = self._streams("noise", device)
-        self.batch_streams = self._streams("batches")
+        self.noise_keys = torch.tensor([stream.initial_seed() for stream in self.noise_streams], device=device)
+        ahead = None if device.type == "cpu" else settings.evaluate_every
+        self.minibatches = Minibatches(self._streams("batches"), self.n_train, settings.batch_size, device, ahead)
         self.objective = Objective(recipe.terms, earlier, settings.loss_bound, len(names), device, self.bank.valid)
         self.optimiser = torch.optim.Adam(self.networks.parameters(), lr=settings.step_size, fused=True)
         # PyTorch divides by a rise of 0 steps where there are 10 iterations.
         self.step_sizes = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser, settings.step_size, max(settings.iterations, 11), pct_start=0.1, cycle_momentum=False
         )
+        # The iteration in which a network's loss was first not finite, or 0. A GPU is asked for it at evaluations alone:
+        # to wait for it in each iteration would leave it idle while the next one is prepared.
+        self.failed_at = torch.zeros(len(names), dtype=torch.int64, device=device)
         self.iteration = 0
         self.rows: list[dict[str, np.ndarray]] = []
         self.final = self.networks.weights()
@@ -197,6 +203,7 @@ class _Attempt:
             self.step_sizes.step()
             if iteration % settings.evaluate_every and iteration < settings.iterations:
                 continue
+            self._refuse_failed()
             row = self._evaluate(iteration) | _means(since_evaluation)
             row["step_size"] = np.full(len(self.names), step_size)
             since_evaluation = []
@@ -236,7 +243,7 @@ class _Attempt:
             "optimiser": self.optimiser.state_dict(),
             "step_sizes": self.step_sizes.state_dict(),
             "noise_streams": [stream.get_state() for stream in self.noise_streams],
-            "batch_streams": [stream.get_state() for stream in self.batch_streams],
+            "batch_streams": self.minibatches.state(),
             "objective": self.objective.state_dict(),
             "in_a_row": torch.from_numpy(self.in_a_row),
             **self.record(),
@@ -248,9 +255,9 @@ class _Attempt:
         self.networks.load_state_dict(state["networks"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step_sizes.load_state_dict(state["step_sizes"])
-        for name in ("noise_streams", "batch_streams"):
-            for stream, values in zip(getattr(self, name), state[name], strict=True):
-                stream.set_state(values)
+        for stream, values in zip(self.noise_streams, state["noise_streams"], strict=True):
+            stream.set_state(values)
+        self.minibatches.load_state(state["batch_streams"])
         self.objective.load_state_dict(state["objective"])
         self.in_a_row, self.last_row = state["in_a_row"].numpy(), state["last_row"].numpy()
         self.rows = [{name: values.numpy() for name, values in row.items()} for row in state["rows"]]
@@ -258,20 +265,20 @@ class _Attempt:
     def _step(self, iteration: int) -> dict[str, Tensor]:
         """One iteration on a minibatch; returns the values for the history, each (network, ...)."""
         settings = self.recipe.training
-        trials = torch.stack(
-            [torch.randperm(self.n_train, generator=g)[: settings.batch_size] for g in self.batch_streams]
-        ).to(self.device)
+        trials = self.minibatches.take()
         inputs, targets, mask = self._trials(trials)
-        noise = self.networks.draw_noise(inputs.shape[1], settings.batch_size, self.noise_streams, self.workspace)
+        noise = self.networks.keyed_noise(self.noise_keys, iteration) or self.networks.draw_noise(
+            inputs.shape[1], settings.batch_size, self.noise_streams, self.workspace
+        )
         outputs, sampled = self._outputs(inputs, noise, self.workspace)
         loss = self.task.loss(outputs, targets, mask, self.variance)
         record = {"task_loss": loss.detach()}
         progress = (iteration - 1) / settings.iterations
         loss, of_terms = self.objective.weighed(loss, progress, sampled, self.networks, trials)
         record |= of_terms
-        if not torch.isfinite(loss).all():
-            bad = int((~torch.isfinite(loss)).nonzero()[0])
-            raise TrainingError(f"{_joined(self.names[bad][:-1])}: {self._why_not_finite(iteration)}")
+        self.failed_at = torch.where((self.failed_at == 0) & ~torch.isfinite(loss), iteration, self.failed_at)
+        if self.device.type == "cpu":
+            self._refuse_failed()
         self.optimiser.zero_grad()
         loss.sum().backward()
         record["gradient_norm"] = _clip(list(self.networks.parameters()), settings.gradient_clip)
@@ -292,6 +299,13 @@ class _Attempt:
             f"{largest[1]:.3g}, and their variance is {self.variance:.3g}; scale the trials to the order of 1, or "
             f"lower network.gain ({self.recipe.network.gain})"
         )
+
+    def _refuse_failed(self) -> None:
+        """Raise TrainingError if the loss of a network was not finite in an iteration so far."""
+        failed = [(iteration, row) for row, iteration in enumerate(self.failed_at.tolist()) if iteration]
+        if failed:
+            iteration, row = min(failed)
+            raise TrainingError(f"{_joined(self.names[row][:-1])}: {self._why_not_finite(iteration)}")
 
     @torch.no_grad()
     def _evaluate(self, iteration: int) -> dict[str, np.ndarray]:

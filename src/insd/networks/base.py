@@ -14,11 +14,12 @@ from typing import Any, ClassVar, Literal, overload
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from insd.datasets import DatasetError, architecture_of
 from insd.networks.engine.bptt import Workspace, read_out
+from insd.networks.engine.keyed import KeyedNoise
 from insd.networks.engine.noise import fill_with_noise
 from insd.networks.settings.base import NetworkSettings
 from insd.plugins import find
@@ -121,8 +122,17 @@ class Networks(torch.nn.Module, ABC):
             return None
         shape = (len(generators), times, trials, self.initial_state.shape[1])
         noise = (workspace or Workspace()).block("noise", shape, self.initial_state)
-        fill_with_noise(noise, math.sqrt(2 * self.alpha) * self.recurrent_noise, generators)
+        fill_with_noise(noise, self.noise_scale, generators)
         return noise
+
+    @property
+    def noise_scale(self) -> float:
+        """The standard deviation of the private noise per step, ``alpha sqrt(2 / alpha) sigma_rec``."""
+        return math.sqrt(2 * self.alpha) * self.recurrent_noise
+
+    def keyed_noise(self, keys: Int[Tensor, "network"], draw: int) -> KeyedNoise | None:
+        """Noise as by `draw_noise`, which `outputs` draws itself from a key per network; None where it cannot."""
+        return None
 
     def readout(self, rates: Rates) -> Float[Tensor, "network time trial output"]:
         """Outputs ``y = W_out r + b_out``."""
@@ -131,11 +141,12 @@ class Networks(torch.nn.Module, ABC):
     def outputs(
         self,
         inputs: Float[Tensor, "network time trial input"],
-        noise: Float[Tensor, "network time trial state"] | None = None,
+        noise: Float[Tensor, "network time trial state"] | KeyedNoise | None = None,
         every: int | None = None,
         workspace: Workspace | None = None,
     ) -> tuple[Float[Tensor, "network time trial output"], Float[Tensor, "network sampled_time trial unit"] | None]:
         """Outputs in response to the inputs, and the rates at every n-th time, if n is given; as `forward`."""
+        assert not isinstance(noise, KeyedNoise)
         rates = self(inputs, noise, workspace)
         return self.readout(rates), rates[:, ::every] if every else None
 

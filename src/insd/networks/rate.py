@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from insd.networks.base import READOUT, Additive, Rates, normal
-from insd.networks.engine.bptt import Workspace, simulate, simulate_outputs
+from insd.networks.engine.bptt import Workspace, persistent_for, simulate, simulate_outputs
+from insd.networks.engine.keyed import KeyedNoise
 from insd.networks.engine.nonlinearity import NONLINEARITIES
 from insd.networks.settings.base import NetworkSettings
 from insd.networks.settings.rate import RateSettings
@@ -94,10 +95,15 @@ class RateRNN(Additive):
         """Rates in response to the inputs, with the hand-written gradient of `simulate`."""
         return simulate(inputs, *self._dynamics(), noise, self.alpha, workspace, self.nonlinearity)
 
+    def keyed_noise(self, keys: Int[Tensor, "network"], draw: int) -> KeyedNoise | None:
+        outputs, units = self.output_weights.shape[1:]
+        drawn = self.recurrent_noise and persistent_for(self.bias, units, self.input_weights.shape[2], outputs)
+        return KeyedNoise(keys, draw, self.noise_scale) if drawn else None
+
     def outputs(
         self,
         inputs: Float[Tensor, "network time trial input"],
-        noise: Float[Tensor, "network time trial unit"] | None = None,
+        noise: Float[Tensor, "network time trial unit"] | KeyedNoise | None = None,
         every: int | None = None,
         workspace: Workspace | None = None,
     ) -> tuple[Float[Tensor, "network time trial output"], Float[Tensor, "network sampled_time trial unit"] | None]:

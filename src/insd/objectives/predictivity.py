@@ -34,7 +34,12 @@ from insd.datasets import DatasetError
 from insd.networks.base import Networks
 from insd.objectives.base import READ_AGAIN, Stored, Term
 from insd.objectives.settings.predictivity import PredictivitySettings
-from insd.predictivity import null_projector_array, principal_components, row_space
+from insd.predictivity import cholesky, null_projector_array, principal_components, row_space
+
+try:
+    from insd import elimination
+except ImportError:  # Triton is not installed
+    elimination = None  # type: ignore[assignment]
 
 
 class Predictivity(Term):
@@ -166,7 +171,7 @@ class _Penalty(torch.autograd.Function):
         diagonal = shifted.diagonal(dim1=-2, dim2=-1)
         diagonal += ridge * diagonal.mean(-1, keepdim=True)
         null_cross = cross - outer @ (basis @ cross)
-        weights = torch.cholesky_solve(null_cross, torch.linalg.cholesky(shifted))
+        weights = _solve(shifted, null_cross)
         ctx.save_for_backward(rates, earlier, membership, scale, gram, cross, basis, factor, weights)
         ctx.ridge, ctx.readout_type = ridge, output_weights.dtype
         return (null_cross * weights).sum(-2) @ membership
@@ -204,6 +209,15 @@ def _centred(
         return values - values.mean(-2, keepdim=True)
     counts = valid.to(values.dtype)[..., None]
     return (values - (values * counts).sum(-2, keepdim=True) / counts.sum(-2, keepdim=True)) * counts
+
+
+def _solve(
+    matrices: Float[Tensor, "network unit unit"], right: Float[Tensor, "network unit component"]
+) -> Float[Tensor, "network unit component"]:
+    """X in ``A X = B`` for positive definite A, without waiting for a GPU."""
+    if elimination is not None and right.is_cuda and right.shape[1] <= elimination.MOST_UNKNOWNS:
+        return elimination.solve(matrices, right)
+    return torch.cholesky_solve(right, cholesky(matrices))
 
 
 def deflation_penalty(

@@ -15,17 +15,28 @@ what it does and how to do it").
 
 Several networks run side by side along a leading axis. Arrays are (network, time, trial, ...): a time step is a
 contiguous (trial, unit) matrix per network, and all times and trials of a network are one matrix without a copy.
+
+The loops over time are compiled C on a CPU (`insd.networks.engine.loops`), one kernel each on a GPU where Triton is
+installed and the weights fit on chip (`insd.networks.engine.persistent`), and otherwise PyTorch, as a CUDA graph on a
+GPU. All give the same numbers up to rounding.
 """
 
 from collections.abc import Callable, Hashable
+from types import ModuleType
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from insd.networks.engine.keyed import KeyedNoise
 from insd.networks.engine.loops import COMPILED, CompiledLoops
 from insd.networks.engine.nonlinearity import NONLINEARITIES, Nonlinearity
+
+try:
+    from insd.networks.engine import persistent
+except ImportError:  # Triton is not installed: a GPU runs CUDA graphs
+    persistent = None  # type: ignore[assignment]
 
 Loop = Callable[[], object]
 """One loop over time."""
@@ -130,6 +141,14 @@ def compiled_for(array: Tensor) -> CompiledLoops | None:
     return COMPILED if array.device.type == "cpu" and array.dtype == torch.float32 else None
 
 
+def persistent_for(array: Tensor, units: int, inputs: int, outputs: int) -> ModuleType | None:
+    """The kernels that walk all time steps at once, if they can work on arrays like this one and on such networks."""
+    if persistent is None or not array.is_cuda or array.dtype != torch.float32:
+        return None
+    fits = units <= persistent.MOST_UNITS and max(inputs, outputs) <= persistent.MOST_CHANNELS
+    return persistent if fits else None
+
+
 class _Simulation(torch.autograd.Function):
     """Outputs (None without a readout) and the rates at every n-th time (None without n)."""
 
@@ -156,10 +175,13 @@ class _Simulation(torch.autograd.Function):
         # The first rates are those of the initial state, so that all but the last are the presynaptic ones of a step.
         rates = workspace.block("rates", (networks, times + 1, trials, units), inputs)
         rates[:, 0] = nonlinearity.rates(initial_state)[:, None]
-        compiled = compiled_for(inputs)
+        weights = recurrent_weights, input_weights, bias, initial_state
+        n_outputs = 0 if output_weights is None else output_weights.shape[1]
+        compiled, kernels = compiled_for(inputs), persistent_for(inputs, units, n_inputs, n_outputs)
         if compiled:
-            weights = recurrent_weights, input_weights, bias, initial_state
             compiled.forward(inputs, *weights, noise, alpha, nonlinearity.number, rates)
+        elif kernels:
+            kernels.forward(inputs, *weights, noise, alpha, nonlinearity.number, rates)
         else:
             # The whole external drive in one product; the loop then turns it into the states, in place.
             states = workspace.block("states", (networks, times, trials, units), inputs)
@@ -187,25 +209,29 @@ class _Simulation(torch.autograd.Function):
         inputs, recurrent_weights, input_weights, output_weights, rates = ctx.saved_tensors
         alpha, keep, every, workspace = ctx.alpha, 1.0 - ctx.alpha, ctx.every or 1, ctx.workspace
         nonlinearity = ctx.nonlinearity
-        networks, times, trials, _ = inputs.shape
+        networks, times, trials, n_inputs = inputs.shape
         units = recurrent_weights.shape[-1]
 
         grad_states = workspace.block("grad_states", (networks, times, trials, units), rates)
         flat = grad_states.view(networks, times * trials, units)
         errors = grad_outputs.flatten(1, 2) if grad_outputs is not None else None
-        compiled = compiled_for(rates)
+        weights = recurrent_weights, output_weights
+        n_outputs = 0 if output_weights is None else output_weights.shape[1]
+        compiled, kernels = compiled_for(rates), persistent_for(rates, units, n_inputs, n_outputs)
+        grad_initial_state = None
         if compiled:
-            weights = recurrent_weights, output_weights
             grad_input_weights, grad_bias, grad_output_weights = compiled.backward(
                 inputs, grad_outputs, grad_rates, every, rates, *weights, alpha, nonlinearity.number, grad_states
             )
+        elif kernels:
+            grad_initial_state = kernels.backward(
+                grad_outputs, grad_rates, every, rates, *weights, alpha, nonlinearity.number, grad_states
+            )
         else:
-            grad_output_weights = None
             if errors is None:
                 grad_states.zero_()
             else:
                 torch.bmm(errors, output_weights, out=flat)
-                grad_output_weights = torch.bmm(errors.transpose(1, 2), rates[:, 1:].flatten(1, 2))
             if grad_rates is not None:
                 grad_states[:, ::every] += grad_rates
             step = workspace.block("step", recurrent_weights.shape, rates)
@@ -215,16 +241,21 @@ class _Simulation(torch.autograd.Function):
                 ("backward", keep, nonlinearity.number),
                 lambda: _backward_loop(grad_states, rates, step, slope, one, keep, nonlinearity),
             )
+        if not compiled:
+            grad_output_weights = None
+            if errors is not None:
+                grad_output_weights = torch.bmm(errors.transpose(1, 2), rates[:, 1:].flatten(1, 2))
             # Few rows and many columns: the product the other way round takes five times as long.
             grad_input_weights = alpha * torch.bmm(inputs.flatten(1, 2).transpose(1, 2), flat).transpose(1, 2)
             grad_bias = alpha * flat.sum(1)
 
         grad_recurrent = alpha * torch.bmm(flat.transpose(1, 2), rates[:, :-1].flatten(1, 2))
-        earliest = grad_states[:, 0]
-        slopes = nonlinearity.slopes(rates[:, 0])
-        grad_initial_state = (
-            torch.bmm(earliest, alpha * recurrent_weights).mul_(slopes).add_(earliest, alpha=keep).sum(1)
-        )
+        if grad_initial_state is None:
+            earliest = grad_states[:, 0]
+            slopes = nonlinearity.slopes(rates[:, 0])
+            grad_initial_state = (
+                torch.bmm(earliest, alpha * recurrent_weights).mul_(slopes).add_(earliest, alpha=keep).sum(1)
+            )
         grad_inputs = grad_noise = None
         if ctx.needs_input_grad[0]:
             grad_inputs = torch.bmm(flat, alpha * input_weights).view_as(inputs)
@@ -287,7 +318,7 @@ def simulate_outputs(
     initial_state: Float[Tensor, "network unit"],
     output_weights: Float[Tensor, "network output unit"],
     output_bias: Float[Tensor, "network output"],
-    noise: Float[Tensor, "network time trial unit"] | None,
+    noise: Float[Tensor, "network time trial unit"] | KeyedNoise | None,
     alpha: float,
     every: int | None = None,
     workspace: Workspace | None = None,
@@ -297,6 +328,7 @@ def simulate_outputs(
 
     As one function, since errors of the outputs enter the recursion backwards as inputs enter it forwards, and the
     gradient with respect to all rates need not be stored. The rates are a view of the workspace; None without `every`.
+    Noise by its keys is for networks that `persistent_for` has kernels for.
     """
     weights = recurrent_weights, input_weights, bias, initial_state, output_weights, output_bias
     settings = alpha, every, workspace or Workspace(), NONLINEARITIES[nonlinearity]
