@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from insd.bank import Bank, minibatch
+from insd.captured import Captured
 from insd.checkpoints import Checkpoint
 from insd.devices import CPU
 from insd.errors import InsdError
@@ -31,6 +32,7 @@ from insd.tasks.own import task_fingerprint
 
 log = logging.getLogger(__name__)
 
+Number = int | float | Float[Tensor, ""] | Int[Tensor, ""]
 NetworkName = tuple[str | int, ...]
 """(task, population, seed, round): names a network and seeds its random streams."""
 
@@ -174,13 +176,19 @@ class _Attempt:
         ahead = None if device.type == "cpu" else settings.evaluate_every
         self.minibatches = Minibatches(self._streams("batches"), self.n_train, settings.batch_size, device, ahead)
         self.objective = Objective(recipe.terms, earlier, settings.loss_bound, len(names), device, self.bank.valid)
-        self.optimiser = torch.optim.Adam(self.networks.parameters(), lr=settings.step_size, fused=True)
+        self.optimiser = torch.optim.Adam(
+            self.networks.parameters(), lr=settings.step_size, fused=True, capturable=device.type == "cuda"
+        )
         # PyTorch divides by a rise of 0 steps where there are 10 iterations.
         self.step_sizes = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser, settings.step_size, max(settings.iterations, 11), pct_start=0.1, cycle_momentum=False
         )
-        # The iteration in which a network's loss was first not finite, or 0. A GPU is asked for it at evaluations alone:
-        # to wait for it in each iteration would leave it idle while the next one is prepared.
+        self._repeated: Callable[..., dict[str, Tensor]] = self._iterate
+        own_loss = type(task).loss is not Task.loss
+        if device.type == "cuda" and self.networks.capturable and self.objective.capturable and not own_loss:
+            self._repeated = Captured(self._iterate)
+        # The iteration in which a network's loss was first not finite, or 0. A GPU is asked for it at evaluations,
+        # since it would be idle while the host waits for it and prepares the next iteration.
         self.failed_at = torch.zeros(len(names), dtype=torch.int64, device=device)
         self.iteration = 0
         self.rows: list[dict[str, np.ndarray]] = []
@@ -264,25 +272,37 @@ class _Attempt:
 
     def _step(self, iteration: int) -> dict[str, Tensor]:
         """One iteration on a minibatch; returns the values for the history, each (network, ...)."""
+        shares = self.objective.shares((iteration - 1) / self.recipe.training.iterations)
+        step_size = self.optimiser.param_groups[0]["lr"]
+        return self._repeated(self.minibatches.take(), iteration, step_size, *shares)
+
+    def _iterate(
+        self, trials: Int[Tensor, "network trial"], iteration: Number, step_size: Number, *shares: Number
+    ) -> dict[str, Tensor]:
+        """What an iteration does on the device, where its numbers are tensors if that is a GPU."""
         settings = self.recipe.training
-        trials = self.minibatches.take()
         inputs, targets, mask = self._trials(trials)
-        noise = self.networks.keyed_noise(self.noise_keys, iteration) or self.networks.draw_noise(
+        draw = iteration if isinstance(iteration, Tensor) else torch.full((), iteration, device=self.device)
+        noise = self.networks.keyed_noise(self.noise_keys, draw) or self.networks.draw_noise(
             inputs.shape[1], settings.batch_size, self.noise_streams, self.workspace
         )
         outputs, sampled = self._outputs(inputs, noise, self.workspace)
         loss = self.task.loss(outputs, targets, mask, self.variance)
         record = {"task_loss": loss.detach()}
-        progress = (iteration - 1) / settings.iterations
-        loss, of_terms = self.objective.weighed(loss, progress, sampled, self.networks, trials)
+        loss, of_terms = self.objective.weighed(loss, shares, sampled, self.networks, trials)
         record |= of_terms
-        self.failed_at = torch.where((self.failed_at == 0) & ~torch.isfinite(loss), iteration, self.failed_at)
+        failing = (self.failed_at == 0) & ~torch.isfinite(loss)
+        self.failed_at.copy_(torch.where(failing, iteration, self.failed_at))
         if self.device.type == "cpu":
             self._refuse_failed()
         self.optimiser.zero_grad()
         loss.sum().backward()
         record["gradient_norm"] = _clip(list(self.networks.parameters()), settings.gradient_clip)
+        (group,) = self.optimiser.param_groups
+        # The schedule of step sizes goes on from the number, which is the same.
+        scheduled, group["lr"] = group["lr"], step_size
         self.optimiser.step()
+        group["lr"] = scheduled
         return record
 
     def _why_not_finite(self, iteration: int) -> str:

@@ -7,17 +7,21 @@ from insd.objectives.schedules import make_schedule
 from insd.objectives.settings.base import TermSettings
 
 
+def multipliers(schedule, progress):
+    return schedule.multipliers(schedule.share(progress))
+
+
 def test_constant_without_ramp_is_the_papers_lambda_from_the_start():
     settings = TermSettings(schedule="constant", multiplier=0.7, task_only=0.0, ramp=0.0)
     schedule = make_schedule(settings, 0.05, networks=2, earlier=3)
     for progress in (0.0, 0.5, 1.0):
-        torch.testing.assert_close(schedule.multipliers(progress), torch.full((2, 3), 0.7))
+        torch.testing.assert_close(multipliers(schedule, progress), torch.full((2, 3), 0.7))
 
 
 def test_constant_with_ramp():
     settings = TermSettings(schedule="constant", multiplier=2.0, task_only=0.1, ramp=0.4)
     schedule = make_schedule(settings, 0.05, networks=1, earlier=1)
-    values = [schedule.multipliers(progress).item() for progress in (0.0, 0.1, 0.3, 0.5, 0.9)]
+    values = [multipliers(schedule, progress).item() for progress in (0.0, 0.1, 0.3, 0.5, 0.9)]
     assert values == pytest.approx([0.0, 0.0, 1.0, 2.0, 2.0])
 
 
@@ -28,15 +32,15 @@ def constrained(**settings):
 
 def run(schedule, loss, penalties, iterations):
     for iteration in range(iterations):
-        schedule.multipliers(iteration / iterations)
-        schedule.update(torch.tensor([loss]), torch.tensor([penalties], dtype=torch.float64))
-    return schedule.multipliers(1.0)[0]
+        share = schedule.share(iteration / iterations)
+        schedule.update(torch.tensor([loss]), torch.tensor([penalties], dtype=torch.float64), share)
+    return multipliers(schedule, 1.0)[0]
 
 
 def test_constrained_moves_each_multiplier_by_its_own_constraint():
     schedule = constrained()
     run(schedule, 0.1, [0.1, 0.1], 100)  # the smoothed loss settles below its bound
-    before = schedule.multipliers(1.0)[0]
+    before = multipliers(schedule, 1.0)[0]
     after = run(schedule, 0.1, [0.5, 0.02], 50)
     assert after[0] > before[0] and after[1] < before[1]
     # A far violation moves the logarithm by the full rate.
@@ -61,6 +65,6 @@ def test_constrained_starts_after_the_task():
     settings = TermSettings(task_only=0.5)
     schedule = make_schedule(settings, 0.05, networks=1, earlier=1)
     for _ in range(200):
-        assert schedule.multipliers(0.4).item() == 0
-        schedule.update(torch.tensor([0.0]), torch.tensor([[1.0]], dtype=torch.float64))
-    assert schedule.multipliers(0.6).item() == pytest.approx(settings.multiplier)
+        assert multipliers(schedule, 0.4).item() == 0
+        schedule.update(torch.tensor([0.0]), torch.tensor([[1.0]], dtype=torch.float64), schedule.share(0.4))
+    assert multipliers(schedule, 0.6).item() == pytest.approx(settings.multiplier)

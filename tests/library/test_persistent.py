@@ -6,7 +6,6 @@ import torch
 
 pytest.importorskip("triton")
 
-from insd.elimination import solve
 from insd.networks.engine import bptt, persistent
 from insd.networks.engine.bptt import Workspace, simulate, simulate_outputs
 from insd.networks.engine.keyed import KeyedNoise
@@ -131,7 +130,7 @@ def noise_of(keys, draw=1, trials=24, units=30, times=10):
     ]
     zeros[3] += 100.0
     rates = torch.empty(networks, times + 1, trials, units, device=DEVICE)
-    keyed = KeyedNoise(torch.tensor(keys, device=DEVICE), draw, 2.0)
+    keyed = KeyedNoise(torch.tensor(keys, device=DEVICE), torch.tensor(draw, device=DEVICE), 2.0)
     persistent.forward(*zeros, keyed, 1.0, NONLINEARITIES["relu"].number, rates)
     return (rates[:, 1:].double().cpu() - 100.0) / 2.0
 
@@ -166,19 +165,3 @@ def test_noise_of_a_network_is_the_same_alone_and_in_a_block():
     assert torch.equal(together[1], alone[0])
     # Nor does it depend on how trials are divided into tiles.
     assert torch.equal(noise_of([12], trials=5)[0][:, :5, :30], noise_of([12])[0][:, :5])
-
-
-@pytest.mark.parametrize("unknowns, sides", [(5, 1), (33, 40)])
-def test_elimination_solves(unknowns, sides):
-    generator = torch.Generator().manual_seed(0)
-    samples = torch.randn(3, 200, unknowns, dtype=torch.float64, generator=generator)
-    samples *= torch.logspace(0, -3, unknowns, dtype=torch.float64)
-    matrices = samples.mT @ samples
-    right = torch.randn(3, unknowns, sides, dtype=torch.float64, generator=generator)
-    expected = torch.cholesky_solve(right, torch.linalg.cholesky(matrices))
-    assert_equal(solve(matrices.to(DEVICE), right.to(DEVICE)), expected, 1e-11)
-
-
-def test_elimination_of_a_singular_matrix_is_not_finite():
-    solutions = solve(torch.zeros(1, 4, 4, device=DEVICE).double(), torch.ones(1, 4, 2, device=DEVICE).double())
-    assert not solutions.isfinite().any()

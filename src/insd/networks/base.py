@@ -130,7 +130,12 @@ class Networks(torch.nn.Module, ABC):
         """The standard deviation of the private noise per step, ``alpha sqrt(2 / alpha) sigma_rec``."""
         return math.sqrt(2 * self.alpha) * self.recurrent_noise
 
-    def keyed_noise(self, keys: Int[Tensor, "network"], draw: int) -> KeyedNoise | None:
+    @property
+    def capturable(self) -> bool:
+        """Whether a GPU can run `outputs`, with the noise of `keyed_noise`, as part of a CUDA graph."""
+        return False
+
+    def keyed_noise(self, keys: Int[Tensor, "network"], draw: Int[Tensor, ""]) -> KeyedNoise | None:
         """Noise as by `draw_noise`, which `outputs` draws itself from a key per network; None where it cannot."""
         return None
 

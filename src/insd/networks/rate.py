@@ -95,10 +95,13 @@ class RateRNN(Additive):
         """Rates in response to the inputs, with the hand-written gradient of `simulate`."""
         return simulate(inputs, *self._dynamics(), noise, self.alpha, workspace, self.nonlinearity)
 
-    def keyed_noise(self, keys: Int[Tensor, "network"], draw: int) -> KeyedNoise | None:
+    @property
+    def capturable(self) -> bool:
         outputs, units = self.output_weights.shape[1:]
-        drawn = self.recurrent_noise and persistent_for(self.bias, units, self.input_weights.shape[2], outputs)
-        return KeyedNoise(keys, draw, self.noise_scale) if drawn else None
+        return persistent_for(self.bias, units, self.input_weights.shape[2], outputs) is not None
+
+    def keyed_noise(self, keys: Int[Tensor, "network"], draw: Int[Tensor, ""]) -> KeyedNoise | None:
+        return KeyedNoise(keys, draw, self.noise_scale) if self.recurrent_noise and self.capturable else None
 
     def outputs(
         self,

@@ -73,6 +73,9 @@ class Term(ABC):
     """The keys of the term in the config's section `terms`."""
     variables: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """What activity files hold for the term, with the dimensions; the first is `seed`."""
+    capturable: ClassVar[bool] = False
+    """Whether `value` only computes with tensors where they are, so that a GPU can repeat it as part of a CUDA graph:
+    nothing in it waits for a result or changes from call to call but what its arguments hold."""
 
     def __init__(self, settings: Any):
         self.settings = settings

@@ -1,7 +1,7 @@
 """All terms of a round together: their values, weighed by their schedules and added to the task loss."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from insd.networks.base import Networks
 from insd.objectives.base import Stored, make_terms
-from insd.objectives.schedules import make_schedule
+from insd.objectives.schedules import Share, make_schedule
 from insd.objectives.settings.base import TermSettings
 
 Rates = Float[Tensor, "network sampled_time trial unit"] | None
@@ -48,22 +48,28 @@ class Objective:
         }
         self.networks, self.valid = networks, valid
         self.every = math.gcd(*(stored.every for stored in self.stored.values())) if acting else None
+        self.capturable = all(term.capturable for term in self.terms.values())
+        """Whether a GPU can run it as part of a CUDA graph."""
+
+    def shares(self, progress: float) -> list[float]:
+        """How much of the multipliers of each term counts at a share `progress` of the iterations."""
+        return [schedule.share(progress) for schedule in self.schedules.values()]
 
     def weighed(
         self,
         loss: Float[Tensor, "network"],
-        progress: float,
+        shares: Sequence[Share],
         rates: Rates,
         networks: Networks,
         trials: Int[Tensor, "network trial"],
     ) -> tuple[Float[Tensor, "network"], dict[str, Tensor]]:
-        """The task loss with all terms added, at a share `progress` of the iterations; and what the history keeps."""
+        """The task loss with all terms added, with `shares` of their multipliers; and what the history keeps."""
         task_loss = loss.detach()
         record: dict[str, Tensor] = {}
-        for name, schedule in self.schedules.items():
-            multipliers = schedule.multipliers(progress)
+        for (name, schedule), share in zip(self.schedules.items(), shares, strict=True):
+            multipliers = schedule.multipliers(share)
             value = self._value(name, rates, networks, trials)
-            schedule.update(task_loss, value.detach())
+            schedule.update(task_loss, value.detach(), share)
             record |= {
                 self._variable("penalty", name): self._kept(name, value.detach()),
                 self._variable("multiplier", name): self._kept(name, multipliers),

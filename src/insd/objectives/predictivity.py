@@ -36,11 +36,6 @@ from insd.objectives.base import READ_AGAIN, Stored, Term
 from insd.objectives.settings.predictivity import PredictivitySettings
 from insd.predictivity import cholesky, null_projector_array, principal_components, row_space
 
-try:
-    from insd import elimination
-except ImportError:  # Triton is not installed
-    elimination = None  # type: ignore[assignment]
-
 
 class Predictivity(Term):
     """S of each earlier round: how well a network's null-space rates predict those of the earlier one.
@@ -57,6 +52,7 @@ class Predictivity(Term):
         "null_activity": ("seed", "bank_trial", "bank_time", "component"),
         "null_variance_kept": ("seed",),
     }
+    capturable = True
     settings: PredictivitySettings
 
     def stores(self, network: xr.Dataset, bank: xr.Dataset) -> xr.Dataset:
@@ -214,10 +210,13 @@ def _centred(
 def _solve(
     matrices: Float[Tensor, "network unit unit"], right: Float[Tensor, "network unit component"]
 ) -> Float[Tensor, "network unit component"]:
-    """X in ``A X = B`` for positive definite A, without waiting for a GPU."""
-    if elimination is not None and right.is_cuda and right.shape[1] <= elimination.MOST_UNKNOWNS:
-        return elimination.solve(matrices, right)
-    return torch.cholesky_solve(right, cholesky(matrices))
+    """X in ``A X = B`` for positive definite A."""
+    factor = cholesky(matrices)
+    if not right.is_cuda:
+        return torch.cholesky_solve(right, factor)
+    # A GPU does this for one matrix after the other, and the following for all at once.
+    half = torch.linalg.solve_triangular(factor, right, upper=False)
+    return torch.linalg.solve_triangular(factor.transpose(-1, -2), half, upper=True)
 
 
 def deflation_penalty(

@@ -11,16 +11,25 @@ from torch import Tensor
 from insd.devices import CPU
 from insd.objectives.settings.base import TermSettings
 
+Share = float | Float[Tensor, ""]
+"""What `Schedule.share` gives; as a tensor where a GPU repeats what it once did (`insd.captured`)."""
+
 
 class Schedule(ABC):
-    """Sets the multipliers of an iteration, and adapts to its losses."""
+    """Sets the multipliers of an iteration, and adapts to its losses, in tensors that it changes in place."""
 
     @abstractmethod
-    def multipliers(self, progress: float) -> Float[Tensor, "network earlier"]:
-        """Multipliers at a share `progress` (0 to 1) of the iterations."""
+    def share(self, progress: float) -> float:
+        """How much of the multipliers counts at a share `progress` (0 to 1) of the iterations, from 0 to 1."""
 
     @abstractmethod
-    def update(self, task_loss: Float[Tensor, "network"], value: Float[Tensor, "network earlier"]) -> None:
+    def multipliers(self, share: Share) -> Float[Tensor, "network earlier"]:
+        """Multipliers of which that share counts."""
+
+    @abstractmethod
+    def update(
+        self, task_loss: Float[Tensor, "network"], value: Float[Tensor, "network earlier"], share: Share
+    ) -> None:
         """Take note of the task loss and the term's values in an iteration."""
 
     @abstractmethod
@@ -39,12 +48,16 @@ class Constant(Schedule):
         self.settings = settings
         self.weights = torch.full((networks, earlier), settings.multiplier, device=device)
 
-    def multipliers(self, progress: float) -> Float[Tensor, "network earlier"]:
+    def share(self, progress: float) -> float:
         since = progress - self.settings.task_only
-        share = float(since >= 0) if self.settings.ramp == 0 else min(max(since / self.settings.ramp, 0.0), 1.0)
+        return float(since >= 0) if self.settings.ramp == 0 else min(max(since / self.settings.ramp, 0.0), 1.0)
+
+    def multipliers(self, share: Share) -> Float[Tensor, "network earlier"]:
         return self.weights * share
 
-    def update(self, task_loss: Float[Tensor, "network"], value: Float[Tensor, "network earlier"]) -> None:
+    def update(
+        self, task_loss: Float[Tensor, "network"], value: Float[Tensor, "network earlier"], share: Share
+    ) -> None:
         pass
 
     def state_dict(self) -> dict[str, Any]:
@@ -80,28 +93,32 @@ class Constrained(Schedule):
         self.loss_bound = loss_bound
         self.logarithms = torch.full((networks, earlier), math.log(settings.multiplier), device=device)
         self.loss = torch.ones(networks, device=device)
-        self.started = False
 
-    def multipliers(self, progress: float) -> Float[Tensor, "network earlier"]:
-        self.started = progress >= self.settings.task_only
+    def share(self, progress: float) -> float:
+        return float(progress >= self.settings.task_only)
+
+    def multipliers(self, share: Share) -> Float[Tensor, "network earlier"]:
         affordable = (2 - self.loss / self.loss_bound).clamp(0, 1)
-        return self.logarithms.exp() * affordable[:, None] * float(self.started)
+        return self.logarithms.exp() * affordable[:, None] * share
 
-    def update(self, task_loss: Float[Tensor, "network"], value: Float[Tensor, "network earlier"]) -> None:
-        self.loss = self.SMOOTHING * self.loss + (1 - self.SMOOTHING) * task_loss
-        if not self.started:
-            return
+    def update(
+        self, task_loss: Float[Tensor, "network"], value: Float[Tensor, "network earlier"], share: Share
+    ) -> None:
+        self.loss.copy_(self.SMOOTHING * self.loss + (1 - self.SMOOTHING) * task_loss)
         bound, rate = self.settings.bound, self.settings.multiplier_rate
         direction = ((value.float() - bound) / bound).clamp(-1, 1)
         direction[self.loss > self.loss_bound] = -1
         least, most = math.log(self.LEAST), math.log(self.settings.multiplier_max)
-        self.logarithms = (self.logarithms + rate * direction).clamp(least, most)
+        moved = (self.logarithms + rate * direction).clamp(least, most)
+        started = torch.as_tensor(share, device=moved.device) > 0
+        self.logarithms.copy_(torch.where(started, moved, self.logarithms))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"logarithms": self.logarithms, "loss": self.loss, "started": self.started}
+        return {"logarithms": self.logarithms, "loss": self.loss}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.logarithms, self.loss, self.started = state["logarithms"], state["loss"], state["started"]
+        self.logarithms.copy_(state["logarithms"])
+        self.loss.copy_(state["loss"])
 
 
 def make_schedule(

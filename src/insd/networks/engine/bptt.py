@@ -218,7 +218,6 @@ class _Simulation(torch.autograd.Function):
         weights = recurrent_weights, output_weights
         n_outputs = 0 if output_weights is None else output_weights.shape[1]
         compiled, kernels = compiled_for(rates), persistent_for(rates, units, n_inputs, n_outputs)
-        grad_initial_state = None
         if compiled:
             grad_input_weights, grad_bias, grad_output_weights = compiled.backward(
                 inputs, grad_outputs, grad_rates, every, rates, *weights, alpha, nonlinearity.number, grad_states
@@ -226,6 +225,9 @@ class _Simulation(torch.autograd.Function):
         elif kernels:
             grad_initial_state = kernels.backward(
                 grad_outputs, grad_rates, every, rates, *weights, alpha, nonlinearity.number, grad_states
+            )
+            grad_recurrent, grad_input_weights, grad_bias, grad_output_weights = kernels.weight_gradients(
+                inputs, grad_outputs, rates, grad_states, alpha
             )
         else:
             if errors is None:
@@ -241,7 +243,6 @@ class _Simulation(torch.autograd.Function):
                 ("backward", keep, nonlinearity.number),
                 lambda: _backward_loop(grad_states, rates, step, slope, one, keep, nonlinearity),
             )
-        if not compiled:
             grad_output_weights = None
             if errors is not None:
                 grad_output_weights = torch.bmm(errors.transpose(1, 2), rates[:, 1:].flatten(1, 2))
@@ -249,8 +250,8 @@ class _Simulation(torch.autograd.Function):
             grad_input_weights = alpha * torch.bmm(inputs.flatten(1, 2).transpose(1, 2), flat).transpose(1, 2)
             grad_bias = alpha * flat.sum(1)
 
-        grad_recurrent = alpha * torch.bmm(flat.transpose(1, 2), rates[:, :-1].flatten(1, 2))
-        if grad_initial_state is None:
+        if not kernels:
+            grad_recurrent = alpha * torch.bmm(flat.transpose(1, 2), rates[:, :-1].flatten(1, 2))
             earliest = grad_states[:, 0]
             slopes = nonlinearity.slopes(rates[:, 0])
             grad_initial_state = (

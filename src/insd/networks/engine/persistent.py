@@ -1,9 +1,9 @@
-"""The loops over time of `bptt` as two kernels for a GPU, written in Triton: one launch for all time steps.
+"""The loops over time of `bptt` for a GPU, each as one kernel written in Triton, and a third for weights' gradients.
 
 A program holds the recurrent weights of one network on chip and walks all time steps of a tile of its trials, while the
 loop of `bptt` launches several kernels for each step. Inputs are weighted, and errors of the outputs led back, inside;
-what is one large matrix product over all times and trials stays outside. Products are made of three in TF32, which is
-single precision up to its last digits (`PRECISION`), and sums are in single precision.
+the gradients of all weights, large products over all times and trials, then read everything once. Products are made of
+three in TF32, which is single precision up to its last digits (`PRECISION`), and sums are in single precision.
 
 Where Triton's interpreter is on (`TRITON_INTERPRET=1`), the kernels run on a CPU, for tests.
 
@@ -14,7 +14,6 @@ not on the other networks, nor on how trials are divided into tiles.
 
 from typing import no_type_check
 
-import torch
 import triton
 import triton.language as tl
 from jaxtyping import Float
@@ -24,12 +23,18 @@ from insd.networks.engine.keyed import KeyedNoise
 
 MOST_UNITS = 128
 """The weights of more do not fit into a program's registers."""
-MOST_CHANNELS = 64
+MOST_CHANNELS = 63
 """The most inputs or outputs."""
 PRECISION = "tf32x3"
 """How products are made: this, or `ieee`, which keeps to single precision's own units and holds more in registers."""
 TILE, WARPS = 16, 8
 """The trials of a program, and its warps: the fastest of those that `benchmarks/gpu.py` compares."""
+SAMPLES, STAGES = 32, 2
+"""Times and trials that enter the gradients of weights at once, and how many of these are on chip."""
+ROUNDS = tl.constexpr(7)
+"""Of Philox: the fewest that pass all tests of randomness in Salmon et al. (2011), who add three for safety."""
+PROGRAMS = 264
+"""Two for each multiprocessor of a large card."""
 
 _NONE, _GIVEN, _DRAWN = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 _TANH, _RELU = tl.constexpr(0), tl.constexpr(1)
@@ -67,13 +72,31 @@ def _slopes(rates, nonlinearity: tl.constexpr):
 def _four_normals(key, element, draw, quarter):
     """Standard normal numbers of each element, for the four time steps from 4 `quarter` on."""
     zero = element * 0
-    one, two, three, four = tl.philox(key, element, zero + quarter, zero + draw, zero)
-    first, second = tl.pair_uniform_to_normal(tl.uint_to_uniform_float(one), tl.uint_to_uniform_float(two))
-    third, fourth = tl.pair_uniform_to_normal(tl.uint_to_uniform_float(three), tl.uint_to_uniform_float(four))
+    one, two, three, four = tl.philox(key, element, zero + quarter, zero + draw, zero, ROUNDS)
+    first, second = _two_normals(one, two)
+    third, fourth = _two_normals(three, four)
     return first, second, third, fourth
 
 
-@triton.jit(do_not_specialize=["draw"])
+@triton.jit
+@no_type_check
+def _two_normals(radius, angle):
+    """Two standard normal numbers from two of 32 random bits: Box and Muller's point in the plane."""
+    distance = tl.sqrt(-2.0 * tl.log(tl.maximum(tl.uint_to_uniform_float(radius), 1e-7)))
+    # An angle within an eighth of a turn from one axis, by series that are exact to 4e-7 there, and a random sign and
+    # swap for all others: several times as fast as the library's functions of any angle.
+    bits = angle.to(tl.int32, bitcast=True)
+    turn = (bits >> 8).to(tl.float32) * (3.14159265 / 4 / 2**23)
+    square = turn * turn
+    sine = turn * (1.0 + square * (-1.0 / 6 + square * (1.0 / 120 - square * (1.0 / 5040))))
+    cosine = 1.0 + square * (-0.5 + square * (1.0 / 24 + square * (-1.0 / 720 + square * (1.0 / 40320))))
+    swapped = (bits & 1) == 0
+    distance = tl.where((bits & 2) == 0, distance, -distance)
+    return distance * tl.where(swapped, cosine, sine), distance * tl.where(swapped, sine, cosine)
+
+
+# Numbers are not compiled in, so that all tasks share what is compiled.
+@triton.jit(do_not_specialize=["times", "trials", "channels"])
 @no_type_check
 def _forward(
     inputs,  # (network, time, trial, channel)
@@ -82,15 +105,15 @@ def _forward(
     bias,  # (network, unit)
     initial_state,  # (network, unit)
     noise,  # (network, time, trial, unit); read where `noise_is` given
-    keys,  # (network); read where `noise_is` drawn
+    keys,  # (network); read where `noise_is` drawn, as is the next
+    draw,  # ()
     rates,  # (network, time and first, trial, unit); filled from the second time on
     times,
     trials,
     alpha,
-    draw,
     scale,
+    channels,
     units: tl.constexpr,
-    channels: tl.constexpr,
     nonlinearity: tl.constexpr,
     noise_is: tl.constexpr,
     TILE: tl.constexpr,  # noqa: N803
@@ -127,13 +150,15 @@ def _forward(
     first = tl.load(initial_state + network * units + unit, mask=unit < units, other=0.0)
     state = tl.zeros((TILE, UNITS), tl.float32) + first[None, :]
     rate = _rates(state, nonlinearity)
-    key = tl.load(keys + network) if noise_is == _DRAWN else 0
+    if noise_is == _DRAWN:
+        key = tl.load(keys + network)
+        number = tl.load(draw).to(tl.int32)
 
     # Each step's inputs are on their way while the step before is computed.
     now = tl.load(inputs + of_input, mask=has_input, other=0.0)
     for start in range(0, times, 4):
         if noise_is == _DRAWN:
-            one, two, three, four = _four_normals(key, element, draw, start // 4)
+            one, two, three, four = _four_normals(key, element, number, start // 4)
         for step in tl.static_range(4):
             time = start + step
             # Times after the last are computed, and stored nowhere.
@@ -157,7 +182,7 @@ def _forward(
             tl.store(rates + (time + 1) * trials * units + element, rate, mask=inside & (nothing + time < times))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["times", "trials", "channels", "every"])
 @no_type_check
 def _backward(
     grad_outputs,  # (network, time, trial, channel); read with `has_outputs`
@@ -171,8 +196,8 @@ def _backward(
     trials,
     every,
     alpha,
+    channels,
     units: tl.constexpr,
-    channels: tl.constexpr,
     nonlinearity: tl.constexpr,
     has_outputs: tl.constexpr,
     has_rates: tl.constexpr,
@@ -233,6 +258,85 @@ def _backward(
     tl.store(grad_initial + row * units + unit, earliest, mask=unit < units)
 
 
+@triton.jit(do_not_specialize=["samples", "of_part", "trials", "n_inputs", "n_outputs"])
+@no_type_check
+def _weight_gradients(
+    inputs,  # (network, time, trial, input)
+    grad_outputs,  # (network, time, trial, output); read with `has_outputs`
+    rates,  # (network, time and first, trial, unit)
+    grad_states,  # (network, time, trial, unit)
+    of_recurrent,  # (network, part, unit, unit_from); filled, as are the next
+    of_drive,  # (network, part, input and bias, unit)
+    of_readout,  # (network, part, output, unit); filled with `has_outputs`
+    samples,
+    of_part,
+    trials,
+    alpha,
+    n_inputs,
+    n_outputs,
+    units: tl.constexpr,
+    has_outputs: tl.constexpr,
+    SAMPLES: tl.constexpr,  # noqa: N803
+    UNITS: tl.constexpr,  # noqa: N803
+    INPUTS: tl.constexpr,  # noqa: N803
+    OUTPUTS: tl.constexpr,  # noqa: N803
+    PRECISION: tl.constexpr,  # noqa: N803
+):
+    """Sums over a part of a network's samples (times and trials), each of which is read once."""
+    network = tl.program_id(0).to(tl.int64)
+    unit = tl.arange(0, UNITS)
+    channel = tl.arange(0, INPUTS)
+    output = tl.arange(0, OUTPUTS)
+    inputs += network * samples * n_inputs
+    grad_outputs += network * samples * n_outputs
+    rates += network * (samples + trials) * units
+    grad_states += network * samples * units
+    recurrent = tl.zeros((UNITS, UNITS), tl.float32)
+    drive = tl.zeros((INPUTS, UNITS), tl.float32)
+    readout = tl.zeros((OUTPUTS, UNITS), tl.float32)
+    begin = tl.program_id(1) * of_part
+    for start in range(begin, tl.minimum(begin + of_part, samples), SAMPLES):
+        sample = start + tl.arange(0, SAMPLES)
+        places = sample[:, None] * units + unit[None, :]
+        inside = (sample < samples)[:, None] & (unit < units)[None, :]
+        state = tl.load(grad_states + places, mask=inside, other=0.0)
+        before = tl.load(rates + places, mask=inside, other=0.0)
+        recurrent = tl.dot(tl.trans(state), before, acc=recurrent, input_precision=PRECISION)
+        driving = tl.load(
+            inputs + sample[:, None] * n_inputs + channel[None, :],
+            mask=(sample < samples)[:, None] & (channel < n_inputs)[None, :],
+            other=0.0,
+        )
+        driving = tl.where((channel == n_inputs)[None, :], 1.0, driving)
+        drive = tl.dot(tl.trans(driving), state, acc=drive, input_precision=PRECISION)
+        if has_outputs:
+            after = tl.load(rates + trials * units + places, mask=inside, other=0.0)
+            error = tl.load(
+                grad_outputs + sample[:, None] * n_outputs + output[None, :],
+                mask=(sample < samples)[:, None] & (output < n_outputs)[None, :],
+                other=0.0,
+            )
+            readout = tl.dot(tl.trans(error), after, acc=readout, input_precision=PRECISION)
+    part = network * tl.num_programs(1) + tl.program_id(1)
+    within = (unit < units)[None, :]
+    tl.store(
+        of_recurrent + part * units * units + unit[:, None] * units + unit[None, :],
+        alpha * recurrent,
+        mask=(unit < units)[:, None] & within,
+    )
+    tl.store(
+        of_drive + part * (n_inputs + 1) * units + channel[:, None] * units + unit[None, :],
+        alpha * drive,
+        mask=(channel <= n_inputs)[:, None] & within,
+    )
+    if has_outputs:
+        tl.store(
+            of_readout + part * n_outputs * units + output[:, None] * units + unit[None, :],
+            readout,
+            mask=(output < n_outputs)[:, None] & within,
+        )
+
+
 def forward(
     inputs: Float[Tensor, "network time trial input"],
     recurrent_weights: Float[Tensor, "network unit unit"],
@@ -254,9 +358,9 @@ def forward(
     given = noise.contiguous() if isinstance(noise, Tensor) else rates
     _forward[networks, triton.cdiv(trials, TILE)](
         *(part.contiguous() for part in (inputs, recurrent_weights, input_weights, bias, initial_state)),
-        *(given, noise.keys if keyed else rates, rates),
-        *(times, trials, alpha, noise.draw if keyed else 0, noise.scale if keyed else 0.0),
-        *(units, channels, nonlinearity, _DRAWN.value if keyed else _NONE.value if noise is None else _GIVEN.value),
+        *(given, noise.keys if keyed else rates, noise.draw if keyed else rates, rates),
+        *(times, trials, alpha, noise.scale if keyed else 0.0),
+        *(channels, units, nonlinearity, _DRAWN.value if keyed else _NONE.value if noise is None else _GIVEN.value),
         *(TILE, _padded(units), _padded(channels), PRECISION),
         num_warps=WARPS,
     )
@@ -286,11 +390,48 @@ def backward(
         *(rates, recurrent_weights.contiguous()),
         *(output_weights.contiguous() if output_weights is not None else rates, grad_states, grad_initial),
         *(times, trials, every, alpha),
-        *(units, channels, nonlinearity, grad_outputs is not None, grad_rates is not None),
+        *(channels, units, nonlinearity, grad_outputs is not None, grad_rates is not None),
         *(TILE, _padded(units), _padded(channels), PRECISION),
         num_warps=WARPS,
     )
     return grad_initial.sum(1)
+
+
+def weight_gradients(
+    inputs: Float[Tensor, "network time trial input"],
+    grad_outputs: Float[Tensor, "network time trial output"] | None,
+    rates: Float[Tensor, "network time_and_first trial unit"],
+    grad_states: Float[Tensor, "network time trial unit"],
+    alpha: float,
+) -> tuple[
+    Float[Tensor, "network unit unit"],
+    Float[Tensor, "network unit input"],
+    Float[Tensor, "network unit"],
+    Float[Tensor, "network output unit"] | None,
+]:
+    """Gradients with respect to the weights between units and of the inputs, the bias, and the weights of the outputs.
+
+    The last is None where there is no gradient with respect to the outputs.
+    """
+    networks, times, trials, n_inputs = inputs.shape
+    units, samples = rates.shape[-1], times * trials
+    n_outputs = grad_outputs.shape[-1] if grad_outputs is not None else 0
+    # Few networks are divided into parts, so that there are enough programs for the card.
+    parts = min(max(1, PROGRAMS // networks), triton.cdiv(samples, 8 * SAMPLES))
+    of_part = SAMPLES * triton.cdiv(triton.cdiv(samples, parts), SAMPLES)
+    shapes = (units, units), (n_inputs + 1, units), (n_outputs, units)
+    found = [rates.new_empty(networks, parts, *shape) for shape in shapes]
+    _weight_gradients[networks, parts](
+        *(inputs.contiguous(), grad_outputs.contiguous() if grad_outputs is not None else rates),
+        *(rates, grad_states, *found),
+        *(samples, of_part, trials, alpha),
+        *(n_inputs, n_outputs, units, grad_outputs is not None),
+        *(SAMPLES, _padded(units), _padded(n_inputs + 1), _padded(n_outputs), PRECISION),
+        num_warps=WARPS,
+        num_stages=STAGES,
+    )
+    recurrent, drive, readout = (part.sum(1) if parts > 1 else part[:, 0] for part in found)
+    return recurrent, drive[:, :-1].transpose(1, 2), drive[:, -1], readout if n_outputs else None
 
 
 def _padded(size: int) -> int:
