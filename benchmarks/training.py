@@ -131,8 +131,10 @@ def usual(bank: xr.Dataset, network: torch.nn.Module, forward: Callable[[Tensor]
     return step
 
 
-def jax_scan(bank: xr.Dataset, units: int) -> Callable[[], object]:
-    """One iteration of the rate network by `lax.scan` under `jit`, with Adam in the same function."""
+def jax_scan(bank: xr.Dataset, units: int, networks: int | None = None) -> Callable[[], object]:
+    """One iteration of the rate network by `lax.scan` under `jit`, with Adam in the same function; of several networks
+    side by side by `vmap`.
+    """
     import jax  # noqa: PLC0415
     import jax.numpy as jnp  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
@@ -148,7 +150,11 @@ def jax_scan(bank: xr.Dataset, units: int) -> Callable[[], object]:
         "output_bias": (n_outputs,),
         "initial": (units,),
     }
-    weights = {name: jnp.asarray(random.standard_normal(s) / units**0.5, jnp.float32) for name, s in shapes.items()}
+    several = () if networks is None else (networks,)
+    weights = {
+        name: jnp.asarray(random.standard_normal((*several, *shape)) / units**0.5, jnp.float32)
+        for name, shape in shapes.items()
+    }
 
     def loss_of(weights: Any, inputs: Any, targets: Any, mask: Any, noise: Any) -> Any:
         def advance(state: Any, now: Any) -> Any:
@@ -162,7 +168,6 @@ def jax_scan(bank: xr.Dataset, units: int) -> Callable[[], object]:
         outputs = rates @ weights["output"] + weights["output_bias"]
         return (jnp.square(outputs - targets) * mask).sum() / mask.sum()
 
-    @jax.jit
     def update(weights: Any, first: Any, second: Any, count: Any, key: Any) -> Any:
         key, of_trials, of_noise = jax.random.split(key, 3)
         chosen = jax.random.permutation(of_trials, parts[0].shape[1])[:BATCH]
@@ -181,10 +186,14 @@ def jax_scan(bank: xr.Dataset, units: int) -> Callable[[], object]:
         return weights, first, second, count, key
 
     zero = jax.tree.map(jnp.zeros_like, weights)
-    state = [weights, zero, zero, jnp.zeros(()), jax.random.key(0)]
+    if networks is None:
+        state, whole = [weights, zero, zero, jnp.zeros(()), jax.random.key(0)], jax.jit(update)
+    else:
+        keys = jax.random.split(jax.random.key(0), networks)
+        state, whole = [weights, zero, zero, jnp.zeros(networks), keys], jax.jit(jax.vmap(update))
 
     def step() -> None:
-        state[:] = jax.block_until_ready(update(*state))
+        state[:] = jax.block_until_ready(whole(*state))
 
     return step
 

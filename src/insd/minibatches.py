@@ -9,8 +9,8 @@ from torch import Tensor
 
 from insd.devices import CPU
 
-THREADS = 4
-"""Streams that are drawn from at once for a GPU; they are limited by the interpreter, which they share."""
+THREADS = 2
+"""Streams that are drawn from at once for a GPU; more wait for each other, for they share an interpreter."""
 
 
 class Minibatches:

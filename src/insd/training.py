@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -183,10 +183,9 @@ class _Attempt:
         self.step_sizes = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser, settings.step_size, max(settings.iterations, 11), pct_start=0.1, cycle_momentum=False
         )
-        self._repeated: Callable[..., dict[str, Tensor]] = self._iterate
         own_loss = type(task).loss is not Task.loss
-        if device.type == "cuda" and self.networks.capturable and self.objective.capturable and not own_loss:
-            self._repeated = Captured(self._iterate)
+        capturable = device.type == "cuda" and self.networks.capturable and self.objective.capturable and not own_loss
+        self.captured = Captured() if capturable else None
         # The iteration in which a network's loss was first not finite, or 0. A GPU is asked for it at evaluations,
         # since it would be idle while the host waits for it and prepares the next iteration.
         self.failed_at = torch.zeros(len(names), dtype=torch.int64, device=device)
@@ -274,7 +273,8 @@ class _Attempt:
         """One iteration on a minibatch; returns the values for the history, each (network, ...)."""
         shares = self.objective.shares((iteration - 1) / self.recipe.training.iterations)
         step_size = self.optimiser.param_groups[0]["lr"]
-        return self._repeated(self.minibatches.take(), iteration, step_size, *shares)
+        arguments = self.minibatches.take(), iteration, step_size, *shares
+        return self.captured(self._iterate, *arguments) if self.captured else self._iterate(*arguments)
 
     def _iterate(
         self, trials: Int[Tensor, "network trial"], iteration: Number, step_size: Number, *shares: Number
