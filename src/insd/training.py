@@ -21,6 +21,7 @@ from insd.errors import InsdError
 from insd.minibatches import Minibatches
 from insd.networks.base import initialise
 from insd.networks.engine.bptt import Workspace
+from insd.networks.engine.keyed import KeyedNoise
 from insd.objectives.base import Stored
 from insd.objectives.objective import Objective, Rates
 from insd.plugins import module_of
@@ -354,7 +355,7 @@ class _Attempt:
     def _outputs(
         self,
         inputs: Float[Tensor, "network time trial input"],
-        noise: Float[Tensor, "network time trial state"] | None,
+        noise: Float[Tensor, "network time trial state"] | KeyedNoise | None,
         workspace: Workspace,
     ) -> tuple[Float[Tensor, "network time trial output"], Rates]:
         """Outputs of the networks, and their rates at the times that the terms need, if there are any."""

@@ -19,6 +19,7 @@ Null space: X_perp = X Q with Q = I - W^+ W for the readout W = W_out of that sa
 the small matrices, A = Q X^T X Q + rho I and C = Q X^T Y, and the gradient flows through W too.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -155,9 +156,9 @@ class _Penalty(torch.autograd.Function):
         norms = earlier.square().sum(-2).double() @ membership
         # Each component is divided by its own network's norm, so that one sum per network gives S.
         scale = norms.rsqrt() @ membership.T
-        gram = (rates.transpose(-1, -2) @ rates).double()
+        gram = _over_samples(rates, rates).double()
         # The wide matrix last: the product the other way round takes half as long again.
-        cross = (earlier.transpose(-1, -2) @ rates).transpose(-1, -2).double() * scale[:, None]
+        cross = _over_samples(earlier, rates).transpose(-1, -2).double() * scale[:, None]
 
         basis, factor = row_space(output_weights)
         # Q from the left and from the right, by way of its few missing directions.
@@ -205,6 +206,21 @@ def _centred(
         return values - values.mean(-2, keepdim=True)
     counts = valid.to(values.dtype)[..., None]
     return (values - (values * counts).sum(-2, keepdim=True) / counts.sum(-2, keepdim=True)) * counts
+
+
+def _over_samples(
+    left: Float[Tensor, "network sample one"], right: Float[Tensor, "network sample other"]
+) -> Float[Tensor, "network one other"]:
+    """Sums of products over samples, ``left^T right``.
+
+    On a GPU in parts that are added up: it works on one such long product of each network at a time, or leaves most of
+    itself idle.
+    """
+    parts = math.gcd(left.shape[1], 16) if left.is_cuda else 1
+    if parts == 1:
+        return left.transpose(-1, -2) @ right
+    left, right = left.unflatten(1, (parts, -1)), right.unflatten(1, (parts, -1))
+    return (left.transpose(-1, -2) @ right).sum(1)
 
 
 def _solve(

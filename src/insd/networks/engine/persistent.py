@@ -3,7 +3,8 @@
 A program holds the recurrent weights of one network on chip and walks all time steps of a tile of its trials, while the
 loop of `bptt` launches several kernels for each step. Inputs are weighted, and errors of the outputs led back, inside;
 the gradients of all weights, large products over all times and trials, then read everything once. Products are made of
-three in TF32, which is single precision up to its last digits (`PRECISION`), and sums are in single precision.
+three in TF32, which is single precision up to its last digits, and sums are in single precision. (The card's units of
+single precision itself took six times as long.)
 
 Where Triton's interpreter is on (`TRITON_INTERPRET=1`), the kernels run on a CPU, for tests.
 
@@ -25,17 +26,15 @@ MOST_UNITS = 128
 """The weights of more do not fit into a program's registers."""
 MOST_CHANNELS = 63
 """The most inputs or outputs."""
-PRECISION = "tf32x3"
-"""How products are made: this, or `ieee`, which keeps to single precision's own units and holds more in registers."""
 TILE, WARPS = 16, 8
 """The trials of a program, and its warps: the fastest of those that `benchmarks/gpu.py` compares."""
-SAMPLES, STAGES = 32, 2
-"""Times and trials that enter the gradients of weights at once, and how many of these are on chip."""
+SAMPLES, ROWS, STAGES, MOST_REGISTERS = 32, 32, 3, 128
+"""Of the gradients of weights: samples at a time, units of a program, how many sets of samples are on chip, and the
+registers of a thread, so few that a multiprocessor runs two programs."""
+PROGRAMS = 792
+"""Six for each multiprocessor of a large card, to which few networks' gradients of weights are divided."""
 ROUNDS = tl.constexpr(7)
 """Of Philox: the fewest that pass all tests of randomness in Salmon et al. (2011), who add three for safety."""
-PROGRAMS = 264
-"""Two for each multiprocessor of a large card."""
-
 _NONE, _GIVEN, _DRAWN = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 _TANH, _RELU = tl.constexpr(0), tl.constexpr(1)
 """The numbers of `NONLINEARITIES`; softplus is the third."""
@@ -65,6 +64,31 @@ def _slopes(rates, nonlinearity: tl.constexpr):
     else:
         slopes = 1.0 - tl.exp(-rates)
     return slopes
+
+
+@triton.jit
+@no_type_check
+def _parts(values):
+    """A number in TF32, and the rest, also in TF32, of which the sum is the number but for its last digits."""
+    bits = values.to(tl.int32, bitcast=True)
+    leading = ((bits + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
+    return leading, values - leading
+
+
+@triton.jit
+@no_type_check
+def _product(left, leading, rest, plus, zero):
+    """``left @ right + plus``, with the parts of the right matrix.
+
+    As three products that do not wait for each other: `zero`, a number that the compiler does not know, keeps it from
+    adding them up one after the other, in which the arithmetic would wait for itself most of the time.
+    """
+    left_leading, left_rest = _parts(left)
+    none = tl.zeros(plus.shape, tl.float32) + zero
+    first = tl.dot(left_leading, leading, acc=plus, input_precision="tf32")
+    second = tl.dot(left_rest, leading, acc=none, input_precision="tf32")
+    third = tl.dot(left_leading, rest, acc=none, input_precision="tf32")
+    return first + (second + third)
 
 
 @triton.jit
@@ -119,7 +143,6 @@ def _forward(
     TILE: tl.constexpr,  # noqa: N803
     UNITS: tl.constexpr,  # noqa: N803
     CHANNELS: tl.constexpr,  # noqa: N803
-    PRECISION: tl.constexpr,  # noqa: N803
 ):
     """All time steps of a tile of trials of one network; capitals are sizes of tiles, which are powers of two."""
     network = tl.program_id(0).to(tl.int64)
@@ -146,6 +169,8 @@ def _forward(
         mask=(channel < channels)[:, None] & (unit < units)[None, :],
         other=0.0,
     )
+    leading, rest = _parts(weights)
+    zero = 0.0 * alpha
     constant = alpha * tl.load(bias + network * units + unit, mask=unit < units, other=0.0)
     first = tl.load(initial_state + network * units + unit, mask=unit < units, other=0.0)
     state = tl.zeros((TILE, UNITS), tl.float32) + first[None, :]
@@ -163,7 +188,7 @@ def _forward(
             time = start + step
             # Times after the last are computed, and stored nowhere.
             known = tl.minimum(time, times - 1)
-            drive = tl.dot(now, of_inputs, input_precision=PRECISION) + constant[None, :]
+            drive = tl.dot(now, of_inputs, input_precision="tf32x3") + constant[None, :]
             if noise_is == _GIVEN:
                 drive += tl.load(noise + known * trials * units + element, mask=inside, other=0.0)
             if noise_is == _DRAWN:
@@ -177,7 +202,7 @@ def _forward(
                     drive += scale * four
             following = tl.minimum(time + 1, times - 1)
             now = tl.load(inputs + following * trials * channels + of_input, mask=has_input, other=0.0)
-            state = tl.dot(rate, weights, acc=(1.0 - alpha) * state + drive, input_precision=PRECISION)
+            state = _product(rate, leading, rest, (1.0 - alpha) * state + drive, zero)
             rate = _rates(state, nonlinearity)
             tl.store(rates + (time + 1) * trials * units + element, rate, mask=inside & (nothing + time < times))
 
@@ -204,7 +229,6 @@ def _backward(
     TILE: tl.constexpr,  # noqa: N803
     UNITS: tl.constexpr,  # noqa: N803
     CHANNELS: tl.constexpr,  # noqa: N803
-    PRECISION: tl.constexpr,  # noqa: N803
 ):
     """The gradient with respect to the states, from the last time step to the first, of a tile of trials."""
     network = tl.program_id(0).to(tl.int64)
@@ -226,6 +250,8 @@ def _backward(
         mask=(unit < units)[:, None] & (unit < units)[None, :],
         other=0.0,
     )
+    leading, rest = _parts(weights)
+    zero = 0.0 * alpha
     if has_outputs:
         readout = tl.load(
             output_weights + network * channels * units + channel[:, None] * units + unit[None, :],
@@ -239,7 +265,7 @@ def _backward(
         time = times - 1 - back
         grad = tl.zeros((TILE, UNITS), tl.float32)
         if has_outputs:
-            grad = tl.dot(error, readout, input_precision=PRECISION)
+            grad = tl.dot(error, readout, input_precision="tf32x3")
             before = tl.maximum(time - 1, 0)
             error = tl.load(grad_outputs + before * trials * channels + of_output, mask=has_output, other=0.0)
         if has_rates:
@@ -248,11 +274,11 @@ def _backward(
         slope = _slopes(rate, nonlinearity)
         # The rates before this step, for the next one.
         rate = tl.load(rates + time * trials * units + element, mask=inside, other=0.0)
-        grad = tl.dot(following, weights, acc=grad, input_precision=PRECISION)
+        grad = _product(following, leading, rest, grad, zero)
         following = (1.0 - alpha) * following + grad * slope
         tl.store(grad_states + time * trials * units + element, following, mask=inside)
 
-    grad = tl.dot(following, weights, input_precision=PRECISION)
+    grad = _product(following, leading, rest, tl.zeros((TILE, UNITS), tl.float32), zero)
     earliest = tl.sum((1.0 - alpha) * following + grad * _slopes(rate, nonlinearity), 0)
     row = network * tl.num_programs(1) + tl.program_id(1)
     tl.store(grad_initial + row * units + unit, earliest, mask=unit < units)
@@ -277,13 +303,14 @@ def _weight_gradients(
     units: tl.constexpr,
     has_outputs: tl.constexpr,
     SAMPLES: tl.constexpr,  # noqa: N803
+    ROWS: tl.constexpr,  # noqa: N803
     UNITS: tl.constexpr,  # noqa: N803
     INPUTS: tl.constexpr,  # noqa: N803
     OUTPUTS: tl.constexpr,  # noqa: N803
-    PRECISION: tl.constexpr,  # noqa: N803
 ):
-    """Sums over a part of a network's samples (times and trials), each of which is read once."""
-    network = tl.program_id(0).to(tl.int64)
+    """For some units of a network, sums over a part of its samples, which are times and trials."""
+    network = tl.program_id(2).to(tl.int64)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     unit = tl.arange(0, UNITS)
     channel = tl.arange(0, INPUTS)
     output = tl.arange(0, OUTPUTS)
@@ -291,24 +318,29 @@ def _weight_gradients(
     grad_outputs += network * samples * n_outputs
     rates += network * (samples + trials) * units
     grad_states += network * samples * units
-    recurrent = tl.zeros((UNITS, UNITS), tl.float32)
-    drive = tl.zeros((INPUTS, UNITS), tl.float32)
-    readout = tl.zeros((OUTPUTS, UNITS), tl.float32)
+    recurrent = tl.zeros((ROWS, UNITS), tl.float32)
+    drive = tl.zeros((INPUTS, ROWS), tl.float32)
+    readout = tl.zeros((OUTPUTS, ROWS), tl.float32)
     begin = tl.program_id(1) * of_part
     for start in range(begin, tl.minimum(begin + of_part, samples), SAMPLES):
         sample = start + tl.arange(0, SAMPLES)
-        places = sample[:, None] * units + unit[None, :]
-        inside = (sample < samples)[:, None] & (unit < units)[None, :]
+        places = sample[:, None] * units + row[None, :]
+        inside = (sample < samples)[:, None] & (row < units)[None, :]
         state = tl.load(grad_states + places, mask=inside, other=0.0)
-        before = tl.load(rates + places, mask=inside, other=0.0)
-        recurrent = tl.dot(tl.trans(state), before, acc=recurrent, input_precision=PRECISION)
+        before = tl.load(
+            rates + sample[:, None] * units + unit[None, :],
+            mask=(sample < samples)[:, None] & (unit < units)[None, :],
+            other=0.0,
+        )
+        recurrent = tl.dot(tl.trans(state), before, acc=recurrent, input_precision="tf32x3")
         driving = tl.load(
             inputs + sample[:, None] * n_inputs + channel[None, :],
             mask=(sample < samples)[:, None] & (channel < n_inputs)[None, :],
             other=0.0,
         )
+        # A last input of 1, whose weight is the bias.
         driving = tl.where((channel == n_inputs)[None, :], 1.0, driving)
-        drive = tl.dot(tl.trans(driving), state, acc=drive, input_precision=PRECISION)
+        drive = tl.dot(tl.trans(driving), state, acc=drive, input_precision="tf32x3")
         if has_outputs:
             after = tl.load(rates + trials * units + places, mask=inside, other=0.0)
             error = tl.load(
@@ -316,24 +348,23 @@ def _weight_gradients(
                 mask=(sample < samples)[:, None] & (output < n_outputs)[None, :],
                 other=0.0,
             )
-            readout = tl.dot(tl.trans(error), after, acc=readout, input_precision=PRECISION)
+            readout = tl.dot(tl.trans(error), after, acc=readout, input_precision="tf32x3")
     part = network * tl.num_programs(1) + tl.program_id(1)
-    within = (unit < units)[None, :]
     tl.store(
-        of_recurrent + part * units * units + unit[:, None] * units + unit[None, :],
+        of_recurrent + part * units * units + row[:, None] * units + unit[None, :],
         alpha * recurrent,
-        mask=(unit < units)[:, None] & within,
+        mask=(row < units)[:, None] & (unit < units)[None, :],
     )
     tl.store(
-        of_drive + part * (n_inputs + 1) * units + channel[:, None] * units + unit[None, :],
+        of_drive + part * (n_inputs + 1) * units + channel[:, None] * units + row[None, :],
         alpha * drive,
-        mask=(channel <= n_inputs)[:, None] & within,
+        mask=(channel <= n_inputs)[:, None] & (row < units)[None, :],
     )
     if has_outputs:
         tl.store(
-            of_readout + part * n_outputs * units + output[:, None] * units + unit[None, :],
+            of_readout + part * n_outputs * units + output[:, None] * units + row[None, :],
             readout,
-            mask=(output < n_outputs)[:, None] & within,
+            mask=(output < n_outputs)[:, None] & (row < units)[None, :],
         )
 
 
@@ -354,14 +385,18 @@ def forward(
     """
     networks, times, trials, channels = inputs.shape
     units = rates.shape[-1]
-    keyed = isinstance(noise, KeyedNoise)
-    given = noise.contiguous() if isinstance(noise, Tensor) else rates
+    # What a kernel does not read stands for what it has not got.
+    given, keys, draw, scale, kind = rates, rates, rates, 0.0, _NONE
+    if isinstance(noise, KeyedNoise):
+        keys, draw, scale, kind = noise.keys, noise.draw, noise.scale, _DRAWN
+    elif noise is not None:
+        given, kind = noise.contiguous(), _GIVEN
     _forward[networks, triton.cdiv(trials, TILE)](
         *(part.contiguous() for part in (inputs, recurrent_weights, input_weights, bias, initial_state)),
-        *(given, noise.keys if keyed else rates, noise.draw if keyed else rates, rates),
-        *(times, trials, alpha, noise.scale if keyed else 0.0),
-        *(channels, units, nonlinearity, _DRAWN.value if keyed else _NONE.value if noise is None else _GIVEN.value),
-        *(TILE, _padded(units), _padded(channels), PRECISION),
+        *(given, keys, draw, rates),
+        *(times, trials, alpha, scale),
+        *(channels, units, nonlinearity, kind.value),
+        *(TILE, _padded(units), _padded(channels)),
         num_warps=WARPS,
     )
 
@@ -391,7 +426,7 @@ def backward(
         *(output_weights.contiguous() if output_weights is not None else rates, grad_states, grad_initial),
         *(times, trials, every, alpha),
         *(channels, units, nonlinearity, grad_outputs is not None, grad_rates is not None),
-        *(TILE, _padded(units), _padded(channels), PRECISION),
+        *(TILE, _padded(units), _padded(channels)),
         num_warps=WARPS,
     )
     return grad_initial.sum(1)
@@ -417,18 +452,20 @@ def weight_gradients(
     units, samples = rates.shape[-1], times * trials
     n_outputs = grad_outputs.shape[-1] if grad_outputs is not None else 0
     # Few networks are divided into parts, so that there are enough programs for the card.
-    parts = min(max(1, PROGRAMS // networks), triton.cdiv(samples, 8 * SAMPLES))
+    rows = triton.cdiv(units, ROWS)
+    parts = min(max(1, PROGRAMS // (networks * rows)), triton.cdiv(samples, 8 * SAMPLES))
     of_part = SAMPLES * triton.cdiv(triton.cdiv(samples, parts), SAMPLES)
     shapes = (units, units), (n_inputs + 1, units), (n_outputs, units)
     found = [rates.new_empty(networks, parts, *shape) for shape in shapes]
-    _weight_gradients[networks, parts](
+    _weight_gradients[rows, parts, networks](
         *(inputs.contiguous(), grad_outputs.contiguous() if grad_outputs is not None else rates),
         *(rates, grad_states, *found),
         *(samples, of_part, trials, alpha),
         *(n_inputs, n_outputs, units, grad_outputs is not None),
-        *(SAMPLES, _padded(units), _padded(n_inputs + 1), _padded(n_outputs), PRECISION),
+        *(SAMPLES, ROWS, _padded(units), _padded(n_inputs + 1), _padded(n_outputs)),
         num_warps=WARPS,
         num_stages=STAGES,
+        maxnreg=MOST_REGISTERS,
     )
     recurrent, drive, readout = (part.sum(1) if parts > 1 else part[:, 0] for part in found)
     return recurrent, drive[:, :-1].transpose(1, 2), drive[:, -1], readout if n_outputs else None
