@@ -3,6 +3,7 @@
 The pages in `api/` list modules; what they say of them is in the docstrings and signatures of the library.
 """
 
+import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -30,6 +31,8 @@ python_use_unqualified_type_names = True
 # One parameter a line: the shapes in signatures are to be read.
 python_maximum_signature_line_length = 60
 python_trailing_comma_in_multi_line_signatures = False
+# Kernels for a GPU are documented where Triton is not installed, too.
+autodoc_mock_imports = [] if importlib.util.find_spec("triton") else ["triton"]
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"

@@ -110,8 +110,10 @@ class DeflationPenalty:
                 None if self.valid.all() else valid.flatten()[None].to(rates),
             )
         except torch.linalg.LinAlgError:
+            penalty = None  # on a GPU it is not finite instead
+        if penalty is None or not penalty.isfinite().all():
             why = "the rates do not vary in the null space of the readout, or are not finite: there is no activity"
-            raise DeflationError(_no_null_space(weights.detach().cpu().numpy()) or why) from None
+            raise DeflationError(_no_null_space(weights.detach().cpu().numpy()) or why)
         return penalty[0]
 
 

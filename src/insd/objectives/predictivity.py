@@ -37,6 +37,11 @@ from insd.objectives.base import READ_AGAIN, Stored, Term
 from insd.objectives.settings.predictivity import PredictivitySettings
 from insd.predictivity import cholesky, null_projector_array, principal_components, row_space
 
+try:
+    from insd.objectives import null_space
+except ImportError:  # Triton is not installed
+    null_space = None  # type: ignore[assignment]
+
 
 class Predictivity(Term):
     """S of each earlier round: how well a network's null-space rates predict those of the earlier one.
@@ -151,15 +156,8 @@ class _Penalty(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, rates, output_weights, earlier, membership, ridge, valid):
-        rates, earlier = _centred(rates, valid), _centred(earlier, valid)
-        membership = membership.double()
-        norms = earlier.square().sum(-2).double() @ membership
-        # Each component is divided by its own network's norm, so that one sum per network gives S.
-        scale = norms.rsqrt() @ membership.T
-        gram = _over_samples(rates, rates).double()
-        # The wide matrix last: the product the other way round takes half as long again.
-        cross = _over_samples(earlier, rates).transpose(-1, -2).double() * scale[:, None]
-
+        rates, earlier, membership, scale, gram, cross = _statistics(rates, earlier, membership, valid)
+        gram = gram.double()
         basis, factor = row_space(output_weights)
         # Q from the left and from the right, by way of its few missing directions.
         outer = basis.transpose(-1, -2)
@@ -196,6 +194,48 @@ class _Penalty(torch.autograd.Function):
         grad_weights = torch.linalg.solve_triangular(factor.transpose(-1, -2), -2 * inner, upper=True)
         # Rows of samples that are left out are zero in all that this is made of, and its columns add up to zero.
         return grad_rates, grad_weights.to(ctx.readout_type), None, None, None, None
+
+
+class _PenaltyByKernels(torch.autograd.Function):
+    """The same on a GPU in single precision, with its small matrices by the kernels of `insd.objectives.null_space`."""
+
+    @staticmethod
+    def forward(ctx, rates, output_weights, earlier, membership, ridge, valid):
+        rates, earlier, membership, scale, gram, cross = _statistics(rates, earlier, membership, valid)
+        basis, inverse, shifted, null_cross = null_space.project(output_weights, gram, cross, ridge)
+        weights = _solve(shifted, null_cross)
+        ctx.save_for_backward(rates, earlier, membership, basis, inverse, gram, cross, weights, scale)
+        ctx.ridge, ctx.readout_type = ridge, output_weights.dtype
+        return (null_cross * weights).sum(-2) @ membership
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        rates, earlier, membership, basis, inverse, gram, cross, weights, scale = ctx.saved_tensors
+        factors = grad @ membership.T
+        of_rates, of_earlier, of_readout = null_space.gradients(
+            basis, inverse, gram, cross, weights, factors, scale, ctx.ridge
+        )
+        grad_rates = (rates @ of_rates).baddbmm_(earlier, of_earlier)
+        return grad_rates, of_readout.to(ctx.readout_type), None, None, None, None
+
+
+def _statistics(
+    rates: Float[Tensor, "network sample unit"],
+    earlier: Float[Tensor, "network sample component"],
+    membership: Float[Tensor, "component earlier"],
+    valid: Float[Tensor, "network sample"] | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Centred rates X and components Y; membership; what divides Y; G; and C in double precision, of Y so divided."""
+    rates, earlier = _centred(rates, valid), _centred(earlier, valid)
+    membership = membership.double()
+    norms = earlier.square().sum(-2).double() @ membership
+    # Each component is divided by its own network's norm, so that one sum per network gives S.
+    scale = norms.rsqrt() @ membership.T
+    gram = _over_samples(rates, rates)
+    # The wide matrix last: the product the other way round takes half as long again.
+    cross = _over_samples(earlier, rates).transpose(-1, -2).double() * scale[:, None]
+    return rates, earlier, membership, scale, gram, cross
 
 
 def _centred(
@@ -261,4 +301,12 @@ def deflation_penalty(
 
     Source: Qian & Pehlevan (2026), the penalty S(R_k_perp, R_i_perp); form and ridge as in this module's head.
     """
-    return _Penalty.apply(rates, output_weights, earlier, membership, ridge, valid)
+    kernels = _kernels_for(rates, earlier.shape[-1])
+    return (_PenaltyByKernels if kernels else _Penalty).apply(rates, output_weights, earlier, membership, ridge, valid)
+
+
+def _kernels_for(rates: Tensor, components: int) -> bool:
+    """Whether there are kernels for such rates."""
+    if null_space is None or not rates.is_cuda or rates.dtype != torch.float32:
+        return False
+    return rates.shape[-1] <= null_space.MOST_UNITS and components <= null_space.MOST_COMPONENTS
