@@ -10,7 +10,7 @@ from insd.networks.engine.bptt import Workspace, simulate
 from insd.objectives.base import join_earlier
 from insd.settings.recipe import Recipe
 from insd.tasks.flip_flop import FlipFlop
-from insd.training import train_round
+from insd.training import TrainingError, _Attempt, train_round
 
 TASK = FlipFlop()
 BANK, TEST = (TASK.sample(regime, 512, 0).assign_attrs(fingerprint=regime) for regime in ("train", "test"))
@@ -59,6 +59,37 @@ def test_simulations_on_a_gpu_equal_those_on_the_cpu():
             found.append([rates.detach().clone(), *torch.autograd.grad((rates * weights.to(device)).sum(), there)])
         for ours, theirs in zip(*found, strict=True):
             torch.testing.assert_close(theirs.cpu(), ours, rtol=1e-3, atol=1e-3 * float(ours.abs().max()))
+
+
+@on_gpu
+def test_an_iteration_in_a_graph_equals_one_by_one():
+    """With private noise, and after a graph was captured."""
+    recipe = Recipe.model_validate({"network": {"units": 32}, "training": {"iterations": 40}})
+    names = [("flip_flop", "test", seed, 0, 0) for seed in (0, 1)]
+    found = []
+    for captured in (True, False):
+        run = _Attempt(TASK, BANK, recipe, names, {}, device_of("cuda"))
+        if not captured:
+            run.captured = None
+        losses = []
+        for iteration in range(1, 11):
+            losses.append(run._step(iteration)["task_loss"])
+            run.step_sizes.step()
+        assert not captured or run.captured.graph is not None
+        found.append((torch.stack(losses), run.networks.weights()))
+    (losses, weights), (others, other) = found
+    torch.testing.assert_close(losses, others)
+    for name, values in weights.items():
+        torch.testing.assert_close(values, other[name])
+
+
+@on_gpu
+def test_a_loss_that_is_not_finite_on_a_gpu_is_found_at_the_next_evaluation():
+    bank = BANK.copy(deep=True)
+    bank["inputs"][7, 3] = np.nan  # held-out trials are finite
+    recipe = Recipe.model_validate({"network": {"units": 32}, "training": {"iterations": 60, "evaluate_every": 30}})
+    with pytest.raises(TrainingError, match=r"flip_flop/test/[01]/0: the loss is not finite"):
+        train_round(TASK, bank, recipe, [("flip_flop", "test", seed, 0) for seed in (0, 1)], device=device_of("cuda"))
 
 
 @on_gpu
