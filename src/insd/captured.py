@@ -9,6 +9,7 @@ from torch import Tensor
 log = logging.getLogger(__name__)
 
 Function = Callable[..., dict[str, Tensor]]
+"""What is captured: a function of tensors."""
 
 
 class Captured:

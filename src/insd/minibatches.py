@@ -64,6 +64,14 @@ class Minibatches:
         for stream, state in zip(self.streams, states, strict=True):
             stream.set_state(state)
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with some of the networks, when all that was drawn is used up."""
+        assert not self.ready
+        self.streams = [self.streams[row] for row in rows]
+        if self.coming:
+            self.coming = [self.coming[row] for row in rows]
+            self.before_coming = [self.before_coming[row] for row in rows]
+
     def _start(self, pool: ThreadPoolExecutor) -> list[Future]:
         """Begin to draw the coming iterations."""
         self.before_coming = [stream.get_state() for stream in self.streams]

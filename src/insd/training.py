@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from insd.tasks.own import task_fingerprint
 log = logging.getLogger(__name__)
 
 Number = int | float | Float[Tensor, ""] | Int[Tensor, ""]
+"""A number that changes from iteration to iteration, as a tensor where that is run as part of a CUDA graph."""
 NetworkName = tuple[str | int, ...]
 """(task, population, seed, round): names a network and seeds its random streams."""
 
@@ -140,7 +141,16 @@ def train_round(
 
 
 class _Attempt:
-    """One attempt at some networks, from fresh weights to the end of training; `scores` are the final held-out ones."""
+    """One attempt at some networks, from fresh weights to the end of training; `scores` are the final held-out ones.
+
+    Networks that have stopped leave the block that is trained side by side: what is one per network is in the order of
+    `running`, but for `rows`, `final`, `last_row` and `in_a_row`, which are of all networks.
+    """
+
+    SHRINKS_AT: ClassVar[dict[str, float]] = {"cuda": 0.75}
+    """The share of a block that still trains at which the rest is left out, by the type of device; not one by one, for
+    to go on with a smaller block takes a GPU as long as a hundred iterations. On a CPU blocks stay as they are, and so
+    do their numbers to the last digit."""
 
     def __init__(
         self,
@@ -195,6 +205,7 @@ class _Attempt:
         self.final = self.networks.weights()
         self.last_row = np.full(len(names), 0 if settings.iterations == 0 else -1)
         self.in_a_row = np.zeros(len(names), dtype=int)
+        self.running = np.arange(len(names))
 
     def train(self, progress_bar: bool) -> Iterator[None]:
         """Train to the end, and keep each network as it was when it stopped; stops for the caller at each evaluation
@@ -215,20 +226,22 @@ class _Attempt:
             row = self._evaluate(iteration) | _means(since_evaluation)
             row["step_size"] = np.full(len(self.names), step_size)
             since_evaluation = []
-            self.rows.append(row)
-            self.in_a_row = np.where(self._good_enough(row), self.in_a_row + 1, 0)
+            self.rows.append(self._of_all(row))
+            self.in_a_row[self.running] = np.where(self._good_enough(row), self.in_a_row[self.running] + 1, 0)
             ends = (self.in_a_row >= settings.patience) | (iteration == settings.iterations)
             stopping = (self.last_row < 0) & ends
             for name, values in self.networks.weights().items():
-                self.final[name][torch.from_numpy(stopping)] = values[torch.from_numpy(stopping)]
+                self.final[name][torch.from_numpy(stopping)] = values[torch.from_numpy(stopping[self.running])]
             self.last_row[stopping] = len(self.rows) - 1
             self.iteration = iteration
             done = bool((self.last_row >= 0).all())
             progress.report(iteration, row, done)
             if done:
                 break
+            self._leave_out_stopped()
             yield
-        self.networks.load_state_dict(self.final)
+        for name, values in self.final.items():
+            getattr(self.networks, name).data = values
         self.scores = np.array([self.rows[row]["held_out_score"][network] for network, row in enumerate(self.last_row)])
 
     def end_of(self, network: int) -> dict[str, Tensor]:
@@ -254,11 +267,13 @@ class _Attempt:
             "batch_streams": self.minibatches.state(),
             "objective": self.objective.state_dict(),
             "in_a_row": torch.from_numpy(self.in_a_row),
+            "running": torch.from_numpy(self.running),
             **self.record(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from the state of an attempt at the same networks."""
+        self._keep(state["running"].tolist())
         self.iteration, self.final = state["iteration"], state["final"]
         self.networks.load_state_dict(state["networks"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -269,6 +284,37 @@ class _Attempt:
         self.objective.load_state_dict(state["objective"])
         self.in_a_row, self.last_row = state["in_a_row"].numpy(), state["last_row"].numpy()
         self.rows = [{name: values.numpy() for name, values in row.items()} for row in state["rows"]]
+
+    def _leave_out_stopped(self) -> None:
+        """Go on with the networks that are still trained, if they are few enough of the block."""
+        (trained,) = np.nonzero(self.last_row[self.running] < 0)
+        if len(trained) <= self.SHRINKS_AT.get(self.device.type, 0.0) * len(self.running):
+            self._keep(trained.tolist())
+
+    def _keep(self, rows: list[int]) -> None:
+        """Go on with these rows of the block."""
+        if len(rows) == len(self.running):
+            return
+        self.running, self.names = self.running[rows], [self.names[row] for row in rows]
+        for parameter in self.networks.parameters():
+            parameter.data, parameter.grad = parameter.data[rows], None
+            state = self.optimiser.state[parameter]
+            for name, values in state.items():
+                state[name] = values[rows] if values.ndim else values
+        self.noise_streams, self.noise_keys = [self.noise_streams[row] for row in rows], self.noise_keys[rows]
+        self.minibatches.keep(rows)
+        self.objective.keep(rows)
+        self.held_out, self.failed_at = self.held_out[rows], self.failed_at[rows]
+        self.captured = Captured() if self.captured else None
+
+    def _of_all(self, row: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """A row of the history with all networks of the attempt, NaN for those that are no longer in the block."""
+        if len(self.running) == len(self.last_row):
+            return row
+        spread = {name: np.full((len(self.last_row), *values.shape[1:]), math.nan) for name, values in row.items()}
+        for name, values in row.items():
+            spread[name][self.running] = values
+        return spread | {"iteration": row["iteration"]}
 
     def _step(self, iteration: int) -> dict[str, Tensor]:
         """One iteration on a minibatch; returns the values for the history, each (network, ...)."""

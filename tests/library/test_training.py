@@ -9,6 +9,7 @@ import xarray as xr
 
 from insd.activity import loss_and_score, record_activity, simulate_trials
 from insd.bank import Bank
+from insd.checkpoints import Checkpoint
 from insd.datasets import DatasetError
 from insd.measures.predictivity import linear_predictivity
 from insd.networks.rate import RateRNN
@@ -19,7 +20,7 @@ from insd.provenance import array_fingerprint
 from insd.settings.recipe import Recipe, Training
 from insd.tasks.base import target_variance
 from insd.tasks.flip_flop import FlipFlop
-from insd.training import TrainingError, train_round
+from insd.training import TrainingError, _Attempt, train_round
 
 TASK = FlipFlop(channels=1, duration=0.8)
 
@@ -211,3 +212,53 @@ def test_history_is_a_dataset(reference):
     assert isinstance(reference[1], xr.Dataset)
     assert np.isnan(reference[1]["task_loss"].isel(iteration=0)).all()
     assert np.isfinite(reference[1]["task_loss"].isel(iteration=-1)).all()
+
+
+def stopping_at_different_times(share, monkeypatch, round_number=0, earlier=None, **options):
+    """Four networks that stop one after the other, with the share at which their block shrinks; and its sizes."""
+    monkeypatch.setattr(_Attempt, "SHRINKS_AT", {"cpu": share})
+    sizes = []
+    keep = _Attempt._keep
+    monkeypatch.setattr(_Attempt, "_keep", lambda self, rows: (sizes.append(len(rows)), keep(self, rows)))
+    settings = recipe(300, {"task_only": 0.0, "bound": 0.99, "multiplier": 0.05}, patience=1, loss_bound=0.12, evaluate_every=10)
+    names = [name(seed, round_number) for seed in range(4)]
+    network, history = train_round(TASK, BANK, settings, names, earlier, **options)
+    monkeypatch.setattr(_Attempt, "_keep", keep)
+    return network, history, sizes
+
+
+def test_networks_that_have_stopped_leave_their_block_and_change_rounding_alone(monkeypatch):
+    whole, history, sizes = stopping_at_different_times(0.0, monkeypatch)
+    shrunken, shorter, smaller = stopping_at_different_times(0.75, monkeypatch)
+    assert not sizes and min(smaller) < 4
+    ends = history["held_out_loss"][0].notnull().sum("iteration")
+    assert len(set(ends.values)) > 1, "they stop at different times"
+    xr.testing.assert_allclose(shrunken, whole, rtol=1e-3, atol=1e-4)
+    xr.testing.assert_allclose(shorter, history, rtol=1e-3, atol=1e-4)
+
+    activity = record_activity(whole, TASK, BANK, TEST, Recipe().terms)
+    earlier = join_earlier(Recipe().terms, [activity], BANK, ["activity.nc"])
+    whole, history, _ = stopping_at_different_times(0.0, monkeypatch, 1, earlier)
+    shrunken, shorter, smaller = stopping_at_different_times(0.75, monkeypatch, 1, earlier)
+    assert min(smaller) < 4
+    xr.testing.assert_allclose(shrunken, whole, rtol=1e-2, atol=1e-3)
+    xr.testing.assert_allclose(shorter, history, rtol=1e-2, atol=1e-3)
+
+
+def test_a_block_that_has_shrunk_resumes_from_its_checkpoint(monkeypatch, tmp_path):
+    whole, history, _ = stopping_at_different_times(0.75, monkeypatch)
+    monkeypatch.setattr(Checkpoint, "EVERY_SECONDS", 0.0)
+    evaluate, count = _Attempt._evaluate, len(history["iteration"]) - 2
+
+    def interrupted(self, iteration):
+        if len(self.rows) == count and len(self.names) < 4:
+            raise KeyboardInterrupt
+        return evaluate(self, iteration)
+
+    monkeypatch.setattr(_Attempt, "_evaluate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        stopping_at_different_times(0.75, monkeypatch, checkpoint=tmp_path / "state")
+    monkeypatch.setattr(_Attempt, "_evaluate", evaluate)
+    resumed, after, _ = stopping_at_different_times(0.75, monkeypatch, checkpoint=tmp_path / "state")
+    xr.testing.assert_equal(resumed, whole)
+    xr.testing.assert_equal(after, history)

@@ -22,7 +22,9 @@ from torch import Tensor
 MOST_UNITS = 128
 """Matrices of more do not fit on chip."""
 MOST_COMPONENTS = 256
+"""Nor do more components."""
 WARPS = 16
+"""Of a program, so that it has registers for two matrices in double precision."""
 
 
 @triton.jit

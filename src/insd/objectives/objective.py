@@ -104,6 +104,13 @@ class Objective:
             good &= (values <= term.settings.bound).all(1)
         return good
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with some of the networks."""
+        self.networks = len(rows)
+        self.stored = {name: stored.select(rows) for name, stored in self.stored.items()}
+        for schedule in self.schedules.values():
+            schedule.keep(rows)
+
     def state_dict(self) -> dict[str, Any]:
         """What the schedules have learned, for a checkpoint."""
         return {name: schedule.state_dict() for name, schedule in self.schedules.items()}

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,6 +34,10 @@ class Schedule(ABC):
         """Take note of the task loss and the term's values in an iteration."""
 
     @abstractmethod
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with some of the networks."""
+
+    @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Its state, for a checkpoint."""
 
@@ -59,6 +64,9 @@ class Constant(Schedule):
         self, task_loss: Float[Tensor, "network"], value: Float[Tensor, "network earlier"], share: Share
     ) -> None:
         pass
+
+    def keep(self, rows: Sequence[int]) -> None:
+        self.weights = self.weights[list(rows)]
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -112,6 +120,9 @@ class Constrained(Schedule):
         moved = (self.logarithms + rate * direction).clamp(least, most)
         started = torch.as_tensor(share, device=moved.device) > 0
         self.logarithms.copy_(torch.where(started, moved, self.logarithms))
+
+    def keep(self, rows: Sequence[int]) -> None:
+        self.logarithms, self.loss = self.logarithms[list(rows)], self.loss[list(rows)]
 
     def state_dict(self) -> dict[str, Any]:
         return {"logarithms": self.logarithms, "loss": self.loss}

@@ -26,11 +26,18 @@ MOST_UNITS = 128
 """The weights of more do not fit into a program's registers."""
 MOST_CHANNELS = 63
 """The most inputs or outputs."""
-TILE, WARPS = 16, 8
-"""The trials of a program, and its warps: the fastest of those that `benchmarks/gpu.py` compares."""
-SAMPLES, ROWS, STAGES, MOST_REGISTERS = 32, 32, 3, 128
-"""Of the gradients of weights: samples at a time, units of a program, how many sets of samples are on chip, and the
-registers of a thread, so few that a multiprocessor runs two programs."""
+TILE = 16
+"""The trials of a program."""
+WARPS = 8
+"""The warps of a program; with `TILE` the fastest of those that `benchmarks/gpu.py` compares."""
+SAMPLES = 32
+"""Of the gradients of weights: samples at a time."""
+ROWS = 32
+"""Of the same: units of a program."""
+STAGES = 3
+"""Of the same: how many sets of samples are on chip, or on their way."""
+MOST_REGISTERS = 128
+"""Of the same: registers of a thread, so few that a multiprocessor runs two programs."""
 PROGRAMS = 792
 """Six for each multiprocessor of a large card, to which few networks' gradients of weights are divided."""
 ROUNDS = tl.constexpr(7)
