@@ -6,10 +6,15 @@ import torch
 
 pytest.importorskip("triton")
 
+from insd.networks import rate
 from insd.networks.engine import bptt, persistent
 from insd.networks.engine.bptt import Workspace, simulate, simulate_outputs
 from insd.networks.engine.keyed import KeyedNoise
 from insd.networks.engine.nonlinearity import NONLINEARITIES
+from insd.networks.low_rank import LowRankRNN
+from insd.networks.rate import RateRNN
+from insd.networks.settings.low_rank import LowRankSettings
+from insd.networks.settings.rate import RateSettings
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 NETWORKS, TIMES, TRIALS, INPUTS, OUTPUTS, UNITS, ALPHA = 2, 7, 19, 3, 2, 21, 0.3
@@ -119,6 +124,41 @@ def test_states_that_are_not_numbers_are_not_hidden(kernels, nonlinearity):
     rates = simulate(*in_single(arguments)[:5], None, ALPHA, None, nonlinearity)
     assert rates[0, 2:, 1].isnan().all()
     assert rates[0, :2].isfinite().all() and rates[0, :, 2:].isfinite().all()
+
+
+def networks_of(architecture, noise=0.05):
+    generators = [torch.Generator().manual_seed(seed) for seed in range(2)]
+    chosen = {"units": 8, "recurrent_noise": noise}
+    low_rank = architecture is LowRankRNN
+    settings = LowRankSettings(rank=2, **chosen) if low_rank else RateSettings(**chosen)
+    return architecture.initialise(settings, INPUTS, OUTPUTS, ALPHA, generators)
+
+
+@pytest.mark.parametrize("architecture", [RateRNN, LowRankRNN])
+def test_networks_draw_their_noise_inside(kernels, monkeypatch, architecture):
+    monkeypatch.setattr(rate, "persistent_for", lambda *_: persistent)
+    networks = networks_of(architecture).to(DEVICE)
+    assert networks.capturable
+    keys, inputs = torch.tensor([4, 5], device=DEVICE), torch.randn(2, TIMES, TRIALS, INPUTS, device=DEVICE)
+    noise = networks.keyed_noise(keys, torch.tensor(1, device=DEVICE))
+    assert noise.scale == pytest.approx((2 * ALPHA) ** 0.5 * 0.05)
+    noisy, silent = (networks.outputs(inputs, one)[0] for one in (noise, None))
+    assert 0 < float((noisy - silent).detach().abs().mean()) < 0.2
+    for gradient in torch.autograd.grad(noisy.square().sum(), list(networks.parameters())):
+        assert gradient.isfinite().all() and gradient.any()
+    assert networks_of(architecture, 0.0).to(DEVICE).keyed_noise(keys, torch.tensor(1, device=DEVICE)) is None
+
+
+def test_a_class_with_outputs_of_its_own_gets_noise_that_is_drawn(monkeypatch):
+    monkeypatch.setattr(rate, "persistent_for", lambda *_: persistent)
+
+    class Own(RateRNN):
+        def outputs(self, *arguments, **options):
+            return super().outputs(*arguments, **options)
+
+    networks = networks_of(Own)
+    assert not networks.capturable
+    assert networks.keyed_noise(torch.tensor([4, 5]), torch.tensor(1)) is None
 
 
 def noise_of(keys, draw=1, trials=24, units=30, times=10):

@@ -220,7 +220,9 @@ def stopping_at_different_times(share, monkeypatch, round_number=0, earlier=None
     sizes = []
     keep = _Attempt._keep
     monkeypatch.setattr(_Attempt, "_keep", lambda self, rows: (sizes.append(len(rows)), keep(self, rows)))
-    settings = recipe(300, {"task_only": 0.0, "bound": 0.99, "multiplier": 0.05}, patience=1, loss_bound=0.12, evaluate_every=10)
+    settings = recipe(
+        300, {"task_only": 0.0, "bound": 0.99, "multiplier": 0.05}, patience=1, loss_bound=0.12, evaluate_every=10
+    )
     names = [name(seed, round_number) for seed in range(4)]
     network, history = train_round(TASK, BANK, settings, names, earlier, **options)
     monkeypatch.setattr(_Attempt, "_keep", keep)
