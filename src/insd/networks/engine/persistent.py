@@ -30,6 +30,8 @@ TILE = 16
 """The trials of a program."""
 WARPS = 8
 """The warps of a program; with `TILE` the fastest of those that `benchmarks/gpu.py` compares."""
+HELD = True
+"""Whether programs of the forward loop hold weights in registers."""
 SAMPLES = 32
 """Of the gradients of weights: samples at a time."""
 ROWS = 32
@@ -147,6 +149,7 @@ def _forward(
     units: tl.constexpr,
     nonlinearity: tl.constexpr,
     noise_is: tl.constexpr,
+    held: tl.constexpr,
     TILE: tl.constexpr,  # noqa: N803
     UNITS: tl.constexpr,  # noqa: N803
     CHANNELS: tl.constexpr,  # noqa: N803
@@ -212,6 +215,12 @@ def _forward(
             state = _product(rate, leading, rest, (1.0 - alpha) * state + drive, zero)
             rate = _rates(state, nonlinearity)
             tl.store(rates + (time + 1) * trials * units + element, rate, mask=inside & (nothing + time < times))
+
+    if held:
+        # Never stored: for a use after the loop, the compiler holds the weights in registers, and does not read them
+        # from shared memory in each step.
+        state = _product(rate, leading, rest, state, zero)
+        tl.store(rates + element, state, mask=inside & (nothing + times < 0))
 
 
 @triton.jit(do_not_specialize=["times", "trials", "channels", "every"])
@@ -402,7 +411,7 @@ def forward(
         *(part.contiguous() for part in (inputs, recurrent_weights, input_weights, bias, initial_state)),
         *(given, keys, draw, rates),
         *(times, trials, alpha, scale),
-        *(channels, units, nonlinearity, kind.value),
+        *(channels, units, nonlinearity, kind.value, HELD),
         *(TILE, _padded(units), _padded(channels)),
         num_warps=WARPS,
     )
