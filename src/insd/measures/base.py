@@ -234,6 +234,9 @@ class Measure(ABC):
     """Maps of either network that do not change it."""
     first_invariant_to: ClassVar[tuple[Map, ...]] = ()
     """Further maps of the first network alone that do not change it, of a measure that is not symmetric."""
+    temporal: ClassVar[bool] = False
+    """Whether it compares how activity evolves within trials, whatever their order, and not the patterns at the same
+    time of the same trial."""
     source: ClassVar[str]
     """Where it is defined."""
 
@@ -311,8 +314,9 @@ def check_measure(measure: Measure, seed: int = 0) -> None:
     """Check a measure against what it declares, on random activity of a few networks.
 
     Checked are its names, its values for equal networks, its bounds, its symmetry, every promised invariance and that
-    no map beyond those leaves it unchanged, activity of low rank, activity that does not vary, and rates of very small
-    and very large scale. Raises MeasureError that says which of these fails.
+    no map beyond those leaves it unchanged, that the order of trials does not change a temporal one, activity of low
+    rank, activity that does not vary, and rates of very small and very large scale. Raises MeasureError that says which
+    of these fails.
     """
     _check_description(measure)
     random = np.random.default_rng(seed)
@@ -348,6 +352,13 @@ def check_measure(measure: Measure, seed: int = 0) -> None:
             measure,
             f"is {scaled:.6g} for rates times {factor:g}, and {forward:.6g} without",
         )
+    moved = _value(measure, first, second[::-1])
+    _must(
+        not measure.temporal or abs(moved - forward) < TOLERANCE,
+        measure,
+        f"declares temporal = True, but goes from {forward:.6g} to {moved:.6g} where one network's trials "
+        "change places",
+    )
     worst = highest if measure.zero_is_equal else lowest
     for a, b in ((first, constant), (constant, first), (constant, constant)):
         found = _value(measure, a, b)

@@ -24,6 +24,7 @@ class DSA(Measure):
     name = "dsa"
     long_name = "DSA"
     zero_is_equal = True
+    temporal = True
     bounds = (0.0, np.pi)
     invariant_to = (Map.ROTATION, Map.SCALING, Map.TRANSLATION)
     source = (

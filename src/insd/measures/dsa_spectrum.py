@@ -22,6 +22,7 @@ class DSASpectrum(Measure):
     name = "dsa_spectrum"
     long_name = "DSA spectrum"
     zero_is_equal = True
+    temporal = True
     bounds = (0.0, np.inf)
     invariant_to = (Map.ROTATION, Map.SCALING, Map.TRANSLATION)
     source = 'Redman et al. (2024), "Identifying equivalent training dynamics", where Koopman spectra are compared so'

@@ -19,7 +19,8 @@ from insd.samples import shuffled_trials
 logger = logging.getLogger("insd.measures.pairs")
 
 SPACES = ("full", "null")
-"""The spaces in which activity is compared: all of it, and the null space of the readout."""
+"""The spaces in which activity is compared: all of it, and the null space of the readout. Without a readout, all
+activity counts in both."""
 BLOCK = 4
 """Networks whose products with all others are held at once: one at a time, a product takes a sixth longer."""
 
@@ -41,24 +42,25 @@ class Prepared:
 
 def prepare(
     rates: Float[np.ndarray, "trial time unit"],
-    output_weights: Float[np.ndarray, "output unit"],
+    output_weights: Float[np.ndarray, "output unit"] | None,
     measures: Sequence[Measure],
 ) -> Prepared:
     """One network's activity in full space and in the null space of its readout, as the measures need it.
 
-    If the readout leaves no null space, activity does not vary there.
+    If the readout leaves no null space, activity does not vary there. Activity without a readout, such as a recording,
+    counts there as a whole.
     """
     full = Activity(rates)
+    statistics = {"full": full.statistics}
+    by_measure = {"full": {measure.name: measure.prepare(full) for measure in measures}}
+    if output_weights is None:
+        return Prepared(statistics | {"null": statistics["full"]}, by_measure | {"null": by_measure["full"]})
     units = output_weights.shape[1]
-    null = np.zeros((units, units)) if why_no_null_space(output_weights) else null_projector_array(output_weights)
-    spaces = {"full": full, "null": full.projected(null)}
-    return Prepared(
-        {space: activity.statistics for space, activity in spaces.items()},
-        {
-            space: {measure.name: measure.prepare(activity) for measure in measures}
-            for space, activity in spaces.items()
-        },
-    )
+    projector = np.zeros((units, units)) if why_no_null_space(output_weights) else null_projector_array(output_weights)
+    null = full.projected(projector)
+    statistics["null"] = null.statistics
+    by_measure["null"] = {measure.name: measure.prepare(null) for measure in measures}
+    return Prepared(statistics, by_measure)
 
 
 def similarity(

@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
-from insd.measures.base import LinearMeasure, Map, Statistics, orthonormal_basis, rounding
+from insd.measures.base import LinearMeasure, Map, MeasureError, Statistics, orthonormal_basis, rounding
+from insd.samples import chosen, lasting
 
 
 class Predictivity(LinearMeasure):
@@ -37,12 +38,33 @@ def explained_share(overlap: Float[np.ndarray, "rank rank_to"], variances: Float
 
 
 def linear_predictivity(
-    predictor: Float[np.ndarray, "sample unit"], target: Float[np.ndarray, "sample unit_to"]
+    predictor: Float[np.ndarray, "*samples unit"], target: Float[np.ndarray, "*samples_to unit_to"]
 ) -> float:
     """`Predictivity` from one array to the other, in double precision; NaN where the target does not vary.
 
+    Both are (sample, unit), or (trial, time, unit) on the same trials, with NaN after the end of each (`insd.samples`).
+    Raises MeasureError if they are on different samples or hold other values that are not finite.
+
     Source: Qian & Pehlevan (2026), linear predictivity.
     """
+    for name, one in (("predictor", predictor), ("target", target)):
+        if one.ndim not in (2, 3):
+            raise MeasureError(f"{name}: has shape {one.shape}; needs (sample, unit) or (trial, time, unit)")
+    if predictor.shape[:-1] != target.shape[:-1]:
+        raise MeasureError(
+            f"the predictor is on {predictor.shape[:-1]} samples and the target on {target.shape[:-1]}; record both on "
+            "the same trials"
+        )
+    if predictor.ndim == 3:
+        lasts = lasting(predictor)
+        if not np.array_equal(lasts, lasting(target)):
+            raise MeasureError("trials end at different times in predictor and target; record both on the same trials")
+        predictor, target = chosen(predictor, lasts), chosen(target, lasts)
+    for name, one in (("predictor", predictor), ("target", target)):
+        if not np.isfinite(one).all():
+            raise MeasureError(
+                f"{name}: holds NaN or infinite values before the end of a trial; leave these samples out"
+            )
     centred = target - target.mean(0)
     total = float(np.square(centred).sum())
     if total <= rounding(target):
