@@ -30,7 +30,9 @@ LEAST_STEPS = 8
 """Fewest time steps of the longest trial for measures of how activity evolves."""
 
 Rates = Float[np.ndarray, "trial time _"]
+"""Rates of one network, NaN after the end of each trial."""
 Readout = Float[np.ndarray, "output _"] | None
+"""The weights of a readout, if there is one."""
 
 
 class ComparisonError(InsdError):

@@ -1,5 +1,6 @@
 """The jobs and files of a grid, from its settings."""
 
+import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, partial
@@ -13,6 +14,8 @@ from insd.provenance import modules_fingerprint, settings_fingerprint
 from insd.settings.config import Settings, seeds_of
 from insd.settings.recipe import Recipe
 
+logger = logging.getLogger("insd.grid")
+
 ROUND = "results/{task}/{population}/seeds-{seeds}/round-{round}"
 """The folder of a round."""
 RoundBlock = tuple[str, str, int]
@@ -22,10 +25,18 @@ Wildcards = Mapping[str, str]
 
 
 class Grid:
-    """The jobs and files of one config."""
+    """The jobs and files of one config.
 
-    def __init__(self, settings: Settings):
-        self.settings = settings
+    Parameters
+    ----------
+    settings : the config.
+    dry_run : says whether jobs are planned and not run. Then the user's own files, such as recordings on trials that do
+        not exist yet, may be missing.
+    """
+
+    def __init__(self, settings: Settings, dry_run: Callable[[], bool] = lambda: False):
+        self.settings, self._dry_run = settings, dry_run
+        self._missing: set[str] = set()
         # All analyses ask for all rounds.
         self._made = cache(settings.made_with)
         self._identity = cache(self._identity_of)
@@ -115,7 +126,7 @@ class Grid:
     def round_inputs(self, wildcards: Wildcards) -> dict[str, list[str]]:
         """What a round reads besides trials: `earlier` rounds of the same seeds, and `sources`, the user's own files.
 
-        Raises MakerError where there is no such file.
+        Raises MakerError where there is no such file, but for dry runs.
         """
         task, population = wildcards["task"], wildcards["population"]
         maker = self.settings.maker(population)
@@ -134,7 +145,13 @@ class Grid:
         try:
             return list(self.settings.maker(population).sources(task))
         except MakerError as error:
-            raise MakerError(f"populations.{population}.{error}") from None
+            message = f"populations.{population}.{error}"
+            if not self._dry_run():
+                raise MakerError(message) from None
+            if message not in self._missing:
+                logger.warning("%s; planned without it", message)
+                self._missing.add(message)
+            return []
 
     def round_params(self, wildcards: Wildcards) -> dict[str, Any]:
         """What a round uses of the config and of code."""

@@ -29,7 +29,7 @@ try:
     for file in workflow.configfiles:
         check_written(file)
     SETTINGS = load(config)
-    GRID = Grid(SETTINGS)
+    GRID = Grid(SETTINGS, dry_run=lambda: workflow.dryrun)
     FIGURES = files.figures(GRID)
 except InsdError as error:
     message = str(error)

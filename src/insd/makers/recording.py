@@ -9,7 +9,8 @@ class RecordingSettings(Section):
 
     file: str
     """An npz or NetCDF file with `rates` (trial, time, unit) on the trials of the bank, their `fingerprint` and,
-    optionally, the readout `output_weights` (output, unit); `{task}` in the path is replaced by the task's name."""
+    optionally, the readout `output_weights` (output, unit); or with averages over trials, `rates` (condition, time,
+    unit), their `time` and labels. `{task}` in the path is replaced by the task's name."""
 
 
 class Recording(Maker):
@@ -38,11 +39,18 @@ class Recording(Maker):
         (path,) = job.sources
         recording = read_recording(path, job.bank)
         readout = recording.get("output_weights")
+        kept = []
         try:
-            kept = [
-                term.stores_recording(recording["rates"], readout, job.bank)
-                for term in make_terms(job.recipe.terms).values()
-            ]
+            for name, term in make_terms(job.recipe.terms).items():
+                if "condition_of_trial" not in recording:
+                    kept.append(term.stores_recording(recording["rates"], readout, job.bank))
+                elif hasattr(term, "stores_averages"):
+                    kept.append(term.stores_averages(recording))
+                elif term.variables:
+                    raise DatasetError(
+                        f"{path}: holds averages over trials, and the term {name!r} compares single trials; give this "
+                        f"population and the chain terms: {{{name}: null, condition_predictivity: {{}}}}"
+                    )
         except ValueError as error:
             raise DatasetError(f"{path}: {error}") from None
         parts = xr.merge([part for part in kept if part is not None])

@@ -1,0 +1,7 @@
+"""The settings of predictivity of averages over trials."""
+
+from insd.objectives.settings.predictivity import PredictivitySettings
+
+
+class ConditionPredictivitySettings(PredictivitySettings):
+    """The penalty on null-space predictivity S towards a recording that is averaged over trials, and later rounds."""
