@@ -150,3 +150,21 @@ def test_snakemake_looks_for_new_jobs_when_one_has_ended_and_not_all_the_time(ch
     output = snakemake(checkout, *files, "--cores", "1", "--verbose", *SMOKE).stdout
     assert "5 of 5 steps (100%) done" in output, output[-3000:]
     assert output.count("Ready jobs: ") == 5
+
+
+def test_a_grid_is_planned_before_its_recordings_are_there(checkout, tmp_path):
+    file = tmp_path / "overlay.yaml"
+    tape = {"seeds": 1, "make": "recording", "recording": {"file": f"{tmp_path}/{{task}}.npz"}}
+    chain = {"seeds": 1, "rounds": 2, "reference": "tape", "tasks": ["flip_flop"]}
+    populations = {"tape": tape | {"tasks": ["flip_flop"]}, "recorded": chain}
+    file.write_text(yaml.safe_dump({"populations": populations, "figures": {"chain": "insd"}}))
+    grid = ("--configfile", "config/smoke.yaml", str(file))
+    plan = snakemake(checkout, "-n", *grid)
+    assert plan.returncode == 0, plan.stdout[-2000:]
+    missing = f"populations.tape.recording.file = '{tmp_path}/flip_flop.npz': there is no such file"
+    assert plan.stdout.count(missing) == 1 and "planned without it" in plan.stdout
+    assert job_counts(plan.stdout)["make_recording"] == 1
+    run = snakemake(checkout, "results/flip_flop/tape/seeds-0/round-0/activity.nc", "--cores", "1", *grid)
+    assert run.returncode != 0 and missing in run.stdout
+    (tmp_path / "flip_flop.npz").touch()
+    assert missing not in snakemake(checkout, "-n", *grid).stdout

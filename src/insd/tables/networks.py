@@ -15,6 +15,8 @@ IDENTITY = (
     *("penalty", "penalty_bound", "deflated"),
 )
 """The columns that come from the config and the files of the rounds."""
+PENALTIES = ("predictivity", "condition_predictivity")
+"""The terms whose value is S: of single trials, and of averages over trials."""
 
 
 def identity(task: str, member: Member, reference: str) -> dict[str, object]:
@@ -23,12 +25,13 @@ def identity(task: str, member: Member, reference: str) -> dict[str, object]:
     `reference` is the population that round 0 of its chain belongs to, and `reference_label` that network; `chain` its
     population and seed; `gain` the initial one, `iterations` those that its training took and `max_iterations` the most
     that it was allowed, empty for networks that were not trained here; `schedule`, `multiplier`, `ridge` and
-    `penalty_bound` are those of the term `predictivity`, empty in round 0; `test_loss`, `score` and `solved` are on the
-    regime `test`, `restarts` the fresh starts of training; `penalty` is S at the end of training, on held-out trials,
-    towards the earlier network where it is largest.
+    `penalty_bound` are those of the first of `PENALTIES` that acted, empty in round 0; `test_loss`, `score` and
+    `solved` are on the regime `test`, `restarts` the fresh starts of training; `penalty` is S at the end of training,
+    on held-out trials, towards the earlier network where it is largest.
     """
     recipe = member.settings["recipe"]
-    deflation = recipe["terms"].get("predictivity", {}) if member.round else {}
+    acting = [recipe["terms"][name] for name in PENALTIES if name in recipe["terms"]] if member.round else []
+    deflation = acting[0] if acting else {}
     activity = member.read(["test_loss", "score", "solved"])
     network = member.network
     return {
@@ -57,7 +60,7 @@ def identity(task: str, member: Member, reference: str) -> dict[str, object]:
 
 def _largest_penalty(network: xr.Dataset | None) -> float | None:
     """The largest S at the end of training; with several terms, its variable has the name of the term."""
-    for name in ("held_out_penalty", "held_out_penalty_predictivity"):
+    for name in ("held_out_penalty", *(f"held_out_penalty_{term}" for term in PENALTIES)):
         if network is not None and name in network:
             return float(network[name].max())
     return None
