@@ -20,6 +20,7 @@ from insd.measures.base import Measure, find_measures, rounding
 from insd.measures.pairs import SPACES, Prepared, prepare, similarity
 from insd.measures.predictivity import Predictivity
 from insd.predictivity import null_projector_array
+from insd.readouts import why_no_null_space
 from insd.samples import lasting, shuffled_trials
 
 COLUMNS = ("measure", "space", "from", "to", "value", "chance", "shuffled", "lowest", "highest", "direction", "source")
@@ -199,11 +200,9 @@ def _readout(name: str, given: Any, units: int) -> Float[np.ndarray, "output uni
         )
     if not np.isfinite(weights).all():
         raise ComparisonError(f"{name!r}: the readout has weights that are not finite; correct it or leave it out")
-    outputs, rank = len(weights), int(np.linalg.matrix_rank(weights))
-    if rank < outputs or outputs >= units:
+    if why := why_no_null_space(weights):
         raise ComparisonError(
-            f"{name!r}: the readout has {outputs} output(s), {rank} of them independent, of {units} units; a null "
-            "space needs independent outputs, fewer than units: correct the readout or leave it out"
+            f"{name!r}: the readout: {why}; correct the readout, or leave it out to compare all activity"
         )
     return weights
 

@@ -155,7 +155,7 @@ def test_labels_may_be_ranges_texts_or_leave_trials_out(tmp_path):
             r"'rates' has shape \(4, 12, 6\) and 'time' \(13,\); needs \(condition, time",
         ),
         ({"rates": GOOD["rates"] * np.nan}, "'rates' holds values that are not finite numbers"),
-        ({"output_weights": np.ones((2, 6))}, r"'output_weights' has 2 output\(s\), 1 of them independent, of 6 units"),
+        ({"output_weights": np.ones((2, 6))}, "'output_weights': 1 of 2 outputs are zero or linear combinations"),
         (
             {"output_weights": np.ones((2, 5))},
             r"'output_weights' has shape \(2, 5\); needs \(output, unit\) with 6 units",

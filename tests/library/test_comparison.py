@@ -189,11 +189,11 @@ HOLE[3, 2, 1], GAP[4, 5], ENDS[7, 9:] = np.inf, np.nan, np.nan
         ),
         (
             {"mine": MINE, "theirs": (THEIRS, np.eye(8))},
-            r"has 8 output\(s\), 8 of them independent, of 8 units; a null",
+            r"'theirs': the readout: 8 output\(s\) of 8 units leave no null space; correct",
         ),
         (
             {"mine": MINE, "theirs": (THEIRS, np.ones((2, 8)))},
-            r"'theirs': the readout has 2 output\(s\), 1 of them ind",
+            "'theirs': the readout: 1 of 2 outputs are zero or linear comb",
         ),
         (
             {"mine": MINE, "theirs": (THEIRS, READOUT * np.nan)},
