@@ -126,10 +126,11 @@ rule summary:
     params:
         tasks=list(SETTINGS.tasks),
         integrators=GRID.analysis_tasks("line_attractor"),
-        # The page shows the config; its order and what figures show change no number.
-        config=json.dumps(
+        # The page shows the config; its order and what figures show change no number. As a function, since Snakemake would
+        # take a `{task}` in the path of a recording for a wildcard.
+        config=when_asked(
+            partial(json.dumps, sort_keys=True),
             {name: part for name, part in config.items() if name != "figures"},
-            sort_keys=True,
         ),
         settings=SETTINGS.analysis.comparisons.model_dump(),
         code=when_asked(
