@@ -1,5 +1,6 @@
-# make paper	set up, and reproduce the paper's grid
+# make quick	set up, and make every figure of a few small networks on one task, in the folder quick/
 # make demo	set up, and run the small grid of config/demo.yaml
+# make paper	set up, and reproduce the paper's grid
 # make report	write report.html: all figures and tables of the paper's grid, with captions, in one page
 # make archive	write results/archive.tar: what all figures of the paper's grid can be made again from
 # make test	set up, and run the tests
@@ -9,7 +10,8 @@
 # make results	copy the tables and figures of the paper's grid into the documentation
 # make resources	memory and run time of each rule in the results that are there
 # make benchmark	write docs/benchmarks.md: speed beside the usual tools, of the grid, and how cost grows (half an hour on a quiet machine, after the paper's grid, which it reads and makes if it is not there)
-# make schema	write the config's schema, its table of keys and the table of figures, after a change in src/insd/settings/ or src/insd/figures/
+# make schema	write the config's schema, its table of keys, and the tables of figures and claims, after a change in src/insd/settings/, src/insd/figures/ or docs/claims.md
+# make schematic	draw the schematic of the method in docs/figures/
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= all
@@ -20,12 +22,19 @@ WORKFLOW := Snakefile workflow/rules
 FIGURES := collapse.png regimes.png regime_grids.png networks.png $(foreach task,\
     context_integration flip_flop memory_pro,mechanism_$(task).png deflation_$(task).png)
 
-.PHONY: paper demo report archive docs test test-slurm lint schema results resources benchmark
+# A bar and one line per running job instead of every job's files, which are in Snakemake's log.
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --logger insd
+
+.PHONY: paper quick demo report archive docs test test-slurm lint schema schematic results resources benchmark
 paper: .venv/installed
-	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete
+	$(SNAKEMAKE)
+
+# In a folder of its own: its networks have the names of the paper's grid.
+quick: .venv/installed
+	$(SNAKEMAKE) --directory quick --configfile config/config.yaml config/quick.yaml
 
 demo: .venv/installed
-	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --configfile config/demo.yaml
+	$(SNAKEMAKE) --configfile config/demo.yaml
 
 report: paper
 	$(BIN)/snakemake --report report.html
@@ -53,6 +62,7 @@ docs: .venv/docs
 results: paper
 	cp results/tables/summary.md docs/results.md
 	cp results/tables/claims.md docs/claims.md
+	$(BIN)/python workflow/schemas/generate.py
 	mkdir -p docs/figures
 	cp $(addprefix results/figures/,$(FIGURES)) docs/figures/
 
@@ -68,6 +78,9 @@ benchmark: paper .venv/benchmarks
 
 schema: .venv/installed
 	$(BIN)/python workflow/schemas/generate.py
+
+schematic: .venv/installed
+	$(BIN)/python docs/schematic.py
 
 # The stamps are written last: an installation that was interrupted is taken up again, also before it had pip.
 # Snakemake does not quote the interpreter's path in the commands of its jobs.
