@@ -386,6 +386,12 @@ def test_schema_and_tables_are_current():
     for page in generate.WITH_FIGURES:
         text = page.read_text()
         assert text == generate.with_figures(text) and generate.figures() in text, "run `make schema`"
+    text = generate.WITH_CLAIMS.read_text()
+    claims = generate.claims(generate.CLAIMS.read_text())
+    assert text == generate.with_claims(text) and claims in text, "run `make schema`"
+    # Negative ones, too.
+    assert all(verdict in claims for verdict in ("reproduced", "partly", "not reproduced"))
+    assert len(claims.splitlines()) == 2 + generate.CLAIMS.read_text().count("\nCriterion: ")
 
 
 def test_claims_are_those_of_the_paper_unless_the_config_says_otherwise():

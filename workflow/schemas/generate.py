@@ -1,4 +1,5 @@
-"""Write the config's JSON schema and table of keys from the settings of the library, and the table of its figures."""
+"""Write the config's JSON schema and table of keys from the settings of the library, the table of its figures, and that
+of the claims from docs/claims.md."""
 
 import json
 import re
@@ -19,6 +20,9 @@ SCHEMA = ROOT / "workflow/schemas/config.schema.json"
 README = ROOT / "config/README.md"
 WITH_FIGURES = (ROOT / "README.md", ROOT / "docs/figures.md")
 """Pages that hold the table of figures, between two marks."""
+CLAIMS = ROOT / "docs/claims.md"
+WITH_CLAIMS = ROOT / "README.md"
+"""The page that holds the table of claims, between two marks."""
 
 INTRODUCTION = """\
 # The config
@@ -28,6 +32,7 @@ INTRODUCTION = """\
 | file | grid |
 |---|---|
 | `config.yaml` | the paper's: three tasks, standard networks of four gains with 10 seeds each, 5 chains of 3 rounds |
+| `quick.yaml` | laid over it: every figure of a few small networks on one task, for `make quick` |
 | `demo.yaml` | laid over it: the same networks and training, one chain and two seeds per gain |
 | `sweep.yaml` | laid over it: constant multipliers and ridges against the constrained schedule, same references |
 | `constant.yaml` | laid over it: the paper's constant multiplier, one lambda per task, on the same references |
@@ -159,9 +164,34 @@ _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤"}
 
 def with_figures(page: str) -> str:
     """A page of Markdown with the table of figures between its marks."""
-    begin, end = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+    return _with_table(page, "figures", figures())
+
+
+def with_claims(page: str) -> str:
+    """A page of Markdown with the table of claims between its marks."""
+    return _with_table(page, "claims", claims(CLAIMS.read_text()))
+
+
+def _with_table(page: str, name: str, table: str) -> str:
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
     before, _, rest = page.partition(begin)
-    return before + begin + figures() + end + rest.partition(end)[2]
+    return before + begin + table + end + rest.partition(end)[2]
+
+
+def claims(page: str) -> str:
+    """A row per claim on the page of claims, with its verdict on each task."""
+    verdicts: dict[str, dict[str, str]] = {}
+    for claim, section in re.findall(r"^## (.+)\n\n((?:\|.+\n)+)", page, re.MULTILINE):
+        # Each row is: task, what was found, verdict.
+        verdicts[claim] = dict(re.findall(r"^\| ([\w ]+) \| .* \| \*\*(.+)\*\* \|$", section, re.MULTILINE))
+    words = {None: "–", "not": "**not reproduced**"}
+    tasks = list(dict.fromkeys(task for by_task in verdicts.values() for task in by_task))
+    rows = [f"| claim | {' | '.join(tasks)} |", "|---" * (len(tasks) + 1) + "|"]
+    for claim, by_task in verdicts.items():
+        rows.append(
+            " | ".join([f"| {claim}", *(words.get(verdict, verdict) for verdict in map(by_task.get, tasks))]) + " |"
+        )
+    return "\n".join(rows) + "\n"
 
 
 def figures() -> str:
@@ -193,3 +223,4 @@ if __name__ == "__main__":
     README.write_text(readme())
     for page in WITH_FIGURES:
         page.write_text(with_figures(page.read_text()))
+    WITH_CLAIMS.write_text(with_claims(WITH_CLAIMS.read_text()))
