@@ -3,6 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from insd import plugins
+from insd.tables.networks import dictionary
+
 
 def with_roles(table: pd.DataFrame) -> pd.DataFrame:
     """The table with the columns `role` and `chain`: populations with later rounds are chains."""
@@ -11,3 +14,14 @@ def with_roles(table: pd.DataFrame) -> pd.DataFrame:
     role = np.select(conditions, ["alternative", "reference", "untrained"], "standard")
     seeds = table["seed"].astype(str) if "seed" in table else "0"
     return table.assign(role=role, chain=table["population"] + "/" + seeds)
+
+
+def assert_described(table: pd.DataFrame) -> None:
+    """Every column of `networks.csv` is in the dictionary, and its values are in the range that is said there."""
+    described = dictionary(plugins.names("analysis"))
+    assert set(table) <= set(described)
+    for name in table:
+        column, values = described[name][1], table[name].dropna()
+        assert column.low is None or (values >= column.low).all(), name
+        # Rounding in r2 of equal activity.
+        assert column.high is None or (values <= column.high + 1e-6).all(), name

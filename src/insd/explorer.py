@@ -10,7 +10,7 @@ import base64
 import html
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -125,6 +125,7 @@ def explorer_page(
     points: xr.Dataset,
     table: pd.DataFrame,
     chain: str | None,
+    meanings: Mapping[str, str] | None = None,
 ) -> str:
     """The page of a task.
 
@@ -136,6 +137,7 @@ def explorer_page(
     points : the task's `fixed_points` dataset.
     table : the rows of `networks.csv` of the task.
     chain : the deflated population that the page begins with, if any.
+    meanings : of the columns of the table, shown under the pointer.
     """
     shown = trials.isel(trial=slice(SHOWN_TRIALS), time=slice(None, None, _time_stride(trials.sizes["time"])))
     static_inputs = task.static_inputs()
@@ -156,6 +158,7 @@ def explorer_page(
         "colours": _colours(task, shown),
         "conditions": list(static_inputs),
         "networks": networks,
+        "meanings": dict(meanings or {}),
         "first": _first_pair([str(network["label"]) for network in networks], table, chain),
     }
     from plotly.offline import get_plotlyjs  # noqa: PLC0415 - half a second, and nothing else here needs it

@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,10 +98,17 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\*_|`])", r"\\\1", text)
 
 
-def table_page(table: pd.DataFrame, title: str) -> str:
-    """A table as a page of HTML that needs no other file; numbers at four significant digits."""
+def table_page(table: pd.DataFrame, title: str, meanings: Mapping[str, str] | None = None) -> str:
+    """A table as a page of HTML that needs no other file; numbers at four significant digits.
+
+    `meanings` of columns show under the pointer.
+    """
     kinds = ["" if pd.api.types.is_numeric_dtype(table[name]) else "text" for name in table]
-    head = "".join(f'<th class="{kind}">{html.escape(str(name))}</th>' for kind, name in zip(kinds, table, strict=True))
+    told = {name: f' title="{html.escape(text)}"' for name, text in (meanings or {}).items()}
+    head = "".join(
+        f'<th class="{kind}"{told.get(str(name), "")}>{html.escape(str(name))}</th>'
+        for kind, name in zip(kinds, table, strict=True)
+    )
     body = "\n".join(
         "<tr>" + "".join(_cell(value, kind) for value, kind in zip(row, kinds, strict=True)) + "</tr>"
         for row in table.itertuples(index=False)

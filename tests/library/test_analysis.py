@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.linalg
 import xarray as xr
-from tables import with_roles
+from tables import assert_described, with_roles
 
 from insd.activity import participation_ratio
 from insd.analysis.base import Job
@@ -16,7 +16,7 @@ from insd.datasets import DatasetError, write
 from insd.members import read_members
 from insd.provenance import settings_fingerprint
 from insd.tables.levels import LEVEL_COLUMNS, levels
-from insd.tables.networks import identity, join_columns, network_table, with_deflated
+from insd.tables.networks import dictionary, identity, join_columns, meanings, network_table, with_deflated
 from insd.tasks.flip_flop import FlipFlop
 
 TRIALS, TIMES, UNITS = 40, 20, 8
@@ -146,6 +146,12 @@ def points_and_dsa(labels, stable, cycles):
     return points, xr.Dataset({"distance": distance}, coords={"network": labels, "network_to": labels})
 
 
+def test_a_meaning_is_a_line_with_unit_range_and_place():
+    lines = meanings(["dimensions"])
+    assert lines["dominant_frequency"].endswith("; unit: Hz; range: ≥ 0; from analysis/dimensions.nc")
+    assert lines["solved"] == "whether the score meets the criterion of the task; from activity.nc"
+
+
 def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
     rounds = []
     for k in range(3):
@@ -187,6 +193,8 @@ def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
     np.testing.assert_allclose(table["penalty"].astype(float), [np.nan, 0.04, 0.06])
     assert table["deflated"].tolist() == [None, True, False]
     assert with_deflated(joined, largest_r2=0.1)["deflated"].tolist() == [None, False, False]
+    assert set(table) == set(dictionary(found))
+    assert_described(table)
     assert table["restarts"].tolist() == [1] * 3
     assert table["multiplier"].tolist()[1:] == [0.5] * 2 and np.isnan(table["multiplier"][0])
     pd.testing.assert_series_equal(

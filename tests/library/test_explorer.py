@@ -62,11 +62,12 @@ def grid():
 
 def test_a_page_holds_all_networks_and_nothing_from_elsewhere(grid):
     task, rounds, trials, points, table = grid
-    page = explorer_page("flip_flop", task, rounds, trials, points, table, None)
+    page = explorer_page("flip_flop", task, rounds, trials, points, table, None, {"score": "its meaning"})
     assert "@" not in page.split("<body>")[0].split("<script>")[0]
     text = page.split('id="data">')[1].split("</script>")[0]
     data = json.loads(text)
     assert [network["label"] for network in data["networks"]] == ["standard</script>/0/0", "standard</script>/1/0"]
+    assert data["meanings"] == {"score": "its meaning"}
     assert data["first"] == [network["label"] for network in data["networks"]]
     for index, network in enumerate(data["networks"]):
         rates = rounds[index].rates

@@ -80,4 +80,7 @@ def test_a_table_as_a_page():
     assert "<title>a &amp; b</title>" in text
     assert '<td class="text">&lt;b&gt;</td><td class="">1.235</td>' in text
     assert '<td class="text"></td>' in text
-    assert "http" not in text
+    assert "http" not in text and "title=" not in text
+    assert '<th class="text" title="its name; &quot;x&quot;">name</th>' in table_page(
+        frame, "a", {"name": 'its name; "x"'}
+    )

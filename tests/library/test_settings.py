@@ -383,6 +383,7 @@ def test_schema_and_tables_are_current():
 
     assert generate.SCHEMA.read_text() == generate.schema(), "run `make schema`"
     assert generate.README.read_text() == generate.readme(), "run `make schema`"
+    assert generate.COLUMNS.read_text() == generate.columns(), "run `make schema`"
     for page in generate.WITH_FIGURES:
         text = page.read_text()
         assert text == generate.with_figures(text) and generate.figures() in text, "run `make schema`"

@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from conftest import SMOKE_RUN as RUN
 from conftest import snakemake
+from tables import assert_described
 
 from insd.datasets import read
 
@@ -63,6 +65,8 @@ def test_every_file_says_where_it_comes_from(finished):
 def test_the_table_has_a_row_for_every_network(finished):
     table = pd.read_csv(finished / "results/tables/networks.csv")
     assert len(table) == 3 * (1 + 2 + 1 + 2 * 3)
+    assert_described(table)
+    assert (table["iterations"] == np.where(table["role"] == "untrained", 0, 20)).all()
     later = table["round"] > 0
     assert table.loc[later, "r2_null_to_reference"].between(0, 1).all()
     assert table.loc[~later, "r2_null_to_reference"].isna().all()

@@ -20,7 +20,8 @@ rule table_page:
         mem_mb=per_attempt(1000),
         runtime=per_attempt(5),
     params:
-        code=when_asked(code_fingerprint, "insd.report"),
+        analyses=SETTINGS.analyses(),
+        code=when_asked(modules_fingerprint, ["insd.report", "insd.tables.networks"]),
     script:
         "../scripts/table_page.py"
 
@@ -51,6 +52,7 @@ rule explorer:
         rounds=lambda wildcards: GRID.made_with(
             wildcards.task, GRID.blocks(wildcards.task)
         ),
+        analyses=SETTINGS.analyses(),
         template=file_fingerprint("templates/explorer.html"),
         code=when_asked(code_fingerprint, "insd.explorer"),
     script:

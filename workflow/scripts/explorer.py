@@ -6,6 +6,7 @@ from insd.files import write_text
 from insd.jobs import job, reuse_freed_memory
 from insd.members import read_members
 from insd.settings.tasks import make_task
+from insd.tables.networks import meanings
 
 reuse_freed_memory()
 name = snakemake.wildcards.task
@@ -21,5 +22,6 @@ with job(snakemake.log[0]):
         datasets.read(snakemake.input.points, "fixed_points"),
         table[table["task"] == name],
         snakemake.params.chain,
+        meanings(snakemake.params.analyses),
     )
     write_text(snakemake.output.page, page)

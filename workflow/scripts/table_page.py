@@ -4,6 +4,7 @@ from insd import datasets
 from insd.files import write_text
 from insd.jobs import job
 from insd.report import table_page
+from insd.tables.networks import meanings
 
 with job(snakemake.log[0]):
     page = table_page(datasets.read_table(snakemake.input.table), f"{snakemake.wildcards.table}.csv")

@@ -33,6 +33,25 @@ class AnalysisSettings(Section):
 
 
 @dataclass(frozen=True)
+class Column:
+    """What a column of `networks.csv` holds, in the dictionary of columns and its tooltips."""
+
+    meaning: str
+    """In a phrase, with when it is empty."""
+    unit: str = ""
+    low: int | float | None = None
+    """The smallest value that it can have."""
+    high: int | float | None = None
+
+    @property
+    def range(self) -> str:
+        """The values that it can have; empty where any number or text can be."""
+        if self.low is None or self.high is None:
+            return "" if self.low is None else f"≥ {self.low:g}"
+        return f"{self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True)
 class Job:
     """What an analysis works on."""
 
@@ -107,6 +126,8 @@ class Analysis:
     columns: Callable[[xr.Dataset, pd.DataFrame], pd.DataFrame] = no_columns
     """Columns of `networks.csv` from the first file it writes and the identities of the networks of its task (indexed
     by label: see `insd.tables.networks`); in the same order, with the same index."""
+    dictionary: Mapping[str, Column] = field(default_factory=dict)
+    """What each of these columns holds."""
     completes: tuple[str, ...] = ()
     """Analyses whose columns it is given, too, and returns with more values."""
     memory_mb: int = 2000

@@ -6,12 +6,20 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from insd.analysis.base import Analysis, AnalysisSettings, Job
+from insd.analysis.base import Analysis, AnalysisSettings, Column, Job
 from insd.datasets import Contract
 from insd.provenance import random_seed
 from insd.settings.base import Count
 
-COLUMNS = ("mean_squared_recurrent_weight", "sum_squared_weights", "noise_sensitivity")
+COLUMNS = {
+    "mean_squared_recurrent_weight": Column(
+        "mean squared weight between units; empty for architectures without such weights", "", 0
+    ),
+    "sum_squared_weights": Column("sum of squares of all trained weights, biases and the initial state", "", 0),
+    "noise_sensitivity": Column(
+        "variance that private noise adds to the scored outputs, per variance of the noise at each step", "", 0
+    ),
+}
 """The variables, which are columns of `networks.csv`, too."""
 # Some architectures have no weights from units to units.
 CONTRACT = Contract(dict.fromkeys(COLUMNS, ("network",)), may_be_nan=frozenset({"mean_squared_recurrent_weight"}))
@@ -55,6 +63,7 @@ ANALYSIS = Analysis(
     settings=CostsSettings,
     reads=("trials/test",),
     columns=columns,
+    dictionary=COLUMNS,
     memory_mb=1500,
     minutes=15,
 )

@@ -6,13 +6,19 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from insd.analysis.base import Analysis, Job
+from insd.analysis.base import Analysis, Column, Job
 from insd.datasets import Contract
 
-COLUMNS = (
-    *("null_variance_share", "participation_ratio", "dominant_frequency", "dominant_power_share", "lowest_frequency"),
-    "mean_squared_rate",
-)
+COLUMNS = {
+    "null_variance_share": Column(
+        "share of the variance of the rates that is in the null space of the readout", "", 0, 1
+    ),
+    "participation_ratio": Column("number of dimensions that null-space activity takes up", "", 1),
+    "dominant_frequency": Column("frequency at which null-space activity has most power", "Hz", 0),
+    "dominant_power_share": Column("share of the power of null-space activity around dominant_frequency", "", 0, 1),
+    "lowest_frequency": Column("from which on the dominant frequency is an oscillation: two periods a trial", "Hz", 0),
+    "mean_squared_rate": Column("mean squared rate over trials, times and units", "", 0),
+}
 """The variables, which are columns of `networks.csv`, too."""
 # Activity that does not vary has no dimensions and no frequency.
 CONTRACT = Contract(dict.fromkeys(COLUMNS, ("network",)), may_be_nan=frozenset(COLUMNS))
@@ -59,6 +65,7 @@ ANALYSIS = Analysis(
     writes={"dimensions": CONTRACT},
     run=run,
     columns=columns,
+    dictionary=COLUMNS,
     memory_mb=1500,
     minutes=15,
 )

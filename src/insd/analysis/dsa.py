@@ -1,11 +1,12 @@
 """Dynamical similarity between all networks of a task."""
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
 import xarray as xr
 
-from insd.analysis.base import Analysis, AnalysisSettings, Job
+from insd.analysis.base import Analysis, AnalysisSettings, Column, Job
 from insd.datasets import Contract
 from insd.dynamics.settings import DynamicalSimilarity
 from insd.provenance import random_seed
@@ -47,6 +48,14 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
     return {"dsa": dynamical_similarity(operators, errors, own.starts, own.iterations, seed)}
 
 
+COLUMNS = {
+    "dsa_to_reference": Column(
+        "distance of dynamical similarity to the reference; empty in round 0", "rad", 0, round(math.pi, 2)
+    )
+}
+"""What its column of `networks.csv` holds."""
+
+
 def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
     """`dsa_to_reference`: the distance of dynamical similarity (rad) from a deflated network to its reference."""
     distance = result["distance"].reindex(network=table.index, network_to=table["reference_label"].unique())
@@ -65,6 +74,7 @@ ANALYSIS = Analysis(
     run=run,
     settings=DSASettings,
     columns=columns,
+    dictionary=COLUMNS,
     minutes=60,
 )
 """What the workflow knows of this analysis."""

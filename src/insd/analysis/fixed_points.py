@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 import xarray as xr
 
-from insd.analysis.base import Analysis, AnalysisSettings, Job
+from insd.analysis.base import Analysis, AnalysisSettings, Column, Job
 from insd.datasets import Contract
 from insd.dynamics.settings import FixedPoints
 from insd.provenance import random_seed
@@ -58,6 +58,22 @@ COUNTS = ("n_fixed_points", "n_stable_fixed_points", "n_not_returned_to", "n_slo
 """Counts that `networks.csv` has as sums over the static inputs of the task."""
 
 
+_SHARE = "mean share of autonomous runs, over static inputs, that"
+COLUMNS = {
+    "n_fixed_points": Column("fixed points, over all static inputs", "", 0),
+    "n_stable_fixed_points": Column("stable fixed points that perturbed runs return to, over all static inputs", "", 0),
+    "n_not_returned_to": Column(
+        "points with stable eigenvalues that perturbed runs leave, over all static inputs", "", 0
+    ),
+    "n_slow_points": Column("slow points, over all static inputs", "", 0),
+    "n_cycles": Column("limit cycles, over all static inputs, without artefacts of the time step", "", 0),
+    "runs_elsewhere": Column(f"{_SHARE} end at none of the points or cycles", "", 0, 1),
+    "runs_drifting": Column(f"{_SHARE} end elsewhere and are slow", "", 0, 1),
+    "runs_recurrent": Column(f"{_SHARE} end elsewhere and keep their amplitude: a torus or chaos", "", 0, 1),
+}
+"""What its columns of `networks.csv` hold."""
+
+
 class FixedPointsSettings(AnalysisSettings, FixedPoints):
     """The search for fixed points, slow points and cycles; the defaults were chosen on trained networks."""
 
@@ -94,6 +110,7 @@ ANALYSIS = Analysis(
     reads=("trials/test",),
     needs=("Flowing",),
     columns=columns,
+    dictionary=COLUMNS,
     memory_mb=4000,
     minutes=120,
 )

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 from pydantic import Field
 
-from insd.analysis.base import Analysis, AnalysisSettings, Job
+from insd.analysis.base import Analysis, AnalysisSettings, Column, Job
 from insd.datasets import Contract
 from insd.provenance import random_seed
 from insd.settings.base import NotNegative
@@ -40,6 +40,15 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
     return {"inputs": beyond_inputs(job.members, job.trials["test"], job.settings.time_constants, seed)}
 
 
+COLUMNS = {
+    "r2_null_inputs": Column("r² from the inputs alone, filtered, to null-space activity", "", 0, 1),
+    "r2_null_beyond_inputs_to_reference": Column(
+        "r2_null_to_reference of what the inputs leave unexplained; empty in round 0", "", 0, 1
+    ),
+}
+"""What its columns of `networks.csv` hold."""
+
+
 def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
     """`r2_null_inputs`, what the inputs alone predict of a network's null-space activity, and, of deflated networks,
     `r2_null_beyond_inputs_to_reference`, null-space r2 to round 0 beyond the inputs.
@@ -63,6 +72,7 @@ ANALYSIS = Analysis(
     settings=InputsSettings,
     reads=("trials/test",),
     columns=columns,
+    dictionary=COLUMNS,
     memory_mb=4000,
 )
 """What the workflow knows of this analysis."""

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 from pydantic import Field
 
-from insd.analysis.base import Analysis, AnalysisSettings, Job
+from insd.analysis.base import Analysis, AnalysisSettings, Column, Job
 from insd.datasets import Contract
 from insd.evaluation.conditions import PERTURBATIONS
 from insd.settings.base import Count, NotNegative, Share
@@ -84,6 +84,21 @@ def problems(own: Any, settings: "config.Settings") -> Iterable[str]:
         yield f"analysis.robustness.trials = {own.trials}: at most trials.evaluation = {settings.trials.evaluation}"
 
 
+COLUMNS = {
+    "score_half_step": Column("score with half the time step", "that of `score`"),
+    "solved_half_step": Column("whether score_half_step meets the criterion"),
+    "kick_half_time": Column(
+        "time after the smallest kick at which the distance to the unperturbed rates is first halved; inf if never",
+        "s",
+        0,
+    ),
+    "kick_left": Column(
+        "share of the distance after that kick that is left at the end of the trial; above 1, the kick has grown", "", 0
+    ),
+}
+"""What its columns of `networks.csv` hold."""
+
+
 def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
     """`score_half_step` and `solved_half_step`: score and criterion at half the time step, on the trials of the
     perturbations. `kick_half_time`: time in s after the smallest kick at which the distance to the unperturbed rates is
@@ -121,6 +136,7 @@ ANALYSIS = Analysis(
     reads=("trials/test",),
     problems=problems,
     columns=columns,
+    dictionary=COLUMNS,
     minutes=60,
 )
 """What the workflow knows of this analysis."""

@@ -9,7 +9,7 @@ import xarray as xr
 from pydantic import Field
 
 from insd import plugins
-from insd.analysis.base import Analysis, AnalysisSettings, Job
+from insd.analysis.base import Analysis, AnalysisSettings, Column, Job
 from insd.cohorts import network_label
 from insd.datasets import Contract
 from insd.errors import InsdError
@@ -81,7 +81,8 @@ def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
     """
     names = ("r2", "r2_shuffled", "r2_shuffled_residual")
     null = result.sel(space="null")
-    found = pd.DataFrame(np.nan, index=table.index, columns=COLUMNS)
+    wanted = list(COLUMNS)
+    found = pd.DataFrame(np.nan, index=table.index, columns=wanted)
     known = set(result["predictor"].values.tolist())
     for label, row in table[table["round"] > 0].iterrows():
         own = [network_label(row["population"], row["seed"], number) for number in range(1, row["round"])]
@@ -90,17 +91,28 @@ def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
             continue
         r2 = {one: [float(null[name].sel(predictor=label, target=one)) for name in names] for one in earlier}
         if row["reference_label"] in r2:
-            found.loc[label, list(COLUMNS[:3])] = r2[row["reference_label"]]
+            found.loc[label, wanted[:3]] = r2[row["reference_label"]]
         nearest = max(r2.values(), key=lambda values: values[0])
-        found.loc[label, list(COLUMNS[3:])] = nearest[:2]
+        found.loc[label, wanted[3:]] = nearest[:2]
     return found
 
 
-COLUMNS = (
-    *("r2_null_to_reference", "r2_null_shuffled_to_reference", "r2_null_shuffled_residual_to_reference"),
-    *("r2_null_max_to_earlier", "r2_null_shuffled_max_to_earlier"),
-)
-"""The columns of `networks.csv`."""
+COLUMNS = {
+    "r2_null_to_reference": Column("null-space r², network → reference; empty in round 0", "", 0, 1),
+    "r2_null_shuffled_to_reference": Column(
+        "r2_null_to_reference with the trials of the reference shuffled: a baseline", "", 0, 1
+    ),
+    "r2_null_shuffled_residual_to_reference": Column(
+        "r2_null_shuffled_to_reference without the time course that all trials share", "", 0, 1
+    ),
+    "r2_null_max_to_earlier": Column(
+        "largest null-space r², network → any earlier network of its chain; empty in round 0", "", 0, 1
+    ),
+    "r2_null_shuffled_max_to_earlier": Column(
+        "r2_null_max_to_earlier with the trials of that network shuffled: a baseline", "", 0, 1
+    ),
+}
+"""What its columns of `networks.csv` hold."""
 
 ANALYSIS = Analysis(
     description="Linear predictivity and the usual measures of similarity between all networks of a task.",
@@ -110,6 +122,7 @@ ANALYSIS = Analysis(
     problems=problems,
     modules=measure_modules,
     columns=columns,
+    dictionary=COLUMNS,
     memory_mb=4000,
 )
 """What the workflow knows of this analysis."""

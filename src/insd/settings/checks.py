@@ -1,7 +1,7 @@
 """What no key of the config shows alone: the cross-checks."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from itertools import product
 from typing import Any
@@ -28,8 +28,8 @@ MOST_STEPS = 100_000
 """Longest duration in time steps: a day-long trial is a mistake in the unit."""
 
 
-def problems_of_config(settings: Settings, left_out: Collection[str] = ()) -> Iterator[str]:
-    """Problems that no single key shows; `left_out` are tasks that are null, whose settings may stay."""
+def problems_of_config(settings: Settings) -> Iterator[str]:
+    """Problems that no single key shows."""
     tasks: dict[str, Task] = {}
     for name, entry in settings.tasks.items():
         try:
@@ -38,7 +38,7 @@ def problems_of_config(settings: Settings, left_out: Collection[str] = ()) -> It
             yield str(error)
         except TaskError as error:
             yield f"tasks.{name}: {error}"
-    yield from _by_task_problems(settings, left_out)
+    yield from _by_task_problems(settings)
     yield from _analysis_problems(settings)
     yield from _claims_problems(settings)
     if wrong := [*_maker_problems(settings)]:
@@ -170,13 +170,13 @@ def _analysis_problems(settings: Settings) -> Iterator[str]:
                 yield f"analysis.{name}.populations: there is no population {population!r}; choose from: {known}"
 
 
-def _by_task_problems(settings: Settings, left_out: Collection[str]) -> Iterator[str]:
+def _by_task_problems(settings: Settings) -> Iterator[str]:
     layers = [("defaults", settings.defaults)]
     for name, population in settings.populations.items():
         layers += [(f"populations.{name}", population), (f"populations.{name}.alternatives", population.alternatives)]
     for path, layer in layers:
         for name in layer.by_task:
-            if name not in settings.tasks and name not in left_out:
+            if name not in settings.tasks:
                 yield f"{path}.by_task.{name}: the config has no such task; its tasks are: {', '.join(settings.tasks)}"
 
 

@@ -24,8 +24,7 @@ def load(config: Mapping[str, Any]) -> Settings:
         settings = Settings.model_validate_json(json.dumps(config, default=str), strict=True)
     except ValidationError as error:
         raise SettingsError(joined(lines(error, lambda key: "", lambda place: keys_of(Settings, place)))) from None
-    left_out = {name for name, entry in config["tasks"].items() if entry is None}
-    if problems := list(problems_of_config(settings, left_out)):
+    if problems := list(problems_of_config(settings)):
         raise SettingsError(joined(problems))
     return settings.in_order()
 

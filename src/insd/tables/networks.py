@@ -1,34 +1,74 @@
 """The table of all networks: their identity, and the columns of each analysis joined to it by label."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 import xarray as xr
 
 from insd import plugins
+from insd.analysis.base import Column
 from insd.datasets import architecture_of, read
 from insd.members import Member
 
-IDENTITY = (
-    *("task", "population", "reference", "role", "chain", "architecture", "gain", "seed", "round", "iterations"),
-    *("max_iterations", "schedule", "multiplier", "ridge", "test_loss", "score", "solved", "restarts"),
-    *("penalty", "penalty_bound", "deflated"),
-)
-"""The columns that come from the config and the files of the rounds."""
+IDENTITY = {
+    "task": Column("task"),
+    "population": Column("population in the config"),
+    "reference": Column("population that round 0 of its chain belongs to"),
+    "role": Column("standard, untrained, reference, alternative or control"),
+    "chain": Column("population and seed of its chain"),
+    "architecture": Column("kind of network; empty for recordings"),
+    "gain": Column("initial gain g: recurrent weights start with variance g²/N; empty if not trained here", "", 0),
+    "seed": Column("independent repeat, or chain", "", 0),
+    "round": Column("place in the chain; 0 is the reference", "", 0),
+    "iterations": Column("iterations that were run, of the attempt that is kept; empty if not trained here", "", 0),
+    "max_iterations": Column("most iterations of one attempt; empty if not trained here", "", 0),
+    "schedule": Column("how the multiplier of S changes: constant or constrained; empty in round 0"),
+    "multiplier": Column("lambda, or where the constrained schedule starts; empty in round 0", "", 0),
+    "ridge": Column("ridge of S over the mean variance of a unit; empty in round 0", "", 0),
+    "test_loss": Column("task loss on the regime test: share of the targets' variance left unexplained", "", 0),
+    "score": Column(
+        "score on the regime test",
+        "accuracy (context_integration, flip_flop), or median error in degrees (memory_pro)",
+    ),
+    "solved": Column("whether the score meets the criterion of the task"),
+    "restarts": Column("fresh starts after attempts that did not solve the task", "", 0),
+    "penalty": Column(
+        "S at the end of training, on held-out trials, to the earlier network where it is largest", "", 0, 1
+    ),
+    "penalty_bound": Column("value of S that is low enough; empty in round 0", "", 0),
+    "deflated": Column(
+        "whether S is within its bound and r2_null_max_to_earlier within its own; empty where no penalty acted"
+    ),
+}
+"""The columns that come from the config and the files of the rounds, and what each holds."""
 PENALTIES = ("predictivity", "condition_predictivity")
-"""The terms whose value is S: of single trials, and of averages over trials."""
+"""The terms whose value is S, of single trials and of averages over trials: those of the first that acted count."""
+
+_SOURCES = dict.fromkeys(("test_loss", "score", "solved"), "activity.nc")
+_SOURCES |= dict.fromkeys(("architecture", "restarts", "iterations", "penalty"), "network.nc")
+_SOURCES["deflated"] = "penalty, penalty_bound and r2_null_max_to_earlier"
+
+
+def dictionary(analyses: Iterable[str]) -> dict[str, tuple[str, Column]]:
+    """The columns of `networks.csv`: the file that each comes from, and what it holds."""
+    found = {name: (_SOURCES.get(name, "the config"), column) for name, column in IDENTITY.items()}
+    for analysis in analyses:
+        made = plugins.find("analysis", analysis)
+        found |= {name: (f"analysis/{next(iter(made.writes))}.nc", column) for name, column in made.dictionary.items()}
+    return found
+
+
+def meanings(analyses: Iterable[str]) -> dict[str, str]:
+    """What each column of `networks.csv` holds, in a line."""
+    lines = {}
+    for name, (source, column) in dictionary(analyses).items():
+        facts = [column.meaning, column.unit and f"unit: {column.unit}", column.range and f"range: {column.range}"]
+        lines[name] = "; ".join([*filter(None, facts), f"from {source}"])
+    return lines
 
 
 def identity(task: str, member: Member, reference: str) -> dict[str, object]:
-    """What the config and the files of its round say of a network.
-
-    `reference` is the population that round 0 of its chain belongs to, and `reference_label` that network; `chain` its
-    population and seed; `gain` the initial one, `iterations` those that its training took and `max_iterations` the most
-    that it was allowed, empty for networks that were not trained here; `schedule`, `multiplier`, `ridge` and
-    `penalty_bound` are those of the first of `PENALTIES` that acted, empty in round 0; `test_loss`, `score` and
-    `solved` are on the regime `test`, `restarts` the fresh starts of training; `penalty` is S at the end of training,
-    on held-out trials, towards the earlier network where it is largest.
-    """
+    """What the config and the files of its round say of a network (`IDENTITY`), its label and that of its reference."""
     recipe = member.settings["recipe"]
     acting = [recipe["terms"][name] for name in PENALTIES if name in recipe["terms"]] if member.round else []
     deflation = acting[0] if acting else {}
