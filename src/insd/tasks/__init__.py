@@ -1,6 +1,18 @@
 """The tasks: one file each, by whose name the config calls them; `base` says what all of them are."""
 
-from insd.tasks.base import Duration, NotNegative, Span, Task
+from insd.tasks.base import Duration, GridField, NotNegative, RegimesField, Span, Task, Variable
 from insd.tasks.own import TaskError, check_task, find_task, task_fingerprint
 
-__all__ = ["Duration", "NotNegative", "Span", "Task", "TaskError", "check_task", "find_task", "task_fingerprint"]
+__all__ = [
+    "Duration",
+    "GridField",
+    "NotNegative",
+    "RegimesField",
+    "Span",
+    "Task",
+    "TaskError",
+    "Variable",
+    "check_task",
+    "find_task",
+    "task_fingerprint",
+]
