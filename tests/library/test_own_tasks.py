@@ -1,12 +1,13 @@
 """Tasks of other modules: found, checked, fingerprinted, or refused with one message."""
 
+import re
 import sys
 
 import numpy as np
 import pytest
 from conftest import ROOT
 
-from insd import provenance
+from insd import provenance, tasks
 from insd.settings.base import SettingsError
 from insd.settings.load import load
 from insd.settings.tasks import make_task
@@ -311,10 +312,57 @@ def test_unknown_parameters_are_refused_with_those_that_there_are(module):
         load(config(sice=1.0))
 
 
-def test_the_template_of_the_examples(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "examples/own_task")
+@pytest.fixture
+def template(request, monkeypatch):
+    """The settings of a template of the examples, by the name of its folder."""
+    monkeypatch.syspath_prepend(ROOT / "examples" / request.param)
     import yaml  # noqa: PLC0415
 
-    settings = load(yaml.safe_load((ROOT / "examples/own_task/config.yaml").read_text()))
-    assert settings.task("hold").delay == 0.5
-    sys.modules.pop("hold", None)
+    text = (ROOT / "examples" / request.param / "config.yaml").read_text()
+    yield load(yaml.safe_load(text))
+    for name in ("hold", "match_to_sample"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("template", ["own_task"], indirect=True)
+def test_the_template_of_the_examples(template):
+    assert template.task("hold").delay == 0.5
+
+
+@pytest.mark.parametrize("folder", ["own_task/hold.py", "match_to_sample/match_to_sample.py"])
+def test_templates_use_public_names_alone(folder):
+    text = (ROOT / "examples" / folder).read_text()
+    [names] = re.findall(r"^from insd.* import (.*)$", text, re.MULTILINE)
+    assert set(names.split(", ")) <= set(tasks.__all__)
+    assert len(re.findall("import.*insd|from insd", text)) == 1
+
+
+@pytest.mark.parametrize("template", ["match_to_sample"], indirect=True)
+def test_the_whole_template_is_delayed_match_to_sample(template):
+    task = template.task("match_to_sample")
+    assert task.regime_names() == ["train", "test", "noisy", "long", "noisy_long"]
+    assert (len(task.grid["noise"]), len(task.grid["duration"])) == (4, 3)
+    trials = task.sample("train", 400, 0)
+    same = trials["sample"].values == trials["test"].values
+    np.testing.assert_array_equal(same, trials["match"].values == 1)
+    assert 0.4 < same.mean() < 0.6
+    inputs, targets = (trials[name].values for name in ("inputs", "targets"))
+    time, go, end = (trials[name].values for name in ("time", "go_time", "delay_time"))
+    # In the delay there is noise alone.
+    in_delay = (time > end[:, None] + 1e-9) & (time <= go[:, None] - task.test_time + 1e-9)
+    assert np.abs(inputs[in_delay][:, 1:]).std() < 0.11 < np.abs(inputs[..., 1:]).max()
+    at_sample = inputs[:, task.steps(task.fixation) + 1, 1:]
+    at_test = inputs[np.arange(len(go)), np.rint(go / task.dt).astype(int) - 1, 1:]
+    # Two directions of four are at least the square root of 2 apart, and the noise is .1.
+    np.testing.assert_array_equal(np.linalg.norm(at_sample - at_test, axis=1) < 0.9, same)
+    assert (targets[time[None] <= go[:, None] + 1e-9] == 0).all()
+    after = time[None] > go[:, None] + 1e-9
+    assert (targets[..., 0] == np.where(after, trials["match"].values[:, None], 0)).all()
+    assert task.score(trials, targets) == 1 and task.score(trials, -targets) == 0
+    # Several networks at once.
+    assert task.score(trials, np.stack([targets, -targets])).tolist() == [1, 0]
+    kinds = {name: variable.kind for name, variable in task.variables(trials).items()}
+    assert kinds == {"match": "sign", "sample": "category", "test": "category"}
+    assert set(task.static_inputs()) == {"delay", "response"}
+    with pytest.raises(SettingsError, match="directions = 1: at least two"):
+        load(config("match_to_sample:MatchToSample", directions=1))

@@ -100,8 +100,13 @@ def test_an_edit_of_the_users_module_runs_its_jobs_again_and_no_others(finished)
     assert not any("results/hold/trials" in line or "results/hold/standard" in line for line in outputs)
 
 
-def test_the_template_trains_by_its_own_config(tmp_path):
-    for source in (ROOT / "examples/own_task").iterdir():
+@pytest.mark.parametrize(
+    ("folder", "task", "steps"),
+    # The delay of the config, 0.5 s, after a pulse of 0.2 s; and 1.4 s with the longest delay.
+    [("own_task", "hold", 35), ("match_to_sample", "match_to_sample", 70)],
+)
+def test_the_templates_train_by_their_own_configs(tmp_path, folder, task, steps):
+    for source in (ROOT / "examples" / folder).iterdir():
         if source.is_file():
             shutil.copy(source, tmp_path)
     tiny = "{batch_size: 16, evaluate_every: 5, validation_trials: 16, restarts: 0, iterations: 10}"
@@ -110,14 +115,13 @@ def test_the_template_trains_by_its_own_config(tmp_path):
         f"defaults: {{network: {{units: 8}}, training: {tiny}}}\n"
         "populations: {standard: {seeds: 1}, insd: {alternatives: {training: {iterations: 10}}}}\n"
     )
-    files = [f"results/hold/{path}/history.nc" for path in ("standard/seeds-0/round-0", "insd/seeds-0/round-1")]
+    files = [f"results/{task}/{path}/history.nc" for path in ("standard/seeds-0/round-0", "insd/seeds-0/round-1")]
     result = snakemake(tmp_path, *files, *RUN[:4], "tiny.yaml", *RUN[4:])
     assert result.returncode == 0, result.stdout[-3000:]
     standard, alternative = (read(tmp_path / file, "history") for file in files)
     assert standard["iteration"].values[-1] == alternative["iteration"].values[-1] == 10
     assert alternative.sizes["earlier"] == 1
-    # The delay of the config, 0.5 s, after a pulse of 0.2 s.
-    assert read(tmp_path / "results/hold/trials/train.nc", "trials").sizes["time"] == 35
+    assert read(tmp_path / f"results/{task}/trials/train.nc", "trials").sizes["time"] == steps
 
 
 def test_a_recording_on_other_trials_is_refused(finished):
