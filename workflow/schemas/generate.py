@@ -206,7 +206,8 @@ def claims(page: str) -> str:
         verdicts[claim] = dict(re.findall(r"^\| ([\w ]+) \| .* \| \*\*(.+)\*\* \|$", section, re.MULTILINE))
     words = {None: "–", "not": "**not reproduced**"}
     tasks = list(dict.fromkeys(task for by_task in verdicts.values() for task in by_task))
-    rows = [f"| claim | {' | '.join(tasks)} |", "|---" * (len(tasks) + 1) + "|"]
+    titles = {"flip flop": "flip-flop", "memory pro": "MemoryPro"}
+    rows = [f"| claim | {' | '.join(titles.get(task, task) for task in tasks)} |", "|---" * (len(tasks) + 1) + "|"]
     for claim, by_task in verdicts.items():
         rows.append(
             " | ".join([f"| {claim}", *(words.get(verdict, verdict) for verdict in map(by_task.get, tasks))]) + " |"
