@@ -260,6 +260,10 @@ class Grid:
         """The analyses whose columns `networks.csv` joins, as (name in the config, name of its rule)."""
         return [(name, self.rule_name(name)) for name, analysis in self.analyses().items() if has_columns(analysis)]
 
+    def column_analyses(self) -> list[str]:
+        """The names in the config of the analyses whose columns `networks.csv` joins."""
+        return [name for name, _ in self.joined()]
+
     def table_inputs(self) -> dict[str, list[str]]:
         """Their files by the name of the rule: one per task that has it."""
         return {

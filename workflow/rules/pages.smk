@@ -20,7 +20,10 @@ rule table_page:
         mem_mb=per_attempt(1000),
         runtime=per_attempt(5),
     params:
-        analyses=SETTINGS.analyses(),
+        # The columns of the other tables are not explained: an analysis that is added makes their pages again for nothing.
+        analyses=lambda wildcards: (
+            GRID.column_analyses() if wildcards.table == "networks" else []
+        ),
         code=when_asked(modules_fingerprint, ["insd.report", "insd.tables.networks"]),
     script:
         "../scripts/table_page.py"
@@ -52,7 +55,7 @@ rule explorer:
         rounds=lambda wildcards: GRID.made_with(
             wildcards.task, GRID.blocks(wildcards.task)
         ),
-        analyses=SETTINGS.analyses(),
+        analyses=GRID.column_analyses(),
         template=file_fingerprint("templates/explorer.html"),
         code=when_asked(code_fingerprint, "insd.explorer"),
     script:
