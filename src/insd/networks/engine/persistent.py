@@ -30,16 +30,14 @@ TILE = 16
 """The trials of a program."""
 WARPS = 8
 """The warps of a program; with `TILE` the fastest of those that `benchmarks/gpu.py` compares."""
-HELD = True
-"""Whether programs of the forward loop hold weights in registers."""
 SAMPLES = 32
 """Of the gradients of weights: samples at a time."""
 ROWS = 32
 """Of the same: units of a program."""
-STAGES = 3
+STAGES = 2
 """Of the same: how many sets of samples are on chip, or on their way."""
-MOST_REGISTERS = 128
-"""Of the same: registers of a thread, so few that a multiprocessor runs two programs."""
+GRADIENT_WARPS = 4
+"""Of the same: the warps of a program; with the three above the fastest of seven settings on an H100."""
 PROGRAMS = 792
 """Six for each multiprocessor of a large card, to which few networks' gradients of weights are divided."""
 ROUNDS = tl.constexpr(7)
@@ -149,7 +147,6 @@ def _forward(
     units: tl.constexpr,
     nonlinearity: tl.constexpr,
     noise_is: tl.constexpr,
-    held: tl.constexpr,
     TILE: tl.constexpr,  # noqa: N803
     UNITS: tl.constexpr,  # noqa: N803
     CHANNELS: tl.constexpr,  # noqa: N803
@@ -216,11 +213,10 @@ def _forward(
             rate = _rates(state, nonlinearity)
             tl.store(rates + (time + 1) * trials * units + element, rate, mask=inside & (nothing + time < times))
 
-    if held:
-        # Never stored: for a use after the loop, the compiler holds the weights in registers, and does not read them
-        # from shared memory in each step.
-        state = _product(rate, leading, rest, state, zero)
-        tl.store(rates + element, state, mask=inside & (nothing + times < 0))
+    # Never stored: for a use after the loop, the compiler holds the weights in registers, and does not read them from
+    # shared memory in each step.
+    state = _product(rate, leading, rest, state, zero)
+    tl.store(rates + element, state, mask=inside & (nothing + times < 0))
 
 
 @triton.jit(do_not_specialize=["times", "trials", "channels", "every"])
@@ -411,7 +407,7 @@ def forward(
         *(part.contiguous() for part in (inputs, recurrent_weights, input_weights, bias, initial_state)),
         *(given, keys, draw, rates),
         *(times, trials, alpha, scale),
-        *(channels, units, nonlinearity, kind.value, HELD),
+        *(channels, units, nonlinearity, kind.value),
         *(TILE, _padded(units), _padded(channels)),
         num_warps=WARPS,
     )
@@ -479,9 +475,8 @@ def weight_gradients(
         *(samples, of_part, trials, alpha),
         *(n_inputs, n_outputs, units, grad_outputs is not None),
         *(SAMPLES, ROWS, _padded(units), _padded(n_inputs + 1), _padded(n_outputs)),
-        num_warps=WARPS,
+        num_warps=GRADIENT_WARPS,
         num_stages=STAGES,
-        maxnreg=MOST_REGISTERS,
     )
     recurrent, drive, readout = (part.sum(1) if parts > 1 else part[:, 0] for part in found)
     return recurrent, drive[:, :-1].transpose(1, 2), drive[:, -1], readout if n_outputs else None
