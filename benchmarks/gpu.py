@@ -121,6 +121,8 @@ class _Measurement:
             try:
                 with _at_most(min(seconds, left)):
                     measure()
+            except _TimeIsUpError:
+                self.row("failed", what=measure.__name__, reason=f"time was up ({min(seconds, left):.0f} s)")
             except Exception as error:
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 reason = f"{type(error).__name__}: {str(error)[:300]} ({Path(where.filename).name}:{where.lineno})"
@@ -149,6 +151,7 @@ class _Measurement:
             *("machine",),
             **{"gpu": describe(self.gpu), "torch": torch.__version__, "triton": triton, "exact": exact},
             core_ms=1e3 * statistics.median(times[2:]),
+            loops="with" if bptt.COMPILED else "without",
         )
 
     def equal(self) -> None:
@@ -438,8 +441,9 @@ def page(rows: Sequence[Row]) -> str:
     (machine,) = of["machine"]
     text = (
         f"{machine['gpu']}, torch {machine['torch']}, Triton {machine['triton']}. {BATCH} trials of {STEPS} steps of "
-        f"the 3-bit flip-flop; one core of that machine takes {machine['core_ms']:.1f} ms for an iteration of one "
-        f"network of 100 units. Single precision: TF32 is {'off' if machine['exact'] else 'on'}. *{OURS}* is the loop "
+        f"the 3-bit flip-flop; one core of that machine, {machine['loops']} compiled loops, takes "
+        f"{machine['core_ms']:.1f} ms for an iteration of one network of 100 units. Single "
+        f"precision: TF32 is {'off' if machine['exact'] else 'on'}. *{OURS}* is the loop "
         f"over time as one kernel and the iteration as one CUDA graph; *{GRAPH}* is the loop over time as a CUDA graph "
         "of a few kernels for each step, which runs where Triton is not installed and for larger networks.\n\n"
     )
@@ -450,7 +454,7 @@ def page(rows: Sequence[Row]) -> str:
         ours_, graph = (plain.get((networks, units, by), {}) for by in (OURS, GRAPH))
         best = min(row["ms"] for row in (ours_, graph) if row)
         cores = f"{networks * machine['core_ms'] / best:.0f}" if units == 100 else ""
-        shown.append([networks, units, _ms(ours_), _ms(graph), cores, f"{(ours_ or graph).get('memory', 0) or '':.4}"])
+        shown.append([networks, units, _ms(ours_), _ms(graph), cores, _memory(ours_ or graph)])
     head = ["networks", "units", f"ms per iteration, {OURS}", f"ms, {GRAPH}", "cores that it stands for", "MB"]
     text += table(head, shown) + "\n"
     parts = {(row["what"], row["networks"]): row for row in of.get("part", [])}
@@ -468,6 +472,10 @@ def page(rows: Sequence[Row]) -> str:
             [[row["trials"], row["warps"], ", ".join(f"{ms:.2f}" for ms in row["ms"])] for row in of["setting"]],
         )
     return text + "\n" + verdicts(_bounds(of, plain)) + _failures(of)
+
+
+def _memory(row: Row) -> str:
+    return f"{row['memory']:.0f}" if "memory" in row else ""
 
 
 def _ms(row: Row) -> str:
