@@ -938,7 +938,7 @@ def numbers_of(table):
 def test_all_networks_in_numbers():
     table = numbers_of(chain(unsolved=["insd/0/2"]))
     figure = networks_figure(table, {"flip_flop": "sign accuracy"}, CONFIDENCE)
-    assert isinstance(figure, Figure) and len(figure.axes) == 10
+    assert isinstance(figure, Figure) and len(figure.axes) == 9
     assert "sign accuracy" in figure.axes[0].get_title()
     unsolved = table[~table["solved"]]
     assert hollow(figure.axes[1]) == pytest.approx(sorted(unsolved["test_loss"]))

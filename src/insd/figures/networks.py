@@ -15,13 +15,12 @@ from insd.figures.theme import TWO_COLUMNS, dots, gap, groups, letters, log_axis
 QUANTITIES = {
     "score": ("score", "linear"),
     "test_loss": ("test loss", "log"),
-    "restarts": ("restarts", "count"),
     "participation_ratio": ("dimensions\n(null space)", "linear"),
     "mean_squared_rate": ("mean\nsquared rate", "linear"),
     "dominant_frequency": ("dominant\nfrequency (Hz)", "linear"),
     "n_stable_fixed_points": ("stable\nfixed points", "count"),
     "n_cycles": ("cycles", "count"),
-    "r2_null_to_reference": ("null-space r²\nto reference", "share"),
+    "r2_null_to_reference": ("null-space r²\nto reference", "log"),
     "dsa_to_reference": ("DSA distance\nto ref. (rad)", "linear"),
 }
 """Columns of `networks.csv` that are drawn, with a label and what kind of axis they have."""
@@ -83,8 +82,6 @@ def _quantity(
         axes.set_yticks([tick for tick in COUNTS if tick <= most])
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.set_ylim(-0.3, most * 1.4)
-    elif scale == "share":
-        axes.set_ylim(-0.05, 1.05)
 
 
 def draw(drawing: base.Drawing) -> Figure:
@@ -95,7 +92,7 @@ def draw(drawing: base.Drawing) -> Figure:
 
 FIGURE = base.Figure(
     title="all networks",
-    description="all networks in numbers: score, restarts, dimensions, frequency, stable fixed points, cycles, "
+    description="all networks in numbers: score, loss, dimensions, frequency, stable fixed points, cycles, "
     "distance to the reference",
     per="grid",
     reads=("tables/networks",),
