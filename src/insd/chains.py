@@ -1,4 +1,4 @@
-"""One chain of networks in a folder, without the workflow: what `insd train` and `insd deflate` do.
+"""One chain of networks in a folder, without the workflow: what `insd train`, `insd deflate` and `insd plot` do.
 
 The folder has the trials of the regimes as `train.nc` and `test.nc`, and a folder per round.
 """
@@ -163,3 +163,60 @@ def outcome(network: "xr.Dataset", recipe: "Recipe") -> Iterator[str]:
                 f"not deflated: {term or 'S'} {max(penalties):.3f}, bound {bound:g}; allow more training.iterations "
                 f"({training.iterations}) or a higher training.loss_bound ({training.loss_bound:g})"
             )
+
+
+def draw_chain(folder: Path, output: Path) -> list[str]:
+    """Draw the rounds of a chain side by side as the figure `mechanism` does; the labels of those that are shown.
+
+    Its analyses are run with their defaults and kept nowhere. Raises CommandError if the folder holds no chain.
+    """
+    import pandas as pd
+    import xarray as xr
+
+    from insd import datasets, plugins
+    from insd.analysis.base import Job
+    from insd.cohorts import every_network, network_labels
+    from insd.figures.mechanism import mechanism_figure
+    from insd.figures.shown import shown_networks
+    from insd.figures.theme import save
+    from insd.members import Member
+    from insd.settings.sections import Analyses
+    from insd.settings.tasks import make_task
+    from insd.tables.networks import identity, join_columns, with_deflated
+
+    members: list[Member] = []
+    while (path := folder / f"round-{len(members)}/network.nc").exists():
+        network, activity = datasets.read(path, "network"), datasets.read(path.with_name("activity.nc"), "activity")
+        role = network.attrs.get("role", "alternative" if members else "reference")
+        members += Member.of_datasets(POPULATION, len(members), role, network, activity)[:1]
+    if not members:
+        raise CommandError(f"{folder}: holds no round-0; begin with `insd train TASK {folder}`")
+    made = members[0].settings["task"]
+    task, test = make_task(made["name"], made["parameters"]), datasets.read(folder / "test.nc", "trials")
+    found: dict[str, xr.Dataset] = {}
+    for name in ("fixed_points", "similarity", "dsa", "decoding"):
+        analysis = plugins.find("analysis", name)
+        found |= analysis.run(Job(made["name"], task, members, analysis.settings(), {"test": test}))
+    rows = [identity(made["name"], member, POPULATION) for member in members]
+    joined = join_columns(pd.DataFrame(rows).set_index("label"), {"similarity": found["predictivity"]})
+    analyses = Analyses()
+    table = with_deflated(joined, analyses.deflated_r2).reset_index(drop=True)
+    shown = shown_networks(table, POPULATION)
+    points, predictivity, dynamics, decoding = (
+        every_network(found[name], network_labels(table))
+        for name in ("fixed_points", "predictivity", "dsa", "decoding")
+    )
+    figure = mechanism_figure(
+        task,
+        test,
+        table,
+        shown,
+        {member.label: member for member in members},
+        points=points,
+        predictivity=predictivity,
+        dynamics=dynamics,
+        decoding=decoding,
+        confidence=analyses.comparisons.confidence,
+    )
+    save(figure, [output])
+    return [one.label for one in shown]

@@ -150,6 +150,12 @@ def compare(chosen: argparse.Namespace) -> None:
     for label, path, network in zip("AB", (chosen.a, chosen.b), networks, strict=True):
         print(f"{label} = {path}, seed {network['seed'].item()}")
     print(f"on {trials.sizes['trial']} trials\n")
+    made = json.loads(trials.attrs.get("settings", "{}")).get("task")
+    if chosen.task or not chosen.trials or made:
+        task = _task(chosen, trials if made else networks[0])
+        for label, network in zip("AB", networks, strict=True):
+            _print_score(task, network, trials, label)
+        print()
     without = [label for label, network in zip("AB", networks, strict=True) if _why_no_null_space(network)]
     print(f"{'linear predictivity r2':30s}  {'full':>6s}  {'null':>6s}")
 
@@ -164,6 +170,21 @@ def compare(chosen: argparse.Namespace) -> None:
         row(f"{measure.name} ({measure.kind})", *values)
     for label in without:
         print(f"\nnull: {label}: {_why_no_null_space(networks['AB'.index(label)])}")
+
+
+def plot(chosen: argparse.Namespace) -> None:
+    """Draw the rounds of a chain side by side: activity, fixed points, spectra, predictivity, decoding."""
+    import torch
+
+    from insd.chains import draw_chain
+
+    torch.set_num_threads(1)
+    output = Path(chosen.output or Path(chosen.folder) / "mechanism.png")
+    if output.suffix not in (".png", ".svg", ".pdf"):
+        raise CommandError(f"{output}: a figure is a .png, .svg or .pdf; name one of these")
+    _must_be_a_file(str(output))
+    shown = draw_chain(Path(chosen.folder), output)
+    print(f"{output}: {', '.join(shown)}")
 
 
 def fixed_points(chosen: argparse.Namespace) -> None:
@@ -271,6 +292,8 @@ def _parser() -> argparse.ArgumentParser:
             dest="changes",
             help=f"settings, such as network.units=50; sections: {', '.join(sections)}; keys: see config/README.md",
         )
+    drawn = command("plot", plot, ("folder", "a folder that `insd train` made"))
+    drawn.add_argument("--output", help="file for the figure (default: mechanism.png in the folder)")
     both = command("compare", compare, ("a", "network.nc"), ("b", "network.nc"))
     both.add_argument(
         "--seed", type=int, nargs=2, metavar=("A", "B"), help="seeds, if the files hold several (default: the first)"

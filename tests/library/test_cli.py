@@ -13,6 +13,7 @@ import pytest
 import torch
 import xarray as xr
 from conftest import ROOT
+from PIL import Image
 
 from insd import datasets
 from insd.cli import main
@@ -20,7 +21,7 @@ from insd.provenance import random_seed
 from insd.tasks.flip_flop import FlipFlop
 
 SMALL = [
-    *("trials.train=96", "trials.evaluation=16", "task.channels=1", "task.duration=0.6", "network.units=10"),
+    *("trials.train=96", "trials.evaluation=48", "task.channels=1", "task.duration=0.6", "network.units=10"),
     *("training.iterations=20", "training.batch_size=16", "training.evaluate_every=10"),
     *("training.validation_trials=32", "training.restarts=0"),
 ]
@@ -79,7 +80,7 @@ def test_compare(chain, capsys):
         assert 0 <= full <= 2 and 0 <= null <= 2
     assert main(["compare", network, network, "--trials", f"{chain}/test.nc"]) == 0
     output = capsys.readouterr().out
-    assert "on 16 trials" in output
+    assert "on 48 trials" in output
     assert re.search(r"A -> B +1\.000 +1\.000", output)
 
 
@@ -330,7 +331,7 @@ def test_trials_alone_and_the_score_of_a_network_on_them(chain, tmp_path, capsys
     network = f"{chain}/round-1/network.nc"
     assert main(["score", network, f"{bank}/test.nc"]) == 0
     activity = datasets.read(f"{chain}/round-1/activity.nc", "activity")
-    found = re.search(r"sign accuracy (\S+), task loss (\S+) on 16 trials", capsys.readouterr().out)
+    found = re.search(r"sign accuracy (\S+), task loss (\S+) on 48 trials", capsys.readouterr().out)
     assert float(found[1]) == pytest.approx(activity["score"].item(), abs=1e-3)
     assert float(found[2]) == pytest.approx(activity["test_loss"].item(), abs=1e-3)
 
@@ -351,3 +352,16 @@ def test_nothing_is_written_over_what_is_read_or_through_a_link(chain, tmp_path,
         assert main(["import", str(network), str(output), "--trials", trials]) == 1
         assert capsys.readouterr().err == f"error: {output}: {message}\n"
     assert network.read_bytes() == before
+
+
+def test_the_rounds_of_a_chain_are_drawn_side_by_side(chain, tmp_path, capsys):
+    output = tmp_path / "chain.png"
+    assert main(["plot", chain, "--output", str(output)]) == 0
+    assert Image.open(output).width > 2000
+    assert f"{output}: insd/3/0, insd/3/1, insd/3/2" in capsys.readouterr().out
+    for arguments, message in (
+        (["plot", chain, "--output", str(tmp_path / "chain.txt")], "a figure is a .png, .svg or .pdf"),
+        (["plot", str(tmp_path)], "holds no round-0; begin with `insd train TASK"),
+    ):
+        assert main(arguments) == 1
+        assert message in capsys.readouterr().err
