@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from insd.tasks import Task
 
+MOST_STARTS = 1_000_000
+"""More states to start from than memory holds."""
 CHECKPOINT = "made by torch.save, or an npz file of arrays"
 """What `insd import` reads."""
 
@@ -42,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Classes of the user's own are found from where the command is typed.
     sys.path.append(str(Path.cwd()))
     try:
+        _must_be_names([text for text in vars(chosen).values() if isinstance(text, str)])
         chosen.command(chosen)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -55,6 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _must_be_names(texts: Sequence[str]) -> None:
+    """Refuse names of files that NetCDF cannot write: they must be text in UTF-8."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise CommandError(f"{text!a}: is not UTF-8, which names of NetCDF files must be") from None
 
 
 def entry_point() -> None:
@@ -198,8 +210,8 @@ def fixed_points(chosen: argparse.Namespace) -> None:
     from insd.provenance import attributes
 
     torch.set_num_threads(1)
-    if chosen.starts < 2:
-        raise CommandError(f"--starts {chosen.starts}: at least 2")
+    if not 2 <= chosen.starts <= MOST_STARTS:
+        raise CommandError(f"--starts {chosen.starts}: from 2 to {MOST_STARTS}")
     if chosen.output:
         _must_be_a_file(chosen.output, chosen.network, *([chosen.trials] if chosen.trials else []))
     network = _network(chosen.network, chosen.seed)

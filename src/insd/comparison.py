@@ -21,7 +21,7 @@ from insd.measures.pairs import SPACES, Prepared, prepare, similarity
 from insd.measures.predictivity import Predictivity
 from insd.predictivity import null_projector_array
 from insd.readouts import why_no_null_space
-from insd.samples import lasting, shuffled_trials
+from insd.samples import can_be_shuffled, lasting, shuffled_trials
 
 COLUMNS = ("measure", "space", "from", "to", "value", "chance", "shuffled", "lowest", "highest", "direction", "source")
 """The columns of the table."""
@@ -73,8 +73,12 @@ def compare(networks: Mapping[str, Any], measures: Sequence[str] | None = None, 
     refused there if `measures` names them. Raises ComparisonError, in one line that names the network, where activity
     or a readout cannot be used.
     """
-    if len(networks) < 2:
-        raise ComparisonError(f"there is {len(networks)} network to compare; give two or more, by name")
+    if not isinstance(networks, Mapping):
+        raise ComparisonError(f"networks are a {type(networks).__name__}; give a dict of them by name")
+    if isinstance(measures, str):
+        raise ComparisonError(f"measures = {measures!r}: give a list of names")
+    if len({str(name) for name in networks}) < 2:
+        raise ComparisonError(f"there is {len(networks)} network to compare; give two or more, by different names")
     given = {str(name): _read(str(name), one) for name, one in networks.items()}
     rates = {name: one for name, (one, _) in given.items()}
     readouts = {name: readout for name, (_, readout) in given.items()}
@@ -87,9 +91,10 @@ def compare(networks: Mapping[str, Any], measures: Sequence[str] | None = None, 
     prepared = {name: prepare(one, readouts[name], others) for name, one in trials.items()}
     predictivity, similarities = similarity(prepared, others, seed)
 
-    order = shuffled_trials(next(iter(prepared.values())).statistics["full"].steps, seed)
+    steps = next(iter(prepared.values())).statistics["full"].steps
+    order = shuffled_trials(steps, seed)
     shuffled = {name: _shuffled(one, readouts[name], others, order, seed) for name, one in trials.items()}
-    moves = bool((order != np.arange(len(order))).any())
+    moves = can_be_shuffled(steps)
     rows = []
     for measure in chosen:
         by = "time steps" if measure.temporal else "trials" if has_trials else "samples"

@@ -213,6 +213,8 @@ def why_unreadable(path: str | Path, error: Exception) -> str:
     """What is wrong with a NetCDF file that could not be read, and what to do. Only a broken one is to be deleted: HDF5
     has the same words for a file that a different process has locked.
     """
+    if Path(path).is_dir():
+        return "is a folder; name a file"
     if isinstance(error, OSError) and error.errno in NOT_THE_FILE:
         return f"cannot be read now ({error.strerror}); check its permissions and its disk, and run again"
     try:

@@ -6,6 +6,7 @@ linear readout. It needs neither the tasks nor the networks of this library.
     loss = task_loss(readout(rates), targets[batch]) + multiplier * penalty(rates, readout, batch).sum()
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -123,8 +124,14 @@ def null_space_activity(
     """Noise-free rates of one seed of a `network.nc` on trials, in the null space of its readout; of the first seed
     unless one is named.
 
-    Raises DeflationError where the file has no such seed, or the readout leaves no null space.
+    Raises DeflationError where the file has no such seed, the readout leaves no null space, or the trials have a
+    different time step, at which it would be a different network.
     """
+    if not math.isclose(network.attrs["dt"], trials.attrs["dt"]):
+        raise DeflationError(
+            f"the network runs at dt = {network.attrs['dt']:g} s and the trials at {trials.attrs['dt']:g} s, where it "
+            "would be a different network; give it trials at its own step"
+        )
     seeds = network["seed"].values.tolist()
     if seed is not None and seed not in seeds:
         raise DeflationError(f"seed = {seed}: the network's file has the seeds {', '.join(map(str, seeds))}")

@@ -125,8 +125,10 @@ def _side_by_side(networks: Sequence[xr.Dataset], paths: Sequence[str]) -> xr.Da
 def _imported(stored: Mapping[str, Tensor], path: str, trials: xr.Dataset, said: Said) -> xr.Dataset:
     for name, values in stored.items():
         # Such a tensor could not even be asked whether it is finite.
-        if values.layout != torch.strided or values.is_quantized or values.is_complex():
-            raise CheckpointError(f"{path}: '{name}' is sparse, quantized or complex; store it as plain numbers")
+        if values.layout != torch.strided or values.is_quantized or values.is_complex() or values.is_meta:
+            raise CheckpointError(
+                f"{path}: '{name}' is sparse, quantized, complex or without data; store it as plain numbers"
+            )
     dt = float(trials.attrs["dt"])
     nonlinearity = said.nonlinearity
     if not _recurrent_modules(stored):

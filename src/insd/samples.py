@@ -9,6 +9,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
+MOST_ALONE = 0.1
+"""Share of trials that may be the only ones of their length in a shuffled baseline, and so stay in their place."""
+
 
 def valid_steps(trials: xr.Dataset) -> Bool[np.ndarray, "trial time"]:
     """Until when each trial of a trial file lasts: true from its first step to its last."""
@@ -42,9 +45,22 @@ def placed(samples: Float[np.ndarray, "sample _"], kept: Bool[np.ndarray, "trial
 
 
 def shuffled_trials(steps: Int[np.ndarray, "trial"], seed: int) -> Int[np.ndarray, "trial"]:
-    """A random order of trials that last for so many steps; trials change places with those of the same length."""
+    """A random order of trials that last for so many steps; trials change places with those of the same length.
+
+    Where lengths differ, no trial stays in its place unless it is the only one of its length.
+    """
     drawn = np.random.default_rng(seed).permutation(len(steps))
+    lengths = np.unique(steps)
+    if len(lengths) == 1:
+        return drawn
     order = np.empty_like(drawn)
-    for length in np.unique(steps):
-        order[steps == length] = drawn[steps[drawn] == length]
+    for length in lengths:
+        cycle = drawn[steps[drawn] == length]
+        order[cycle] = np.roll(cycle, 1)
     return order
+
+
+def can_be_shuffled(steps: Int[np.ndarray, "trial"]) -> bool:
+    """Whether `shuffled_trials` makes a baseline: few trials may be the only ones of their length."""
+    _, counts = np.unique(steps, return_counts=True)
+    return bool((counts == 1).sum() <= MOST_ALONE * len(steps))

@@ -217,7 +217,7 @@ def test_the_network_of_a_seed(chain, capsys, tmp_path):
             ["deflate", "{chain}", "--set", "training.validation_trials=500"],
             "training.validation_trials = 500 and training.batch_size = 16 need more than trials.train = 96 trials",
         ),
-        (["fixed-points", "{chain}/round-0/network.nc", "--starts", "1"], "error: --starts 1: at least 2"),
+        (["fixed-points", "{chain}/round-0/network.nc", "--starts", "1"], "error: --starts 1: from 2 to 1000000"),
         (["compare", "a.nc", "b.nc"], "a.nc: there is no such file"),
     ],
 )

@@ -157,7 +157,7 @@ HOLE[3, 2, 1], GAP[4, 5], ENDS[7, 9:] = np.inf, np.nan, np.nan
 @pytest.mark.parametrize(
     ("networks", "message"),
     [
-        ({"mine": MINE}, "there is 1 network to compare; give two or more, by name"),
+        ({"mine": MINE}, "there is 1 network to compare; give two or more, by different names"),
         ({"mine": MINE[0, 0], "theirs": THEIRS}, r"'mine': the rates have shape \(6,\); give \(trial, time, unit\) or"),
         ({"mine": "rates", "theirs": THEIRS}, "'mine': the rates cannot be read as an array of numbers"),
         (

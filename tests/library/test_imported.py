@@ -231,9 +231,12 @@ def test_checkpoints_as_they_are_found(tmp_path, content):
         (lambda: matrices(tau=torch.ones(10)), "'tau' has shape (10,); all units need one time constant"),
         (
             lambda: matrices(tau=torch.tensor(0.1), bias=torch.ones(10).to_sparse()),
-            "'bias' is sparse, quantized or complex",
+            "'bias' is sparse, quantized, complex or without data",
         ),
-        (lambda: matrices(tau=torch.tensor(0.1), bias=torch.ones(10) * 1j), "'bias' is sparse, quantized or complex"),
+        (
+            lambda: matrices(tau=torch.tensor(0.1), bias=torch.ones(10) * 1j),
+            "'bias' is sparse, quantized, complex or without data",
+        ),
         (
             lambda: {"x": Evil()},
             "not a checkpoint of tensors alone: it holds a posix.mkdir, which could run code; save",

@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 
 from insd.activity import participation_ratio, record_activity, simulate_trials
-from insd.deflation import DeflationPenalty, null_space_activity
+from insd.deflation import DeflationError, DeflationPenalty, null_space_activity
 from insd.dynamics.operators import fit_operator, prediction_error
 from insd.dynamics.search import trajectory_states
 from insd.dynamics.settings import FixedPoints
@@ -24,7 +24,7 @@ from insd.objectives.predictivity import deflation_penalty
 from insd.plugins import names
 from insd.predictivity import null_projector_array, principal_components
 from insd.provenance import trials_fingerprint
-from insd.samples import chosen, lasting, samples, shuffled_trials, valid_steps
+from insd.samples import can_be_shuffled, chosen, lasting, samples, shuffled_trials, valid_steps
 from insd.settings.recipe import Recipe
 from insd.tasks.base import Task, Variable
 from insd.tasks.own import TaskError, check_task
@@ -233,6 +233,8 @@ def test_samples_and_their_places():
     for seed in range(20):
         order = shuffled_trials(steps, seed)
         assert sorted(order) == list(range(6)) and (steps[order] == steps).all()
+        # Two trials of 2 and 1 steps are the only ones of their length.
+        assert (order != np.arange(6)).sum() == 4 and not can_be_shuffled(steps)
     np.testing.assert_array_equal(shuffled_trials(np.full(9, 4), 3), np.random.default_rng(3).permutation(9))
     assert null_projector_array(np.eye(3)[:1]).trace() == pytest.approx(2)
 
@@ -247,3 +249,44 @@ def test_trials_must_end_once_and_not_be_scored_after():
 def test_the_fingerprint_of_trials_knows_when_they_end():
     trials = TESTS[0]
     assert trials_fingerprint(trials) != trials_fingerprint(trials.drop_vars("valid"))
+
+
+def test_padding_of_any_size_is_stored_as_zeros_and_steps_are_checked():
+    inputs = np.ones((3, 5, 1))
+    inputs[0, 3:], inputs[1, 3:] = 9.96921e36, np.nan
+    mask = np.arange(5)[None, :, None] < np.array([3, 3, 5])[:, None, None]
+
+    def made(steps):
+        return Integrate().dataset(inputs, inputs, mask, ["x"], ["y"], {}, steps)
+
+    for steps in (np.array([3, 3, 5]), np.array([[3], [3], [5]]), [3, 3, 5]):
+        trials = made(steps)
+        assert trials["inputs"].sum() == trials["targets"].sum() == 11
+        assert valid_steps(trials).sum(1).tolist() == [3, 3, 5]
+    for steps, message in (
+        ([3, 3], "give one whole number for each trial"),
+        ([3.0, 3.0, 5.0], "float64 of shape"),
+        ([3, 3, 6], "a trial lasts from 1 to 5"),
+        ([0, 3, 5], "a trial lasts from 1 to 5"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            made(steps)
+
+
+def test_there_is_no_shuffled_baseline_where_no_two_trials_are_of_one_length():
+    random = np.random.default_rng(0)
+    rates = [random.standard_normal((12, 40, 6)) for _ in range(2)]
+    for steps, known in ((20 + np.arange(12), False), (20 + np.arange(12) // 4, True)):
+        ended = np.arange(40) >= steps[:, None]
+        prepared = {str(k): prepare(np.where(ended[..., None], np.nan, one), None, []) for k, one in enumerate(rates)}
+        found = similarity(prepared, [], 0)[0]
+        assert np.isfinite(found["r2"]).all()
+        assert np.isfinite(found["r2_shuffled"]).all() == np.isfinite(found["r2_shuffled_residual"]).all() == known
+        assert not known or float(found["r2_shuffled"].isel(space=0, predictor=0, target=0)) < 0.2
+
+
+def test_a_network_runs_at_its_own_time_step(made):
+    _, networks, *_ = made
+    trials = Integrate(dt=0.05).sample("test", 4, 0)
+    with pytest.raises(DeflationError, match=r"runs at dt = 0.02 s and the trials at 0.05 s"):
+        null_space_activity(networks[0], trials)

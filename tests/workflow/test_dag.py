@@ -58,7 +58,7 @@ def test_the_papers_grid(checkout):
         (
             "figures",
             {
-                *("sample_trials", "train_round", *BY_TASK, "network_table", "comparisons"),
+                *("sample_trials", "train_round", *BY_TASK, "network_table", "levels", "comparisons"),
                 *("figure_mechanism", "figure_deflation", *FIGURES, "figures"),
             },
         ),

@@ -13,7 +13,7 @@ from insd.measures.predictivity import linear_predictivity
 from insd.members import Member
 from insd.predictivity import null_projector_array
 from insd.recordings import averaged, interpolation, null_rates
-from insd.samples import chosen, shuffled_trials, valid_steps
+from insd.samples import can_be_shuffled, chosen, shuffled_trials, valid_steps
 
 logger = logging.getLogger("insd.evaluation.recordings")
 
@@ -78,13 +78,15 @@ class _Trials:
         self, arrays: dict[str, np.ndarray], trials: xr.Dataset, lasts: np.ndarray, held_out: int, seed: int
     ) -> None:
         self.counted = lasts[:, ::TIME_STRIDE]
-        self.order = shuffled_trials(lasts.sum(1), seed)
+        self.order, self.shuffles = shuffled_trials(lasts.sum(1), seed), can_be_shuffled(lasts.sum(1))
         self.spaces = {
             "full": arrays["rates"][-held_out:, ::TIME_STRIDE],
             "null": null_rates(arrays)[-held_out:, ::TIME_STRIDE],
         }
 
     def r2(self, rates: Float[np.ndarray, "trial time unit"], space: str, shuffled: bool) -> float:
+        if shuffled and not self.shuffles:
+            return float("nan")
         target = self.spaces[space][self.order] if shuffled else self.spaces[space]
         return linear_predictivity(chosen(rates[:, ::TIME_STRIDE], self.counted), chosen(target, self.counted))
 
@@ -103,10 +105,11 @@ class _Averages:
         known = averaged(np.where(lasts, 1.0, np.nan)[..., None], self.conditions, len(arrays["rates"]), self.weights)
         self.counted = ~np.isnan(known[..., 0])
         # Conditions change places with those that are known at as many times.
-        self.order = shuffled_trials(self.counted.sum(1), seed)
+        known_at = self.counted.sum(1)
+        self.order, self.shuffles = shuffled_trials(known_at, seed), can_be_shuffled(known_at)
 
     def r2(self, rates: Float[np.ndarray, "trial time unit"], space: str, shuffled: bool) -> float:
-        if not self.counted.any():
+        if not self.counted.any() or (shuffled and not self.shuffles):
             return float("nan")
         target = self.spaces[space][self.order] if shuffled else self.spaces[space]
         means = averaged(rates, self.conditions, len(target), self.weights)

@@ -14,7 +14,7 @@ from insd.measures.base import Activity, Measure, Statistics, both_ways
 from insd.measures.predictivity import Predictivity, explained_share
 from insd.predictivity import null_projector_array
 from insd.readouts import why_no_null_space
-from insd.samples import shuffled_trials
+from insd.samples import can_be_shuffled, shuffled_trials
 
 logger = logging.getLogger("insd.measures.pairs")
 
@@ -88,7 +88,8 @@ def similarity(
     value (measure, network, network_to) : measures named ``{measure}_{space}``; `kind` says whether equal networks have
         1 (similarity) or 0 (distance).
 
-    Values are NaN where a network's activity does not vary; such a target has no r2, and such a predictor an r2 of 0.
+    The two shuffled ones are NaN where too many trials are the only ones of their length. Values are NaN where a
+    network's activity does not vary; such a target has no r2, and such a predictor an r2 of 0.
     """
     labels = list(networks)
     count = len(labels)
@@ -98,7 +99,8 @@ def similarity(
     stacked = np.concatenate([one.directions for one in prepared], axis=-1)
     flat = stacked.reshape(stacked.shape[0] * stacked.shape[1], stacked.shape[2])
     logger.info("%d networks of %d directions in all, over %d samples", count, flat.shape[1], flat.shape[0])
-    unshuffled = np.argsort(shuffled_trials(prepared[0].statistics["full"].steps, seed))
+    steps = prepared[0].statistics["full"].steps
+    unshuffled = np.argsort(shuffled_trials(steps, seed))
 
     predictivity = Predictivity()
     values = np.full((len(measures), len(SPACES), count, count), np.nan)
@@ -132,6 +134,8 @@ def similarity(
                 values[k, number, [i, j], [j, i]] = both_ways(measure, a, b, overlap)
     # Rounding may put shares outside their range.
     r2 = r2.clip(0.0, 1.0)
+    if not can_be_shuffled(steps):
+        r2[1:] = np.nan
     dimensions = ("space", "predictor", "target")
     predictivities = xr.Dataset(
         {"r2": (dimensions, r2[0]), "r2_shuffled": (dimensions, r2[1]), "r2_shuffled_residual": (dimensions, r2[2])},

@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
 from pydantic import Field, TypeAdapter
 
 RegimesField = Annotated[
@@ -268,15 +269,26 @@ class Task(ABC):
         input_names: list[str],
         output_names: list[str],
         conditions: dict[str, np.ndarray],
-        steps: Int[np.ndarray, "trial"] | None = None,
+        steps: ArrayLike | None = None,
     ) -> xr.Dataset:
         """The arrays of a sample in the contract of trial files.
 
-        `steps` says how many time steps each trial lasts; what follows is padding, which counts nowhere. Without it,
-        all trials last to the end.
+        `steps` (trial) or (trial, 1) says how many time steps each trial lasts; what follows is padding, which counts
+        nowhere and is stored as zeros. Without it, all trials last to the end. Raises ValueError if `steps` are not one
+        whole number for each trial, from 1 to the length of the arrays.
         """
         time = self.dt * np.arange(1, inputs.shape[1] + 1)
-        ends = {} if steps is None else {"valid": (("trial", "time"), np.arange(time.size) < np.array(steps)[:, None])}
+        ends = {}
+        if steps is not None:
+            last = np.asarray(steps)
+            if last.shape not in ((len(inputs),), (len(inputs), 1)) or last.dtype.kind not in "iu":
+                raise ValueError(f"steps: {last.dtype} of shape {last.shape}; give one whole number for each trial")
+            if last.min() < 1 or last.max() > time.size:
+                raise ValueError(f"steps: {last.min()} to {last.max()}; a trial lasts from 1 to {time.size} time steps")
+            valid = np.arange(time.size) < last.reshape(-1, 1)
+            # Networks run through padding, too: numbers of any size there would overflow.
+            inputs, targets = (np.where(valid[..., None], part, 0.0) for part in (inputs, targets))
+            ends = {"valid": (("trial", "time"), valid)}
         return xr.Dataset(
             {
                 "inputs": (("trial", "time", "input"), inputs.astype(np.float32)),
