@@ -24,10 +24,10 @@ def pack(paths: Sequence[str | Path], target: str | Path) -> None:
     not kept.
     """
     files = sorted({str(path) for path in paths})
+    sums = "".join(f"{_checksum(path)}  {path}\n" for path in files).encode()
+    about = tarfile.TarInfo(CHECKSUMS)
+    about.size, about.mtime = len(sums), max((os.stat(path).st_mtime for path in files), default=0)
     with written_whole(Path(target)) as beside, tarfile.open(beside, "w", format=tarfile.PAX_FORMAT) as archive:
-        sums = "".join(f"{_checksum(path)}  {path}\n" for path in files).encode()
-        about = tarfile.TarInfo(CHECKSUMS)
-        about.size, about.mtime = len(sums), max((os.stat(path).st_mtime for path in files), default=0)
         archive.addfile(about, io.BytesIO(sums))
         for number, path in enumerate(files, start=1):
             archive.add(path, filter=_without_owner)

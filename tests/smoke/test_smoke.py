@@ -42,7 +42,7 @@ def test_everything_is_made_and_keeps_its_contract(finished):
 
 def test_dimensions_of_the_contract(finished):
     network, activity = (read(round_file(finished, name), name) for name in ("network", "activity"))
-    assert dict(network.sizes) == {"seed": 2, "unit": 16, "unit_from": 16, "input": 3, "output": 3}
+    assert dict(network.sizes) == {"seed": 2, "unit": 16, "unit_from": 16, "input": 3, "output": 3, "earlier": 2}
     assert dict(activity["rates"].sizes) == {"seed": 2, "trial": 32, "time": 90, "unit": 16}
     assert activity["null_activity"].sizes["bank_trial"] == 128
     assert activity["null_activity"].sizes["bank_time"] == 45

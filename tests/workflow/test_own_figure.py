@@ -47,7 +47,7 @@ def test_a_figure_of_the_users_own(folder):
     target = "results/figures/toy_flip_flop.png"
     drawn = snakemake(folder, target, "--cores", "1", *OWN)
     assert drawn.returncode == 0, drawn.stdout[-3000:]
-    assert Image.open(folder / target).size == (251, 188)
+    assert Image.open(folder / target).size == (456, 342)
 
 
 def test_a_figure_that_cannot_be_used_is_refused_before_anything_runs(folder):

@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 from pydantic import Field
 
-from insd.analysis.base import Analysis, AnalysisSettings, Job
+from insd.analysis.base import Analysis, AnalysisSettings, Column, Job
 from insd.datasets import Contract
 from insd.provenance import random_seed
 from insd.settings.base import Count
@@ -23,6 +23,14 @@ CONTRACT = Contract(
     may_be_nan=frozenset({"score", "score_null", "score_shuffled"}),
 )
 """What its file holds."""
+
+
+_AT_END = "decoding at the end of the trial, from chance (0) to perfect (1), mean over task variables"
+COLUMNS = {
+    "decoded_at_end": Column(f"{_AT_END}; empty where the task names none", "", None, 1),
+    "decoded_null_at_end": Column(f"the same from the null space of the readout: {_AT_END}", "", None, 1),
+}
+"""The columns of `networks.csv`."""
 
 
 class DecodingSettings(AnalysisSettings):
@@ -49,7 +57,7 @@ def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
     Memory that is in the first and not in the second has moved into what the readout sees.
     """
     found = pd.DataFrame(index=table.index)
-    for name, scores in (("decoded_at_end", "score"), ("decoded_null_at_end", "score_null")):
+    for name, scores in zip(COLUMNS, ("score", "score_null"), strict=True):
         same = result[scores].isel(time=-1, time_to=-1)
         shares = (same - result["chance"]) / (1 - result["chance"])
         found[name] = shares.mean("variable").reindex(network=table.index).values
@@ -63,6 +71,7 @@ ANALYSIS = Analysis(
     settings=DecodingSettings,
     reads=("trials/test",),
     columns=columns,
+    dictionary=COLUMNS,
     minutes=60,
 )
 """What the workflow knows of this analysis."""

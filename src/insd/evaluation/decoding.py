@@ -30,7 +30,7 @@ RIDGES = np.logspace(-6, 2, 9)
 """Penalties to choose from, relative to the mean variance of a unit. The variables of trained networks need 1e-6 to
 1e-1; the largest shrink what cannot be decoded to the mean."""
 LEAST_TRIALS = 20
-"""Fewer trials than these train no decoder."""
+"""Fewer trials than these train no decoder, where others have ended."""
 SCORES: Mapping[Kind, tuple[str, float | None]] = {
     "value": ("R²", 0.0),
     "sign": ("balanced accuracy", 0.5),
@@ -91,7 +91,7 @@ def decode(
     for fold, (train, test) in enumerate(splits):
         held_out = chosen(activity[test], lasts[test])
         predicted = np.zeros((test.size, times.size, times.size, targets.shape[-1]))
-        trained = lasts[train].sum(0) >= LEAST_TRIALS
+        trained = lasts[train].sum(0) >= min(LEAST_TRIALS, train.size)
         for time in np.flatnonzero(trained):
             here = train[lasts[train, time]]
             seen = activity[here, time]
