@@ -250,7 +250,8 @@ def import_network(chosen: argparse.Namespace) -> None:
         made |= {"task": json.loads(trials.attrs["settings"])["task"]}
     network.attrs |= attributes(made, "insd.imported")
     datasets.write(network, chosen.output, "network")
-    print(f"{chosen.output}: {network.attrs['architecture']} network of {network.sizes['unit']} units")
+    several = f", {network.sizes['seed']} of them, as seeds" if network.sizes["seed"] > 1 else ""
+    print(f"{chosen.output}: {network.attrs['architecture']} network of {network.sizes['unit']} units{several}")
     if why := _why_no_null_space(network):
         print(f"{chosen.output}: {why}; it can be neither deflated nor compared there")
     if "task" in made:

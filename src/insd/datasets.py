@@ -180,7 +180,11 @@ def write(dataset: xr.Dataset, path: str | Path, contract: str | Contract) -> No
     Raises DatasetError if the dataset breaks the contract, and WriteError if the file cannot be written.
     """
     path = Path(path)
-    validate(dataset, contract, str(path))
+    try:
+        validate(dataset, contract, str(path))
+    except DatasetError as error:
+        # There is no file yet that could be deleted.
+        raise DatasetError(str(error).removesuffix(f"; {AGAIN}")) from None
     rules = contract_of(dataset, contract)
     large = [name for name, values in dataset.data_vars.items() if values.ndim > 2 and rules.compressed]
     encoding = {name: {"zlib": True, "complevel": 1} for name in large}

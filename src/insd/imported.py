@@ -290,24 +290,31 @@ def _read(path: str | os.PathLike) -> dict[str, Tensor] | list[dict[str, Tensor]
             "torch.save(module.state_dict(), path)"
         ) from None
     several = list(stored.values()) if isinstance(stored, Mapping) else stored
-    if isinstance(several, list | tuple) and several and all(_is_network(one) for one in several):
+    if isinstance(several, list | tuple) and several and all(_runs(one) for one in several):
         return [_detached(one) for one in several]
     if _is_network(stored):
         return _detached(stored)
     # A checkpoint with the state of the optimiser, the epoch and the like.
     inside = list(stored.items()) if isinstance(stored, Mapping) else []
-    known: dict[str, Any] = {
-        str(name): one
-        for name, one in inside
-        if _is_network(one)
-        and (_recurrent_modules(one) or not {"recurrent_weights", "left_vectors", "wi"}.isdisjoint(one))
-    }
+    known: dict[str, Any] = {str(name): one for name, one in inside if _runs(one)}
     if len(known) == 1:
+        if beside := [str(name) for name, _ in inside if name in ("tau", "alpha", "dt")]:
+            raise CheckpointError(
+                f"{path}: has {', '.join(beside)} next to the network {next(iter(known))!r}, where it is not read; "
+                "save both in one dict"
+            )
         return _detached(*known.values())
     if known:
         raise CheckpointError(f"{path}: holds several networks among other things, {', '.join(known)}; save one alone")
     raise CheckpointError(
         f"{path}: holds more than a dict of tensors; save it with torch.save(module.state_dict(), path)"
+    )
+
+
+def _runs(stored: Any) -> bool:
+    """Whether it is the state dict of a module, or matrices, that could be a network."""
+    return _is_network(stored) and bool(
+        _recurrent_modules(stored) or not {"recurrent_weights", "left_vectors", "wi"}.isdisjoint(stored)
     )
 
 

@@ -228,6 +228,7 @@ def test_checkpoints_as_they_are_found(tmp_path, content):
             "also holds encoder.weight, encoder.bias, which is neither of the recurrent module nor of the readout",
         ),
         (lambda: {"a": matrices(), "b": matrices(), "n": 1}, "holds several networks among other things, a, b; save"),
+        (lambda: {"net": matrices(), "tau": torch.tensor(0.3)}, "has tau next to the network 'net', where it is not"),
         (lambda: matrices(tau=torch.ones(10)), "'tau' has shape (10,); all units need one time constant"),
         (
             lambda: matrices(tau=torch.tensor(0.1), bias=torch.ones(10).to_sparse()),

@@ -65,3 +65,10 @@ def test_what_yaml_reads_as_it_is_written_passes(tmp_path):
 def test_files_that_are_not_configs_are_left_to_snakemake(tmp_path, text):
     (tmp_path / "my.yaml").write_text(text)
     check_written(tmp_path / "my.yaml")
+
+
+def test_a_number_that_begins_with_a_zero_is_of_base_8(tmp_path):
+    file = tmp_path / "octal.yaml"
+    file.write_text("seeds: 010\nrounds: 0\n")
+    with pytest.raises(SettingsError, match=r"line 1: seeds = 010: YAML reads this as 8"):
+        check_written(file)

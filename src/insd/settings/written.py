@@ -55,7 +55,9 @@ def _surprises(node: ScalarNode) -> bool:
     text = node.value.lower()
     if node.tag.endswith(":bool"):
         return text not in ("true", "false")
-    # YAML 1.1 has numbers to the base 60, and underscores between digits.
+    # YAML 1.1 has numbers to the base 60, underscores between digits, and those to the base 8 after a 0.
+    if node.tag.endswith(":int") and text.lstrip("+-").isdigit() and text.lstrip("+-")[0] == "0":
+        return len(text.lstrip("+-")) > 1
     return node.tag in _NUMBERS and any(character in text for character in ":_")
 
 
