@@ -27,6 +27,7 @@ from insd.errors import InsdError
 # Everything else is imported by the command that needs it: `insd --help` should not take seconds.
 if TYPE_CHECKING:
     import xarray as xr
+    from torch import Tensor
 
     from insd.tasks import Task
 
@@ -149,10 +150,11 @@ def compare(chosen: argparse.Namespace) -> None:
     networks = [_network(path, seed) for path, seed in zip((chosen.a, chosen.b), seeds, strict=True)]
     trials = _trials(chosen, networks[0])
     measures = find_measures(chosen.measures or SimilaritySettings().measures)
-    prepared = {}
+    prepared, outputs = {}, {}
     for label, path, network in zip("AB", (chosen.a, chosen.b), networks, strict=True):
         _must_fit(network, trials, path)
-        rates = simulate_trials(network, trials)[0][0].numpy()
+        simulated, outputs[label] = simulate_trials(network, trials)
+        rates = simulated[0].numpy()
         if not np.isfinite(rates[valid_steps(trials)]).all():
             raise CommandError(
                 f"{path}: its activity on these trials grows beyond all numbers; nothing can be compared"
@@ -165,8 +167,8 @@ def compare(chosen: argparse.Namespace) -> None:
     made = json.loads(trials.attrs.get("settings", "{}")).get("task")
     if chosen.task or not chosen.trials or made:
         task = _task(chosen, trials if made else networks[0])
-        for label, network in zip("AB", networks, strict=True):
-            _print_score(task, network, trials, label)
+        for label in "AB":
+            _print_score(task, outputs[label], trials, label)
         print()
     without = [label for label, network in zip("AB", networks, strict=True) if _why_no_null_space(network)]
     print(f"{'linear predictivity r2':30s}  {'full':>6s}  {'null':>6s}")
@@ -258,7 +260,7 @@ def import_network(chosen: argparse.Namespace) -> None:
         from insd.settings.tasks import make_task
 
         task = make_task(made["task"]["name"], made["task"]["parameters"])
-        _print_score(task, network.isel(seed=[0]), trials, chosen.output)
+        _print_score(task, _outputs(network.isel(seed=[0]), trials, chosen.output), trials, chosen.output)
 
 
 def score(chosen: argparse.Namespace) -> None:
@@ -266,14 +268,20 @@ def score(chosen: argparse.Namespace) -> None:
     from insd import datasets
 
     network, trials = _network(chosen.network, chosen.seed), datasets.read(chosen.trials, "trials")
-    _print_score(_task(chosen, trials), network, trials, chosen.network)
+    _print_score(_task(chosen, trials), _outputs(network, trials, chosen.network), trials, chosen.network)
 
 
-def _print_score(task: "Task", network: "xr.Dataset", trials: "xr.Dataset", path: str) -> None:
-    from insd.activity import loss_and_score, simulate_trials
+def _outputs(network: "xr.Dataset", trials: "xr.Dataset", path: str) -> "Tensor":
+    from insd.activity import simulate_trials
 
     _must_fit(network, trials, path)
-    (loss,), (score,) = loss_and_score(task, simulate_trials(network, trials)[1], trials)
+    return simulate_trials(network, trials)[1]
+
+
+def _print_score(task: "Task", outputs: "Tensor", trials: "xr.Dataset", path: str) -> None:
+    from insd.activity import loss_and_score
+
+    (loss,), (score,) = loss_and_score(task, outputs, trials)
     solved = "solved" if task.solved(score) else "not solved"
     print(f"{path}: {solved}, {task.score_name} {score:.3f}, task loss {loss:.4f} on {trials.sizes['trial']} trials")
 

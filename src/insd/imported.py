@@ -298,9 +298,9 @@ def _read(path: str | os.PathLike) -> dict[str, Tensor] | list[dict[str, Tensor]
     inside = list(stored.items()) if isinstance(stored, Mapping) else []
     known: dict[str, Any] = {str(name): one for name, one in inside if _runs(one)}
     if len(known) == 1:
-        if beside := [str(name) for name, _ in inside if name in ("tau", "alpha", "dt")]:
+        if ignored := [str(name) for name, _ in inside if name in ("tau", "alpha", "dt")]:
             raise CheckpointError(
-                f"{path}: has {', '.join(beside)} next to the network {next(iter(known))!r}, where it is not read; "
+                f"{path}: has {', '.join(ignored)} next to the network {next(iter(known))!r}, where it is not read; "
                 "save both in one dict"
             )
         return _detached(*known.values())
