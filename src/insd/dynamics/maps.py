@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from insd.dynamics.flow import Flow
-from insd.dynamics.search import search
+from insd.dynamics.search import joined, named, search
 from insd.dynamics.settings import FixedPoints
 from insd.errors import InsdError
 from insd.plugins import told
@@ -200,25 +200,8 @@ def fixed_points_of(
             for variable, prefix in (("state", ""), ("cycle_state", "cycle_")):
                 outputs = _outputs(readout, torch.from_numpy(one[variable].values).double())
                 one[f"{prefix}outputs"] = ((one[variable].dims[0], "output"), outputs)
-        names = {
-            label: (along, np.full(one.sizes[along], value))
-            for along, prefix in (("point", ""), ("cycle", "cycle_"))
-            for label, value in ((f"{prefix}network", name), (f"{prefix}condition", condition))
-        }
-        found.append(one.assign_coords(names))
-    joined = [
-        xr.concat([one[[label for label in one.variables if along in one[label].dims]] for one in found], along)
-        for along in ("point", "cycle")
-    ]
-    counts = xr.Dataset(
-        {
-            label: (("searched_network", "searched_condition"), np.array([[one[label].item() for one in found]]))
-            for label in found[0].data_vars
-            if found[0][label].ndim == 0
-        },
-        coords={"searched_network": [name], "searched_condition": list(flows)},
-    )
-    return xr.merge([*joined, counts]).assign_attrs(dt=dt, tau=dt if tau is None else tau)
+        found.append(named(one, name, condition))
+    return joined(found, [name], list(flows)).assign_attrs(dt=dt, tau=dt if tau is None else tau)
 
 
 def _without_outliers(found: xr.Dataset, states: Float[Tensor, "state unit"]) -> xr.Dataset:

@@ -8,7 +8,7 @@ found. F is that of `insd.dynamics.flow`.
 import logging
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -184,26 +184,39 @@ def fixed_points(
                 *(one[name] for name in ("n_fixed_points", "n_stable_fixed_points", "n_slow_points", "n_cycles")),
                 100 * one["share_elsewhere"],
             )
-            names = {
-                name: (along, np.full(one.sizes[along], value))
-                for along, prefix in (("point", ""), ("cycle", "cycle_"))
-                for name, value in ((f"{prefix}network", labels[-1]), (f"{prefix}condition", condition))
-            }
-            found.append(one.assign_coords(names))
+            found.append(named(one, labels[-1], condition))
+    return joined(found, labels, list(static_inputs)).assign_coords(input=trials["input"].values)
+
+
+def named(found: xr.Dataset, network: str, condition: str) -> xr.Dataset:
+    """What `search` found, with the network and the static input of each point and cycle."""
+    return found.assign_coords(
+        {
+            name: (along, np.full(found.sizes[along], value))
+            for along, prefix in (("point", ""), ("cycle", "cycle_"))
+            for name, value in ((f"{prefix}network", network), (f"{prefix}condition", condition))
+        }
+    )
+
+
+def joined(found: Sequence[xr.Dataset], networks: Sequence[str], conditions: Sequence[str]) -> xr.Dataset:
+    """The `named` results of all searches, network by network and, of each, condition by condition, as one dataset."""
 
     def ragged(along: str) -> xr.Dataset:
         # Networks of fewer units than others leave the rest of their rows empty.
         parts = [one[[name for name in one.variables if along in one[name].dims]] for one in found]
         return xr.concat(parts, along, join="outer")
 
-    counts = {
-        name: (("searched_network", "searched_condition"), np.array([one[name].item() for one in found]))
-        for name in found[0].data_vars
-        if found[0][name].ndim == 0
-    }
-    shape = len(labels), len(static_inputs)
+    shape = len(networks), len(conditions)
     per_search = xr.Dataset(
-        {name: (dimensions, values.reshape(shape)) for name, (dimensions, values) in counts.items()},
-        coords={"searched_network": labels, "searched_condition": list(static_inputs)},
+        {
+            name: (
+                ("searched_network", "searched_condition"),
+                np.array([one[name].item() for one in found]).reshape(shape),
+            )
+            for name in found[0].data_vars
+            if found[0][name].ndim == 0
+        },
+        coords={"searched_network": list(networks), "searched_condition": list(conditions)},
     )
-    return xr.merge([ragged("point"), ragged("cycle"), per_search.assign_coords(input=trials["input"].values)])
+    return xr.merge([ragged("point"), ragged("cycle"), per_search])
