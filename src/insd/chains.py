@@ -48,8 +48,11 @@ def sample_trials(settings: "Settings", name: str, folder: Path, regimes: Sequen
         seed = random_seed("trials", name, regime)
         trials = task.sample(regime, count, seed)
         made = {"task": _made(settings, name), "regime": regime, "trials": count}
-        trials.attrs |= attributes(made, "insd.tasks", seed=str(seed), fingerprint=trials_fingerprint(trials))
-        datasets.write(trials, folder / f"{regime}.nc", "trials")
+        fingerprint, path = trials_fingerprint(trials), folder / f"{regime}.nc"
+        if path.exists() and datasets.read(path, "trials").attrs["fingerprint"] != fingerprint:
+            raise CommandError(f"{path}: holds different trials; choose a different folder, or delete it")
+        trials.attrs |= attributes(made, "insd.tasks", seed=str(seed), fingerprint=fingerprint)
+        datasets.write(trials, path, "trials")
 
 
 def _made(settings: "Settings", name: str) -> dict[str, Any]:
@@ -146,11 +149,35 @@ def train_round(settings: "Settings", name: str, folder: Path, number: int, seed
     solved = "solved" if activity["solved"].item() else "not solved"
     print(f"{folder}/round-{number}: {solved}, {task.score_name} {activity['score'].item():.3f}")
     if files and result.network is not None:
-        print(*outcome(result.network, job.recipe), sep="\n")
+        print(*outcome(result.network, job.recipe, null_r2(folder, number)), sep="\n")
 
 
-def outcome(network: "xr.Dataset", recipe: "Recipe") -> Iterator[str]:
-    """What a deflated network of a `network.nc` of one seed is like, and what to do if that is not unlike enough."""
+def null_r2(folder: Path, number: int) -> list[float]:
+    """Null-space r2 of a round of a chain to each earlier one, on the test trials."""
+    from insd.measures.pairs import prepare, similarity
+
+    prepared = {str(one): prepare(*_null(folder / f"round-{one}"), []) for one in range(number + 1)}
+    r2 = similarity(prepared, [], 0)[0]["r2"].sel(space="null", predictor=str(number))
+    return r2.values[:number].tolist()
+
+
+def _null(folder: Path) -> tuple[Any, Any]:
+    """Rates and readout of the network of a round."""
+    from insd import datasets
+
+    network = datasets.read(folder / "network.nc", "network")
+    return datasets.read(folder / "activity.nc", "activity", ["rates"])["rates"].values[0], network[
+        "output_weights"
+    ].values[0]
+
+
+def outcome(network: "xr.Dataset", recipe: "Recipe", r2: Sequence[float]) -> Iterator[str]:
+    """What a deflated network of a `network.nc` of one seed is like, and what to do if that is not unlike enough.
+
+    `r2` is its null-space r2 to each earlier network.
+    """
+    from insd.settings.sections import Analyses
+
     training = recipe.training
     for variable in (str(name) for name in network if str(name).startswith("held_out_penalty")):
         penalties = network[variable].values.ravel().tolist()
@@ -163,6 +190,13 @@ def outcome(network: "xr.Dataset", recipe: "Recipe") -> Iterator[str]:
                 f"not deflated: {term or 'S'} {max(penalties):.3f}, bound {bound:g}; allow more training.iterations "
                 f"({training.iterations}) or a higher training.loss_bound ({training.loss_bound:g})"
             )
+    yield f"null-space r2 to each earlier round: {', '.join(f'{value:.3f}' for value in r2)}"
+    bound = Analyses().deflated_r2
+    if max(r2) > bound:
+        yield (
+            f"not deflated: null-space r2 {max(r2):.3f}, bound {bound:g}; allow more training.iterations "
+            f"({training.iterations}), or lower the bound on S"
+        )
 
 
 def draw_chain(folder: Path, output: Path) -> list[str]:

@@ -70,6 +70,12 @@ def _must_be_names(texts: Sequence[str]) -> None:
             raise CommandError(f"{text!a}: is not UTF-8, which names of NetCDF files must be") from None
 
 
+def _folder(text: str) -> Path:
+    if not text:
+        raise CommandError("the folder's name is empty; give it a name, or `.` for where you are")
+    return Path(text)
+
+
 def entry_point() -> None:
     """The entry point of the installed command."""
     sys.exit(main())
@@ -80,7 +86,7 @@ def trials(chosen: argparse.Namespace) -> None:
     name, entry = task_entry(chosen.task)
     # Whether they are enough to train on is not asked.
     settings = settings_of(name, entry, {"training": {"validation_trials": 1, "batch_size": 1}}, chosen.changes)
-    known, folder = settings.task(name).regime_names(), Path(chosen.folder)
+    known, folder = settings.task(name).regime_names(), _folder(chosen.folder)
     if unknown := [regime for regime in chosen.regime or () if regime not in known]:
         raise CommandError(f"--regime {unknown[0]}: choose from {', '.join(known)}")
     chosen_regimes = chosen.regime or ["train", "test"]
@@ -94,7 +100,7 @@ def train(chosen: argparse.Namespace) -> None:
     """Sample trials and train a first network."""
     name, entry = task_entry(chosen.task)
     settings = settings_of(name, entry, {}, chosen.changes)
-    folder = Path(chosen.folder)
+    folder = _folder(chosen.folder)
     if (folder / "round-0").exists():
         raise CommandError(f"{folder}/round-0: is there already; choose another folder, or `insd deflate {folder}`")
     sample_trials(settings, name, folder, ("train", "test"))

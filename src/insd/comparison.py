@@ -214,6 +214,10 @@ def _readout(name: str, given: Any, units: int) -> Float[np.ndarray, "output uni
 
 def _array(name: str, what: str, given: Any) -> np.ndarray:
     """An array of floating-point numbers."""
+    if np.ma.is_masked(given):
+        raise ComparisonError(
+            f"{name!r}: the {what} are a masked array; put NaN, or what is meant, in place of the mask"
+        )
     try:
         plain = given.detach().cpu() if hasattr(given, "detach") else given
         array = np.asarray(plain)

@@ -101,6 +101,10 @@ class DeflationPenalty:
                 f"the rates are on {tuple(rates.shape[:2])} (trials, times) and the earlier activity on "
                 f"{tuple(stored.shape[:2])}: use the same trials for both"
             )
+        weighted = None if valid.all() else valid.to(rates)
+        if weighted is not None:
+            # What follows the end of a trial may be NaN, which no weight of zero takes away.
+            rates = torch.where(weighted[..., None] > 0, rates, 0.0)
         try:
             penalty = deflation_penalty(
                 rates.flatten(0, 1)[None],
@@ -108,7 +112,7 @@ class DeflationPenalty:
                 stored.flatten(0, 1)[None].to(rates),
                 self.membership.to(rates.device),
                 self.ridge,
-                None if self.valid.all() else valid.flatten()[None].to(rates),
+                None if weighted is None else weighted.flatten()[None],
             )
         except torch.linalg.LinAlgError:
             penalty = None  # on a GPU it is not finite instead

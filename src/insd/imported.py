@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -295,10 +295,10 @@ def _read(path: str | os.PathLike) -> dict[str, Tensor] | list[dict[str, Tensor]
     if _is_network(stored):
         return _detached(stored)
     # A checkpoint with the state of the optimiser, the epoch and the like.
-    inside = list(stored.items()) if isinstance(stored, Mapping) else []
-    known: dict[str, Any] = {str(name): one for name, one in inside if _runs(one)}
+    inside = list(_inside(stored))
+    known: dict[str, Any] = {name: one for name, one in inside if _runs(one)}
     if len(known) == 1:
-        if ignored := [str(name) for name, _ in inside if name in ("tau", "alpha", "dt")]:
+        if ignored := [name for name, _ in inside if name.rpartition("/")[2] in ("tau", "alpha", "dt")]:
             raise CheckpointError(
                 f"{path}: has {', '.join(ignored)} next to the network {next(iter(known))!r}, where it is not read; "
                 "save both in one dict"
@@ -309,6 +309,14 @@ def _read(path: str | os.PathLike) -> dict[str, Tensor] | list[dict[str, Tensor]
     raise CheckpointError(
         f"{path}: holds more than a dict of tensors; save it with torch.save(module.state_dict(), path)"
     )
+
+
+def _inside(stored: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """What a checkpoint holds, at any depth, but for what is inside networks; places are joined by slashes."""
+    for name, one in stored.items() if isinstance(stored, Mapping) else ():
+        yield f"{place}{name}", one
+        if not _runs(one):
+            yield from _inside(one, f"{place}{name}/")
 
 
 def _runs(stored: Any) -> bool:

@@ -17,6 +17,8 @@ from PIL import Image
 
 from insd import datasets
 from insd.cli import main
+from insd.measures.predictivity import linear_predictivity
+from insd.predictivity import null_projector_array
 from insd.provenance import random_seed
 from insd.tasks.flip_flop import FlipFlop
 
@@ -68,7 +70,20 @@ def test_the_next_round_says_how_it_went(chain, capsys):
     assert re.search(r"round-3: (not )?solved, sign accuracy 0\.\d+", captured.out)
     assert len(re.search(r"S to each earlier round: (.*)", captured.out).group(1).split(", ")) == 3
     assert re.search(r"not deflated: S 0\.\d+, bound 0\.05; allow more training\.iterations \(20\)", captured.out)
+    # As the workflow's table has it.
+    r2 = re.search(r"null-space r2 to each earlier round: (.*)", captured.out).group(1).split(", ")
+    last, *earlier = (_null_rates(f"{chain}/round-{number}") for number in (3, 0, 1, 2))
+    expected = [linear_predictivity(last, one) for one in earlier]
+    np.testing.assert_allclose(np.array(r2, float), expected, atol=2e-3)
+    assert f"not deflated: null-space r2 {max(expected):.3f}, bound 0.25" in captured.out
     assert "20/20" in captured.err
+
+
+def _null_rates(folder):
+    rates = datasets.read(f"{folder}/activity.nc", "activity")["rates"].values[0]
+    weights = datasets.read(f"{folder}/network.nc", "network")["output_weights"].values[0]
+    # Analyses take every second time step.
+    return (rates[:, ::2] @ null_projector_array(weights)).reshape(-1, rates.shape[-1])
 
 
 def test_compare(chain, capsys):
@@ -217,6 +232,7 @@ def test_the_network_of_a_seed(chain, capsys, tmp_path):
             ["deflate", "{chain}", "--set", "training.validation_trials=500"],
             "training.validation_trials = 500 and training.batch_size = 16 need more than trials.train = 96 trials",
         ),
+        (["train", "flip_flop", ""], "the folder's name is empty; give it a name, or `.` for where you are"),
         (["fixed-points", "{chain}/round-0/network.nc", "--starts", "1"], "error: --starts 1: from 2 to 1000000"),
         (["compare", "a.nc", "b.nc"], "a.nc: there is no such file"),
     ],
@@ -326,6 +342,8 @@ def test_trials_alone_and_the_score_of_a_network_on_them(chain, tmp_path, capsys
         assert datasets.read(bank / f"{regime}.nc", "trials").equals(datasets.read(f"{chain}/{regime}.nc", "trials"))
     assert main(["trials", "flip_flop", str(bank), "--set", *SMALL[:4]]) == 1
     assert "train.nc: is there already" in capsys.readouterr().err
+    assert main(["train", "flip_flop", str(bank), "--set", *SMALL, "trials.train=97"]) == 1
+    assert f"{bank}/train.nc: holds different trials; choose a different folder" in capsys.readouterr().err
     assert main(["trials", "flip_flop", str(bank), "--regime", "loud"]) == 1
     assert "error: --regime loud: choose from train, test, noisy" in capsys.readouterr().err
     network = f"{chain}/round-1/network.nc"

@@ -144,6 +144,15 @@ def test_padding_counts_nowhere():
     assert linear_predictivity(*padded) == pytest.approx(linear_predictivity(mine[~ended], theirs[~ended]), abs=1e-12)
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1e30])
+def test_values_do_not_depend_on_the_unit_of_the_rates(unit):
+    table, scaled = (
+        insd.compare({"mine": factor * MINE, "theirs": factor * THEIRS}, ["predictivity", "cka", "rsa", "procrustes"])
+        for factor in (1.0, unit)
+    )
+    np.testing.assert_allclose(scaled["value"], table["value"], rtol=1e-4, atol=1e-6)
+
+
 def test_a_single_trial_has_no_chance():
     table = insd.compare({"mine": activity()[0][:1], "theirs": activity()[1][:1]}, ["cka", "predictivity"])
     assert table["value"].notna().all() and table["chance"].isna().all()
@@ -159,6 +168,10 @@ HOLE[3, 2, 1], GAP[4, 5], ENDS[7, 9:] = np.inf, np.nan, np.nan
     [
         ({"mine": MINE}, "there is 1 network to compare; give two or more, by different names"),
         ({"mine": MINE[0, 0], "theirs": THEIRS}, r"'mine': the rates have shape \(6,\); give \(trial, time, unit\) or"),
+        (
+            {"mine": np.ma.masked_where(MINE > 1, MINE), "theirs": THEIRS},
+            "'mine': the rates are a masked array; put NaN, or what is meant, in place of the mask",
+        ),
         ({"mine": "rates", "theirs": THEIRS}, "'mine': the rates cannot be read as an array of numbers"),
         (
             {"mine": MINE[..., :1], "theirs": THEIRS},

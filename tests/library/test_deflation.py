@@ -45,6 +45,23 @@ def test_a_batch_is_compared_with_its_own_trials():
     assert abs(float(penalty(rates[chosen], weights, chosen.flip(0)) - alone)) > 0.05
 
 
+def test_what_follows_the_end_of_a_trial_counts_nowhere():
+    rates, earlier = rates_and_earlier()
+    ended = earlier[0].copy()
+    ended[3:9, 8:] = np.nan
+    penalty, weights = DeflationPenalty([ended]), torch.randn(2, 12)
+    found = []
+    for after in (0.0, 7.0, torch.nan):
+        given = rates.detach().clone()
+        given[3:9, 8:] = after
+        given.requires_grad_()
+        value = penalty(given, weights)
+        value.sum().backward()
+        found.append((float(value), given.grad))
+    assert len({value for value, _ in found}) == 1
+    assert all(torch.equal(gradient, found[0][1]) and not gradient[3:9, 8:].any() for _, gradient in found)
+
+
 @pytest.mark.parametrize("make", [torch.nn.GRU, torch.nn.RNN])
 def test_gradients_reach_the_network_and_its_readout(make):
     _, earlier = rates_and_earlier()

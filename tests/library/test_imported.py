@@ -206,8 +206,9 @@ def test_what_the_file_says_of_the_time_constant_counts(tmp_path):
     [
         lambda: {"epoch": 3, "model_state_dict": matrices(), "optimizer": torch.optim.SGD(Model().parameters())},
         lambda: {name: value.numpy() for name, value in matrices().items()},
+        lambda: {"state": {"model": matrices()}, "epoch": 3},
     ],
-    ids=["among other things", "arrays of NumPy"],
+    ids=["among other things", "arrays of NumPy", "nested"],
 )
 def test_checkpoints_as_they_are_found(tmp_path, content):
     content = content()
@@ -229,6 +230,7 @@ def test_checkpoints_as_they_are_found(tmp_path, content):
         ),
         (lambda: {"a": matrices(), "b": matrices(), "n": 1}, "holds several networks among other things, a, b; save"),
         (lambda: {"net": matrices(), "tau": torch.tensor(0.3)}, "has tau next to the network 'net', where it is not"),
+        (lambda: {"a": {"net": matrices(), "tau": 0.3}}, "has a/tau next to the network 'a/net', where it is not"),
         (lambda: matrices(tau=torch.ones(10)), "'tau' has shape (10,); all units need one time constant"),
         (
             lambda: matrices(tau=torch.tensor(0.1), bias=torch.ones(10).to_sparse()),

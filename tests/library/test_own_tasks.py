@@ -128,7 +128,22 @@ def test_classes_that_cannot_serve(module, path, message):
     "old, new, message",
     [
         ("return self.dataset", "raise KeyError('x') #", "Mine.sample (regime 'train') fails: KeyError: 'x' ("),
-        ("inputs[..., :1]", "inputs[:, 0]", "Mine.sample (regime 'train') fails:"),
+        (
+            "inputs[..., :1]",
+            "inputs[:, 0]",
+            "ValueError: targets has shape (16, 2); needs (16, ",
+        ),
+        (
+            "targets == targets",
+            "targets[..., 0] == targets[..., 0]",
+            "ValueError: mask has shape (16, 5); needs (16, 5, 1)",
+        ),
+        (
+            ", {})",
+            ", {'a': targets[0, 0]})",
+            "condition 'a' has shape (1,); needs (16,), one for each trial",
+        ),
+        ("return self.dataset", "_ = self.dataset", "`_sample` returned nothing; return `self.dataset(...)`"),
         ("random.standard_normal", "np.random.standard_normal", "the same seed gives other trials; draw all numbers"),
         ("(n_trials, LENGTH", "(7, LENGTH", "the trials of regime 'train': 16 were asked for, 7 came"),
         ("targets == targets", "targets != targets", "'mask' scores no time of the output y"),

@@ -36,6 +36,8 @@ def refusal(tmp_path, text):
             "populations: {a: {seeds: 1:30}}",
             "line 1: populations.a.seeds = 1:30: YAML reads this as 90; write that, or quote it: '1:30'",
         ),
+        ("a: &x [*x]\n", "line 1: this anchor holds itself; write out what is meant"),
+        ("a:\n  &x b: {c: &y {d: *y}}\n", "line 2: this anchor holds itself; write out what is meant"),
         (
             "figures: {chain: on}",
             "line 1: figures.chain = on: YAML reads this as true; write that, or quote it: 'on'",

@@ -14,6 +14,7 @@ F of the differential equation; of a map that is nothing else, alpha is 1.
 """
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -179,6 +180,8 @@ def fixed_points_of(
     chosen = settings or FixedPoints(noise=0.0, block=BLOCK * dt)
     if round(chosen.block / dt) < LEAST_BLOCK:
         raise StepError(f"settings.block = {chosen.block:g} is less than {LEAST_BLOCK} steps of dt = {dt:g}; raise it")
+    if seed < 0:
+        raise StepError(f"seed = {seed}: must be 0 or more")
     random = np.random.default_rng(seed)
     if len(starts) > chosen.starts:
         starts = starts[torch.from_numpy(np.sort(random.choice(len(starts), chosen.starts, replace=False)))]
@@ -238,8 +241,8 @@ class _Found:
 
 def _flows(step: Step, states: Any, inputs: Any, dt: float, tau: float | None) -> _Found:
     """The flows of a step under each input, after checks, and the states to start from."""
-    if not (dt > 0 and (tau is None or tau >= dt)):
-        raise StepError(f"dt = {dt:g} and tau = {tau}: dt must be positive, and tau at least dt")
+    if not (0 < dt < math.inf and (tau is None or dt <= tau < math.inf)):
+        raise StepError(f"dt = {dt:g} and tau = {tau}: dt must be positive, tau at least dt, and both finite")
     starts = _array("states", states)
     if starts.ndim == 3:
         starts = starts[~np.isnan(starts).all(-1)]
@@ -298,12 +301,15 @@ def _inputs(given: Any, width: int | None) -> dict[str, Float[np.ndarray, "input
             )
     if not found:
         raise StepError("inputs: are empty; leave them out for a step without inputs")
+    if len(lengths := {len(values) for values in found.values()}) > 1:
+        raise StepError(f"inputs: have {' and '.join(map(str, sorted(lengths)))} numbers; give all of them the same")
     return found
 
 
 def _check(flow: StepFlow, states: Float[Tensor, "state unit"]) -> None:
     """Raise StepError unless the step is what the search relies on, at some states."""
     inputs = flow.inputs.expand(len(states), -1)
+    given = states.clone()
     try:
         after = flow.map(states, inputs)
     except Exception as error:  # the user's own code may raise anything
@@ -318,6 +324,8 @@ def _check(flow: StepFlow, states: Float[Tensor, "state unit"]) -> None:
     if after.dtype != torch.float64:
         raise StepError(_SINGLE)
     after = after.detach()
+    if not torch.equal(states, given):
+        raise StepError("step: writes into the states that it is given; return new ones")
     if not torch.isfinite(after).all():
         raise StepError("step: gives values that are not finite for the states given")
     if not torch.equal(flow.map(states, inputs), after):

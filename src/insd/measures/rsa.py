@@ -27,6 +27,8 @@ class RSA(Measure):
         """Ranks of the squared distances between patterns, centred and of unit norm; NaN where all are equal."""
         samples = activity.samples
         stride = -(-len(samples) // PATTERNS)
+        # Their squares must be numbers of single precision in any unit of the rates; a power of two rounds nothing.
+        samples = np.ldexp(samples, -int(np.frexp(np.abs(samples).max(initial=0.0))[1]))
         # In float64 equal distances could differ by rounding and take different ranks in rotated copies.
         distances = scipy.spatial.distance.pdist(samples[::stride], "sqeuclidean").astype(np.float32)
         ranks = scipy.stats.rankdata(distances)

@@ -24,8 +24,22 @@ def check_written(path: str | Path) -> None:
         root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return
-    if problems := [] if root is None else [*_problems(root, "")]:
+    if root is None:
+        return
+    _refuse_circles(root, path, [])
+    if problems := [*_problems(root, "")]:
         raise SettingsError(joined(f"{path}, {problem}" for problem in dict.fromkeys(problems)))
+
+
+def _refuse_circles(node: Node, path: str | Path, around: list[Node]) -> None:
+    """Refuse an anchor that holds itself, such as `&x [*x]`, of which YAML makes a list without an end."""
+    if any(node is one for one in around):
+        problem = "this anchor holds itself; write out what is meant"
+        raise SettingsError(joined([f"{path}, line {node.start_mark.line + 1}: {problem}"]))
+    if isinstance(node, MappingNode | SequenceNode):
+        inside = node.value if isinstance(node, SequenceNode) else [one for pair in node.value for one in pair]
+        for one in inside:
+            _refuse_circles(one, path, [*around, node])
 
 
 def _problems(node: Node, place: str) -> Iterator[str]:

@@ -9,9 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 from pydantic import Field, TypeAdapter
+
+from insd.datasets import DatasetError
 
 RegimesField = Annotated[
     Mapping[str, Mapping[str, Any]],
@@ -174,6 +176,9 @@ class Task(ABC):
         if n_trials < 1:
             raise ValueError(f"n_trials = {n_trials}: at least one trial is needed")
         dataset = self.in_regime(regime)._sample(n_trials, np.random.default_rng(seed))
+        if not isinstance(dataset, xr.Dataset):
+            returned = "nothing" if dataset is None else f"a {type(dataset).__name__}"
+            raise DatasetError(f"`_sample` returned {returned}; return `self.dataset(...)`")
         dataset.attrs["dt"] = self.in_regime(regime).dt
         return dataset
 
@@ -263,20 +268,23 @@ class Task(ABC):
 
     def dataset(
         self,
-        inputs: Float[np.ndarray, "trial time input"],
-        targets: Float[np.ndarray, "trial time output"],
-        mask: Bool[np.ndarray, "trial time output"],
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        mask: np.ndarray,
         input_names: list[str],
         output_names: list[str],
         conditions: dict[str, np.ndarray],
         steps: ArrayLike | None = None,
     ) -> xr.Dataset:
-        """The arrays of a sample in the contract of trial files.
+        """The arrays of a sample in the contract of trial files: inputs (trial, time, input), targets and mask
+        (trial, time, output), and conditions, (trial) each, by name.
 
         `steps` (trial) or (trial, 1) says how many time steps each trial lasts; what follows is padding, which counts
-        nowhere and is stored as zeros. Without it, all trials last to the end. Raises ValueError if `steps` are not one
+        nowhere and is stored as zeros. Without it, all trials last to the end. Raises ValueError, which names the array
+        and the shape that it needs, if arrays, names and conditions do not belong together, or `steps` are not one
         whole number for each trial, from 1 to the length of the arrays.
         """
+        _must_belong_together(inputs, targets, mask, input_names, output_names, conditions)
         time = self.dt * np.arange(1, inputs.shape[1] + 1)
         ends = {}
         if steps is not None:
@@ -303,6 +311,30 @@ class Task(ABC):
                 **{name: ("trial", values) for name, values in conditions.items()},
             },
         )
+
+
+def _must_belong_together(
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    mask: np.ndarray,
+    input_names: list[str],
+    output_names: list[str],
+    conditions: dict[str, np.ndarray],
+) -> None:
+    """Raise ValueError where arguments of `Task.dataset` have shapes that do not fit."""
+    if np.ndim(inputs) != 3:
+        raise ValueError(f"inputs have shape {np.shape(inputs)}; need (trial, time, input)")
+    trials, times, _ = np.shape(inputs)
+    for name, array, names in (
+        ("inputs", inputs, input_names),
+        ("targets", targets, output_names),
+        ("mask", mask, output_names),
+    ):
+        if np.shape(array) != (needed := (trials, times, len(names))):
+            raise ValueError(f"{name} has shape {np.shape(array)}; needs {needed}, with the names {', '.join(names)}")
+    for name, values in conditions.items():
+        if np.shape(values) != (trials,):
+            raise ValueError(f"condition '{name}' has shape {np.shape(values)}; needs ({trials},), one for each trial")
 
 
 def target_variance(targets: Float[Any, "time trial output"], mask: Float[Any, "time trial output"]) -> float:

@@ -147,8 +147,6 @@ def _check_inputs(task: Task, inputs: list[str]) -> None:
 
 
 def _check_trials(trials: xr.Dataset, where: str) -> None:
-    if not isinstance(trials, xr.Dataset):
-        raise DatasetError(f"{where}: `_sample` returned a {type(trials).__name__}; return `self.dataset(...)`")
     # The fingerprint is added by the job that stores the trials.
     validate(trials.assign_attrs(fingerprint=""), "trials", where)
     if trials.sizes["trial"] != TRIALS:
