@@ -4,6 +4,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,13 +14,13 @@ import xarray as xr
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from insd.bank import Bank, minibatch
+from insd.bank import Bank, FreshNoise, minibatch
 from insd.captured import Captured
 from insd.checkpoints import Checkpoint
 from insd.devices import CPU
 from insd.errors import InsdError
 from insd.minibatches import Minibatches
-from insd.networks.base import initialise
+from insd.networks.base import Flowing, initialise
 from insd.networks.engine.bptt import Workspace
 from insd.networks.engine.keyed import KeyedNoise
 from insd.objectives.base import Stored
@@ -27,7 +28,7 @@ from insd.objectives.objective import Objective, Rates
 from insd.plugins import module_of
 from insd.progress import Progress
 from insd.provenance import code_fingerprint, modules_fingerprint, random_seed, trials_fingerprint
-from insd.settings.recipe import Recipe
+from insd.settings.recipe import Recipe, Training
 from insd.tasks.base import Task, target_variance
 from insd.tasks.own import task_fingerprint
 
@@ -180,8 +181,16 @@ class _Attempt:
             bank.attrs["dt"] / recipe.network.tau,
             self._streams("weights"),
         ).to(device)
-        # Evaluations are on other numbers of trials than iterations: each has blocks, and on a GPU graphs, that fit.
-        self.workspace, self.evaluation_workspace = Workspace(), Workspace()
+        if max(settings.substeps) > 1 and not isinstance(self.networks, Flowing):
+            raise TrainingError(
+                f"training.substeps = {settings.substeps}: networks of the architecture "
+                f"{recipe.network.architecture!r} are no steps of a flow; leave it out"
+            )
+        # Iterations with other numbers of time steps, and evaluations, which have other numbers of trials: each has
+        # blocks, and on a GPU graphs, that fit.
+        self.workspaces = {substeps: Workspace() for substeps in settings.substeps}
+        self.evaluation_workspace = Workspace()
+        self.fresh_noise = FreshNoise.of_bank(bank, self._streams("inputs"), device) if settings.fresh_noise else None
         self.noise_streams = self._streams("noise", device)
         self.noise_keys = torch.tensor([stream.initial_seed() for stream in self.noise_streams], device=device)
         ahead = None if device.type == "cpu" else settings.evaluate_every
@@ -190,13 +199,10 @@ class _Attempt:
         self.optimiser = torch.optim.Adam(
             self.networks.parameters(), lr=settings.step_size, fused=True, capturable=device.type == "cuda"
         )
-        # PyTorch divides by a rise of 0 steps where there are 10 iterations.
-        self.step_sizes = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, settings.step_size, max(settings.iterations, 11), pct_start=0.1, cycle_momentum=False
-        )
+        self.step_sizes = _step_sizes(self.optimiser, settings)
         own_loss = type(task).loss is not Task.loss
         capturable = device.type == "cuda" and self.networks.capturable and self.objective.capturable and not own_loss
-        self.captured = Captured() if capturable else None
+        self.captured = {substeps: Captured() for substeps in self.workspaces} if capturable else None
         # The iteration in which a network's loss was first not finite, or 0. A GPU is asked for it at evaluations,
         # since it would be idle while the host waits for it and prepares the next iteration.
         self.failed_at = torch.zeros(len(names), dtype=torch.int64, device=device)
@@ -228,7 +234,8 @@ class _Attempt:
             since_evaluation = []
             self.rows.append(self._of_all(row))
             self.in_a_row[self.running] = np.where(self._good_enough(row), self.in_a_row[self.running] + 1, 0)
-            ends = (self.in_a_row >= settings.patience) | (iteration == settings.iterations)
+            early = (self.in_a_row >= settings.patience) & (settings.finishing == 0)
+            ends = early | (iteration == settings.iterations)
             stopping = (self.last_row < 0) & ends
             for name, values in self.networks.weights().items():
                 self.final[name][torch.from_numpy(stopping)] = values[torch.from_numpy(stopping[self.running])]
@@ -305,7 +312,10 @@ class _Attempt:
         self.minibatches.keep(rows)
         self.objective.keep(rows)
         self.held_out, self.failed_at = self.held_out[rows], self.failed_at[rows]
-        self.captured = Captured() if self.captured else None
+        if self.fresh_noise:
+            self.fresh_noise = self.fresh_noise.keep(rows)
+        if self.captured:
+            self.captured = {substeps: Captured() for substeps in self.captured}
 
     def _of_all(self, row: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """A row of the history with all networks of the attempt, NaN for those that are no longer in the block."""
@@ -318,25 +328,35 @@ class _Attempt:
 
     def _step(self, iteration: int) -> dict[str, Tensor]:
         """One iteration on a minibatch; returns the values for the history, each (network, ...)."""
-        shares = self.objective.shares((iteration - 1) / self.recipe.training.iterations)
+        settings = self.recipe.training
+        progress = (iteration - 1) / settings.iterations
+        finishing = float(progress >= 1 - settings.finishing)
         step_size = self.optimiser.param_groups[0]["lr"]
-        arguments = self.minibatches.take(), iteration, step_size, *shares
-        return self.captured(self._iterate, *arguments) if self.captured else self._iterate(*arguments)
+        # The same for all networks, and for each alone.
+        substeps = settings.substeps[np.random.default_rng(iteration).integers(len(settings.substeps))]
+        arguments = self.minibatches.take(), iteration, step_size, finishing, *self.objective.shares(progress)
+        iterate = partial(self._iterate, substeps)
+        return self.captured[substeps](iterate, *arguments) if self.captured else iterate(*arguments)
 
     def _iterate(
-        self, trials: Int[Tensor, "network trial"], iteration: Number, step_size: Number, *shares: Number
+        self,
+        substeps: int,
+        trials: Int[Tensor, "network trial"],
+        iteration: Number,
+        step_size: Number,
+        finishing: Number,
+        *shares: Number,
     ) -> dict[str, Tensor]:
         """What an iteration does on the device, where its numbers are tensors if that is a GPU."""
         settings = self.recipe.training
         inputs, targets, mask = self._trials(trials)
         draw = iteration if isinstance(iteration, Tensor) else torch.full((), iteration, device=self.device)
-        noise = self.networks.keyed_noise(self.noise_keys, draw) or self.networks.draw_noise(
-            inputs.shape[1], settings.batch_size, self.noise_streams, self.workspace
-        )
-        outputs, sampled = self._outputs(inputs, noise, self.workspace)
+        if self.fresh_noise:
+            inputs = self.fresh_noise.inputs(trials, draw)
+        outputs, sampled = self._noisy_outputs(inputs, draw, substeps)
         loss = self.task.loss(outputs, targets, mask, self.variance)
         record = {"task_loss": loss.detach()}
-        loss, of_terms = self.objective.weighed(loss, shares, sampled, self.networks, trials)
+        loss, of_terms = self.objective.weighed(loss, shares, finishing, sampled, self.networks, trials)
         record |= of_terms
         failing = (self.failed_at == 0) & ~torch.isfinite(loss)
         self.failed_at.copy_(torch.where(failing, iteration, self.failed_at))
@@ -398,6 +418,28 @@ class _Attempt:
         good &= row["held_out_loss"] <= self.recipe.training.loss_bound
         return good & self.objective.within_bounds(row)
 
+    def _noisy_outputs(
+        self, inputs: Float[Tensor, "network time trial input"], draw: Int[Tensor, ""], substeps: int
+    ) -> tuple[Float[Tensor, "network time trial output"], Rates]:
+        """Outputs and rates under private noise, with each input sample held for some Euler steps of its time."""
+        workspace, networks = self.workspaces[substeps], self.networks
+        alpha = networks.alpha
+        try:
+            networks.alpha = alpha / substeps
+            inputs = inputs.repeat_interleave(substeps, 1) if substeps > 1 else inputs
+            noise = networks.keyed_noise(self.noise_keys, draw) or networks.draw_noise(
+                inputs.shape[1], inputs.shape[2], self.noise_streams, workspace
+            )
+            if substeps == 1:
+                return self._outputs(inputs, noise, workspace)
+            every = self.objective.every
+            outputs, rates = networks.outputs(inputs, noise, 1 if every else None, workspace)
+            # The same times as without: the end of each sample.
+            sampled = None if rates is None or every is None else rates[:, substeps - 1 :: substeps * every]
+            return outputs[:, substeps - 1 :: substeps], sampled
+        finally:
+            networks.alpha = alpha
+
     def _outputs(
         self,
         inputs: Float[Tensor, "network time trial input"],
@@ -417,6 +459,15 @@ class _Attempt:
     def _streams(self, purpose: str, device: torch.device = CPU) -> list[torch.Generator]:
         """A random stream per network for one purpose, from the network's name and attempt alone."""
         return [torch.Generator(device).manual_seed(random_seed(*name, purpose)) for name in self.names]
+
+
+def _step_sizes(optimiser: torch.optim.Optimizer, settings: Training) -> torch.optim.lr_scheduler.LRScheduler:
+    if settings.step_schedule == "constant":
+        return torch.optim.lr_scheduler.ConstantLR(optimiser, factor=1.0)
+    # PyTorch divides by a rise of 0 steps where there are 10 iterations.
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.step_size, max(settings.iterations, 11), pct_start=0.1, cycle_momentum=False
+    )
 
 
 def _history(record: dict[str, Any], count: int) -> xr.Dataset:

@@ -1,5 +1,7 @@
 """The two schedules of the multipliers."""
 
+import math
+
 import pytest
 import torch
 
@@ -59,6 +61,19 @@ def test_constrained_weight_falls_from_the_loss_bound_to_twice_that():
     for loss, share in ((0.1, 1.0), (0.2, 1.0), (0.3, 0.5), (0.4, 0.0), (1.0, 0.0)):
         schedule = constrained(multiplier_rate=1e-9)
         assert run(schedule, loss, [0.1, 0.1], 500).tolist() == pytest.approx([0.5 * share] * 2, abs=1e-4)
+
+
+def test_when_finishing_multipliers_count_in_full_and_only_rise():
+    schedule = constrained()
+    for penalties, loss in (([0.05, 0.05], 0.1), ([0.05, 0.05], 5.0)):
+        before = schedule.logarithms.clone()
+        for _ in range(200):
+            schedule.update(torch.tensor([loss]), torch.tensor([penalties], dtype=torch.float64), 1.0, 1.0)
+        torch.testing.assert_close(schedule.logarithms, before)
+    torch.testing.assert_close(schedule.multipliers(1.0, 1.0), torch.full((1, 2), 0.5))
+    assert not schedule.multipliers(1.0).any()
+    schedule.update(torch.tensor([5.0]), torch.tensor([[0.5, 0.05]], dtype=torch.float64), 1.0, 1.0)
+    assert schedule.multipliers(1.0, 1.0)[0] == pytest.approx([0.5 * math.exp(0.01), 0.5], rel=1e-5)
 
 
 def test_constrained_starts_after_the_task():

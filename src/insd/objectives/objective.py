@@ -59,22 +59,28 @@ class Objective:
         self,
         loss: Float[Tensor, "network"],
         shares: Sequence[Share],
+        finishing: Share,
         rates: Rates,
         networks: Networks,
         trials: Int[Tensor, "network trial"],
     ) -> tuple[Float[Tensor, "network"], dict[str, Tensor]]:
-        """The task loss with all terms added, with `shares` of their multipliers; and what the history keeps."""
+        """The task loss with all terms added, with `shares` of their multipliers; and what the history keeps.
+
+        `finishing` is 1 in the finishing phase (`Training.finishing`), in which a term's value counts from its bound on
+        alone, and 0 before it.
+        """
         task_loss = loss.detach()
         record: dict[str, Tensor] = {}
         for (name, schedule), share in zip(self.schedules.items(), shares, strict=True):
-            multipliers = schedule.multipliers(share)
+            multipliers = schedule.multipliers(share, finishing)
             value = self._value(name, rates, networks, trials)
-            schedule.update(task_loss, value.detach(), share)
+            schedule.update(task_loss, value.detach(), share, finishing)
             record |= {
                 self._variable("penalty", name): self._kept(name, value.detach()),
                 self._variable("multiplier", name): self._kept(name, multipliers),
             }
-            loss = loss + (multipliers * value).sum(1)
+            counted = value - finishing * value.clamp(max=self.terms[name].settings.bound)
+            loss = loss + (multipliers * counted).sum(1)
         return loss, record
 
     def held_out(self, rates: Rates, networks: Networks, trials: Int[Tensor, "network trial"]) -> dict[str, np.ndarray]:

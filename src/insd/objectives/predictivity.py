@@ -36,6 +36,7 @@ from insd.networks.base import Networks
 from insd.objectives.base import READ_AGAIN, Stored, Term
 from insd.objectives.settings.predictivity import PredictivitySettings
 from insd.predictivity import cholesky, null_projector_array, principal_components, row_space
+from insd.samples import shuffled_trials, valid_steps
 
 try:
     from insd.objectives import null_space
@@ -114,7 +115,10 @@ class Predictivity(Term):
         stride = int(steps[1]) if len(steps) > 1 else len(bank["time"])
         if not np.array_equal(bank["time"].values[::stride], first["bank_time"].values):
             raise DatasetError(f"{files[0]}: its 'bank_time' is not a regular selection of the bank's; {READ_AGAIN}")
-        return Stored({"components": torch.cat(components, -1)}, {"membership": membership}, len(rounds), stride)
+        joined = torch.cat(components, -1)
+        if self.settings.shuffled:
+            joined = joined[:, shuffled_trials(valid_steps(bank).sum(1), 0)]
+        return Stored({"components": joined}, {"membership": membership}, len(rounds), stride)
 
     def value(
         self,

@@ -24,12 +24,16 @@ class Schedule(ABC):
         """How much of the multipliers counts at a share `progress` (0 to 1) of the iterations, from 0 to 1."""
 
     @abstractmethod
-    def multipliers(self, share: Share) -> Float[Tensor, "network earlier"]:
-        """Multipliers of which that share counts."""
+    def multipliers(self, share: Share, finishing: Share = 0.0) -> Float[Tensor, "network earlier"]:
+        """Multipliers of which that share counts; `finishing` is 1 in the finishing phase, before it 0."""
 
     @abstractmethod
     def update(
-        self, task_loss: Float[Tensor, "network"], value: Float[Tensor, "network earlier"], share: Share
+        self,
+        task_loss: Float[Tensor, "network"],
+        value: Float[Tensor, "network earlier"],
+        share: Share,
+        finishing: Share = 0.0,
     ) -> None:
         """Take note of the task loss and the term's values in an iteration."""
 
@@ -57,11 +61,15 @@ class Constant(Schedule):
         since = progress - self.settings.task_only
         return float(since >= 0) if self.settings.ramp == 0 else min(max(since / self.settings.ramp, 0.0), 1.0)
 
-    def multipliers(self, share: Share) -> Float[Tensor, "network earlier"]:
+    def multipliers(self, share: Share, finishing: Share = 0.0) -> Float[Tensor, "network earlier"]:
         return self.weights * share
 
     def update(
-        self, task_loss: Float[Tensor, "network"], value: Float[Tensor, "network earlier"], share: Share
+        self,
+        task_loss: Float[Tensor, "network"],
+        value: Float[Tensor, "network earlier"],
+        share: Share,
+        finishing: Share = 0.0,
     ) -> None:
         pass
 
@@ -91,6 +99,9 @@ class Constrained(Schedule):
     The loss is weighed with mu_i times a share that falls from 1 at L = loss_bound to 0 at twice that: a network that
     begins to lose the task trains on it alone before it is lost for good (a soft form of the switching subgradient
     method, Polyak 1967).
+
+    In the finishing phase, in which values count from their bounds on alone, the whole of mu_i counts whatever the loss
+    is, and mu_i only rises: what is left to lower is the task loss.
     """
 
     LEAST = 0.03
@@ -105,17 +116,23 @@ class Constrained(Schedule):
     def share(self, progress: float) -> float:
         return float(progress >= self.settings.task_only)
 
-    def multipliers(self, share: Share) -> Float[Tensor, "network earlier"]:
-        affordable = (2 - self.loss / self.loss_bound).clamp(0, 1)
+    def multipliers(self, share: Share, finishing: Share = 0.0) -> Float[Tensor, "network earlier"]:
+        affordable = (2 - self.loss / self.loss_bound).clamp(0, 1).clamp(min=finishing)
         return self.logarithms.exp() * affordable[:, None] * share
 
     def update(
-        self, task_loss: Float[Tensor, "network"], value: Float[Tensor, "network earlier"], share: Share
+        self,
+        task_loss: Float[Tensor, "network"],
+        value: Float[Tensor, "network earlier"],
+        share: Share,
+        finishing: Share = 0.0,
     ) -> None:
         self.loss.copy_(self.SMOOTHING * self.loss + (1 - self.SMOOTHING) * task_loss)
         bound, rate = self.settings.bound, self.settings.multiplier_rate
         direction = ((value.float() - bound) / bound).clamp(-1, 1)
         direction[self.loss > self.loss_bound] = -1
+        ending = torch.as_tensor(finishing, device=direction.device) > 0
+        direction = torch.where(ending, ((value.float() - bound) / bound).clamp(0, 1), direction)
         least, most = math.log(self.LEAST), math.log(self.settings.multiplier_max)
         moved = (self.logarithms + rate * direction).clamp(least, most)
         started = torch.as_tensor(share, device=moved.device) > 0

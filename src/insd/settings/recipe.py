@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 
@@ -19,14 +19,16 @@ DEFAULT_TERMS: Mapping[str, Mapping[str, Any]] = {"predictivity": {}}
 
 
 class Training(Section):
-    """Optimisation of one network, by Adam with a one-cycle step size."""
+    """Optimisation of one network, by Adam."""
 
     iterations: Annotated[int, Field(ge=0)] = 1500
     """Most iterations of one attempt; 0 leaves the network untrained."""
     batch_size: Count = 64
     """Trials of the bank per iteration."""
     step_size: Positive = 3e-3
-    """Peak step size of Adam."""
+    """Step size of Adam, at its peak."""
+    step_schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    """`one_cycle`: the step size rises over the first tenth of the iterations and falls to nearly 0 at their end."""
     gradient_clip: Positive = 1.0
     """Largest norm of a network's gradient."""
     evaluate_every: Count = 100
@@ -39,6 +41,15 @@ class Training(Section):
     """Evaluations in a row that must meet every bound before training stops early."""
     restarts: Annotated[int, Field(ge=0)] = 2
     """Most restarts of a network that does not solve the held-out trials."""
+    finishing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the iterations, the last ones, in which terms count only as far as they exceed their bounds (a hinge):
+    the task loss then falls as far as these bounds allow. With it, training does not stop early."""
+    fresh_noise: bool = False
+    """Whether each minibatch has input noise of its own, on the conditions of the bank; evaluations and terms that
+    compare networks with earlier ones keep to the bank's."""
+    substeps: Annotated[list[Count], Field(min_length=1)] = [1]
+    """Numbers of Euler steps per input sample, of which each iteration takes one at random: with [1, 2] solutions are
+    those of the flow, not of one step size."""
 
 
 def _as_network(given: Any) -> Any:

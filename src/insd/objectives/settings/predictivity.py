@@ -17,3 +17,6 @@ class PredictivitySettings(TermSettings):
     """Stride, in time steps of the bank, at which null-space activity is stored for later rounds."""
     variance_kept: Annotated[float, Field(gt=0, le=1)] = 0.99
     """Share of null-space variance that the stored principal components hold; S is exact up to the rest."""
+    shuffled: bool = False
+    """Whether the trials of earlier rounds change places, which leaves only the time course that all trials share to be
+    avoided: a control for what the penalty does besides making solutions unlike."""
