@@ -19,7 +19,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
-from insd.cohorts import alternatives, every_network, left_out, network_label, network_labels, solved
+from insd.cohorts import alternatives, every_network, left_out, network_label, network_labels, round_name, solved
 from insd.dynamics.orbits import cycle_orbit
 from insd.members import Member
 from insd.networks.base import rates_at, state_size
@@ -151,7 +151,8 @@ def explorer_page(
         assert member.network is not None
         label, rates = member.label, member.rates
         view = network_view(label, rates, member.network.isel(seed=0), points, static_inputs, float(trials.attrs["dt"]))
-        networks.append({**view, "row": {str(key): _shown(value) for key, value in rows[label].items()}})
+        role = round_name(member.round) if member.role in ("reference", "alternative") else member.role
+        networks.append({**view, "role": role, "row": {str(key): _shown(value) for key, value in rows[label].items()}})
     data = {
         "task": name.replace("_", " "),
         "time": [round(float(time), 4) for time in shown["time"].values],

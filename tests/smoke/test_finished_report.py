@@ -23,6 +23,15 @@ def test_every_figure_and_table_is_shown_with_its_caption(report, finished):
         page.open(report)
         page.wait("typeof app != 'undefined' && document.querySelector('.prose') != null")
         assert "flip_flop" in page.evaluate("document.querySelector('.prose').innerText")
+        # The verdicts stand on the first page.
+        rows = page.evaluate("[...document.querySelectorAll('.prose tr')].map(row => row.innerText).join('|')").split(
+            "|"
+        )
+        claims = pd.read_csv(finished / "results/tables/claims.csv")
+        assert len(rows) == 1 + len(claims) and all(
+            claim in row and verdict in row
+            for row, claim, verdict in zip(rows[1:], claims["claim"], claims["verdict"], strict=True)
+        )
         assert set(page.evaluate("Object.keys(categories)")) == {
             *("context integration", "flip flop", "memory pro", "all tasks", "tables")
         }

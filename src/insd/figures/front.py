@@ -20,6 +20,8 @@ MARKERS = {"constrained": "o", "constant": "s"}
 """Marker of the alternatives of each schedule."""
 JOINED = "0.35"
 """Colour of the line through the populations with a constant lambda."""
+LEAST_SETTINGS = 3
+"""Fewest settings of a task that the figure is drawn from."""
 AS_UNLIKE = 0.01
 """Difference in r2 below which settings count as equally unlike the reference (`chosen_multiplier`)."""
 
@@ -35,11 +37,21 @@ def front_figure(table: pd.DataFrame, made_tasks: Mapping[str, Task]) -> Figure:
     with it and not joined.
     """
     alternatives = of_role(table, ALTERNATIVE)
-    tasks = list(dict.fromkeys(alternatives["task"]))
+    by_setting = alternatives.drop_duplicates(
+        [name for name in ("task", "population", "schedule", "multiplier", "ridge") if name in alternatives]
+    )
+    settings = int(by_setting["task"].value_counts().max()) if len(by_setting) else 0
+    # Points of one or two settings are no front.
+    tasks = list(dict.fromkeys(alternatives["task"])) if settings >= LEAST_SETTINGS else []
     figure = new_figure(TWO_COLUMNS, 120.0)
     axes = np.asarray(figure.subplots(2, max(len(tasks), 1), sharex=True, squeeze=False))
     if not tasks:
-        note(axes[0, 0], "no deflated population")
+        why = (
+            f"drawn from {LEAST_SETTINGS} settings on; this grid has {settings}"
+            if settings
+            else "no deflated population"
+        )
+        note(axes[0, 0], why)
         return figure
     labels: list[list[Annotation]] = []
     for column, task in enumerate(tasks):
