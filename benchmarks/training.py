@@ -20,6 +20,7 @@ from common import Bound, one_core, side_by_side, table, verdicts, write_section
 from torch import Tensor
 
 from insd.activity import record_activity
+from insd.attempt import Attempt
 from insd.bank import Bank
 from insd.devices import CPU
 from insd.jobs import reuse_freed_memory
@@ -28,7 +29,7 @@ from insd.objectives.base import Stored, join_earlier
 from insd.objectives.settings.predictivity import PredictivitySettings
 from insd.settings.recipe import Recipe
 from insd.tasks.flip_flop import FlipFlop
-from insd.training import _Attempt, train_round
+from insd.training import train_round
 
 TASK = FlipFlop()
 BATCH, STEPS, REPEATS, CALLS = 64, 90, 15, 4
@@ -43,7 +44,7 @@ def attempt(
     earlier: Mapping[str, Stored] | None = None,
     networks: int = 1,
     device: torch.device = CPU,
-) -> _Attempt:
+) -> Attempt:
     """Training as the pipeline does it."""
     recipe = Recipe.model_validate(
         {
@@ -53,10 +54,10 @@ def attempt(
         }
     )
     names = [("flip_flop", "benchmark", seed, int(earlier is not None), 0) for seed in range(networks)]
-    return _Attempt(TASK, bank, recipe, names, earlier or {}, device)
+    return Attempt(TASK, bank, recipe, names, earlier or {}, device)
 
 
-def ours(run: _Attempt) -> Callable[[], object]:
+def ours(run: Attempt) -> Callable[[], object]:
     """One iteration of the pipeline's own training."""
 
     def step() -> None:

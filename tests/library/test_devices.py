@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from insd.activity import record_activity
+from insd.attempt import Attempt, TrainingError
 from insd.devices import CPU, DeviceError, describe, device_of
 from insd.networks.engine.bptt import Workspace, simulate
 from insd.objectives.base import join_earlier
 from insd.settings.recipe import Recipe
 from insd.tasks.flip_flop import FlipFlop
-from insd.training import TrainingError, _Attempt, train_round
+from insd.training import train_round
 
 TASK = FlipFlop()
 BANK, TEST = (TASK.sample(regime, 512, 0).assign_attrs(fingerprint=regime) for regime in ("train", "test"))
@@ -68,7 +69,7 @@ def test_an_iteration_in_a_graph_equals_one_by_one():
     names = [("flip_flop", "test", seed, 0, 0) for seed in (0, 1)]
     found = []
     for captured in (True, False):
-        run = _Attempt(TASK, BANK, recipe, names, {}, device_of("cuda"))
+        run = Attempt(TASK, BANK, recipe, names, {}, device_of("cuda"))
         if not captured:
             run.captured = None
         losses = []

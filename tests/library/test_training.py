@@ -8,6 +8,7 @@ import torch
 import xarray as xr
 
 from insd.activity import loss_and_score, record_activity, simulate_trials
+from insd.attempt import Attempt, TrainingError
 from insd.bank import Bank
 from insd.checkpoints import Checkpoint
 from insd.datasets import DatasetError
@@ -20,7 +21,7 @@ from insd.provenance import array_fingerprint
 from insd.settings.recipe import Recipe, Training
 from insd.tasks.base import target_variance
 from insd.tasks.flip_flop import FlipFlop
-from insd.training import TrainingError, _Attempt, train_round
+from insd.training import train_round
 
 TASK = FlipFlop(channels=1, duration=0.8)
 
@@ -216,16 +217,16 @@ def test_history_is_a_dataset(reference):
 
 def stopping_at_different_times(share, monkeypatch, round_number=0, earlier=None, **options):
     """Four networks that stop one after the other, with the share at which their block shrinks; and its sizes."""
-    monkeypatch.setattr(_Attempt, "SHRINKS_AT", {"cpu": share})
+    monkeypatch.setattr(Attempt, "SHRINKS_AT", {"cpu": share})
     sizes = []
-    keep = _Attempt._keep
-    monkeypatch.setattr(_Attempt, "_keep", lambda self, rows: (sizes.append(len(rows)), keep(self, rows)))
+    keep = Attempt._keep
+    monkeypatch.setattr(Attempt, "_keep", lambda self, rows: (sizes.append(len(rows)), keep(self, rows)))
     settings = recipe(
         300, {"task_only": 0.0, "bound": 0.99, "multiplier": 0.05}, patience=1, loss_bound=0.12, evaluate_every=10
     )
     names = [name(seed, round_number) for seed in range(4)]
     network, history = train_round(TASK, BANK, settings, names, earlier, **options)
-    monkeypatch.setattr(_Attempt, "_keep", keep)
+    monkeypatch.setattr(Attempt, "_keep", keep)
     return network, history, sizes
 
 
@@ -250,17 +251,17 @@ def test_networks_that_have_stopped_leave_their_block_and_change_rounding_alone(
 def test_a_block_that_has_shrunk_resumes_from_its_checkpoint(monkeypatch, tmp_path):
     whole, history, _ = stopping_at_different_times(0.75, monkeypatch)
     monkeypatch.setattr(Checkpoint, "EVERY_SECONDS", 0.0)
-    evaluate, count = _Attempt._evaluate, len(history["iteration"]) - 2
+    evaluate, count = Attempt._evaluate, len(history["iteration"]) - 2
 
     def interrupted(self, iteration):
         if len(self.rows) == count and len(self.names) < 4:
             raise KeyboardInterrupt
         return evaluate(self, iteration)
 
-    monkeypatch.setattr(_Attempt, "_evaluate", interrupted)
+    monkeypatch.setattr(Attempt, "_evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         stopping_at_different_times(0.75, monkeypatch, checkpoint=tmp_path / "state")
-    monkeypatch.setattr(_Attempt, "_evaluate", evaluate)
+    monkeypatch.setattr(Attempt, "_evaluate", evaluate)
     resumed, after, _ = stopping_at_different_times(0.75, monkeypatch, checkpoint=tmp_path / "state")
     xr.testing.assert_equal(resumed, whole)
     xr.testing.assert_equal(after, history)

@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 
 from insd.activity import record_activity
+from insd.attempt import Attempt
 from insd.bank import BankError
 from insd.objectives.adjoint_norm import AdjointNorm, _signs
 from insd.objectives.base import Stored, join_earlier
@@ -18,7 +19,7 @@ from insd.objectives.settings.predictivity import PredictivitySettings
 from insd.provenance import array_fingerprint
 from insd.settings.recipe import Recipe
 from insd.tasks.flip_flop import FlipFlop
-from insd.training import _Attempt, train_round
+from insd.training import train_round
 
 TASK = FlipFlop(channels=1, duration=0.6)
 CONSTANT = {"schedule": "constant", "task_only": 0.0, "ramp": 0.0}
@@ -41,7 +42,7 @@ def recipe(terms=None, **training):
 
 def attempt(seeds=(0,), bank=BANK, earlier=None, **settings):
     streams = [("flip_flop", "p", seed, 0, 0) for seed in seeds]
-    return _Attempt(TASK, bank, recipe(**settings), streams, earlier or {}, torch.device("cpu"))
+    return Attempt(TASK, bank, recipe(**settings), streams, earlier or {}, torch.device("cpu"))
 
 
 def name(seed, number=0):

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 import xarray as xr
 
+from insd.bank import Bank
 from insd.datasets import architecture_of
 from insd.evaluation.performance import CHUNK
 from insd.networks.base import load_networks, simulated_as
 from insd.plugins import find
-from insd.training import Bank
 
 
 def costs(network: xr.Dataset, trials: xr.Dataset, probes: int, seed: int) -> dict[str, float]:

@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from insd.activity import loss_and_score, simulate_trials
+from insd.bank import Bank
 from insd.members import Member
 from insd.networks.base import Networks, load_networks, side_by_side
 from insd.provenance import random_seed
 from insd.tasks import Task
-from insd.training import Bank
 
 logger = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from insd.activity import loss_and_score
+from insd.bank import Bank
 from insd.evaluation.conditions import PERTURBATIONS
 from insd.evaluation.performance import about_score, chunked_outputs
 from insd.members import Member
@@ -20,7 +21,6 @@ from insd.predictivity import null_projector_array
 from insd.provenance import random_seed
 from insd.samples import valid_steps
 from insd.tasks import Task
-from insd.training import Bank
 
 logger = logging.getLogger(__name__)
 
