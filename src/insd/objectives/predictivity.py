@@ -128,7 +128,11 @@ class Predictivity(Term):
         trials: Int[Tensor, "network trial"],
         valid: Float[Tensor, "network sampled_time trial"] | None,
     ) -> Float[Tensor, "network earlier"]:
-        components = stored.of_networks["components"]
+        components, membership = stored.of_networks["components"], stored.shared["membership"]
+        if _kernels_for(rates, components.shape[-1], networks.output_weights.shape[1]):
+            return _PenaltyByKernels.apply(
+                rates, networks.output_weights, components, trials, membership, self.settings.ridge, valid
+            )
         count, bank_trials = components.shape[:2]
         of_network = bank_trials * torch.arange(count, device=trials.device)[:, None]
         chosen = minibatch(components.flatten(0, 1), of_network + trials)
@@ -136,7 +140,7 @@ class Predictivity(Term):
             rates.flatten(1, 2),
             networks.output_weights,
             chosen.flatten(1, 2),
-            stored.shared["membership"],
+            membership,
             self.settings.ridge,
             None if valid is None else valid.flatten(1, 2),
         )
@@ -201,27 +205,23 @@ class _Penalty(torch.autograd.Function):
 
 
 class _PenaltyByKernels(torch.autograd.Function):
-    """The same on a GPU in single precision, with its small matrices by the kernels of `insd.objectives.null_space`."""
+    """The same on a GPU in single precision, by the kernels of `insd.objectives.null_space`."""
 
     @staticmethod
-    def forward(ctx, rates, output_weights, earlier, membership, ridge, valid):
-        rates, earlier, membership, scale, gram, cross = _statistics(rates, earlier, membership, valid)
-        basis, inverse, shifted, null_cross = null_space.project(output_weights, gram, cross, ridge)
-        weights = _solve(shifted, null_cross)
-        ctx.save_for_backward(rates, earlier, membership, basis, inverse, gram, cross, weights, scale)
-        ctx.ridge, ctx.readout_type = ridge, output_weights.dtype
-        return (null_cross * weights).sum(-2) @ membership
+    def forward(ctx, rates, output_weights, stored, chosen, membership, ridge, valid):
+        samples = null_space.Samples(rates, stored, chosen, valid)
+        values, ctx.found = null_space.penalty(samples, output_weights, membership, ridge)
+        ctx.save_for_backward(rates, output_weights, stored, chosen, membership, valid)
+        ctx.ridge = ridge
+        return values
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        rates, earlier, membership, basis, inverse, gram, cross, weights, scale = ctx.saved_tensors
-        factors = grad @ membership.T
-        of_rates, of_earlier, of_readout = null_space.gradients(
-            basis, inverse, gram, cross, weights, factors, scale, ctx.ridge
-        )
-        grad_rates = (rates @ of_rates).baddbmm_(earlier, of_earlier)
-        return grad_rates, of_readout.to(ctx.readout_type), None, None, None, None
+        rates, output_weights, stored, chosen, membership, valid = ctx.saved_tensors
+        samples = null_space.Samples(rates, stored, chosen, valid)
+        gradients = null_space.gradients(grad, samples, output_weights, membership, ctx.ridge, ctx.found)
+        return *gradients, None, None, None, None, None
 
 
 def _statistics(
@@ -305,12 +305,19 @@ def deflation_penalty(
 
     Source: Qian & Pehlevan (2026), the penalty S(R_k_perp, R_i_perp); form and ridge as in this module's head.
     """
-    kernels = _kernels_for(rates, earlier.shape[-1])
-    return (_PenaltyByKernels if kernels else _Penalty).apply(rates, output_weights, earlier, membership, ridge, valid)
+    if not _kernels_for(rates, earlier.shape[-1], output_weights.shape[1]):
+        return _Penalty.apply(rates, output_weights, earlier, membership, ridge, valid)
+    # Each sample is a trial of one time.
+    chosen = torch.arange(rates.shape[1], device=rates.device).expand(rates.shape[0], -1)
+    there = None if valid is None else valid[:, None]
+    return _PenaltyByKernels.apply(
+        rates[:, None], output_weights, earlier[:, :, None], chosen, membership, ridge, there
+    )
 
 
-def _kernels_for(rates: Tensor, components: int) -> bool:
-    """Whether there are kernels for such rates."""
-    if null_space is None or not rates.is_cuda or rates.dtype != torch.float32:
+def _kernels_for(rates: Tensor, components: int, outputs: int) -> bool:
+    """Whether there are kernels for such rates, whose units lie next to each other in memory."""
+    if null_space is None or not rates.is_cuda or rates.dtype != torch.float32 or rates.stride(-1) != 1:
         return False
-    return rates.shape[-1] <= null_space.MOST_UNITS and components <= null_space.MOST_COMPONENTS
+    sizes = rates.shape[-1], components, outputs
+    return all(size <= most for size, most in zip(sizes, null_space.MOST, strict=True))
