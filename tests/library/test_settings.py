@@ -123,6 +123,8 @@ def test_a_population_may_be_of_some_tasks_alone():
 def test_seed_blocks():
     assert load(GOOD).seed_blocks("standard") == ["0", "1", "2", "3", "4"]
     assert load(changed("seeds_per_job", 2)).seed_blocks("standard") == ["0-1", "2-3", "4"]
+    assert load(changed("seeds_per_job", "auto")).seed_blocks("standard") == ["0", "1", "2", "3", "4"]
+    assert load(changed("seeds_per_job", "auto") | {"device": "cuda"}).seed_blocks("standard") == ["0-4"]
     assert seeds_of("2-4") == [2, 3, 4]
     assert seeds_of("7") == [7]
 
@@ -216,6 +218,7 @@ def test_task_parameters_reach_the_task():
         ),
         # Types
         ("seeds_per_job", datetime.date(2026, 1, 1), "seeds_per_job = '2026-01-01': input should be a valid integer"),
+        ("seeds_per_job", "all", "seeds_per_job = 'all': input should be a valid integer"),
         ("seeds_per_job", [1], "seeds_per_job = [1]: input should be a valid integer"),
         ("tasks", ["flip_flop"], "tasks = ['flip_flop']: input should be an object"),
         ("defaults/network", 3, "defaults.network = 3: input should be an object"),

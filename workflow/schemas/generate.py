@@ -149,6 +149,10 @@ def _table(title: str, section: dict[str, Any]) -> str:
 def _type(value: dict[str, Any]) -> str:
     if "$ref" in value:
         return value["$ref"].rsplit("/", 1)[-1]
+    if "oneOf" in value:
+        return " or ".join(_type(choice) for choice in value["oneOf"])
+    if "const" in value:
+        return f"`{value['const']}`"
     if "enum" in value:
         return " or ".join(f"`{choice}`" for choice in value["enum"])
     if value.get("type") == "object":

@@ -1,8 +1,8 @@
 """The base of every section of the config, wherever it is declared: closed, frozen models and their types."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from insd.errors import InsdError
 
@@ -25,6 +25,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 """A number from 0 to 1."""
 Count = Annotated[int, Field(ge=1)]
 """A whole number of at least 1."""
+CountOrAuto = Annotated[
+    Annotated[Count, Tag("[number]")] | Annotated[Literal["auto"], Tag("[word]")],
+    Discriminator(lambda given: "[word]" if given == "auto" else "[number]"),
+]
+"""The same, or the word `auto`; the tags keep messages on a number to what is wrong with it."""
 Repeats = Annotated[int, Field(ge=1, le=10_000)]
 """A whole number from 1 to 10,000."""
 # A name of a-z, 0-9 and `_` that begins with a letter.

@@ -15,7 +15,7 @@ from insd import plugins
 from insd.makers.base import Maker
 from insd.plugins import PluginError
 from insd.settings.base import (
-    Count,
+    CountOrAuto,
     PopulationName,
     Section,
     SettingsError,
@@ -38,8 +38,9 @@ class Settings(Section):
     """The tasks, by name; null leaves out one that another file defines."""
     trials: Trials = Trials()
     """How many trials are drawn for each task."""
-    seeds_per_job: Count = 1
-    """How many seeds one job trains side by side along the network axis."""
+    seeds_per_job: CountOrAuto = 1
+    """How many seeds one job trains side by side along the network axis; `auto`: with `device: cuda` all seeds of a
+    population, otherwise 1."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     """Where jobs train: `cpu`; `cuda`, a GPU, best with many `seeds_per_job`; `auto`, a GPU if PyTorch finds one.
     A change does not retrain finished networks."""
@@ -243,9 +244,10 @@ class Settings(Section):
 
     def seed_blocks(self, population: str) -> list[str]:
         """The seeds of a population by job, each `first` or `first-last`."""
-        seeds = self.population(population).seeds
-        starts = range(0, seeds, self.seeds_per_job)
-        return [_block(start, min(start + self.seeds_per_job, seeds) - 1) for start in starts]
+        seeds, size = self.population(population).seeds, self.seeds_per_job
+        if size == "auto":
+            size = seeds if self.device == "cuda" else 1
+        return [_block(start, min(start + size, seeds) - 1) for start in range(0, seeds, size)]
 
 
 def seeds_of(block: str) -> list[int]:

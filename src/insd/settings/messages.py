@@ -14,7 +14,7 @@ def lines(error: ValidationError, prefix: Callable[[str], str], known: Callable[
     """
     found = []
     for problem in error.errors(include_url=False):
-        location = [str(part) for part in problem["loc"] if part != "[key]"]
+        location = [str(part) for part in problem["loc"] if part not in ("[key]", "[number]", "[word]")]
         path = (prefix(location[0] if location else "") + ".".join(location)).rstrip(".") or "config"
         given = problem["input"]
         shown = "" if isinstance(given, dict | list) and len(str(given)) > 80 else f" = {given!r}"
