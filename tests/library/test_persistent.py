@@ -87,6 +87,29 @@ def test_outputs_and_gradients_equal_those_of_pytorch(kernels, nonlinearity, eve
         assert_equal(ours, expected, 5e-6)
 
 
+@pytest.fixture
+def streamed(kernels, monkeypatch):
+    """Weights that are read in each time step, in blocks of 16 presynaptic units."""
+    monkeypatch.setattr(persistent, "ON_CHIP", 0)
+    monkeypatch.setattr(persistent.streamed, "FROM", 16)
+
+
+@pytest.mark.parametrize("every", [None, 3])
+def test_streamed_weights_give_the_same(streamed, nonlinearity, every):
+    test_outputs_and_gradients_equal_those_of_pytorch(None, nonlinearity, every)
+
+
+def test_streamed_weights_of_any_number_of_units_trials_and_times(streamed):
+    for units, trials, times in ((16, 16, 4), (5, 1, 1), (40, 33, 9)):
+        test_any_number_of_units_trials_and_times(None, units, trials, times)
+
+
+def test_noise_is_the_same_with_streamed_weights(monkeypatch):
+    on_chip = noise_of([11, 12])
+    monkeypatch.setattr(persistent, "ON_CHIP", 0)
+    assert torch.equal(noise_of([11, 12]), on_chip)
+
+
 @pytest.mark.parametrize("units, trials, times", [(16, 16, 4), (5, 1, 1), (40, 33, 9)])
 def test_any_number_of_units_trials_and_times(kernels, units, trials, times):
     arguments = random_arguments(1, trials, units, times)

@@ -7,23 +7,24 @@ three in TF32, which is single precision up to its last digits, and sums are in 
 single precision itself took six times as long.)
 
 Where Triton's interpreter is on (`TRITON_INTERPRET=1`), the kernels run on a CPU, for tests.
-
-Private noise is Philox numbers (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") turned normal by Box
-and Muller's method. They depend on the network's key, the number of the draw, the time, the trial and the unit alone:
-not on the other networks, nor on how trials are divided into tiles.
 """
 
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import triton
 import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
+from insd.networks.engine import streamed
+from insd.networks.engine.elementary import DRAWN, GIVEN, NONE, four_normals, parts_of, product_of, rates_of, slopes_of
 from insd.networks.engine.keyed import KeyedNoise
 
+ON_CHIP = 128
+"""The weights of more units do not fit into a program's registers, and are streamed (`streamed`)."""
 MOST_UNITS = 128
-"""The weights of more do not fit into a program's registers."""
+"""The most units of networks that run by these kernels at all; `streamed` takes 256, which graphs do until it has been
+measured to be faster."""
 MOST_CHANNELS = 63
 """The most inputs or outputs."""
 TILE = 16
@@ -40,90 +41,6 @@ GRADIENT_WARPS = 4
 """Of the same: the warps of a program; with the three above the fastest of seven settings on an H100."""
 PROGRAMS = 792
 """Six for each multiprocessor of a large card, to which few networks' gradients of weights are divided."""
-ROUNDS = tl.constexpr(7)
-"""Of Philox: the fewest that pass all tests of randomness in Salmon et al. (2011), who add three for safety."""
-_NONE, _GIVEN, _DRAWN = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
-_TANH, _RELU = tl.constexpr(0), tl.constexpr(1)
-"""The numbers of `NONLINEARITIES`; softplus is the third."""
-
-
-@triton.jit
-@no_type_check
-def _rates(states, nonlinearity: tl.constexpr):
-    """phi of states; NaN stays NaN."""
-    if nonlinearity == _TANH:
-        rates = 1.0 - 2.0 / (tl.exp(2.0 * states) + 1.0)
-    elif nonlinearity == _RELU:
-        rates = tl.maximum(states, 0.0, propagate_nan=tl.PropagateNan.ALL)
-    else:
-        rates = tl.maximum(states, 0.0) + tl.log(1.0 + tl.exp(-tl.abs(states)))
-    return rates
-
-
-@triton.jit
-@no_type_check
-def _slopes(rates, nonlinearity: tl.constexpr):
-    """phi' from the rates."""
-    if nonlinearity == _TANH:
-        slopes = 1.0 - rates * rates
-    elif nonlinearity == _RELU:
-        slopes = tl.where(rates > 0.0, 1.0, 0.0)
-    else:
-        slopes = 1.0 - tl.exp(-rates)
-    return slopes
-
-
-@triton.jit
-@no_type_check
-def _parts(values):
-    """A number in TF32, and the rest, also in TF32, of which the sum is the number but for its last digits."""
-    bits = values.to(tl.int32, bitcast=True)
-    leading = ((bits + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
-    return leading, values - leading
-
-
-@triton.jit
-@no_type_check
-def _product(left, leading, rest, plus, zero):
-    """``left @ right + plus``, with the parts of the right matrix.
-
-    As three products that do not wait for each other: `zero`, a number that the compiler does not know, keeps it from
-    adding them up one after the other, in which the arithmetic would wait for itself most of the time.
-    """
-    left_leading, left_rest = _parts(left)
-    none = tl.zeros(plus.shape, tl.float32) + zero
-    first = tl.dot(left_leading, leading, acc=plus, input_precision="tf32")
-    second = tl.dot(left_rest, leading, acc=none, input_precision="tf32")
-    third = tl.dot(left_leading, rest, acc=none, input_precision="tf32")
-    return first + (second + third)
-
-
-@triton.jit
-@no_type_check
-def _four_normals(key, element, draw, quarter):
-    """Standard normal numbers of each element, for the four time steps from 4 `quarter` on."""
-    zero = element * 0
-    one, two, three, four = tl.philox(key, element, zero + quarter, zero + draw, zero, ROUNDS)
-    first, second = _two_normals(one, two)
-    third, fourth = _two_normals(three, four)
-    return first, second, third, fourth
-
-
-@triton.jit
-@no_type_check
-def _two_normals(radius, angle):
-    """Two standard normal numbers from two of 32 random bits: Box and Muller's point in the plane."""
-    distance = tl.sqrt(-2.0 * tl.log(tl.maximum(tl.uint_to_uniform_float(radius), 1e-7)))
-    # An angle within an eighth of a turn from one axis, by series that are exact to 4e-7 there, and a random sign and
-    # swap for all others: several times as fast as the library's functions of any angle.
-    bits = angle.to(tl.int32, bitcast=True)
-    turn = (bits >> 8).to(tl.float32) * (3.14159265 / 4 / 2**23)
-    square = turn * turn
-    sine = turn * (1.0 + square * (-1.0 / 6 + square * (1.0 / 120 - square * (1.0 / 5040))))
-    cosine = 1.0 + square * (-0.5 + square * (1.0 / 24 + square * (-1.0 / 720 + square * (1.0 / 40320))))
-    swapped = (bits & 1) == 0
-    distance = tl.where((bits & 2) == 0, distance, -distance)
-    return distance * tl.where(swapped, cosine, sine), distance * tl.where(swapped, sine, cosine)
 
 
 # Numbers are not compiled in, so that all tasks share what is compiled.
@@ -176,29 +93,29 @@ def _forward(
         mask=(channel < channels)[:, None] & (unit < units)[None, :],
         other=0.0,
     )
-    leading, rest = _parts(weights)
+    leading, rest = parts_of(weights)
     zero = 0.0 * alpha
     constant = alpha * tl.load(bias + network * units + unit, mask=unit < units, other=0.0)
     first = tl.load(initial_state + network * units + unit, mask=unit < units, other=0.0)
     state = tl.zeros((TILE, UNITS), tl.float32) + first[None, :]
-    rate = _rates(state, nonlinearity)
-    if noise_is == _DRAWN:
+    rate = rates_of(state, nonlinearity)
+    if noise_is == DRAWN:
         key = tl.load(keys + network)
         number = tl.load(draw).to(tl.int32)
 
     # Each step's inputs are on their way while the step before is computed.
     now = tl.load(inputs + of_input, mask=has_input, other=0.0)
     for start in range(0, times, 4):
-        if noise_is == _DRAWN:
-            one, two, three, four = _four_normals(key, element, number, start // 4)
+        if noise_is == DRAWN:
+            one, two, three, four = four_normals(key, element, number, start // 4)
         for step in tl.static_range(4):
             time = start + step
             # Times after the last are computed, and stored nowhere.
             known = tl.minimum(time, times - 1)
             drive = tl.dot(now, of_inputs, input_precision="tf32x3") + constant[None, :]
-            if noise_is == _GIVEN:
+            if noise_is == GIVEN:
                 drive += tl.load(noise + known * trials * units + element, mask=inside, other=0.0)
-            if noise_is == _DRAWN:
+            if noise_is == DRAWN:
                 if step == 0:
                     drive += scale * one
                 elif step == 1:
@@ -209,13 +126,13 @@ def _forward(
                     drive += scale * four
             following = tl.minimum(time + 1, times - 1)
             now = tl.load(inputs + following * trials * channels + of_input, mask=has_input, other=0.0)
-            state = _product(rate, leading, rest, (1.0 - alpha) * state + drive, zero)
-            rate = _rates(state, nonlinearity)
+            state = product_of(rate, leading, rest, (1.0 - alpha) * state + drive, zero)
+            rate = rates_of(state, nonlinearity)
             tl.store(rates + (time + 1) * trials * units + element, rate, mask=inside & (nothing + time < times))
 
     # Never stored: for a use after the loop, the compiler holds the weights in registers, and does not read them from
     # shared memory in each step.
-    state = _product(rate, leading, rest, state, zero)
+    state = product_of(rate, leading, rest, state, zero)
     tl.store(rates + element, state, mask=inside & (nothing + times < 0))
 
 
@@ -262,7 +179,7 @@ def _backward(
         mask=(unit < units)[:, None] & (unit < units)[None, :],
         other=0.0,
     )
-    leading, rest = _parts(weights)
+    leading, rest = parts_of(weights)
     zero = 0.0 * alpha
     if has_outputs:
         readout = tl.load(
@@ -283,15 +200,15 @@ def _backward(
         if has_rates:
             sampled = inside & (nothing + time % every == 0)
             grad += tl.load(grad_rates + (time // every) * trials * units + element, mask=sampled, other=0.0)
-        slope = _slopes(rate, nonlinearity)
+        slope = slopes_of(rate, nonlinearity)
         # The rates before this step, for the next one.
         rate = tl.load(rates + time * trials * units + element, mask=inside, other=0.0)
-        grad = _product(following, leading, rest, grad, zero)
+        grad = product_of(following, leading, rest, grad, zero)
         following = (1.0 - alpha) * following + grad * slope
         tl.store(grad_states + time * trials * units + element, following, mask=inside)
 
-    grad = _product(following, leading, rest, tl.zeros((TILE, UNITS), tl.float32), zero)
-    earliest = tl.sum((1.0 - alpha) * following + grad * _slopes(rate, nonlinearity), 0)
+    grad = product_of(following, leading, rest, tl.zeros((TILE, UNITS), tl.float32), zero)
+    earliest = tl.sum((1.0 - alpha) * following + grad * slopes_of(rate, nonlinearity), 0)
     row = network * tl.num_programs(1) + tl.program_id(1)
     tl.store(grad_initial + row * units + unit, earliest, mask=unit < units)
 
@@ -398,18 +315,22 @@ def forward(
     networks, times, trials, channels = inputs.shape
     units = rates.shape[-1]
     # What a kernel does not read stands for what it has not got.
-    given, keys, draw, scale, kind = rates, rates, rates, 0.0, _NONE
+    given, keys, draw, scale, kind = rates, rates, rates, 0.0, NONE
     if isinstance(noise, KeyedNoise):
-        keys, draw, scale, kind = noise.keys, noise.draw, noise.scale, _DRAWN
+        keys, draw, scale, kind = noise.keys, noise.draw, noise.scale, DRAWN
     elif noise is not None:
-        given, kind = noise.contiguous(), _GIVEN
-    _forward[networks, triton.cdiv(trials, TILE)](
+        given, kind = noise.contiguous(), GIVEN
+    streams = units > ON_CHIP
+    if streams:
+        recurrent_weights = recurrent_weights.transpose(1, 2)
+    loop, tile, more, warps = _way(streams, _forward, streamed.forward)
+    loop[networks, triton.cdiv(trials, tile)](
         *(part.contiguous() for part in (inputs, recurrent_weights, input_weights, bias, initial_state)),
         *(given, keys, draw, rates),
         *(times, trials, alpha, scale),
         *(channels, units, nonlinearity, kind.value),
-        *(TILE, _padded(units), _padded(channels)),
-        num_warps=WARPS,
+        *(tile, _padded(units), _padded(channels), *more),
+        num_warps=warps,
     )
 
 
@@ -430,16 +351,17 @@ def backward(
     """
     networks, times, trials, units = grad_states.shape
     channels = grad_outputs.shape[-1] if grad_outputs is not None else 1
-    tiles = triton.cdiv(trials, TILE)
+    loop, tile, more, warps = _way(units > ON_CHIP, _backward, streamed.backward)
+    tiles = triton.cdiv(trials, tile)
     grad_initial = rates.new_empty(networks, tiles, units)
-    _backward[networks, tiles](
+    loop[networks, tiles](
         *(part.contiguous() if part is not None else rates for part in (grad_outputs, grad_rates)),
         *(rates, recurrent_weights.contiguous()),
         *(output_weights.contiguous() if output_weights is not None else rates, grad_states, grad_initial),
         *(times, trials, every, alpha),
         *(channels, units, nonlinearity, grad_outputs is not None, grad_rates is not None),
-        *(TILE, _padded(units), _padded(channels)),
-        num_warps=WARPS,
+        *(tile, _padded(units), _padded(channels), *more),
+        num_warps=warps,
     )
     return grad_initial.sum(1)
 
@@ -480,6 +402,13 @@ def weight_gradients(
     )
     recurrent, drive, readout = (part.sum(1) if parts > 1 else part[:, 0] for part in found)
     return recurrent, drive[:, :-1].transpose(1, 2), drive[:, -1], readout if n_outputs else None
+
+
+def _way(streams: bool, on_chip: Any, by_blocks: Any) -> tuple[Any, int, tuple[int, ...], int]:
+    """A loop over time, the trials of its programs, the further sizes that it takes, and its warps."""
+    if streams:
+        return by_blocks, streamed.TILE, (streamed.FROM, streamed.STAGES), streamed.WARPS
+    return on_chip, TILE, (), WARPS
 
 
 def _padded(size: int) -> int:
