@@ -1,9 +1,11 @@
 """Training on a GPU: what it takes, next to the same without our kernels, to the products alone, and to other tools.
 
-    python benchmarks/gpu.py [ROWS]
+    python benchmarks/gpu.py [ROWS [SECTION ...]]
 
 Measures for less than six minutes, the cheapest first, and appends each row to the file ROWS (`gpu.jsonl`) as soon as
-it has it, so that a stop loses nothing. Where there is no GPU, the page is written from that file if it is there.
+it has it, so that a stop loses nothing. Sections are methods of `_Measurement`; without any, all are measured. What was
+measured before on the same card stays, unless it is measured again. Where there is no GPU, the page is written from
+that file if it is there.
 """
 
 import copy
@@ -32,7 +34,9 @@ from insd.networks.engine import bptt
 from insd.networks.engine.bptt import simulate_outputs
 from insd.networks.engine.keyed import KeyedNoise
 from insd.networks.engine.nonlinearity import NONLINEARITIES
+from insd.objectives import predictivity
 from insd.objectives.base import Stored, join_earlier
+from insd.objectives.predictivity import deflation_penalty
 from insd.settings.config import Settings, seeds_of
 from insd.settings.load import load
 from insd.settings.recipe import Recipe
@@ -46,6 +50,12 @@ TOLERANCE = 1e-5
 COUNTS = (1, 10, 40, 100, 400)
 OURS, GRAPH = "one kernel", "graph"
 """The loop over time as one kernel, and as a CUDA graph of one kernel or more for each step."""
+DEFLATED = 24, 5
+"""Networks that are deflated: those of the bound, and those of a chain of the paper's grid."""
+MEASURED = (
+    "ms memory outputs gradient seconds solved attempts reason jobs core_ms gpu torch triton exact loops"
+).split()
+"""What of a row is not part of its name."""
 NOT_MEASURED = (
     "**Not measured yet**: no machine with a GPU was at hand. `python benchmarks/gpu.py` on one writes this section in "
     "less than six minutes. The bounds that it reports on: an iteration of 40 networks of one task (100 units) in at "
@@ -58,12 +68,11 @@ Row = dict[str, Any]
 
 def main() -> None:
     """Measure and write the section."""
-    file = Path(sys.argv[1] if len(sys.argv) > 1 else "gpu.jsonl")
+    file, sections = Path(sys.argv[1] if len(sys.argv) > 1 else "gpu.jsonl"), sys.argv[2:]
     if torch.cuda.is_available():
-        file.unlink(missing_ok=True)
-        _Measurement(file).run()
+        _Measurement(file).run(sections)
     if file.exists():
-        write_section(TITLE, page([json.loads(line) for line in file.read_text().splitlines()]))
+        write_section(TITLE, page(merged([json.loads(line) for line in file.read_text().splitlines()])))
     elif not PAGE.exists() or f"## {TITLE}" not in PAGE.read_text():
         write_section(TITLE, NOT_MEASURED)
     else:
@@ -95,27 +104,34 @@ class _Measurement:
 
     def __init__(self, file: Path):
         self.file, self.started = file, time.monotonic()
+        self.stored: Mapping[str, Stored] | None = None
         self.gpu = device_of("cuda")
         self.bank = TASK.sample("train", 2048, 0).assign_attrs(fingerprint="of the benchmark")
         self.test = TASK.sample("test", 64, 1).assign_attrs(fingerprint="of the test")
 
-    def run(self) -> None:
+    def run(self, sections: Sequence[str]) -> None:
         """Measure one thing after the other, each for a limited time; what fails is a row with the reason."""
         torch.set_num_threads(1)
-        for seconds, measure in (
-            (30, self.machine),
-            (40, self.equal),
-            (60, self.iterations),
-            (20, self.kernels),
-            (40, self.sizes),
-            (40, self.deflated),
-            (40, self.solved),
-            (40, self.vmap),
-            (60, self.jax),
-            (90, self.papers_grid),
-            (90, self.settings),
-            (120, self.compiled),
-        ):
+        known = {
+            "equal": 40,
+            "penalty": 40,
+            "deflated": 40,
+            "papers_grid": 90,
+            "iterations": 60,
+            "kernels": 20,
+            "sizes": 60,
+            "profiled": 20,
+            "solved": 40,
+            "settings": 90,
+            "vmap": 40,
+            "jax": 60,
+            "compiled": 120,
+        }
+        if unknown := set(sections) - set(known):
+            raise SystemExit(f"no section {', '.join(sorted(unknown))}: choose from {', '.join(known)}")
+        for name in ("machine", *(name for name in known if not sections or name in sections)):
+            seconds, measure = known.get(name, 30), getattr(self, name)
+            self.row("section", what=name)
             left = MOST_SECONDS - (time.monotonic() - self.started)
             begun = time.monotonic()
             try:
@@ -161,6 +177,11 @@ class _Measurement:
                 with _by(kernels):
                     outputs, gradient = _differences(self.gpu, nonlinearity)
                 self.row("equal", nonlinearity=nonlinearity, by=name, outputs=outputs, gradient=gradient)
+        with _by(bptt.persistent), _streamed(bptt.persistent):
+            outputs, gradient = _differences(self.gpu, "tanh", 200)
+        self.row("equal", nonlinearity="tanh", units=200, by=OURS, outputs=outputs, gradient=gradient)
+        outputs, gradient = _penalty_differences(self.gpu)
+        self.row("equal", what="S", by=OURS, outputs=outputs, gradient=gradient)
 
     def iterations(self) -> None:
         """Plain iterations by number of networks, with our kernels and by graphs."""
@@ -180,24 +201,62 @@ class _Measurement:
                 self.row("part", networks=count, what=name, ms=_device_ms(function))
 
     def sizes(self) -> None:
-        """Networks of other sizes."""
+        """Networks of other sizes; those of 256 units by streamed weights as well, with tiles of 16 and 32 trials."""
         for units in (64, 256):
             for name, kernels in ((OURS, bptt.persistent), (GRAPH, None)):
-                if units == 256 and kernels:
-                    continue  # for these the kernels are not used
-                with _by(kernels):
-                    ms = _iteration_ms(ours(attempt(self.bank, units, networks=40, device=self.gpu)))
-                self.row("iteration", networks=40, units=units, by=name, ms=ms)
-                torch.cuda.empty_cache()
+                for trials in (16, 32) if kernels and units == 256 else (16,):
+                    with _by(kernels), _streamed(kernels, trials):
+                        ms = _iteration_ms(ours(attempt(self.bank, units, networks=40, device=self.gpu)))
+                    by = name if trials == 16 else f"{name}, {trials} trials"
+                    self.row("iteration", networks=40, units=units, by=by, ms=ms)
+                    torch.cuda.empty_cache()
+
+    def penalty(self) -> None:
+        """The penalty alone, forward and backward, by our kernels and by PyTorch; and each kernel."""
+        for networks in DEFLATED:
+            for name, function in _penalties(networks, self.gpu).items():
+                self.row("penalty", networks=networks, what=name, ms=_device_ms(function))
 
     def deflated(self) -> None:
-        """Iterations of 24 networks without earlier ones and against two."""
-        earlier = _two_earlier(self.gpu, 24)
-        for name, kernels in ((OURS, bptt.persistent), (GRAPH, None)):
-            with _by(kernels):
-                for count, stored in ((0, None), (2, earlier)):
-                    run = attempt(_small_bank(), 100, earlier=stored, networks=24, device=self.gpu)
-                    self.row("deflated", networks=24, earlier=count, by=name, ms=_iteration_ms(ours(run)))
+        """Iterations of networks without earlier ones and against two, and an evaluation."""
+        for networks in DEFLATED:
+            earlier = self.earlier(networks)
+            for name, kernels in ((OURS, bptt.persistent), (GRAPH, None)):
+                with _by(kernels):
+                    for count, stored in ((0, None), (2, earlier)):
+                        run = attempt(_small_bank(), 100, earlier=stored, networks=networks, device=self.gpu)
+                        step = ours(run)
+                        self.row("deflated", networks=networks, earlier=count, by=name, ms=_iteration_ms(step))
+                        if kernels and run.captured and run.captured.graph:
+                            ms = _device_ms(run.captured.graph.replay)
+                            self.row("replayed", networks=networks, earlier=count, ms=ms)
+                            ms = _iteration_ms(lambda run=run: run._evaluate(0), 0.2)
+                            self.row("evaluated", networks=networks, earlier=count, ms=ms)
+
+    def earlier(self, networks: int) -> Mapping[str, Stored]:
+        """What a round reads of two earlier ones, of as many networks; they are trained once."""
+        if self.stored is None:
+            self.stored = _two_earlier(self.gpu, max(DEFLATED))
+        return {name: stored.select(range(networks)) for name, stored in self.stored.items()}
+
+    def profiled(self) -> None:
+        """The kernels of a deflated iteration that take longest, from PyTorch's profiler."""
+        for networks in DEFLATED:
+            run = attempt(_small_bank(), 100, earlier=self.earlier(networks), networks=networks, device=self.gpu)
+            step = ours(run)
+            for _ in range(10):
+                step()
+            torch.cuda.synchronize()
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+                for _ in range(5):
+                    step()
+                torch.cuda.synchronize()
+            found = sorted(profile.key_averages(), key=lambda one: -one.self_device_time_total)
+            for place, one in enumerate(found[:25]):
+                calls, ms = one.count / 5, one.self_device_time_total / 5e3
+                self.row("profile", networks=networks, place=place, what=one.key[:80], calls=calls, ms=ms)
+            total = sum(one.count for one in found) / 5, sum(one.self_device_time_total for one in found) / 5e3
+            self.row("profile", networks=networks, place=-1, what="all", calls=total[0], ms=total[1])
 
     def solved(self) -> None:
         """Forty networks from the start to the end of training."""
@@ -232,7 +291,7 @@ class _Measurement:
 
         A job may restart its networks, and its time cannot be told before.
         """
-        settings = load({**yaml.safe_load(CONFIG.read_text()), "seeds_per_job": 10})
+        settings = load({**yaml.safe_load(CONFIG.read_text()), "seeds_per_job": "auto", "device": "cuda"})
         jobs = [
             (task, population, block, settings.trained_rounds(population))
             for task in settings.tasks
@@ -306,6 +365,20 @@ def _by(kernels: Any) -> Iterator[None]:
         bptt.persistent = kept
 
 
+@contextmanager
+def _streamed(kernels: Any, trials: int = 16) -> Iterator[None]:
+    """With our kernels for networks of up to 256 units, whose programs have so many trials each."""
+    if kernels is None:
+        yield
+        return
+    kept = kernels.MOST_UNITS, kernels.streamed.TILE
+    kernels.MOST_UNITS, kernels.streamed.TILE = 256, trials
+    try:
+        yield
+    finally:
+        kernels.MOST_UNITS, kernels.streamed.TILE = kept
+
+
 def _iteration_ms(step: Callable[[], object], seconds: float = 1.0) -> float:
     """Milliseconds of an iteration among many: the median of runs of ten, after a few that do not count."""
     for _ in range(8):
@@ -371,14 +444,14 @@ def _parts(networks: int, gpu: torch.device) -> dict[str, Callable[[], object]]:
     return {**found, "floor: the products of an iteration": floor}
 
 
-def _differences(gpu: torch.device, nonlinearity: str) -> tuple[float, float]:
+def _differences(gpu: torch.device, nonlinearity: str, units: int = 100) -> tuple[float, float]:
     """Largest difference of an output and of a gradient from the CPU's in double precision, relative to the largest."""
     torch.manual_seed(0)
     gain = {"tanh": 1.0}.get(nonlinearity, 0.7)
-    shapes = [(4, STEPS, BATCH, 3), (4, 100, 100), (4, 100, 3), (4, 100), (4, 100), (4, 3, 100), (4, 3)]
-    scales = [1.0, gain / 10, 1.0, 0.3, 0.3, 0.1, 0.3]
+    shapes = [(4, STEPS, BATCH, 3), (4, units, units), (4, units, 3), (4, units), (4, units), (4, 3, units), (4, 3)]
+    scales = [1.0, gain / units**0.5, 1.0, 0.3, 0.3, 0.1, 0.3]
     arguments = [scale * torch.randn(shape, dtype=torch.float64) for scale, shape in zip(scales, shapes, strict=True)]
-    noise, weights = 0.05 * torch.randn(4, STEPS, BATCH, 100), torch.randn(4, STEPS, BATCH, 3)
+    noise, weights = 0.05 * torch.randn(4, STEPS, BATCH, units), torch.randn(4, STEPS, BATCH, 3)
     found = []
     for device, kind in ((CPU, torch.float64), (gpu, torch.float32)):
         there = [argument.to(device, kind).requires_grad_() for argument in arguments]
@@ -387,6 +460,66 @@ def _differences(gpu: torch.device, nonlinearity: str) -> tuple[float, float]:
         found.append([one.detach().double().cpu() for one in (outputs, *gradients)])
     first, *others = (float((a - b).abs().max() / a.abs().max()) for a, b in zip(*found, strict=True))
     return first, max(others)
+
+
+def _penalty_arguments(networks: int, device: torch.device, kind: torch.dtype) -> Any:
+    """Rates with a mean, readouts, components that are partly theirs, and the two networks that these belong to."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(networks, *shape, dtype=torch.float64, generator=generator)
+
+    # As many dimensions as trained networks have, and little in all others.
+    rates = (draw(STEPS // 2 * BATCH, 20) @ draw(20, 100) / 5 + 0.05 * draw(STEPS // 2 * BATCH, 100)).tanh() + 0.2
+    earlier = rates @ draw(100, 36) / 10 + draw(STEPS // 2 * BATCH, 36)
+    membership = torch.block_diag(torch.ones(17, 1), torch.ones(19, 1))
+    found = [part.to(device, kind) for part in (rates, draw(3, 100) / 10, earlier, membership)]
+    return found[0].requires_grad_(), found[1].requires_grad_(), *found[2:]
+
+
+def _penalty_differences(gpu: torch.device) -> tuple[float, float]:
+    """As `_differences`, of S and its gradients."""
+    found = []
+    for device, kind in ((CPU, torch.float64), (gpu, torch.float32)):
+        rates, readout, *others = _penalty_arguments(4, device, kind)
+        value = deflation_penalty(rates, readout, *others)
+        gradients = torch.autograd.grad(value.sum(), (rates, readout))
+        found.append([one.detach().double().cpu() for one in (value, *gradients)])
+    first, *others = (float((a - b).abs().max() / a.abs().max()) for a, b in zip(*found, strict=True))
+    return first, max(others)
+
+
+def _penalties(networks: int, gpu: torch.device) -> dict[str, Callable[[], object]]:
+    """Values and gradients of the penalty, by name; and what our kernels do one by one."""
+    rates, readout, earlier, membership = _penalty_arguments(networks, gpu, torch.float32)
+    found: dict[str, Callable[[], object]] = {}
+    if kernels := predictivity.null_space:
+        detached = rates.detach().view(networks, STEPS // 2, BATCH, 100)
+        stored = earlier.view(networks, STEPS // 2, BATCH, -1).transpose(1, 2).contiguous()
+        chosen = torch.arange(BATCH, device=gpu).expand(networks, -1)
+        samples, weights = kernels.Samples(detached, stored, chosen, None), readout.detach()
+        grad = torch.ones(networks, 2, dtype=torch.float64, device=gpu)
+        _, kept = kernels.penalty(samples, weights, membership, 1e-3)
+        found["S, kernels"] = _graph(lambda: kernels.penalty(samples, weights, membership, 1e-3))
+        found["gradient of S, kernels"] = _graph(
+            lambda: kernels.gradients(grad, samples, weights, membership, 1e-3, kept)
+        )
+
+    def both() -> None:
+        value = predictivity._Penalty.apply(rates, readout, earlier, membership, 1e-3, None)
+        torch.autograd.grad(value.sum(), (rates, readout))
+
+    return {**found, "S and gradient, PyTorch": both}
+
+
+def _graph(function: Callable[[], object]) -> Callable[[], object]:
+    """The same as a CUDA graph, as it is run in training."""
+    for _ in range(3):
+        function()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    return graph.replay
 
 
 def _small_bank() -> Any:
@@ -433,6 +566,23 @@ def _vmapped(
     return step
 
 
+def merged(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the last card alone, each the last of its name; a section that was measured again has its own fate."""
+    found: dict[str, Row] = {}
+    card = None
+    for row in rows:
+        if row["kind"] == "machine" and row["gpu"] != card:
+            found, card = {}, row["gpu"]
+        if row["kind"] == "section":
+            found = {
+                key: one for key, one in found.items() if (one["kind"], one.get("what")) != ("failed", row["what"])
+            }
+        name = json.dumps({key: value for key, value in row.items() if key not in MEASURED})
+        found.pop(name, None)
+        found[name] = row
+    return list(found.values())
+
+
 def page(rows: Sequence[Row]) -> str:
     """The section, from rows as they are in the file."""
     of = {kind: [row for row in rows if row["kind"] == kind] for kind in {row["kind"] for row in rows}}
@@ -451,7 +601,8 @@ def page(rows: Sequence[Row]) -> str:
     keys = sorted({key[:2] for key in plain}, key=lambda key: (key[1] != 100, key[1], key[0]))
     shown = []
     for networks, units in keys:
-        ours_, graph = (plain.get((networks, units, by), {}) for by in (OURS, GRAPH))
+        kinds = [row for (*key, by), row in plain.items() if key == [networks, units] and by.startswith(OURS)]
+        ours_, graph = min(kinds, key=lambda row: row["ms"], default={}), plain.get((networks, units, GRAPH), {})
         best = min(row["ms"] for row in (ours_, graph) if row)
         cores = f"{networks * machine['core_ms'] / best:.0f}" if units == 100 else ""
         shown.append([networks, units, _ms(ours_), _ms(graph), cores, _memory(ours_ or graph)])
@@ -466,12 +617,36 @@ def page(rows: Sequence[Row]) -> str:
         [[name, *(_ms(parts.get((name, count), {})) for count in (40, 400))] for name in names]
         + [[name, *(_ms(peers.get((name, count), {})) for count in (40, 400))] for name in names_of_peers],
     )
+    if "deflated" in of:
+        text += "\nAgainst two earlier networks:\n\n" + _deflated_table(of)
     if "setting" in of:
         text += "\nForward and backward of 400 networks, by how the loops are divided:\n\n" + table(
             ["trials of a program", "warps", "ms"],
             [[row["trials"], row["warps"], ", ".join(f"{ms:.2f}" for ms in row["ms"])] for row in of["setting"]],
         )
     return text + "\n" + verdicts(_bounds(of, plain)) + _failures(of)
+
+
+def _deflated_table(of: Mapping[str, Sequence[Row]]) -> str:
+    """Iterations without earlier networks and against two, and what the penalty takes of them."""
+    times = {(row["networks"], row["earlier"], row["by"]): _ms(row) for row in of["deflated"]}
+    parts = {(row["networks"], row["what"]): _ms(row) for row in of.get("penalty", [])}
+    more = {(row["kind"], row["networks"], row["earlier"]): _ms(row) for row in of.get("replayed", [])}
+    more |= {(row["kind"], row["networks"], row["earlier"]): _ms(row) for row in of.get("evaluated", [])}
+    networks = sorted({key[0] for key in times})
+    shown = [
+        [f"{what}, {by}", *(times.get((count, earlier, by), "") for count in networks)]
+        for by in (OURS, GRAPH)
+        for earlier, what in ((0, "plain iteration"), (2, "deflated iteration"))
+    ]
+    for kind, what in (("replayed", "on the card alone"), ("evaluated", "evaluation")):
+        shown += [
+            [f"{which}, {what}", *(more.get((kind, count, earlier), "") for count in networks)]
+            for earlier, which in ((0, "plain"), (2, "deflated"))
+        ]
+    names = list(dict.fromkeys(what for _, what in parts))
+    shown += [[what, *(parts.get((count, what), "") for count in networks)] for what in names]
+    return table(["", *(f"ms, {count} networks" for count in networks)], shown)
 
 
 def _memory(row: Row) -> str:
@@ -488,7 +663,8 @@ def _bounds(of: Mapping[str, Sequence[Row]], plain: Mapping[tuple[int, int, str]
         row = plain.get((networks, 100, OURS))
         what = f"an iteration of {networks} networks in at most {most:.0f} ms"
         bounds.append(Bound(what, _ms(row or {}), row and row["ms"] <= most))
-    deflated = {row["earlier"]: row["ms"] for row in of.get("deflated", []) if row["by"] == OURS}
+    mine = [row for row in of.get("deflated", []) if row["by"] == OURS and row["networks"] == DEFLATED[0]]
+    deflated = {row["earlier"]: row["ms"] for row in mine}
     if len(deflated) == 2:
         ratio = deflated[2] / deflated[0]
         shown = f"{ratio:.2f} ({deflated[2]:.2f} and {deflated[0]:.2f} ms)"

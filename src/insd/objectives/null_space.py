@@ -591,7 +591,11 @@ def gradients(
     rows, columns, some = _sizes(units, samples.components, outputs)
     mean, *others = found
     new = samples.rates.new_empty
-    of_rates, of_earlier, of_readout = new(networks, rows, rows), new(networks, columns, rows), new(output_weights.shape)
+    of_rates, of_earlier, of_readout = (
+        new(networks, rows, rows),
+        new(networks, columns, rows),
+        new(output_weights.shape),
+    )
     _fold[networks, rows // ROWS](
         *(grad.double().contiguous(), membership.contiguous(), *others, of_rates, of_earlier, of_readout),
         *(outputs, samples.components, membership.shape[1], ridge, units),
@@ -613,4 +617,6 @@ def gradients(
 
 def _sizes(units: int, components: int, outputs: int) -> tuple[int, int, int]:
     """Sizes of tiles that hold all units, all components and all outputs: powers of two."""
-    return tuple(max(least, triton.next_power_of_2(size)) for size, least in ((units, 64), (components, 64), (outputs, 16)))
+    return tuple(
+        max(least, triton.next_power_of_2(size)) for size, least in ((units, 64), (components, 64), (outputs, 16))
+    )

@@ -397,7 +397,7 @@ def weight_gradients(
         *(samples, of_part, trials, alpha),
         *(n_inputs, n_outputs, units, grad_outputs is not None),
         *(SAMPLES, ROWS, _padded(units), _padded(n_inputs + 1), _padded(n_outputs)),
-        num_warps=GRADIENT_WARPS,
+        num_warps=GRADIENT_WARPS if units <= ON_CHIP else WARPS,
         num_stages=STAGES,
     )
     recurrent, drive, readout = (part.sum(1) if parts > 1 else part[:, 0] for part in found)
