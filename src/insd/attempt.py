@@ -253,7 +253,8 @@ class Attempt:
         record = {"task_loss": loss.detach()}
         loss, of_terms = self.objective.weighed(loss, shares, finishing, sampled, self.networks, trials)
         record |= of_terms
-        failing = (self.failed_at == 0) & ~torch.isfinite(loss)
+        # A number that is not finite less itself is NaN; a GPU asks `isfinite` with four kernels.
+        failing = (self.failed_at == 0) & (loss - loss != 0)
         self.failed_at.copy_(torch.where(failing, iteration, self.failed_at))
         if self.device.type == "cpu":
             self._refuse_failed()
@@ -372,7 +373,7 @@ def _means(records: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
 def _clip(parameters: list[Tensor], largest: float) -> Float[Tensor, "network"]:
     """Scale each network's gradient to a norm of at most `largest`; returns the norms before."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norms = torch.stack([gradient.square().flatten(1).sum(1) for gradient in gradients]).sum(0).sqrt()
+    norms = torch.linalg.vector_norm(torch.cat([gradient.flatten(1) for gradient in gradients], 1), dim=1)
     scale = largest / norms.clamp(min=largest)
     for gradient in gradients:
         gradient.mul_(scale.view(-1, *[1] * (gradient.ndim - 1)))

@@ -127,14 +127,14 @@ class Constrained(Schedule):
         share: Share,
         finishing: Share = 0.0,
     ) -> None:
-        self.loss.copy_(self.SMOOTHING * self.loss + (1 - self.SMOOTHING) * task_loss)
+        self.loss.lerp_(task_loss, 1 - self.SMOOTHING)
         bound, rate = self.settings.bound, self.settings.multiplier_rate
         direction = ((value.float() - bound) / bound).clamp(-1, 1)
-        direction[self.loss > self.loss_bound] = -1
+        direction = torch.where(self.loss[:, None] > self.loss_bound, -1.0, direction)
         ending = torch.as_tensor(finishing, device=direction.device) > 0
         direction = torch.where(ending, ((value.float() - bound) / bound).clamp(0, 1), direction)
         least, most = math.log(self.LEAST), math.log(self.settings.multiplier_max)
-        moved = (self.logarithms + rate * direction).clamp(least, most)
+        moved = torch.add(self.logarithms, direction, alpha=rate).clamp(least, most)
         started = torch.as_tensor(share, device=moved.device) > 0
         self.logarithms.copy_(torch.where(started, moved, self.logarithms))
 
