@@ -193,6 +193,7 @@ def noise_of(keys, draw=1, trials=24, units=30, times=10):
     ]
     zeros[3] += 100.0
     rates = torch.empty(networks, times + 1, trials, units, device=DEVICE)
+    rates[:, 0] = 0
     keyed = KeyedNoise(torch.tensor(keys, device=DEVICE), torch.tensor(draw, device=DEVICE), 2.0)
     persistent.forward(*zeros, keyed, 1.0, NONLINEARITIES["relu"].number, rates)
     return (rates[:, 1:].double().cpu() - 100.0) / 2.0

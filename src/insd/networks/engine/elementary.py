@@ -9,11 +9,15 @@ from typing import no_type_check
 
 import triton
 import triton.language as tl
+from jaxtyping import Float
+from torch import Tensor
+
+from insd.networks.engine.keyed import KeyedNoise
 
 ROUNDS = tl.constexpr(7)
 """Of Philox: the fewest that pass all tests of randomness in Salmon et al. (2011), who add three for safety."""
-NONE, GIVEN, DRAWN = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
-"""Where the noise comes from."""
+ELEMENTS = 1024
+"""Of noise: numbers of a time that a program draws."""
 _TANH, _RELU = tl.constexpr(0), tl.constexpr(1)
 """The numbers of `NONLINEARITIES`; softplus is the third."""
 
@@ -71,7 +75,7 @@ def product_of(left, leading, rest, plus, zero):
 
 @triton.jit
 @no_type_check
-def four_normals(key, element, draw, quarter):
+def _four_normals(key, element, draw, quarter):
     """Standard normal numbers of each element, for the four time steps from 4 `quarter` on."""
     zero = element * 0
     one, two, three, four = tl.philox(key, element, zero + quarter, zero + draw, zero, ROUNDS)
@@ -95,3 +99,38 @@ def _two_normals(radius, angle):
     swapped = (bits & 1) == 0
     distance = tl.where((bits & 2) == 0, distance, -distance)
     return distance * tl.where(swapped, cosine, sine), distance * tl.where(swapped, sine, cosine)
+
+
+@triton.jit(do_not_specialize=["times", "elements", "of_network"])
+@no_type_check
+def _draw(
+    keys,  # (network)
+    draw,  # ()
+    noise,  # (network, time, trial and unit), of any stride of networks; filled
+    of_network,
+    times,
+    elements,
+    scale,
+    ELEMENTS: tl.constexpr,  # noqa: N803
+):
+    """Some elements of the noise of four time steps of a network."""
+    network = tl.program_id(2).to(tl.int64)
+    quarter = tl.program_id(1)
+    element = tl.program_id(0) * ELEMENTS + tl.arange(0, ELEMENTS)
+    noise += network * of_network + 4 * quarter * elements
+    drawn = _four_normals(tl.load(keys + network), element, tl.load(draw).to(tl.int32), quarter)
+    for step in tl.static_range(4):
+        there = (element < elements) & (element * 0 + 4 * quarter + step < times)
+        tl.store(noise + step * elements + element, scale * drawn[step], mask=there)
+
+
+def draw_noise(
+    keyed: KeyedNoise, noise: Float[Tensor, "network time trial unit"]
+) -> Float[Tensor, "network time trial unit"]:
+    """Fill a tensor, each network's part of which is contiguous, with noise by its keys; returns the tensor."""
+    networks, times, trials, units = noise.shape
+    elements = trials * units
+    _draw[triton.cdiv(elements, ELEMENTS), triton.cdiv(times, 4), networks](
+        *(keyed.keys, keyed.draw, noise, noise.stride(0), times, elements, keyed.scale, ELEMENTS), num_warps=4
+    )
+    return noise

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from insd.networks.engine import streamed
-from insd.networks.engine.elementary import DRAWN, GIVEN, NONE, four_normals, parts_of, product_of, rates_of, slopes_of
+from insd.networks.engine.elementary import draw_noise, parts_of, product_of, rates_of, slopes_of
 from insd.networks.engine.keyed import KeyedNoise
 
 ON_CHIP = 128
@@ -52,18 +52,16 @@ def _forward(
     input_weights,  # (network, unit, channel)
     bias,  # (network, unit)
     initial_state,  # (network, unit)
-    noise,  # (network, time, trial, unit); read where `noise_is` given
-    keys,  # (network); read where `noise_is` drawn, as is the next
-    draw,  # ()
+    noise,  # (network, time, trial, unit), of any stride of networks; read with `has_noise`
     rates,  # (network, time and first, trial, unit); filled from the second time on
+    of_network,
     times,
     trials,
     alpha,
-    scale,
     channels,
     units: tl.constexpr,
     nonlinearity: tl.constexpr,
-    noise_is: tl.constexpr,
+    has_noise: tl.constexpr,
     TILE: tl.constexpr,  # noqa: N803
     UNITS: tl.constexpr,  # noqa: N803
     CHANNELS: tl.constexpr,  # noqa: N803
@@ -75,11 +73,10 @@ def _forward(
     channel = tl.arange(0, CHANNELS)
     inside = (trial < trials)[:, None] & (unit < units)[None, :]
     element = trial[:, None] * units + unit[None, :]
-    nothing = element * 0  # the interpreter wants masks of whole tiles
     of_input = trial[:, None] * channels + channel[None, :]
     has_input = (trial < trials)[:, None] & (channel < channels)[None, :]
     inputs += network * times * trials * channels
-    noise += network * times * trials * units
+    noise += network * of_network
     rates += network * (times + 1) * trials * units
 
     # Transposed, (from, to): a row of rates times these is a row of drives.
@@ -99,41 +96,26 @@ def _forward(
     first = tl.load(initial_state + network * units + unit, mask=unit < units, other=0.0)
     state = tl.zeros((TILE, UNITS), tl.float32) + first[None, :]
     rate = rates_of(state, nonlinearity)
-    if noise_is == DRAWN:
-        key = tl.load(keys + network)
-        number = tl.load(draw).to(tl.int32)
 
-    # Each step's inputs are on their way while the step before is computed.
+    # Each step's inputs and noise are on their way while the step before is computed.
     now = tl.load(inputs + of_input, mask=has_input, other=0.0)
-    for start in range(0, times, 4):
-        if noise_is == DRAWN:
-            one, two, three, four = four_normals(key, element, number, start // 4)
-        for step in tl.static_range(4):
-            time = start + step
-            # Times after the last are computed, and stored nowhere.
-            known = tl.minimum(time, times - 1)
-            drive = tl.dot(now, of_inputs, input_precision="tf32x3") + constant[None, :]
-            if noise_is == GIVEN:
-                drive += tl.load(noise + known * trials * units + element, mask=inside, other=0.0)
-            if noise_is == DRAWN:
-                if step == 0:
-                    drive += scale * one
-                elif step == 1:
-                    drive += scale * two
-                elif step == 2:
-                    drive += scale * three
-                else:
-                    drive += scale * four
-            following = tl.minimum(time + 1, times - 1)
-            now = tl.load(inputs + following * trials * channels + of_input, mask=has_input, other=0.0)
-            state = product_of(rate, leading, rest, (1.0 - alpha) * state + drive, zero)
-            rate = rates_of(state, nonlinearity)
-            tl.store(rates + (time + 1) * trials * units + element, rate, mask=inside & (nothing + time < times))
+    if has_noise:
+        noisy = tl.load(noise + element, mask=inside, other=0.0)
+    for time in range(times):
+        drive = tl.dot(now, of_inputs, input_precision="tf32x3") + constant[None, :]
+        following = tl.minimum(time + 1, times - 1)
+        now = tl.load(inputs + following * trials * channels + of_input, mask=has_input, other=0.0)
+        if has_noise:
+            drive += noisy
+            noisy = tl.load(noise + following * trials * units + element, mask=inside, other=0.0)
+        state = product_of(rate, leading, rest, (1.0 - alpha) * state + drive, zero)
+        rate = rates_of(state, nonlinearity)
+        tl.store(rates + (time + 1) * trials * units + element, rate, mask=inside)
 
     # Never stored: for a use after the loop, the compiler holds the weights in registers, and does not read them from
     # shared memory in each step.
     state = product_of(rate, leading, rest, state, zero)
-    tl.store(rates + element, state, mask=inside & (nothing + times < 0))
+    tl.store(rates + element, state, mask=inside & (element * 0 + times < 0))
 
 
 @triton.jit(do_not_specialize=["times", "trials", "channels", "every"])
@@ -166,7 +148,7 @@ def _backward(
     channel = tl.arange(0, CHANNELS)
     inside = (trial < trials)[:, None] & (unit < units)[None, :]
     element = trial[:, None] * units + unit[None, :]
-    nothing = element * 0
+    nothing = element * 0  # the interpreter wants masks of whole tiles
     of_output = trial[:, None] * channels + channel[None, :]
     has_output = (trial < trials)[:, None] & (channel < channels)[None, :]
     grad_outputs += network * times * trials * channels
@@ -189,6 +171,9 @@ def _backward(
         )
         error = tl.load(grad_outputs + (times - 1) * trials * channels + of_output, mask=has_output, other=0.0)
     rate = tl.load(rates + times * trials * units + element, mask=inside, other=0.0)
+    if has_rates:
+        sampled = inside & (nothing + (times - 1) % every == 0)
+        of_rates = tl.load(grad_rates + ((times - 1) // every) * trials * units + element, mask=sampled, other=0.0)
     following = tl.zeros((TILE, UNITS), tl.float32)
     for back in range(times):
         time = times - 1 - back
@@ -198,8 +183,9 @@ def _backward(
             before = tl.maximum(time - 1, 0)
             error = tl.load(grad_outputs + before * trials * channels + of_output, mask=has_output, other=0.0)
         if has_rates:
-            sampled = inside & (nothing + time % every == 0)
-            grad += tl.load(grad_rates + (time // every) * trials * units + element, mask=sampled, other=0.0)
+            grad += of_rates
+            sampled = inside & (nothing + (time - 1) % every == 0) & (nothing + time > 0)
+            of_rates = tl.load(grad_rates + ((time - 1) // every) * trials * units + element, mask=sampled, other=0.0)
         slope = slopes_of(rate, nonlinearity)
         # The rates before this step, for the next one.
         rate = tl.load(rates + time * trials * units + element, mask=inside, other=0.0)
@@ -314,21 +300,20 @@ def forward(
     """
     networks, times, trials, channels = inputs.shape
     units = rates.shape[-1]
-    # What a kernel does not read stands for what it has not got.
-    given, keys, draw, scale, kind = rates, rates, rates, 0.0, NONE
     if isinstance(noise, KeyedNoise):
-        keys, draw, scale, kind = noise.keys, noise.draw, noise.scale, DRAWN
-    elif noise is not None:
-        given, kind = noise.contiguous(), GIVEN
+        # Where the rates will be, which are stored only after the noise of their time has been read.
+        noise = draw_noise(noise, rates[:, 1:])
+    # What a kernel does not read stands for what it has not got.
+    given = rates if noise is None else noise if noise[0].is_contiguous() else noise.contiguous()
     streams = units > ON_CHIP
     if streams:
         recurrent_weights = recurrent_weights.transpose(1, 2)
     loop, tile, more, warps = _way(streams, _forward, streamed.forward)
     loop[networks, triton.cdiv(trials, tile)](
         *(part.contiguous() for part in (inputs, recurrent_weights, input_weights, bias, initial_state)),
-        *(given, keys, draw, rates),
-        *(times, trials, alpha, scale),
-        *(channels, units, nonlinearity, kind.value),
+        *(given, rates, given.stride(0)),
+        *(times, trials, alpha),
+        *(channels, units, nonlinearity, noise is not None),
         *(tile, _padded(units), _padded(channels), *more),
         num_warps=warps,
     )

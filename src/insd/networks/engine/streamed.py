@@ -9,7 +9,7 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from insd.networks.engine.elementary import DRAWN, GIVEN, four_normals, rates_of, slopes_of
+from insd.networks.engine.elementary import rates_of, slopes_of
 
 TILE = 16
 """The trials of a program."""
@@ -54,18 +54,16 @@ def forward(
     input_weights,  # (network, unit, channel)
     bias,  # (network, unit)
     initial_state,  # (network, unit)
-    noise,  # (network, time, trial, unit); read where `noise_is` given
-    keys,  # (network); read where `noise_is` drawn, as is the next
-    draw,  # ()
+    noise,  # (network, time, trial, unit), of any stride of networks; read with `has_noise`
     rates,  # (network, time and first, trial, unit); filled from the second time on
+    of_network,
     times,
     trials,
     alpha,
-    scale,
     channels,
     units: tl.constexpr,
     nonlinearity: tl.constexpr,
-    noise_is: tl.constexpr,
+    has_noise: tl.constexpr,
     TILE: tl.constexpr,  # noqa: N803
     UNITS: tl.constexpr,  # noqa: N803
     CHANNELS: tl.constexpr,  # noqa: N803
@@ -79,11 +77,10 @@ def forward(
     channel = tl.arange(0, CHANNELS)
     inside = (trial < trials)[:, None] & (unit < units)[None, :]
     element = trial[:, None] * units + unit[None, :]
-    nothing = element * 0  # the interpreter wants masks of whole tiles
     of_input = trial[:, None] * channels + channel[None, :]
     has_input = (trial < trials)[:, None] & (channel < channels)[None, :]
     inputs += network * times * trials * channels
-    noise += network * times * trials * units
+    noise += network * of_network
     rates += network * (times + 1) * trials * units
     recurrent_weights += network * units * units
     of_inputs = alpha * tl.load(
@@ -94,37 +91,18 @@ def forward(
     constant = alpha * tl.load(bias + network * units + unit, mask=unit < units, other=0.0)
     first = tl.load(initial_state + network * units + unit, mask=unit < units, other=0.0)
     state = tl.zeros((TILE, UNITS), tl.float32) + first[None, :]
-    if noise_is == DRAWN:
-        key = tl.load(keys + network)
-        number = tl.load(draw).to(tl.int32)
-    for start in range(0, times, 4):
-        if noise_is == DRAWN:
-            one, two, three, four = four_normals(key, element, number, start // 4)
-        for step in tl.static_range(4):
-            time = start + step
-            # Times after the last are computed, and stored nowhere.
-            known = tl.minimum(time, times - 1)
-            now = tl.load(inputs + known * trials * channels + of_input, mask=has_input, other=0.0)
-            drive = tl.dot(now, of_inputs, input_precision="tf32x3") + constant[None, :]
-            if noise_is == GIVEN:
-                drive += tl.load(noise + known * trials * units + element, mask=inside, other=0.0)
-            if noise_is == DRAWN:
-                if step == 0:
-                    drive += scale * one
-                elif step == 1:
-                    drive += scale * two
-                elif step == 2:
-                    drive += scale * three
-                else:
-                    drive += scale * four
-            state = (1.0 - alpha) * state + drive
-            state = _streamed(
-                *(rates + known * trials * units, recurrent_weights, state, trial, unit, trial < trials, alpha),
-                *(units, FROM, STAGES),
-            )
-            rate = rates_of(state, nonlinearity)
-            tl.store(rates + (time + 1) * trials * units + element, rate, mask=inside & (nothing + time < times))
-            tl.debug_barrier()
+    for time in range(times):
+        now = tl.load(inputs + time * trials * channels + of_input, mask=has_input, other=0.0)
+        drive = tl.dot(now, of_inputs, input_precision="tf32x3") + constant[None, :]
+        if has_noise:
+            drive += tl.load(noise + time * trials * units + element, mask=inside, other=0.0)
+        state = (1.0 - alpha) * state + drive
+        state = _streamed(
+            *(rates + time * trials * units, recurrent_weights, state, trial, unit, trial < trials, alpha),
+            *(units, FROM, STAGES),
+        )
+        tl.store(rates + (time + 1) * trials * units + element, rates_of(state, nonlinearity), mask=inside)
+        tl.debug_barrier()
 
 
 @triton.jit(do_not_specialize=["times", "trials", "channels", "every"])
@@ -159,7 +137,7 @@ def backward(
     channel = tl.arange(0, CHANNELS)
     inside = (trial < trials)[:, None] & (unit < units)[None, :]
     element = trial[:, None] * units + unit[None, :]
-    nothing = element * 0
+    nothing = element * 0  # the interpreter wants masks of whole tiles
     of_output = trial[:, None] * channels + channel[None, :]
     has_output = (trial < trials)[:, None] & (channel < channels)[None, :]
     grad_outputs += network * times * trials * channels
