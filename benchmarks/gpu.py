@@ -113,7 +113,7 @@ class _Measurement:
         torch.set_num_threads(1)
         known = {
             "equal": 40,
-            "penalty": 40,
+            "penalty": 60,
             "deflated": 40,
             "papers_grid": 90,
             "iterations": 60,
@@ -211,10 +211,23 @@ class _Measurement:
                     torch.cuda.empty_cache()
 
     def penalty(self) -> None:
-        """The penalty alone, forward and backward, by our kernels and by PyTorch; and each kernel."""
+        """The penalty alone, forward and backward, by our kernels and by PyTorch."""
         for networks in DEFLATED:
             for name, function in _penalties(networks, self.gpu).items():
                 self.row("penalty", networks=networks, what=name, ms=_device_ms(function))
+        kernels = predictivity.null_space
+        if kernels is None:
+            return
+        # The same by how the elimination and dS/dX are divided, for who looks for faster settings.
+        kept = kernels.ELIMINATION, kernels.TILE
+        try:
+            for columns, warps, samples in ((32, 8, 32), (64, 4, 128), (32, 4, 64), (64, 16, 64)):
+                kernels.ELIMINATION, kernels.TILE = (columns, warps), samples
+                functions = list(_penalties(DEFLATED[0], self.gpu).values())[:2]
+                ms = [_device_ms(function) for function in functions]
+                self.row("penalty setting", columns=columns, warps=warps, samples=samples, ms=ms)
+        finally:
+            kernels.ELIMINATION, kernels.TILE = kept
 
     def deflated(self) -> None:
         """Iterations of networks without earlier ones and against two, and an evaluation."""
@@ -420,7 +433,9 @@ def _parts(networks: int, gpu: torch.device) -> dict[str, Callable[[], object]]:
     noise = KeyedNoise(torch.arange(networks, device=gpu), torch.tensor(1, device=gpu), NOISE)
     found: dict[str, Callable[[], object]] = {}
     if kernels := bptt.persistent:
+        draw_noise = kernels.draw_noise
         found = {
+            "noise": lambda: draw_noise(noise, rates[:, 1:]),
             "forward": lambda: kernels.forward(inputs, *weights, noise, ALPHA, 0, rates),
             "forward without noise": lambda: kernels.forward(inputs, *weights, None, ALPHA, 0, rates),
             "backward": lambda: kernels.backward(errors, None, 1, rates, recurrent, readout, ALPHA, 0, states),

@@ -151,10 +151,8 @@ def _type(value: dict[str, Any]) -> str:
         return value["$ref"].rsplit("/", 1)[-1]
     if "oneOf" in value:
         return " or ".join(_type(choice) for choice in value["oneOf"])
-    if "const" in value:
-        return f"`{value['const']}`"
-    if "enum" in value:
-        return " or ".join(f"`{choice}`" for choice in value["enum"])
+    if "enum" in value or "const" in value:
+        return " or ".join(f"`{choice}`" for choice in value.get("enum") or [value["const"]])
     if value.get("type") == "object":
         entries = [*value.get("patternProperties", {}).values(), value.get("additionalProperties")]
         return f"name: {_type(entries[0])}" if isinstance(entries[0], dict) and entries[0] else "mapping"

@@ -36,7 +36,9 @@ MOST = 128, 256, 64
 SAMPLES = 32
 """Of the moments: samples at a time; and those whose mean is near that of all."""
 COLUMNS = 64
-"""Of the moments and the elimination: columns of a matrix at a time."""
+"""Of the moments, the gradient's matrices and dS/dX: columns of a matrix at a time."""
+ELIMINATION = 64, 8
+"""Of the elimination: columns of a matrix at a time, and the warps of a program."""
 NARROW = 32
 """Of the projection: columns of a program."""
 PROGRAMS = 264
@@ -44,7 +46,7 @@ PROGRAMS = 264
 MOST_PARTS = 16
 """Of the moments: into how many parts a network's samples are divided at most."""
 WARPS = 8
-"""Of all programs."""
+"""Of the programs of all other kernels."""
 ROWS = 32
 """Of the matrices of the gradient: rows of a program."""
 TILE = 64
@@ -120,13 +122,13 @@ def penalty(
         num_stages=1,
     )
     scale, basis, inverse, seen, seen_cross, null_cross, solved = made
-    sizes = (some, columns), (columns,), (earlier,)
+    (at_a_time, warps), sizes = ELIMINATION, ((some, columns), (columns,), (earlier,))
     residual, of_component, values = (double((networks, *size)) for size in sizes)
     small_matrices.regress[(networks,)](
         *(membership, seen, seen_cross, null_cross, solved, residual, of_component, values),
         *(samples.components, earlier, units),
-        *(COLUMNS, some, rows, columns),
-        num_warps=WARPS,
+        *(at_a_time, some, rows, columns),
+        num_warps=warps,
         num_stages=1,
     )
     return values, (mean, scale, basis, inverse, seen, residual, solved)
