@@ -1,12 +1,16 @@
 """The penalty's kernels for a GPU, on the CPU in Triton's interpreter: the values and gradients of PyTorch's."""
 
+import math
+
 import pytest
 import torch
 
 pytest.importorskip("triton")
 
-from insd.objectives import predictivity
+from insd.objectives import moved, predictivity
 from insd.objectives.predictivity import deflation_penalty
+from insd.objectives.schedules import make_schedule
+from insd.objectives.settings.base import TermSettings
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -45,3 +49,24 @@ def test_a_readout_of_dependent_rows_gives_no_number(monkeypatch):
     readout = torch.ones(1, 2, 8, device=DEVICE)
     value = deflation_penalty(rates, readout, earlier, torch.ones(2, 1, device=DEVICE))
     assert not value.isfinite().any()
+
+
+def test_the_kernel_of_the_constrained_schedule_moves_as_the_schedule_does():
+    settings = TermSettings(schedule="constrained", task_only=0.0, multiplier=0.5, bound=0.1, multiplier_max=4.0)
+    generator = torch.Generator().manual_seed(0)
+    schedule, other = (make_schedule(settings, 0.2, networks=5, earlier=3) for _ in range(2))
+    for iteration in range(60):
+        loss = 0.4 * torch.rand(5, generator=generator)
+        value = 0.3 * torch.rand(5, 3, dtype=torch.float64, generator=generator)
+        share = torch.tensor(float(iteration > 5), device=DEVICE)
+        finishing = torch.tensor(float(iteration > 40), device=DEVICE)
+        expected = schedule.weigh(loss, value, share.cpu(), finishing.cpu())
+        state = [part.to(DEVICE) for part in (other.logarithms, other.loss)]
+        found = moved.move(
+            *(*state, loss.to(DEVICE), value.to(DEVICE), share, finishing),
+            *(other.SMOOTHING, 0.2, 0.1, settings.multiplier_rate, (math.log(other.LEAST), math.log(4.0))),
+        )
+        other.load_state_dict({"logarithms": state[0], "loss": state[1]})
+        torch.testing.assert_close(found.cpu(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(other.logarithms, schedule.logarithms, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(other.loss, schedule.loss, rtol=1e-5, atol=1e-6)

@@ -72,9 +72,8 @@ class Objective:
         task_loss = loss.detach()
         record: dict[str, Tensor] = {}
         for (name, schedule), share in zip(self.schedules.items(), shares, strict=True):
-            multipliers = schedule.multipliers(share, finishing)
             value = self._value(name, rates, networks, trials)
-            schedule.update(task_loss, value.detach(), share, finishing)
+            multipliers = schedule.weigh(task_loss, value.detach(), share, finishing)
             record |= {
                 self._variable("penalty", name): self._kept(name, value.detach()),
                 self._variable("multiplier", name): self._kept(name, multipliers),

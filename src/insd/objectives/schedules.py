@@ -12,6 +12,11 @@ from torch import Tensor
 from insd.devices import CPU
 from insd.objectives.settings.base import TermSettings
 
+try:
+    from insd.objectives import moved
+except ImportError:  # Triton is not installed
+    moved = None  # type: ignore[assignment]
+
 Share = float | Float[Tensor, ""]
 """What `Schedule.share` gives; as a tensor where a GPU repeats what it once did (`insd.captured`)."""
 
@@ -36,6 +41,18 @@ class Schedule(ABC):
         finishing: Share = 0.0,
     ) -> None:
         """Take note of the task loss and the term's values in an iteration."""
+
+    def weigh(
+        self,
+        task_loss: Float[Tensor, "network"],
+        value: Float[Tensor, "network earlier"],
+        share: Share,
+        finishing: Share = 0.0,
+    ) -> Float[Tensor, "network earlier"]:
+        """The multipliers of an iteration with these losses, of which it then takes note."""
+        multipliers = self.multipliers(share, finishing)
+        self.update(task_loss, value, share, finishing)
+        return multipliers
 
     @abstractmethod
     def keep(self, rows: Sequence[int]) -> None:
@@ -134,9 +151,24 @@ class Constrained(Schedule):
         ending = torch.as_tensor(finishing, device=direction.device) > 0
         direction = torch.where(ending, ((value.float() - bound) / bound).clamp(0, 1), direction)
         least, most = math.log(self.LEAST), math.log(self.settings.multiplier_max)
-        moved = torch.add(self.logarithms, direction, alpha=rate).clamp(least, most)
-        started = torch.as_tensor(share, device=moved.device) > 0
-        self.logarithms.copy_(torch.where(started, moved, self.logarithms))
+        changed = torch.add(self.logarithms, direction, alpha=rate).clamp(least, most)
+        started = torch.as_tensor(share, device=changed.device) > 0
+        self.logarithms.copy_(torch.where(started, changed, self.logarithms))
+
+    def weigh(
+        self,
+        task_loss: Float[Tensor, "network"],
+        value: Float[Tensor, "network earlier"],
+        share: Share,
+        finishing: Share = 0.0,
+    ) -> Float[Tensor, "network earlier"]:
+        if moved is None or not self.logarithms.is_cuda or not isinstance(share, Tensor):
+            return super().weigh(task_loss, value, share, finishing)
+        own, ending = self.settings, torch.as_tensor(finishing, device=share.device)
+        return moved.move(
+            *(self.logarithms, self.loss, task_loss, value, share, ending, self.SMOOTHING, self.loss_bound, own.bound),
+            *(own.multiplier_rate, (math.log(self.LEAST), math.log(own.multiplier_max))),
+        )
 
     def keep(self, rows: Sequence[int]) -> None:
         self.logarithms, self.loss = self.logarithms[list(rows)], self.loss[list(rows)]
