@@ -52,6 +52,18 @@ OURS, GRAPH = "one kernel", "graph"
 """The loop over time as one kernel, and as a CUDA graph of one kernel or more for each step."""
 DEFLATED = 24, 5
 """Networks that are deflated: those of the bound, and those of a chain of the paper's grid."""
+PENALTY_SETTINGS: tuple[dict[str, Any], ...] = (
+    {"ELIMINATION": (32, 8)},
+    {"ELIMINATION": (64, 4)},
+    {"ELIMINATION": (32, 4)},
+    {"MOMENTS_WARPS": 8},
+    {"STAGES": 3},
+    {"STAGES": 1},
+    {"PROGRAMS": 264},
+    {"TILE": 32},
+    {"TILE": 128},
+)
+"""Of the penalty's kernels, other than those of the library."""
 MEASURED = {"ms", "memory", "outputs", "gradient", "seconds", "solved", "attempts", "reason", "jobs", "calls"}
 MEASURED |= {"core_ms", "gpu", "torch", "triton", "exact", "loops"}
 """What of a row is not part of its name."""
@@ -218,16 +230,19 @@ class _Measurement:
         kernels = predictivity.null_space
         if kernels is None:
             return
-        # The same by how the elimination and dS/dX are divided, for who looks for faster settings.
-        kept = kernels.ELIMINATION, kernels.TILE
+        # The same with one kernel divided in a different way, for who looks for faster settings.
+        kept = {name: getattr(kernels, name) for setting in PENALTY_SETTINGS for name in setting}
         try:
-            for columns, warps, samples in ((32, 8, 32), (64, 4, 128), (32, 4, 64), (64, 16, 64)):
-                kernels.ELIMINATION, kernels.TILE = (columns, warps), samples
-                functions = list(_penalties(DEFLATED[0], self.gpu).values())[:2]
-                ms = [_device_ms(function) for function in functions]
-                self.row("penalty setting", columns=columns, warps=warps, samples=samples, ms=ms)
+            for setting in PENALTY_SETTINGS:
+                for name, value in setting.items():
+                    setattr(kernels, name, value)
+                ms = [_device_ms(function) for function in list(_penalties(DEFLATED[0], self.gpu).values())[:2]]
+                self.row("penalty setting", setting=setting, ms=ms)
+                for name, value in kept.items():
+                    setattr(kernels, name, value)
         finally:
-            kernels.ELIMINATION, kernels.TILE = kept
+            for name, value in kept.items():
+                setattr(kernels, name, value)
 
     def deflated(self) -> None:
         """Iterations of networks without earlier ones and against two, and an evaluation."""

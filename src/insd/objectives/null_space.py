@@ -35,14 +35,18 @@ MOST = 128, 256, 64
 """Units, components and outputs: the matrices of more do not fit on chip."""
 SAMPLES = 32
 """Of the moments: samples at a time; and those whose mean is near that of all."""
+STAGES = 2
+"""Of the same: how many sets of samples are on chip, or on their way."""
+MOMENTS_WARPS = 4
+"""Of the same: the warps of a program, of which several fit on a multiprocessor."""
 COLUMNS = 64
 """Of the moments, the gradient's matrices and dS/dX: columns of a matrix at a time."""
 ELIMINATION = 64, 8
 """Of the elimination: columns of a matrix at a time, and the warps of a program."""
 NARROW = 32
 """Of the projection: columns of a program."""
-PROGRAMS = 264
-"""Of the moments and of dS/dX: two for each multiprocessor of a large card, among which samples are divided."""
+PROGRAMS = 792
+"""Of the moments and of dS/dX: six for each multiprocessor of a large card, among which samples are divided."""
 MOST_PARTS = 16
 """Of the moments: into how many parts a network's samples are divided at most."""
 WARPS = 8
@@ -78,11 +82,12 @@ class Samples:
         valid = self.rates if self.valid is None else self.valid.contiguous()
         return self.rates, self.stored.contiguous(), self.chosen.contiguous(), valid
 
-    def sizes(self, parts: int) -> tuple[int, int, int, int, int, int, int, int, int, bool]:
-        """The strides of rates and how many there are of what, of which the samples are in parts."""
+    def sizes(self, parts: int, at_a_time: int) -> tuple[int, int, int, int, int, int, int, int, int, bool]:
+        """The strides of rates and how many there are of what, of which the samples are in parts of whole tiles."""
         _, times, trials, units = self.rates.shape
         strides = self.rates.stride()[:3]
-        counts = times, trials, triton.cdiv(times * trials, parts), self.stored.shape[1], self.components
+        of_part = at_a_time * triton.cdiv(triton.cdiv(times * trials, parts), at_a_time)
+        counts = times, trials, of_part, self.stored.shape[1], self.components
         return *strides, *counts, units, self.valid is not None
 
     def parts(self, programs: int, at_a_time: int, most: int) -> int:
@@ -101,14 +106,15 @@ def penalty(
     networks, outputs, units = output_weights.shape
     rows, columns, some = _sizes(units, samples.components, outputs)
     whole = rows + columns
-    parts = samples.parts(PROGRAMS * COLUMNS // whole, SAMPLES, MOST_PARTS)
+    blocks = rows // COLUMNS * (whole // COLUMNS)
+    parts = samples.parts(PROGRAMS // blocks, SAMPLES, MOST_PARTS)
     single, double = samples.rates.new_empty, functools.partial(output_weights.new_empty, dtype=torch.float64)
     moments, near = single(networks, parts, rows + 3, whole), single(networks, whole)
-    over_samples.moments_of[whole // COLUMNS, parts, networks](
-        *(*samples.arguments(), moments, near, *samples.sizes(parts)),
+    over_samples.moments_of[blocks, parts, networks](
+        *(*samples.arguments(), moments, near, *samples.sizes(parts, SAMPLES)),
         *(SAMPLES, COLUMNS, rows),
-        num_warps=WARPS,
-        num_stages=2,
+        num_warps=MOMENTS_WARPS,
+        num_stages=STAGES,
     )
     moments, mean = moments.sum(1) if parts > 1 else moments[:, 0], torch.empty_like(near)
     shapes = (columns,), (some, rows), (some, some), (some, rows), (some, columns), (rows, columns), (rows, whole)
@@ -163,7 +169,7 @@ def gradients(
     blocks = rows // COLUMNS
     parts = samples.parts(PROGRAMS // blocks, TILE, PROGRAMS)
     over_samples.apply[blocks, parts, networks](
-        *(*samples.arguments(), mean, of_rates, of_earlier, of_samples, *samples.sizes(parts)),
+        *(*samples.arguments(), mean, of_rates, of_earlier, of_samples, *samples.sizes(parts, TILE)),
         *(TILE, COLUMNS, rows, columns),
         num_warps=WARPS,
         num_stages=1,

@@ -73,11 +73,12 @@ def moments_of(
     COLUMNS: tl.constexpr,  # noqa: N803
     UNITS: tl.constexpr,  # noqa: N803
 ):
-    """For some columns of the rates or of the components, sums over a part of a network's samples."""
+    """Sums over a part of a network's samples: of some units times some columns of the rates or of the components."""
     network = tl.program_id(2).to(tl.int64)
-    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
-    unit = tl.arange(0, UNITS)
-    whole = tl.num_programs(0) * COLUMNS
+    blocks: tl.constexpr = UNITS // COLUMNS
+    column = tl.program_id(0) // blocks * COLUMNS + tl.arange(0, COLUMNS)
+    unit = tl.program_id(0) % blocks * COLUMNS + tl.arange(0, COLUMNS)
+    whole = tl.num_programs(0) // blocks * COLUMNS
     samples = times * trials
     rates += network * of_network
     stored += network * bank_trials * times * components
@@ -97,7 +98,7 @@ def moments_of(
     )
     of_every = _mean(every, counted)
 
-    product = tl.zeros((UNITS, COLUMNS), tl.float32)
+    product = tl.zeros((COLUMNS, COLUMNS), tl.float32)
     total = tl.zeros((COLUMNS,), tl.float32)
     square = tl.zeros((COLUMNS,), tl.float32)
     count = 0.0
