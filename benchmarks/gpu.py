@@ -64,9 +64,6 @@ PENALTY_SETTINGS: tuple[dict[str, Any], ...] = (
     {"TILE": 128},
 )
 """Of the penalty's kernels, other than those of the library."""
-MEASURED = {"ms", "memory", "outputs", "gradient", "seconds", "solved", "attempts", "reason", "jobs", "calls"}
-MEASURED |= {"core_ms", "gpu", "torch", "triton", "exact", "loops"}
-"""What of a row is not part of its name."""
 NOT_MEASURED = (
     "**Not measured yet**: no machine with a GPU was at hand. `python benchmarks/gpu.py` on one writes this section in "
     "less than six minutes. The bounds that it reports on: an iteration of 40 networks of one task (100 units) in at "
@@ -124,15 +121,16 @@ class _Measurement:
         """Measure one thing after the other, each for a limited time; what fails is a row with the reason."""
         torch.set_num_threads(1)
         known = {
-            "equal": 40,
-            "penalty": 60,
-            "deflated": 40,
-            "papers_grid": 90,
-            "iterations": 60,
+            "equal": 60,
             "kernels": 20,
+            "penalty": 40,
+            "iterations": 60,
+            "deflated": 60,
             "sizes": 60,
             "profiled": 20,
+            "papers_grid": 90,
             "solved": 40,
+            "penalty_settings": 90,
             "settings": 90,
             "vmap": 40,
             "jax": 60,
@@ -227,10 +225,12 @@ class _Measurement:
         for networks in DEFLATED:
             for name, function in _penalties(networks, self.gpu).items():
                 self.row("penalty", networks=networks, what=name, ms=_device_ms(function))
+
+    def penalty_settings(self) -> None:
+        """The same with one kernel divided in a different way, for who looks for faster settings."""
         kernels = predictivity.null_space
         if kernels is None:
             return
-        # The same with one kernel divided in a different way, for who looks for faster settings.
         kept = {name: getattr(kernels, name) for setting in PENALTY_SETTINGS for name in setting}
         try:
             for setting in PENALTY_SETTINGS:
@@ -596,20 +596,22 @@ def _vmapped(
 
 
 def merged(rows: Sequence[Row]) -> list[Row]:
-    """The rows of the last card, each the last of its name; a failure counts until its section is measured again."""
-    found: dict[str, Row] = {}
-    card = None
+    """The rows of the last card, of each section those that were measured last."""
+    sections: dict[str, list[Row]] = {}
+    card, name, current = None, "", []
     for row in rows:
-        if row["kind"] == "machine" and row["gpu"] != card:
-            found, card = {}, row["gpu"]
         if row["kind"] == "section":
-            found = {
-                key: one for key, one in found.items() if (one["kind"], one.get("what")) != ("failed", row["what"])
-            }
-        name = json.dumps({key: value for key, value in row.items() if key not in MEASURED})
-        found.pop(name, None)
-        found[name] = row
-    return list(found.values())
+            if current:  # one that was stopped, which has no row with its time
+                sections[name] = current
+            name, current = row["what"], []
+        if row["kind"] == "machine" and row["gpu"] != card:
+            sections, card = {}, row["gpu"]
+        current.append(row)
+        if row["kind"] == "time":
+            sections[row["what"]], name, current = current, "", []
+    if current:
+        sections[name] = current
+    return [row for part in sections.values() for row in part]
 
 
 def page(rows: Sequence[Row]) -> str:
@@ -648,6 +650,17 @@ def page(rows: Sequence[Row]) -> str:
     )
     if "deflated" in of:
         text += "\nAgainst two earlier networks:\n\n" + _deflated_table(of)
+    if "penalty setting" in of:
+        text += f"\nS and its gradient of {DEFLATED[0]} networks, with kernels divided in a different way:\n\n" + table(
+            ["setting", "ms"],
+            [
+                [
+                    ", ".join(f"{name} = {value}" for name, value in row["setting"].items()),
+                    f"{row['ms'][0]:.2f}, {row['ms'][1]:.2f}",
+                ]
+                for row in of["penalty setting"]
+            ],
+        )
     if "setting" in of:
         text += "\nForward and backward of 400 networks, by how the loops are divided:\n\n" + table(
             ["trials of a program", "warps", "ms"],
