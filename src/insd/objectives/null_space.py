@@ -4,17 +4,19 @@ With PyTorch it takes some 120 kernels, most of which a GPU runs in less time th
 the centred rates and components (samples are times and trials), W = L B as in `insd.predictivity.row_space`,
 Q = I - B^T B, and s the norms that divide components,
 
-1. `over_samples.moments_of`: parts of G = X^T X, of X^T Y and of sums, straight from where rates and components are;
-2. `small_matrices.project`: B, L^-1, C = s X^T Y, A = Q G Q + rho I and Q C;
-3. `small_matrices.regress`: M = A^-1 Q C, by Gauss and Jordan's elimination of blocks of the symmetric A, and
-   S = sum M * Q C of each earlier network;
-4. `small_matrices.fold`: the matrices of dS/dX = X P + Y R, and dS/dW:
+- `over_samples.moments_of` gives parts of G = X^T X, of X^T Y and of sums, straight from where rates and components are;
+- `small_matrices.project` B, L^-1, C = s X^T Y, A = Q G Q + rho I and Q C;
+- `small_matrices.regress` M = A^-1 Q C, by Gauss and Jordan's elimination of blocks of the symmetric A, and S of each
+  earlier network, the sum of M times Q C, number by number;
+- `small_matrices.fold` the matrices of dS/dX = X P + Y R, and dS/dW;
+- `over_samples.apply` dS/dX.
 
-       P = 2 c Q - 2 M M_w^T,   R = 2 s M_w^T,   dS/dW = -2 L^-T (B (C - G M) M_w^T + c B G Q),
+The gradient is that of `predictivity._Penalty` with its products multiplied out,
 
-   where M_w is M with each column times the gradient with respect to its network's S, and
-   c = -(ridge / units) sum_ij M_ij M_w_ij: the gradient of `predictivity._Penalty` with its products multiplied out;
-5. `over_samples.apply`: dS/dX.
+    P = 2 c Q - 2 M M_w^T,   R = 2 s M_w^T,   dS/dW = -2 L^-T (B (C - G M) M_w^T + c B G Q),
+
+where M_w is M with each column times the gradient with respect to its network's S, and
+c = -(ridge / units) sum_ij M_ij M_w_ij.
 
 Products over samples, and with samples, are made of three in TF32, which is single precision up to its last digits;
 those of small matrices are in double precision. Where Triton's interpreter is on (`TRITON_INTERPRET=1`), the kernels
