@@ -4,7 +4,8 @@ With PyTorch it takes some 120 kernels, most of which a GPU runs in less time th
 the centred rates and components (samples are times and trials), W = L B as in `insd.predictivity.row_space`,
 Q = I - B^T B, and s the norms that divide components,
 
-- `over_samples.moments_of` gives parts of G = X^T X, of X^T Y and of sums, straight from where rates and components are;
+- `over_samples.moments_of` gives parts of G = X^T X, of X^T Y and of sums, straight from where rates and components
+  are stored;
 - `small_matrices.project` B, L^-1, C = s X^T Y, A = Q G Q + rho I and Q C;
 - `small_matrices.regress` M = A^-1 Q C, by Gauss and Jordan's elimination of blocks of the symmetric A, and S of each
   earlier network, the sum of M times Q C, number by number;
