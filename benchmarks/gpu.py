@@ -254,8 +254,9 @@ class _Measurement:
                         run = attempt(_small_bank(), 100, earlier=stored, networks=networks, device=self.gpu)
                         step = ours(run)
                         self.row("deflated", networks=networks, earlier=count, by=name, ms=_iteration_ms(step))
-                        if kernels and run.captured and run.captured.graph:
-                            ms = _device_ms(run.captured.graph.replay)
+                        graphs = [captured.graph for captured in (run.captured or {}).values() if captured.graph]
+                        if kernels and graphs:
+                            ms = _device_ms(graphs[0].replay)
                             self.row("replayed", networks=networks, earlier=count, ms=ms)
                             ms = _iteration_ms(lambda run=run: run._evaluate(0), 0.2)
                             self.row("evaluated", networks=networks, earlier=count, ms=ms)

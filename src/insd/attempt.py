@@ -251,7 +251,9 @@ class Attempt:
         outputs, sampled = self._noisy_outputs(inputs, draw, substeps)
         loss = self.task.loss(outputs, targets, mask, self.variance)
         record = {"task_loss": loss.detach()}
-        loss, of_terms = self.objective.weighed(loss, shares, finishing, sampled, self.networks, trials)
+        # Where training has no such phase, no kernels are spent on it.
+        ending = finishing if settings.finishing else None
+        loss, of_terms = self.objective.weighed(loss, shares, ending, sampled, self.networks, trials)
         record |= of_terms
         # A number that is not finite less itself is NaN; a GPU asks `isfinite` with four kernels.
         failing = (self.failed_at == 0) & (loss - loss != 0)

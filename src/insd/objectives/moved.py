@@ -22,7 +22,7 @@ def _move(
     task_loss,  # (network)
     value,  # (network, earlier)
     share,  # ()
-    finishing,  # ()
+    finishing,  # (); read with `has_finishing`
     multipliers,  # (network, earlier); filled
     networks,
     smoothing,
@@ -32,6 +32,7 @@ def _move(
     least,
     most,
     earlier: tl.constexpr,
+    has_finishing: tl.constexpr,
     NETWORKS: tl.constexpr,  # noqa: N803
 ):
     network = tl.program_id(0) * NETWORKS + tl.arange(0, NETWORKS)
@@ -39,16 +40,19 @@ def _move(
     before = tl.load(loss + network, mask=there, other=0.0)
     after = before + (1.0 - smoothing) * (tl.load(task_loss + network, mask=there, other=0.0) - before)
     counts = tl.load(share).to(tl.float32)
-    ending = tl.load(finishing).to(tl.float32)
-    affordable = tl.maximum(tl.minimum(tl.maximum(2.0 - before / loss_bound, 0.0), 1.0), ending) * counts
+    affordable = tl.minimum(tl.maximum(2.0 - before / loss_bound, 0.0), 1.0)
+    if has_finishing:
+        ending = tl.load(finishing).to(tl.float32)
+        affordable = tl.maximum(affordable, ending)
+    affordable *= counts
     for one in range(earlier):
         place = network * earlier + one
         old = tl.load(logarithms + place, mask=there, other=0.0)
         tl.store(multipliers + place, tl.exp(old) * affordable, mask=there)
         over = (tl.load(value + place, mask=there, other=0.0).to(tl.float32) - bound) / bound
-        rising = tl.minimum(tl.maximum(over, 0.0), 1.0)
         direction = tl.where(after > loss_bound, -1.0, tl.minimum(tl.maximum(over, -1.0), 1.0))
-        direction = tl.where(ending > 0.0, rising, direction)
+        if has_finishing:
+            direction = tl.where(ending > 0.0, tl.minimum(tl.maximum(over, 0.0), 1.0), direction)
         new = tl.minimum(tl.maximum(old + rate * direction, least), most)
         tl.store(logarithms + place, tl.where(counts > 0.0, new, old), mask=there)
     tl.store(loss + network, after, mask=there)
@@ -60,7 +64,7 @@ def move(
     task_loss: Float[Tensor, "network"],
     value: Float[Tensor, "network earlier"],
     share: Float[Tensor, ""],
-    finishing: Float[Tensor, ""],
+    finishing: Float[Tensor, ""] | None,
     smoothing: float,
     loss_bound: float,
     bound: float,
@@ -71,8 +75,9 @@ def move(
     networks, earlier = logarithms.shape
     multipliers = logarithms.new_empty(networks, earlier)
     _move[(triton.cdiv(networks, NETWORKS),)](
-        *(logarithms, loss, task_loss.contiguous(), value.contiguous(), share, finishing, multipliers, networks),
-        *(smoothing, loss_bound, bound, rate, *limits, earlier, NETWORKS),
+        *(logarithms, loss, task_loss.contiguous(), value.contiguous(), share),
+        *(share if finishing is None else finishing, multipliers, networks),
+        *(smoothing, loss_bound, bound, rate, *limits, earlier, finishing is not None, NETWORKS),
         num_warps=4,
     )
     return multipliers

@@ -59,7 +59,7 @@ class Objective:
         self,
         loss: Float[Tensor, "network"],
         shares: Sequence[Share],
-        finishing: Share,
+        finishing: Share | None,
         rates: Rates,
         networks: Networks,
         trials: Int[Tensor, "network trial"],
@@ -67,18 +67,20 @@ class Objective:
         """The task loss with all terms added, with `shares` of their multipliers; and what the history keeps.
 
         `finishing` is 1 in the finishing phase (`Training.finishing`), in which a term's value counts from its bound on
-        alone, and 0 before it.
+        alone, and 0 before it; None without such a phase.
         """
         task_loss = loss.detach()
         record: dict[str, Tensor] = {}
         for (name, schedule), share in zip(self.schedules.items(), shares, strict=True):
             value = self._value(name, rates, networks, trials)
-            multipliers = schedule.weigh(task_loss, value.detach(), share, finishing)
+            multipliers = schedule.weigh(task_loss, value.detach(), share, 0.0 if finishing is None else finishing)
             record |= {
                 self._variable("penalty", name): self._kept(name, value.detach()),
                 self._variable("multiplier", name): self._kept(name, multipliers),
             }
-            counted = value - finishing * value.clamp(max=self.terms[name].settings.bound)
+            counted = value
+            if finishing is not None:
+                counted = value - finishing * value.clamp(max=self.terms[name].settings.bound)
             loss = loss + (multipliers * counted).sum(1)
         return loss, record
 

@@ -148,8 +148,9 @@ class Constrained(Schedule):
         bound, rate = self.settings.bound, self.settings.multiplier_rate
         direction = ((value.float() - bound) / bound).clamp(-1, 1)
         direction = torch.where(self.loss[:, None] > self.loss_bound, -1.0, direction)
-        ending = torch.as_tensor(finishing, device=direction.device) > 0
-        direction = torch.where(ending, ((value.float() - bound) / bound).clamp(0, 1), direction)
+        if isinstance(finishing, Tensor) or finishing:
+            ending = torch.as_tensor(finishing, device=direction.device) > 0
+            direction = torch.where(ending, ((value.float() - bound) / bound).clamp(0, 1), direction)
         least, most = math.log(self.LEAST), math.log(self.settings.multiplier_max)
         changed = torch.add(self.logarithms, direction, alpha=rate).clamp(least, most)
         started = torch.as_tensor(share, device=changed.device) > 0
@@ -164,7 +165,7 @@ class Constrained(Schedule):
     ) -> Float[Tensor, "network earlier"]:
         if moved is None or not self.logarithms.is_cuda or not isinstance(share, Tensor):
             return super().weigh(task_loss, value, share, finishing)
-        own, ending = self.settings, torch.as_tensor(finishing, device=share.device)
+        own, ending = self.settings, finishing if isinstance(finishing, Tensor) else None
         return moved.move(
             *(self.logarithms, self.loss, task_loss, value, share, ending, self.SMOOTHING, self.loss_bound, own.bound),
             *(own.multiplier_rate, (math.log(self.LEAST), math.log(own.multiplier_max))),
