@@ -58,10 +58,7 @@ PENALTY_SETTINGS: tuple[dict[str, Any], ...] = (
     {"ELIMINATION": (32, 4)},
     {"MOMENTS_WARPS": 8},
     {"STAGES": 3},
-    {"STAGES": 1},
-    {"PROGRAMS": 264},
     {"TILE": 32},
-    {"TILE": 128},
 )
 """Of the penalty's kernels, other than those of the library."""
 NOT_MEASURED = (
@@ -128,7 +125,7 @@ class _Measurement:
             "deflated": 60,
             "sizes": 60,
             "profiled": 20,
-            "papers_grid": 90,
+            "papers_grid": 100,
             "solved": 40,
             "penalty_settings": 90,
             "settings": 90,
