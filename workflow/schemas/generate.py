@@ -151,7 +151,7 @@ def _type(value: dict[str, Any]) -> str:
         return value["$ref"].rsplit("/", 1)[-1]
     if "oneOf" in value:
         return " or ".join(_type(choice) for choice in value["oneOf"])
-    if "enum" in value or "const" in value:
+    if "enum" in value or isinstance(value.get("const"), str):
         return " or ".join(f"`{choice}`" for choice in value.get("enum") or [value["const"]])
     if value.get("type") == "object":
         entries = [*value.get("patternProperties", {}).values(), value.get("additionalProperties")]
