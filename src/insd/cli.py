@@ -289,7 +289,10 @@ def _print_score(task: "Task", outputs: "Tensor", trials: "xr.Dataset", path: st
 
     (loss,), (score,) = loss_and_score(task, outputs, trials)
     solved = "solved" if task.solved(score) else "not solved"
-    print(f"{path}: {solved}, {task.score_name} {score:.3f}, task loss {loss:.4f} on {trials.sizes['trial']} trials")
+    floor = task.floor(trials)
+    ideal = "" if floor is None else f" (ideal observer {floor:.2g})"
+    count = trials.sizes["trial"]
+    print(f"{path}: {solved}, {task.score_name} {score:.3f}, task loss {loss:.4f}{ideal} on {count} trials")
 
 
 def _parser() -> argparse.ArgumentParser:

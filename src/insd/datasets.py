@@ -44,7 +44,7 @@ class Contract:
     """Variables that hold names; all others hold numbers."""
     attributes: tuple[str, ...] = ()
     compressed: bool = False
-    """Whether arrays along more than two axes, which are rounded (`insd.rounding`), are compressed."""
+    """Whether arrays along more than two axes are compressed."""
 
 
 KEPT = {"null_activity": ("seed", "bank_trial", "bank_time", "component")}
@@ -57,9 +57,16 @@ CONTRACTS = {
             "targets": ("trial", "time", "output"),
             "mask": ("trial", "time", "output"),
         },
-        # Only where trials differ in length: see `insd.samples`.
-        optional={"valid": ("trial", "time")},
+        # `valid` only where trials differ in length: see `insd.samples`. The other two only where a task leaves its
+        # noise to `Task.dataset`: what is drawn, and how much, so that it can be drawn again.
+        optional={
+            "valid": ("trial", "time"),
+            "clean_inputs": ("trial", "time", "input"),
+            "noise_sd": ("trial", "time", "input"),
+        },
         attributes=("dt", "fingerprint"),
+        # Inputs hardly shrink, but all the others nearly vanish.
+        compressed=True,
     ),
     # And the weights that the network's architecture declares (see `contract_of`).
     "network": Contract(

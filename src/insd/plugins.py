@@ -45,7 +45,12 @@ class Kind:
 
 
 KINDS = {
-    "task": Kind("insd.tasks", "task", base="insd.tasks.base:Task", tools=("own", "environments")),
+    "task": Kind(
+        "insd.tasks",
+        "task",
+        base="insd.tasks.base:Task",
+        tools=("arrays", "environments", "observers", "own"),
+    ),
     "network": Kind("insd.networks", "architecture", base="insd.networks.base:Networks", tools=("check",)),
     "term": Kind(
         "insd.objectives",

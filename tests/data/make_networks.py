@@ -22,7 +22,7 @@ from insd.settings.recipe import Recipe
 from insd.training import train_round
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from trained import FOLDER, evaluation_trials
+from trained import FOLDER, evaluation_trials, trained_task
 
 UNITS, BANK_TRIALS = 50, 1024
 REFERENCE = {"network": {"units": UNITS}, "training": {"iterations": 1500, "loss_bound": 0.002}}
@@ -32,8 +32,8 @@ LOSS_BOUNDS = {"context_integration": 0.15, "flip_flop": 0.05, "memory_pro": 0.0
 
 def main() -> None:
     torch.set_num_threads(1)
-    for name, kind in TASKS.items():
-        task = kind()
+    for name in TASKS:
+        task = trained_task(name)
         bank, test = task.sample("train", BANK_TRIALS, random_seed("trained", name)), evaluation_trials(name)
         bank.attrs["fingerprint"] = array_fingerprint(bank, ["inputs", "targets", "mask"])
         earlier = None

@@ -349,7 +349,9 @@ def test_trials_alone_and_the_score_of_a_network_on_them(chain, tmp_path, capsys
     network = f"{chain}/round-1/network.nc"
     assert main(["score", network, f"{bank}/test.nc"]) == 0
     activity = datasets.read(f"{chain}/round-1/activity.nc", "activity")
-    found = re.search(r"sign accuracy (\S+), task loss (\S+) on 48 trials", capsys.readouterr().out)
+    found = re.search(
+        r"sign accuracy (\S+), task loss (\S+) \(ideal observer 0\) on 48 trials", capsys.readouterr().out
+    )
     assert float(found[1]) == pytest.approx(activity["score"].item(), abs=1e-3)
     assert float(found[2]) == pytest.approx(activity["test_loss"].item(), abs=1e-3)
 

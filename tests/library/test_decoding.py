@@ -269,7 +269,7 @@ def test_variables_of_context_integration():
         at = {name: variable.values[trial, time] for name, variable in variables.items()}
         assert at["context"] == (-1 if stream == 1 else 1)
         assert at["relevant_coherence"] == at[f"coherence_{stream}"]
-        assert at["decision"] == trials["targets"].values[trial, -1, 0]
+        assert at["decision"] == np.sign(trials["targets"].values[trial, -1, 0])
 
 
 def test_variables_of_the_flip_flop_are_its_targets():

@@ -8,7 +8,7 @@ import pytest
 import torch
 import xarray as xr
 from known import TASKS
-from trained import evaluation_trials, trained_network
+from trained import evaluation_trials, trained_network, trained_task
 
 from insd.activity import loss_and_score, record_activity, simulate_trials
 from insd.evaluation import performance as performance_module
@@ -79,7 +79,7 @@ def test_grids_begin_in_distribution_and_replace_what_they_say(name):
 
 def test_labels_of_grid_levels():
     assert MemoryPro().grid_labels("duration")[1] == "delay = 0.8 to 1.2"
-    assert ContextIntegration().grid_labels("duration")[0] == "stimulus = 0.8"
+    assert ContextIntegration().grid_labels("duration")[2] == "stimulus = 3.2"
     assert FlipFlop().grid_labels("duration")[1] == "duration = 3.6, pulse_rate = 1.2"
     assert FlipFlop(grid={"noise": [{}], "duration": [{}]}).grid_labels("noise") == ["unchanged"]
 
@@ -110,11 +110,13 @@ def test_networks_of_noise_score_at_chance_everywhere(name, random):
         assert (np.abs(scores.mean("network") - task.chance) < 4.5 * error).all()
         assert not any(task.solved(score) for score in scores.values.ravel())
     assert result["grid_score"].attrs["chance"] == task.chance
+    for regime, floor in zip(trials, result["floor"].values, strict=True):
+        assert floor == task.in_regime(regime).floor(trials[regime])
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_trained_network_with_noise_for_weights_scores_at_chance_everywhere(name, random):
-    task, network = TASKS[name](), trained_network(name, 0)
+    task, network = trained_task(name), trained_network(name, 0)
     trials = {regime: task.sample(regime, 60, 1) for regime in task.regime_names()[1:]}
     noise = xr.concat([network.assign_coords(seed=[seed]) for seed in range(30)], "seed").assign_attrs(network.attrs)
     # In an order that does not change from one process to the next, as that of a set does: so neither do the draws.
@@ -169,7 +171,7 @@ def plain_score(name, trials, outputs):
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("name", TASKS)
 def test_the_regime_test_has_the_stored_score(name, number):
-    task, network, trials = TASKS[name](), trained_network(name, number), evaluation_trials(name)
+    task, network, trials = trained_task(name), trained_network(name, number), evaluation_trials(name)
     found = performance(task, name, members(network), {"test": trials}, 5)["score"].item()
     bank = task.sample("train", 8, 0).assign_attrs(fingerprint="b", dt=trials.attrs["dt"])
     assert found == record_activity(network, task, bank, trials, Recipe().terms)["score"].item()
@@ -181,12 +183,14 @@ def test_the_regime_test_has_the_stored_score(name, number):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_each_point_of_the_grid_has_the_score_of_a_plain_loop_on_its_trials(name):
-    full = TASKS[name]().grid
-    task = TASKS[name](grid={axis: [levels[0], levels[2]] for axis, levels in full.items()})
+    full = trained_task(name).grid
+    task = dataclasses.replace(trained_task(name), grid={axis: [levels[0], levels[2]] for axis, levels in full.items()})
     network = trained_network(name, 0)
-    _, scores = grid_performance(task, name, [network], 60)
+    _, scores, floors = grid_performance(task, name, [network], 60)
     for noise, duration in itertools.product(range(2), range(2)):
-        trials = task.in_grid(noise, duration).sample("test", 60, random_seed("grid", name, noise, duration))
+        level = task.in_grid(noise, duration)
+        trials = level.sample("test", 60, random_seed("grid", name, noise, duration))
+        assert floors[noise, duration] == level.floor(trials)
         expected = plain_score(name, trials, plain_outputs(network, trials))
         assert scores[0, noise, duration] == pytest.approx(expected, rel=1e-4)
     # The levels differ, so that none stands for another; the first is that of the training trials.
@@ -203,7 +207,7 @@ def test_grid_in_blocks_equals_one_network_at_a_time(random, monkeypatch):
     # Blocks of 3 networks, chunks of 10 of the 25 trials.
     monkeypatch.setattr(performance_module, "CHUNK", 10)
     monkeypatch.setattr(performance_module, "STATES_AT_ONCE", 3 * 10 * 125 * 12)
-    losses, scores = grid_performance(task, "flip_flop", networks, 25)
+    losses, scores, _ = grid_performance(task, "flip_flop", networks, 25)
     assert losses.shape == scores.shape == (7, 2, 2)
     for index, network in enumerate(networks):
         alone = grid_performance(task, "flip_flop", [network], 25)

@@ -1,14 +1,19 @@
 """Trials by the definitions of the tasks, checked with plain loops, and scores of perfect and guessed outputs."""
 
+import re
+
 import numpy as np
 import pytest
 from known import TASKS
 
 from insd.datasets import validate
+from insd.provenance import trials_fingerprint
 from insd.tasks.context_integration import ContextIntegration
 from insd.tasks.flip_flop import FlipFlop
 from insd.tasks.memory_pro import MemoryPro
 
+UNIFORM = {"levels": (), "stimulus": (0.8, 0.8), "target": "sign"}
+"""Context integration whose sign some trials hide."""
 ALL = [(name, regime) for name, task in TASKS.items() for regime in task().regime_names()]
 
 
@@ -67,10 +72,11 @@ def test_flip_flop_pulse_rate():
     assert pulses == pytest.approx(expected, rel=0.01)
 
 
-def test_context_integration_periods_and_target():
-    task = ContextIntegration(evidence_noise=0.0)
+@pytest.mark.parametrize("target", ["strength", "sign"])
+def test_context_integration_periods_and_target(target):
+    task = ContextIntegration(target=target, evidence_noise=0.0)
     trials = task.sample("train", 50, seed=0)
-    for trial in trials.transpose("trial", ...)["trial"].values:
+    for trial in range(50):
         one = trials.isel(trial=trial)
         inputs = one["inputs"].values
         context = int(one["context"])
@@ -79,21 +85,59 @@ def test_context_integration_periods_and_target():
         assert inputs[:, 1 + context].all() and not inputs[:, 4 - context].any()
         assert inputs[:go, 4].all() and not inputs[go:, 4].any()
         shown = inputs[:, 0] != 0
-        assert shown.sum() == 40
         on, off = (round(float(one[name]) / task.dt) for name in ("stimulus_time", "delay_time"))
-        assert shown[on:off].all() and 5 <= go - off <= 15
+        assert shown[on:off].all() and shown.sum() == off - on
+        assert 20 <= off - on <= 80 and 5 <= go - off <= 15
+        assert {round(abs(float(one[f"coherence_{index}"])), 6) for index in (1, 2)} <= {0.1, 0.2, 0.4}
         np.testing.assert_allclose(inputs[shown, context - 1], relevant, rtol=1e-6)
         target = one["targets"].values[:, 0]
         assert not target[:go].any()
-        assert (target[go:] == np.sign(relevant)).all()
+        reported = {"strength": relevant / 0.4 * (off - on) * 0.02, "sign": np.sign(relevant)}[task.target]
+        np.testing.assert_allclose(target[go:], reported, rtol=1e-6)
         scored = one["mask"].values[:, 0]
         assert scored[:go].all() and not scored[go : go + 5].any() and scored[go + 5 :].all()
         assert len(scored) - go >= 15
 
 
-def test_context_integration_target_integral():
-    trials = ContextIntegration(target="integral", evidence_noise=0.0).sample("train", 50, seed=0)
-    np.testing.assert_allclose(trials["targets"].values[:, -1, 0], trials["relevant_coherence"] / 0.4, atol=1e-6)
+def test_levels_signs_and_contexts_of_context_integration_are_equally_likely():
+    trials = ContextIntegration().sample("train", 6000, seed=0)
+    kinds = np.stack([trials[name].values for name in ("coherence_1", "coherence_2", "context")], axis=1)
+    _, counts = np.unique(kinds.round(6), axis=0, return_counts=True)
+    assert len(counts) == 6 * 6 * 2
+    assert np.abs(counts / 6000 - 1 / 72).max() < 4 * np.sqrt(1 / 72 / 6000)
+
+
+def test_uniform_coherences_of_context_integration():
+    trials = ContextIntegration(**UNIFORM).sample("train", 2000, seed=0)
+    values = np.sort(trials["coherence_1"].values)
+    assert np.abs(values - np.linspace(-0.4, 0.4, 2000)).max() < 0.8 * 1.63 / np.sqrt(2000)
+    # The smallest fifth is not scored: a network that is wrong there has the full score.
+    task, relevant = ContextIntegration(**UNIFORM), trials["relevant_coherence"].values
+    hidden = np.abs(relevant) < np.quantile(np.abs(relevant), 0.199)
+    outputs = trials["targets"].values * np.where(hidden, -1.0, 1.0)[:, None, None]
+    assert task.score(trials, outputs) == 1.0
+
+
+def test_all_levels_of_context_integration_are_scored():
+    task = ContextIntegration()
+    trials = task.sample("test", 600, seed=0)
+    weak = np.isclose(np.abs(trials["relevant_coherence"].values), 0.1)
+    outputs = trials["targets"].values * np.where(weak, -1.0, 1.0)[:, None, None]
+    assert task.score(trials, outputs) == pytest.approx(1 - weak.mean())
+
+
+@pytest.mark.parametrize("sd", [0.0, 0.3])
+def test_context_integration_target_integral(sd):
+    """The evidence that was shown, noise and all, summed up over time by a loop."""
+    task = ContextIntegration(target="integral", evidence_noise=sd)
+    trials = task.sample("train", 30, seed=0)
+    assert trials["mask"].values.all() and "noise_sd" not in trials
+    for trial in range(30):
+        total, stream = 0.0, int(trials["context"][trial]) - 1
+        for time in range(trials.sizes["time"]):
+            total += float(trials["inputs"][trial, time, stream]) * 0.02 / 0.4
+            assert float(trials["targets"][trial, time, 0]) == pytest.approx(total, abs=1e-5)
+    assert task.score(trials, trials["targets"].values) == 1.0
 
 
 def test_memory_pro_periods_and_target():
@@ -122,6 +166,101 @@ def test_memory_pro_score_is_the_median_angular_error():
     assert task.score(trials, outputs) == pytest.approx(np.median(np.abs(np.rad2deg(error))), abs=1e-6)
 
 
+STORED = {
+    ("flip_flop", "train"): "9b7d640ac84eab52",
+    ("flip_flop", "noisy_long"): "55dc2fe4b36744cc",
+    ("memory_pro", "train"): "e409d15336f6bfe5",
+    ("memory_pro", "noisy_long"): "806bd97046e9840c",
+}
+"""Fingerprints of trials at commit ddc429e."""
+
+
+@pytest.mark.parametrize("name, regime", STORED)
+def test_trials_are_those_of_earlier_versions(name, regime):
+    assert trials_fingerprint(TASKS[name]().sample(regime, 20, 5)) == STORED[name, regime]
+
+
+def test_fixed_periods_and_outputs_that_are_always_scored():
+    """30 steps each, as in KPFlow (arXiv 2507.06381)."""
+    spans = dict.fromkeys(("fixation", "stimulus", "delay"), (0.6, 0.6))
+    for task in (MemoryPro(**spans, response=0.6, grace=0.0), ContextIntegration(**spans, response=0.6, grace=0.0)):
+        trials = task.sample("train", 8, seed=0)
+        assert trials.sizes["time"] == 120 and trials["mask"].values.all()
+        for name, steps in (("stimulus_time", 30), ("delay_time", 60), ("go_time", 90)):
+            np.testing.assert_allclose(trials[name].values, steps * task.dt)
+        noisy = trials["noise_sd"].values > 0
+        assert noisy.any() and (noisy[:, 30:60].any() if isinstance(task, ContextIntegration) else noisy.all())
+
+
+def test_flip_flop_without_a_first_pulse_and_with_pulses_of_one_step():
+    rates = {"pulse_width": 0.02, "refractory": 0.02, "pulse_rate": 1 / (20 * 0.02)}
+    task = FlipFlop(first_pulse=False, reaction=0.0, input_noise=0.0, **rates)
+    trials = task.sample("train", 200, seed=0)
+    inputs, targets = trials["inputs"].values, trials["targets"].values
+    held = np.zeros(targets[:, 0].shape)
+    for time in range(trials.sizes["time"]):
+        held = np.where(inputs[:, time] != 0, inputs[:, time], held)
+        assert (targets[:, time] == held).all()
+    assert trials["mask"].values.all() and (targets == 0).any() and set(np.unique(inputs)) == {-1, 0, 1}
+    # A pulse about every 20 steps after the step of the last one.
+    assert (inputs != 0).mean() == pytest.approx(1 / 21, rel=0.1)
+    assert {variable.kind for variable in task.variables(trials).values()} == {"category"}
+    # What the output is before the first pulse is not scored.
+    assert task.score(trials, np.where(targets == 0, 1.0, targets)) == 1.0
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_noise_may_differ_between_trials(name):
+    field = "evidence_noise" if name == "context_integration" else "input_noise"
+    task = TASKS[name](**{field: (0.2, 0.6)}, dt=0.01)
+    trials = task.sample("train", 300, seed=0)
+    sd = trials["noise_sd"].values.max((1, 2))
+    # White noise of the same power at half the step has a standard deviation that is larger by the root of 2.
+    assert np.quantile(sd, [0, 0.5, 1]) == pytest.approx(np.sqrt(2) * np.array([0.2, 0.4, 0.6]), rel=0.1)
+    noise = (trials["inputs"] - trials["clean_inputs"]).values
+    assert (noise[trials["noise_sd"].values == 0] == 0).all()
+    scaled = noise[trials["noise_sd"].values > 0] / trials["noise_sd"].values[trials["noise_sd"].values > 0]
+    assert scaled.std() == pytest.approx(1, abs=0.01) and scaled.mean() == pytest.approx(0, abs=0.01)
+    level = TASKS[name](grid={"noise": [{field: [0.1, 0.3]}], "duration": [{}]}).in_grid(0, 0)
+    assert getattr(level, field) == (0.1, 0.3)
+
+
+def dataset(noise, steps=None, random=None):
+    """Ones of 200 trials, 6 times and 2 inputs."""
+    ones = np.ones((200, 6, 2))
+    return FlipFlop().dataset(ones, ones, ones, ["a", "b"], ["c", "d"], {}, steps, noise, random)
+
+
+def test_noise_of_a_dataset_can_be_drawn_again():
+    sd = np.linspace(0, 1, 200)[:, None, None] * [1.0, 0.0]
+    lasting = np.arange(6) < 4
+    for steps, within in ((None, np.ones(6, bool)), (np.full(200, 4), lasting)):
+        trials = dataset(sd, steps, np.random.default_rng(3))
+        validate(trials.assign_attrs(dt=0.02, fingerprint=""), "trials", "sample")
+        clean, stored, inputs = (trials[name].values for name in ("clean_inputs", "noise_sd", "inputs"))
+        assert (clean == within[:, None]).all()
+        np.testing.assert_allclose(stored, sd * within[:, None], rtol=1e-6)
+        # Only inputs that have noise take numbers from the generator.
+        drawn = np.random.default_rng(3).standard_normal((200, 6))
+        np.testing.assert_allclose(inputs[..., 0], within * (1 + sd[..., 0] * drawn), rtol=1e-6)
+        assert (inputs[..., 1] == within).all()
+    assert "noise_sd" not in dataset(None)
+
+
+@pytest.mark.parametrize(
+    "noise, random, message",
+    [
+        (0.1, None, "noise: give `random`, too"),
+        (np.ones((200, 1)), np.random.default_rng(0), "noise has shape (200, 1); needs one that fits (200, 6, 2)"),
+        (-0.1, np.random.default_rng(0), "noise: a standard deviation is a finite number of at least 0"),
+        (np.nan, np.random.default_rng(0), "noise: a standard deviation is a finite number of at least 0"),
+    ],
+)
+def test_noise_that_does_not_fit_is_refused(noise, random, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        dataset(noise, random=random)
+
+
 def test_half_the_time_step_keeps_noise_power_and_durations():
     coarse, fine = ContextIntegration(), ContextIntegration(dt=0.01)
     assert fine.step_noise(0.1) == pytest.approx(0.1 * np.sqrt(2))
@@ -134,6 +273,9 @@ def test_half_the_time_step_keeps_noise_power_and_durations():
         (lambda: FlipFlop(duration=-1.0), "duration = -1.0: must not be negative"),
         (lambda: FlipFlop(pulse_width=0.5), "pulse_width = 0.5 s: must be positive and at most refractory"),
         (lambda: FlipFlop(channels=0), "channels = 0"),
+        (lambda: FlipFlop(pulse_width=0.005), "pulse_width = 0.005 s: is less than half of the time step"),
+        (lambda: FlipFlop(input_noise=(0.3, 0.1)), "input_noise = (0.3, 0.1): needs 0 <= least <= largest"),
+        (lambda: ContextIntegration(levels=(0.0, 0.1)), "levels = (0.0, 0.1): a coherence of 0"),
         (lambda: MemoryPro(delay=(2.0, 1.0)), "shortest <= longest"),
         (lambda: MemoryPro(dt=0.0), "dt = 0.0: the time step must be positive"),
         (lambda: MemoryPro().sample("harder", 1, 0), "unknown regime 'harder'; this task has: train, test, noisy"),
@@ -142,5 +284,5 @@ def test_half_the_time_step_keeps_noise_power_and_durations():
     ],
 )
 def test_nonsense_is_refused(make, message):
-    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+    with pytest.raises(ValueError, match=re.escape(message)):
         make()

@@ -8,7 +8,7 @@ import scipy.optimize
 import scipy.spatial.distance
 import torch
 from known import TASKS
-from trained import trained_network, trained_round
+from trained import trained_network, trained_round, trained_task
 
 from insd.dynamics.search import fixed_points
 from insd.dynamics.settings import FixedPoints
@@ -20,7 +20,7 @@ each_network = pytest.mark.parametrize(("name", "number"), NETWORKS)
 
 @cache
 def search(name, number, seed=0):
-    task = TASKS[name]()
+    task = trained_task(name)
     return fixed_points(task, [trained_round(name, number)], task.sample("test", 64, 1), SETTINGS, seed)
 
 
@@ -30,7 +30,7 @@ class Plain:
     def __init__(self, name, number, condition):
         self.network = trained_network(name, number).isel(seed=0).astype(np.float64)
         self.weights = self.network["recurrent_weights"].values
-        static = np.array(TASKS[name]().static_inputs()[condition])
+        static = np.array(trained_task(name).static_inputs()[condition])
         self.drive = self.network["input_weights"].values @ static + self.network["bias"].values
         self.alpha = self.network.attrs["dt"] / self.network.attrs["tau"]
 
@@ -58,7 +58,7 @@ class Plain:
 def trajectory_states(name, number, count, seed):
     """States along trajectories on trials of their own, by a loop over time."""
     network = trained_network(name, number).isel(seed=0).astype(np.float64)
-    inputs = TASKS[name]().sample("test", 20, 1000 + seed)["inputs"].values.astype(np.float64)
+    inputs = trained_task(name).sample("test", 20, 1000 + seed)["inputs"].values.astype(np.float64)
     alpha = network.attrs["dt"] / network.attrs["tau"]
     state = np.repeat(network["initial_state"].values[None], 20, axis=0)
     visited = []
@@ -89,7 +89,7 @@ def nearest(states, listed):
 
 def test_the_networks_are_trained_and_differ():
     for name, number in NETWORKS:
-        assert TASKS[name]().solved(trained_network(name, number).attrs["score"])
+        assert trained_task(name).solved(trained_network(name, number).attrs["score"])
     stable = {key: int(search(*key)["n_stable_fixed_points"].sum()) for key in NETWORKS}
     assert stable["flip_flop", 0] == 8 and stable["flip_flop", 1] == 0
     assert sum(stable[name, 0] for name in TASKS) >= 12

@@ -159,6 +159,9 @@ def _type(value: dict[str, Any]) -> str:
     if value.get("type") == "array":
         # Pairs are spans of durations.
         return "[shortest, longest]" if "prefixItems" in value else f"list of {_type(value['items'])}"
+    if any("prefixItems" in one for one in value.get("anyOf", ())):
+        # Of tasks, the size of a noise.
+        return "number or [least, largest]"
     bounds = [f"{sign} {value[key]:g}" for key, sign in _BOUNDS.items() if key in value]
     return " ".join([value.get("type", "any"), ", ".join(bounds)]).strip()
 

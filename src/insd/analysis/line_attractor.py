@@ -9,15 +9,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
-from insd.analysis.base import Analysis, Job
+from insd.analysis.base import Analysis, Column, Job
 from insd.datasets import Contract
 
 if TYPE_CHECKING:
     from insd.settings.config import Settings
 
+HELD = ("held_straightness", "held_curve", "held_extent", "held_leading_real", "held_leading_imag", "held_second_real")
+"""Of the states in which a network holds evidence, by static input (`insd.dynamics.held`)."""
+HELD_OF_EVIDENCE = ("held_correlation", "held_graded")
+"""The same by evidence, too."""
 CONTRACT = Contract(
     {
         "direction": ("network", "condition", "unit"),
@@ -27,8 +32,15 @@ CONTRACT = Contract(
         "selected_evidence": ("network", "condition", "evidence"),
         "direct_evidence": ("network", "condition", "evidence"),
     },
-    # Fewer than three points make no line.
-    may_be_nan=frozenset({"direction", "selection", "straightness", "extent", "selected_evidence", "direct_evidence"}),
+    optional={
+        **dict.fromkeys(HELD, ("network", "condition")),
+        **dict.fromkeys(HELD_OF_EVIDENCE, ("network", "condition", "evidence")),
+    },
+    # Fewer than three points make no line, and under some constant inputs no evidence ends.
+    may_be_nan=frozenset(
+        {"direction", "selection", "straightness", "extent", "selected_evidence", "direct_evidence"}
+        | {*HELD, *HELD_OF_EVIDENCE}
+    ),
 )
 """What its file holds."""
 
@@ -124,7 +136,8 @@ def applies(settings: "Settings", task: str) -> bool:
 
 
 def run(job: Job) -> Mapping[str, xr.Dataset]:
-    """`line_attractor` of the points that were found."""
+    """`line_attractor` of the points that were found, and what networks hold of the evidence after its end."""
+    from insd.dynamics.held import held
     from insd.networks.base import constant_input_weights
 
     points = job.analyses["fixed_points"]
@@ -134,16 +147,66 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
     weights = [constant_input_weights(member.network) for member in members if member.network is not None]
     points = points.sel(searched_network=[member.label for member in members])
     result = line_attractor(points, np.concatenate(weights), job.task.evidence_inputs)
+    trials = job.trials["test"]
+    if "delay_time" in trials.coords:
+        result = result.merge(held(job.task, members, trials, points["searched_condition"].values.tolist()))
     return {"line_attractor": result}
 
+
+LINE = {"curve": 0.9, "extent": 0.5, "graded": 0.8, "rate": 1.0}
+"""What makes a line of slow points of the states in which evidence is held (ours): at least 90 % of their variance is
+on one curve, half of their spread is kept, position and evidence correlate by at least .8 within each sign, and the
+leading eigenvalue is within 1/s of 0: ten times as slow as the default time constant."""
+
+
+def lines(result: xr.Dataset) -> xr.DataArray:
+    """Whether there is a line of slow points (`LINE`), by network and condition."""
+    slow = abs(result["held_leading_real"]) <= LINE["rate"]
+    return (
+        slow
+        & (result["held_curve"] >= LINE["curve"])
+        & (result["held_extent"] >= LINE["extent"])
+        & (result["held_graded"].max("evidence") >= LINE["graded"])
+    )
+
+
+def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
+    """The number of `lines`, and over the static inputs under which evidence is held, the worst of what they need."""
+    found = pd.DataFrame(index=table.index)
+    if "held_curve" not in result:
+        return found.assign(**dict.fromkeys(COLUMNS, np.nan))
+    rate = abs(result["held_leading_real"]).max("condition")
+    worst = {
+        "line_attractors": lines(result).sum("condition").where(rate.notnull()),
+        "line_curve": result["held_curve"].min("condition"),
+        "line_extent": result["held_extent"].min("condition"),
+        "line_graded": result["held_graded"].max("evidence").min("condition"),
+        "line_rate": rate,
+    }
+    for name, values in worst.items():
+        found[name] = pd.Series(values.values.astype(float), result["network"].values)
+    return found
+
+
+_WORST = "a second after the end of the evidence, the lowest over contexts"
+COLUMNS = {
+    "line_attractors": Column("contexts with a line of slow points (docs/analyses/line_attractor.md)", "", 0),
+    "line_curve": Column(f"share of the states' variance along one curve {_WORST}", "", None, 1),
+    "line_extent": Column(f"spread of the states relative to that at the end of the evidence {_WORST}", "", 0),
+    "line_graded": Column(f"|r| of states and evidence within trials of one sign {_WORST}", "", 0, 1),
+    "line_rate": Column("largest modulus of the leading eigenvalue's real part there, over contexts", "1/s", 0),
+}
+"""What its columns of `networks.csv` hold."""
 
 ANALYSIS = Analysis(
     description="The line along which the points of each network lie, and the evidence that moves its state along it.",
     writes={"line_attractor": CONTRACT},
     run=run,
-    reads=("analysis/fixed_points",),
+    reads=("analysis/fixed_points", "trials/test"),
     needs=("Flowing",),
     applies=applies,
+    columns=columns,
+    dictionary=COLUMNS,
     memory_mb=1500,
     minutes=10,
 )

@@ -14,7 +14,10 @@ CONTRACT = Contract(
         "score": ("network", "regime"),
         "grid_loss": ("network", "noise", "duration"),
         "grid_score": ("network", "noise", "duration"),
-    }
+    },
+    optional={"floor": ("regime",), "grid_floor": ("noise", "duration")},
+    # Tasks whose ideal observer is not known.
+    may_be_nan=frozenset({"floor", "grid_floor"}),
 )
 """What its file holds."""
 

@@ -41,7 +41,8 @@ def performance(
     -------
     `loss` and `score` (network, regime), `grid_loss` and `grid_score` (network, noise, duration). A loss is the share
     of the targets' variance in that regime or at that point that is not explained; scores are the task's own, with
-    their name, criterion and chance level as attributes.
+    their name, criterion and chance level as attributes. `floor` (regime) and `grid_floor` (noise, duration) are the
+    losses of the ideal observer (`insd.tasks.base.Task.floor`), NaN for tasks without.
     """
     labels: list[str] = []
     networks: list[xr.Dataset] = []
@@ -57,7 +58,7 @@ def performance(
         ]
         losses.append(np.stack([loss for loss, _ in results], axis=-1))
         scores.append(np.stack([score for _, score in results], axis=-1))
-    grid_loss, grid_score = grid_performance(task, name, networks, grid_trials)
+    grid_loss, grid_score, grid_floor = grid_performance(task, name, networks, grid_trials)
     about = about_score(task)
     return xr.Dataset(
         {
@@ -65,6 +66,8 @@ def performance(
             "score": (("network", "regime"), np.concatenate(scores), about),
             "grid_loss": (("network", "noise", "duration"), grid_loss),
             "grid_score": (("network", "noise", "duration"), grid_score, about),
+            "floor": ("regime", [floor_of(task.in_regime(regime), trials[regime]) for regime in trials]),
+            "grid_floor": (("noise", "duration"), grid_floor),
         },
         coords={
             "network": labels,
@@ -78,8 +81,12 @@ def performance(
 
 def grid_performance(
     task: Task, name: str, networks: Sequence[xr.Dataset], n_trials: int
-) -> tuple[Float[np.ndarray, "network noise duration"], Float[np.ndarray, "network noise duration"]]:
-    """Noise-free loss and score of networks at every point of a task's grid.
+) -> tuple[
+    Float[np.ndarray, "network noise duration"],
+    Float[np.ndarray, "network noise duration"],
+    Float[np.ndarray, "noise duration"],
+]:
+    """Noise-free loss and score of networks at every point of a task's grid, and the loss of the ideal observer.
 
     `networks` are `network.nc` datasets of one seed each. Those of one architecture, size and time constant run side
     by side, as many as memory allows. The trials of a point depend on the task's name and the two levels alone.
@@ -89,11 +96,14 @@ def grid_performance(
         alike.setdefault(side_by_side(network), []).append(index)
     shape = (len(networks), len(task.grid["noise"]), len(task.grid["duration"]))
     losses, scores = np.full(shape, np.nan), np.full(shape, np.nan)
+    floors = np.full(shape[1:], np.nan)
     started = time.monotonic()
     for noise in range(shape[1]):
         for duration in range(shape[2]):
             seed = random_seed("grid", name, noise, duration)
-            trials = task.in_grid(noise, duration).sample("test", n_trials, seed)
+            level = task.in_grid(noise, duration)
+            trials = level.sample("test", n_trials, seed)
+            floors[noise, duration] = floor_of(level, trials)
             inputs = Bank.from_trials(trials).inputs
             for indices in alike.values():
                 units = networks[indices[0]].sizes["unit"]
@@ -112,7 +122,13 @@ def grid_performance(
             shape[0],
             time.monotonic() - started,
         )
-    return losses, scores
+    return losses, scores, floors
+
+
+def floor_of(task: Task, trials: xr.Dataset) -> float:
+    """The loss of the task's ideal observer; NaN where it has none."""
+    floor = task.floor(trials)
+    return np.nan if floor is None else floor
 
 
 def chunked_outputs(

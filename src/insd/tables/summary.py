@@ -208,7 +208,13 @@ def _solutions_of_population(task: _Task, networks: pd.DataFrame) -> Rows:
 
 
 def _networks(task: _Task) -> Rows:
-    rows: Rows = {}
+    floor = float(task.performance["floor"].sel(regime="test")) if "floor" in task.performance else np.nan
+    rows: Rows = {
+        "loss_floor": (
+            "test loss of the ideal observer, which no network can beat",
+            "none" if np.isnan(floor) else f"{floor:.3g}",
+        )
+    }
     for group in task.groups():
         networks = group.networks
         for column, text in (

@@ -1,11 +1,12 @@
 """The tasks: one file each, by whose name the config calls them; `base` says what all of them are."""
 
-from insd.tasks.base import Duration, GridField, NotNegative, RegimesField, Span, Task, Variable
+from insd.tasks.base import Duration, GridField, Noise, NotNegative, RegimesField, Span, Task, Variable
 from insd.tasks.own import TaskError, check_task, find_task, task_fingerprint
 
 __all__ = [
     "Duration",
     "GridField",
+    "Noise",
     "NotNegative",
     "RegimesField",
     "Span",

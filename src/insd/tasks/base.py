@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from pydantic import Field, TypeAdapter
 
 from insd.datasets import DatasetError
+from insd.tasks.arrays import assembled
 
 RegimesField = Annotated[
     Mapping[str, Mapping[str, Any]],
@@ -42,6 +43,8 @@ class Rule(Enum):
     """A duration in s."""
     SPAN = "span"
     """Shortest and longest duration in s."""
+    NOISE = "noise"
+    """A number of at least 0, or the two ends of a span of such numbers."""
 
 
 NotNegative = Annotated[float, Rule.NOT_NEGATIVE]
@@ -50,6 +53,9 @@ Duration = Annotated[float, Rule.DURATION]
 """A duration in s as a task's field; settings refuse one of too many time steps."""
 Span = Annotated[tuple[float, float], Rule.SPAN]
 """Shortest and longest duration in s as a task's field."""
+Noise = Annotated[float | tuple[float, float], Rule.NOISE]
+"""Standard deviation of noise as a task's field: a number of at least 0, or the ends of a span in which that of each
+trial is drawn, uniformly (`Task.draw_noise`)."""
 
 Kind = Literal["value", "sign", "angle", "category"]
 """What the values of a task variable are: any numbers, -1 and 1, angles in radians, or labels of categories, which are
@@ -75,12 +81,12 @@ class Variable:
 class Task(ABC):
     """A generator of trials. Its fields are the numbers of the regime `train`; a regime replaces some of them.
 
-    A subclass defines `_sample`. Its fields may have any type; those of `Duration`, `Span` and `NotNegative` are
-    checked. The rest may stay as it is: networks are then trained on the share of the targets' variance that their
+    A subclass defines `_sample`. Its fields may have any type; those of `Duration`, `Span`, `NotNegative` and `Noise`
+    are checked. The rest may stay as it is: networks are then trained on the share of the targets' variance that their
     outputs leave unexplained (`loss`) and scored by what they explain, there are no harder regimes and nothing to
-    decode, and fixed points are those without input. A subclass with a score of its own (`_score`) also says its
-    `score_name` with its unit, the `criterion` that a solved network meets, whether higher is better, and the score of
-    a network that guesses (`chance`).
+    decode, fixed points are those without input, and no ideal observer is known (`ideal_outputs`). A subclass with a
+    score of its own (`_score`) also says its `score_name` with its unit, the `criterion` that a solved network meets,
+    whether higher is better, and the score of a network that guesses (`chance`).
     """
 
     # Described here, since only docstrings of a class's own fields reach the table of keys.
@@ -106,6 +112,9 @@ class Task(ABC):
             if rule is Rule.SPAN:
                 if len(value) != 2 or not 0 <= value[0] <= value[1]:
                     raise ValueError(f"{field.name} = {value}: needs 0 <= shortest <= longest (seconds)")
+            elif rule is Rule.NOISE and isinstance(value, tuple):
+                if not 0 <= value[0] <= value[1]:
+                    raise ValueError(f"{field.name} = {value}: needs 0 <= least <= largest standard deviation")
             elif rule and value < 0:
                 raise ValueError(f"{field.name} = {value}: must not be negative")
         for axis in get_args(GridAxis):
@@ -114,7 +123,7 @@ class Task(ABC):
 
     @classmethod
     def rule(cls, field: str) -> Rule | None:
-        """The constraint on a field by its type, `NotNegative`, `Duration` or `Span`; None for all others."""
+        """The constraint on a field by its type, `NotNegative`, `Noise`, `Duration` or `Span`; None for all others."""
         marks = getattr(_declared(cls)[field], "__metadata__", ())
         return next((mark for mark in marks if isinstance(mark, Rule)), None)
 
@@ -220,6 +229,26 @@ class Task(ABC):
         errors = ((outputs - targets).square() * mask).sum((1, 2, 3))
         return errors / (mask.sum((-3, -2, -1)) * variance)
 
+    def ideal_outputs(self, trials: xr.Dataset) -> Float[np.ndarray, "trial time output"] | None:
+        """What an ideal observer of trials that this task sampled would output: the mean of its posterior of the
+        targets at each scored time, given the inputs so far and all that a network can at best know besides, such as
+        the times of events and the size of the noise. By default None: it is not known.
+        """
+        return None
+
+    def floor(self, trials: xr.Dataset) -> float | None:
+        """The loss of the ideal observer on trials that this task sampled: a share of the scored targets' variance.
+
+        No network has a lower expected loss than the mean of the posterior; on few trials, one may by luck. None where
+        the observer is not known, or where the loss is the task's own.
+        """
+        outputs = self.ideal_outputs(trials) if type(self).loss is Task.loss else None
+        if outputs is None:
+            return None
+        targets, mask = trials["targets"].values.astype(float), trials["mask"].values
+        mean = (targets * mask).sum((0, 1)) / mask.sum((0, 1))
+        return float((np.square(outputs - targets) * mask).sum() / (np.square(targets - mean) * mask).sum())
+
     def variables(self, trials: xr.Dataset) -> dict[str, Variable]:
         """The task variables of trials that this task sampled, by name; by default, none."""
         return {}
@@ -266,6 +295,14 @@ class Task(ABC):
         """Standard deviation per step of white input noise whose power does not depend on dt; `sd` is for 20 ms."""
         return sd * float(np.sqrt(0.02 / self.dt))
 
+    def draw_noise(
+        self, noise: float | tuple[float, float], n_trials: int, random: np.random.Generator
+    ) -> Float[np.ndarray, "trial 1 1"]:
+        """Standard deviation per step of each trial's noise (`step_noise`); drawn only where trials differ in it."""
+        if isinstance(noise, tuple):
+            return self.step_noise(1.0) * random.uniform(*noise, (n_trials, 1, 1))
+        return np.full((n_trials, 1, 1), self.step_noise(noise))
+
     def dataset(
         self,
         inputs: np.ndarray,
@@ -275,66 +312,25 @@ class Task(ABC):
         output_names: list[str],
         conditions: dict[str, np.ndarray],
         steps: ArrayLike | None = None,
+        noise: float | np.ndarray | None = None,
+        random: np.random.Generator | None = None,
     ) -> xr.Dataset:
         """The arrays of a sample in the contract of trial files: inputs (trial, time, input), targets and mask
         (trial, time, output), and conditions, (trial) each, by name.
 
         `steps` (trial) or (trial, 1) says how many time steps each trial lasts; what follows is padding, which counts
-        nowhere and is stored as zeros. Without it, all trials last to the end. Raises ValueError, which names the array
-        and the shape that it needs, if arrays, names and conditions do not belong together, or `steps` are not one
-        whole number for each trial, from 1 to the length of the arrays.
+        nowhere and is stored as zeros. Without it, all trials last to the end.
+
+        `noise` is the standard deviation per step of white noise, of a shape that fits (trial, time, input), which is
+        drawn from `random` and added to the inputs. The dataset then holds `clean_inputs` and `noise_sd` (trial, time,
+        input), too, so that training can draw the noise of the same trials again.
+
+        Raises ValueError, which names the array and the shape that it needs, if arrays, names and conditions do not
+        belong together, `noise` does not fit or comes without `random`, or `steps` are not one whole number for each
+        trial, from 1 to the length of the arrays.
         """
-        _must_belong_together(inputs, targets, mask, input_names, output_names, conditions)
-        time = self.dt * np.arange(1, inputs.shape[1] + 1)
-        ends = {}
-        if steps is not None:
-            last = np.asarray(steps)
-            if last.shape not in ((len(inputs),), (len(inputs), 1)) or last.dtype.kind not in "iu":
-                raise ValueError(f"steps: {last.dtype} of shape {last.shape}; give one whole number for each trial")
-            if last.min() < 1 or last.max() > time.size:
-                raise ValueError(f"steps: {last.min()} to {last.max()}; a trial lasts from 1 to {time.size} time steps")
-            valid = np.arange(time.size) < last.reshape(-1, 1)
-            # Networks run through padding, too: numbers of any size there would overflow.
-            inputs, targets = (np.where(valid[..., None], part, 0.0) for part in (inputs, targets))
-            ends = {"valid": (("trial", "time"), valid)}
-        return xr.Dataset(
-            {
-                "inputs": (("trial", "time", "input"), inputs.astype(np.float32)),
-                "targets": (("trial", "time", "output"), targets.astype(np.float32)),
-                "mask": (("trial", "time", "output"), mask.astype(np.float32)),
-                **ends,
-            },
-            coords={
-                "time": ("time", time, {"units": "s", "long_name": "time from trial start"}),
-                "input": input_names,
-                "output": output_names,
-                **{name: ("trial", values) for name, values in conditions.items()},
-            },
-        )
-
-
-def _must_belong_together(
-    inputs: np.ndarray,
-    targets: np.ndarray,
-    mask: np.ndarray,
-    input_names: list[str],
-    output_names: list[str],
-    conditions: dict[str, np.ndarray],
-) -> None:
-    """Raise ValueError where arguments of `Task.dataset` have shapes that do not fit."""
-    if np.ndim(inputs) != 3:
-        raise ValueError(f"inputs have shape {np.shape(inputs)}; need (trial, time, input)")
-    trials, times, _ = np.shape(inputs)
-    for name, array, names in (
-        ("inputs", inputs, input_names),
-        ("targets", targets, output_names),
-        ("mask", mask, output_names),
-    ):
-        if np.shape(array) != (needed := (trials, times, len(names))):
-            raise ValueError(f"{name} has shape {np.shape(array)}; needs {needed}, with the names {', '.join(names)}")
-    for name, values in conditions.items():
-        if np.shape(values) != (trials,):
-            raise ValueError(f"condition '{name}' has shape {np.shape(values)}; needs ({trials},), one for each trial")
+        time = self.dt * np.arange(1, np.shape(inputs)[1] + 1) if np.ndim(inputs) > 1 else np.empty(0)
+        return assembled(inputs, targets, mask, input_names, output_names, conditions, time, steps, noise, random)
 
 
 def target_variance(targets: Float[Any, "time trial output"], mask: Float[Any, "time trial output"]) -> float:

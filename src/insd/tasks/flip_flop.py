@@ -5,8 +5,10 @@ from typing import ClassVar
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
-from insd.tasks.base import Duration, GridField, NotNegative, RegimesField, Task, Variable
+from insd.tasks.base import Duration, GridField, Kind, Noise, NotNegative, RegimesField, Task, Variable
+from insd.tasks.observers import mean_sign
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,10 +16,10 @@ class FlipFlop(Task):
     """The 3-bit flip-flop after Sussillo & Barak (2013, Neural Computation 25:626).
 
     Inputs: one channel per bit with sparse pulses of +1 or -1 and white noise. Outputs: the sign of each channel's
-    last pulse. Every channel starts with a pulse, so that no state is left undefined (ours). Not scored: a reaction
-    window after the onset of each pulse.
+    last pulse. Every channel starts with a pulse, so that no state is left undefined (ours; see `first_pulse`). Not
+    scored: a reaction window after the onset of each pulse.
 
-    Score: share of scored outputs with the correct sign.
+    Score: share of scored outputs with the correct sign, where the target is not 0.
     """
 
     channels: int = 3
@@ -32,8 +34,10 @@ class FlipFlop(Task):
     """Least time from the onset of a pulse to that of the next in its channel, in s (ours)."""
     reaction: Duration = 0.1
     """Time from the onset of a pulse that is not scored, in s (ours; CtDB: four steps)."""
-    input_noise: NotNegative = 0.1
-    """Standard deviation of the inputs' noise per step of 20 ms (ours; CtDB: 0.15)."""
+    first_pulse: bool = True
+    """Whether every channel starts with a pulse (ours); without, its target is 0 until its first pulse."""
+    input_noise: Noise = 0.1
+    """Standard deviation of the inputs' noise per step of 20 ms (ours; CtDB: 0.15), or a span of it."""
     regimes: RegimesField = field(
         default_factory=lambda: {
             "noisy": {"input_noise": 0.4},
@@ -63,6 +67,8 @@ class FlipFlop(Task):
             raise ValueError(
                 f"pulse_width = {self.pulse_width} s: must be positive and at most refractory = {self.refractory} s"
             )
+        if not self.steps(self.pulse_width):
+            raise ValueError(f"pulse_width = {self.pulse_width} s: is less than half of the time step dt = {self.dt} s")
 
     def _sample(self, n_trials: int, random: np.random.Generator) -> xr.Dataset:
         time = np.arange(self.steps(self.duration))
@@ -71,7 +77,8 @@ class FlipFlop(Task):
         most = 1 + time.size // refractory
         waits = random.exponential(1 / (self.pulse_rate * self.dt), (n_trials, most, self.channels))
         waits[:, 1:] += refractory
-        waits[:, 0] = 0
+        if self.first_pulse:
+            waits[:, 0] = 0
         onsets = np.floor(waits.cumsum(1)).astype(int)
         signs = random.choice([-1.0, 1.0], onsets.shape)
 
@@ -83,27 +90,47 @@ class FlipFlop(Task):
         since = time[:, None] - last
         held = np.take_along_axis(onset_sign, last, axis=1)
 
-        pulses = held * (since < self.steps(self.pulse_width))
-        inputs = pulses + self.step_noise(self.input_noise) * random.standard_normal(held.shape)
+        noise = self.draw_noise(self.input_noise, n_trials, random)
         names = [str(index + 1) for index in range(self.channels)]
         return self.dataset(
-            inputs,
+            held * (since < self.steps(self.pulse_width)),
             held,
-            since >= self.steps(self.reaction),
+            # There is nothing to react to before the first pulse.
+            (since >= self.steps(self.reaction)) | (held == 0),
             [f"pulse_{name}" for name in names],
             [f"bit_{name}" for name in names],
             {f"final_bit_{name}": held[:, -1, index].astype(int) for index, name in enumerate(names)},
+            noise=noise,
+            random=random,
         )
 
     def _score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray | np.floating:
-        mask = trials["mask"].values
-        correct = np.sign(outputs) == trials["targets"].values
+        targets = trials["targets"].values
+        mask = trials["mask"].values * (targets != 0)
+        correct = np.sign(outputs) == targets
         return (correct * mask).sum((-3, -2, -1)) / mask.sum()
 
+    def ideal_outputs(self, trials: xr.Dataset) -> Float[np.ndarray, "trial time output"] | None:
+        """An observer that knows the noise and, what networks must find out, when pulses begin (`mean_sign`)."""
+        if "noise_sd" not in trials:
+            return None
+        pulses = np.sign(trials["clean_inputs"].values)
+        times = np.arange(pulses.shape[1])[:, None]
+        before = np.concatenate([np.zeros_like(pulses[:, :1]), pulses[:, :-1]], axis=1)
+        begins = np.maximum.accumulate(np.where(pulses != before, times, 0), axis=1)
+        # Pulses of one sign may touch: the next one begins when the width of the last is over.
+        onset = (pulses != 0) & ((times - begins) % self.steps(self.pulse_width) == 0)
+        last = np.maximum.accumulate(np.where(onset, times, 0), axis=1)
+        sd = trials["noise_sd"].values.astype(float)
+        seen = (trials["inputs"].values.astype(float) * (pulses != 0)).cumsum(1)
+        earlier = np.concatenate([np.zeros_like(seen[:, :1]), seen[:, :-1]], axis=1)
+        return mean_sign(seen - np.take_along_axis(earlier, last, axis=1), sd)
+
     def variables(self, trials: xr.Dataset) -> dict[str, Variable]:
-        """The bits that are held at each time: the targets."""
+        """The bits that are held at each time: the targets. With 0 before the first pulse, they are categories."""
         targets = trials["targets"].astype(np.float64)
-        return {str(name): Variable(targets.sel(output=name).values, "sign") for name in trials["output"].values}
+        kind: Kind = "sign" if self.first_pulse else "category"
+        return {str(name): Variable(targets.sel(output=name).values, kind) for name in trials["output"].values}
 
     def static_inputs(self) -> dict[str, list[float]]:
         """No pulse in any channel."""

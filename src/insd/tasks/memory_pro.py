@@ -5,8 +5,10 @@ from typing import ClassVar
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
-from insd.tasks.base import Duration, GridField, NotNegative, RegimesField, Span, Task, Variable, response_mean
+from insd.tasks.base import Duration, GridField, Noise, RegimesField, Span, Task, Variable, response_mean
+from insd.tasks.observers import during_stimulus, mean_direction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +33,8 @@ class MemoryPro(Task):
     """Shortest response in s (Driscoll et al. 2024: 0.3 to 0.7)."""
     grace: Duration = 0.1
     """Time after go that is not scored, in s (Driscoll et al. 2024)."""
-    input_noise: NotNegative = 0.1
-    """Standard deviation of the inputs' noise per step of 20 ms (ours; Driscoll et al. 2024: 0.316)."""
+    input_noise: Noise = 0.1
+    """Standard deviation of the inputs' noise per step of 20 ms (ours; Driscoll et al. 2024: 0.316), or its span."""
     regimes: RegimesField = field(
         default_factory=lambda: {
             "noisy": {"input_noise": 0.4},
@@ -62,7 +64,7 @@ class MemoryPro(Task):
         fixating = (time < go)[..., None]
         shown = ((time >= stimulus_on) & (time < stimulus_off))[..., None]
         inputs = np.concatenate([fixating, shown * direction], axis=-1)
-        inputs = inputs + self.step_noise(self.input_noise) * random.standard_normal(inputs.shape)
+        noise = self.draw_noise(self.input_noise, n_trials, random)
         targets = np.concatenate([fixating, ~fixating * direction], axis=-1)
         scored = fixating | (time >= go + self.steps(self.grace))[..., None]
         return self.dataset(
@@ -77,12 +79,25 @@ class MemoryPro(Task):
                 "delay_time": stimulus_off[:, 0] * self.dt,
                 "go_time": go[:, 0] * self.dt,
             },
+            noise=noise,
+            random=random,
         )
 
     def _score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray | np.floating:
         mean = response_mean(trials, outputs)
         error = np.arctan2(mean[..., 2], mean[..., 1]) - trials["angle"].values
         return np.median(np.abs(np.rad2deg((error + np.pi) % (2 * np.pi) - np.pi)), axis=-1)
+
+    def ideal_outputs(self, trials: xr.Dataset) -> Float[np.ndarray, "trial time output"] | None:
+        """An observer that knows the times, the noise, and that all angles are equally likely (`mean_direction`)."""
+        if "noise_sd" not in trials:
+            return None
+        shown = during_stimulus(trials, self.dt)[..., None]
+        total = (trials["inputs"].values[..., 1:].astype(float) * shown).sum(1)
+        mean = mean_direction(total, trials["noise_sd"].values[:, 0, 1].astype(float))
+        outputs = trials["targets"].values.astype(float)
+        outputs[..., 1:] = (1.0 - outputs[..., :1]) * mean[:, None]
+        return outputs
 
     def variables(self, trials: xr.Dataset) -> dict[str, Variable]:
         """The angle of the stimulus."""
