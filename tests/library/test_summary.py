@@ -182,6 +182,16 @@ def test_what_is_said_of_solved_networks(table, predictivity, performance):
     assert costs["... alternatives over standards, sum of squared weights"] == "× 3.00 (3.00 to 3.00)"
 
 
+def test_losses_stand_beside_those_of_the_ideal_observer(table, predictivity, performance):
+    def floor(of_task):
+        return shown(table, predictivity, of_task)["Networks"].set_index("statement")[TASK].iloc[0]
+
+    assert floor(performance) == "none"
+    known = performance.assign(floor=("regime", [0.01234, 0.5]))
+    assert floor(known) == "0.0123"
+    assert floor(known.assign(floor=("regime", [np.nan, 0.5]))) == "none"
+
+
 def test_outcomes_count_the_comparisons_of_every_kind(compared):
     scores, losses = (outcomes(compared, quantity) for quantity in ("score", "loss"))
     assert scores.index[:2].tolist() == ["regime", "grid"] and len(scores) == 7
@@ -224,6 +234,24 @@ def test_lines_by_group_and_input(table):
     assert found.loc["alt-1", "frequency (Hz)"] == "0.50 (0.50 to 0.50)"
     assert found.loc["standards", "gain of evidence 1"] == "14.00 (14.00 to 14.00)"
     assert found.loc["alt-2", "gain of evidence 2"] == "0.60 (0.60 to 0.60)"
+
+
+def test_lines_on_which_evidence_is_held(table):
+    attractors = line_attractors(table)
+    later = attractors["n_points"].values < 3
+    held = {
+        "held_curve": np.where(later, 0.5, 0.95),
+        "held_extent": 0.8 + 0 * later,
+        "held_leading_real": -0.4 + 0 * later,
+    }
+    attractors = attractors.assign({name: (("network", "condition"), values) for name, values in held.items()})
+    graded = np.stack([0.9 + 0 * later, 0.1 + 0 * later], axis=-1)
+    attractors["held_graded"] = ("network", "condition", "evidence"), graded
+    found = line_table(table, {TASK: attractors}).set_index("networks")
+    assert found["on a line"].tolist() == ["4 of 4", "3 of 3", "0 of 3", "0 of 2"]
+    assert found.loc["alt-1", "growth there (1/s)"] == "-0.40 (-0.40 to -0.40)"
+    attractors["held_curve"][:] = np.nan
+    assert (line_table(table, {TASK: attractors})["on a line"] == "none").all()
 
 
 def test_the_page(table, predictivity, performance, compared):

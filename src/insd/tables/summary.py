@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from insd.analysis.line_attractor import lines
 from insd.cohorts import (
     ALTERNATIVE,
     REFERENCE,
@@ -321,6 +322,7 @@ def line_table(table: pd.DataFrame, attractors: Mapping[str, xr.Dataset]) -> pd.
 
     `points` on the line, its `straightness`, the leading eigenvalue as `growth (1/s)` and `frequency (Hz)`, and for
     each evidence input the `gain` with which the leading mode selects it (`mode_selection`). Medians with their range.
+    And how many networks hold the evidence `on a line`, with the leading eigenvalue there, where files say it.
     """
     rows = []
     for name, found in attractors.items():
@@ -343,9 +345,21 @@ def line_table(table: pd.DataFrame, attractors: Mapping[str, xr.Dataset]) -> pd.
                         "growth (1/s)": _spread(one["leading_real"].values, 2),
                         "frequency (Hz)": _spread(np.abs(one["leading_imag"].values) / (2 * np.pi), 2),
                         **selection,
+                        **_held(one),
                     }
                 )
     return pd.DataFrame(rows)
+
+
+def _held(found: xr.Dataset) -> dict[str, str]:
+    """What networks hold of the evidence under one static input."""
+    if "held_curve" not in found:
+        return {}
+    ended = int(found["held_curve"].notnull().sum())
+    return {
+        "on a line": f"{int(lines(found).sum())} of {ended}" if ended else "none",
+        "growth there (1/s)": _spread(found["held_leading_real"].values, 2),
+    }
 
 
 def _between(rows: pd.DataFrame, r2: xr.DataArray) -> np.ndarray:
