@@ -16,7 +16,9 @@ from insd.tasks import Task
 
 FOLDER = Path(__file__).parent / "data"
 TRIALS = 256
-PARAMETERS = {"context_integration": {"levels": (), "stimulus": (0.8, 0.8), "target": "sign"}}
+PARAMETERS = {
+    "context_integration": {"levels": (), "stimulus": (0.8, 0.8), "delay": (0.1, 0.3), "target": "sign"},
+}
 """Of tasks whose networks were trained before the task's defaults changed."""
 
 

@@ -85,7 +85,6 @@ class MatchToSample(Task):
         ):
             angle = 2 * np.pi * stimulus / self.directions
             inputs[..., 1:] += shown[..., None] * np.stack([np.cos(angle), np.sin(angle)], -1)[:, None]
-        inputs += self.step_noise(self.input_noise) * random.standard_normal(inputs.shape)
         targets = np.where(time >= go, match[:, None], 0.0)[..., None]
         scored = (time < go) | (time >= go + self.steps(self.grace))
         return self.dataset(
@@ -101,6 +100,8 @@ class MatchToSample(Task):
                 "delay_time": sample_off[:, 0] * self.dt,
                 "go_time": go[:, 0] * self.dt,
             },
+            noise=self.step_noise(self.input_noise),
+            random=random,
         )
 
     def _score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray:

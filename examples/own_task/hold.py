@@ -24,6 +24,6 @@ class Hold(Task):
         size = random.uniform(-1, 1, n_trials)
         shown = (time < self.steps(self.pulse))[None, :, None]  # (trial, time, input)
         held = np.broadcast_to(size[:, None, None], (n_trials, time.size, 1))
-        inputs = shown * held + self.step_noise(self.noise) * random.standard_normal(held.shape)
         mask = np.broadcast_to(~shown, held.shape)
-        return self.dataset(inputs, held, mask, ["pulse"], ["size"], {"size": size})
+        noise = self.step_noise(self.noise)
+        return self.dataset(shown * held, held, mask, ["pulse"], ["size"], {"size": size}, noise=noise, random=random)

@@ -27,7 +27,7 @@ class ContextIntegration(Task):
     """Shortest and longest fixation in s (ours; 0.1 s in the code of Dubreuil et al. 2022)."""
     stimulus: Span = (0.4, 1.6)
     """Shortest and longest stimulus in s (ours; Dubreuil et al. 2022: 0.8 s; Mante et al. 2013: 0.75 s)."""
-    delay: Span = (0.1, 0.3)
+    delay: Span = (0.0, 0.6)
     """Shortest and longest delay in s (ours; 0.1 s in the code of Dubreuil et al. 2022)."""
     response: Duration = 0.3
     """Shortest response in s (ours); trials with shorter earlier periods have a longer one."""
