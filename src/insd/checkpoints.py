@@ -2,6 +2,7 @@
 
 import logging
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,17 @@ class Checkpoint:
                 torch.save({"made_from": self.made_from, "state": state}, beside)
         except (WriteError, RuntimeError) as error:
             why = error.reason if isinstance(error, WriteError) else error
-            log.warning("%s: the checkpoint could not be written (%s); training continues without it", self.path, why)
+            log.warning("%s: the checkpoint could not be written (%s); the job continues without it", self.path, why)
 
     def load(self) -> dict[str, Any] | None:
         """The last saved state; None, with a line in the log, if it cannot be used."""
         if not self.path.exists():
             return None
         try:
+            # PyTorch reads numbers without a look at their checksums.
+            with zipfile.ZipFile(self.path) as parts:
+                if damaged := parts.testzip():
+                    raise zipfile.BadZipFile(f"{damaged} does not have its checksum")
             # One of a GPU is read where there is none, too, to be refused for what it was made with.
             where = None if torch.cuda.is_available() else "cpu"
             content = torch.load(self.path, map_location=where, weights_only=True)

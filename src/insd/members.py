@@ -1,5 +1,6 @@
 """One network of a grid as analyses see it, read from its files, each of which is checked to belong with the others."""
 
+import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from jaxtyping import Float
 
 from insd.cohorts import network_label
 from insd.datasets import DatasetError, architecture_of, read
-from insd.provenance import settings_fingerprint
+from insd.provenance import content_fingerprint, settings_fingerprint
 from insd.settings.config import seeds_of
 
 Block = tuple[str, str, int, str, str]
@@ -117,6 +118,19 @@ def read_members(networks: Sequence[str], activities: Sequence[str], blocks: Seq
         for seed in seeds_of(seeds):
             of_seed = None if network is None else network.sel(seed=[seed])
             yield Member(population, seed, round_number, role, settings, of_seed, _reader(file, seed))
+
+
+def fingerprints(networks: Sequence[str], activities: Sequence[str], blocks: Sequence[Block]) -> dict[str, str]:
+    """Digest, by label, of all that an analysis can see of each network of `read_members`: its files and role."""
+    network_files = {Path(path).parent: path for path in networks}
+    found = {}
+    for file, (population, seeds, round_number, role, _) in zip(activities, blocks, strict=True):
+        files = [file, network_files.get(Path(file).parent)]
+        contents = [content_fingerprint(one) for one in files if one is not None]
+        for seed in seeds_of(seeds):
+            label = network_label(population, seed, round_number)
+            found[label] = hashlib.sha256(json.dumps([label, role, contents]).encode()).hexdigest()[:32]
+    return found
 
 
 def _reader(file: str, seed: int) -> Callable[[Collection[str]], xr.Dataset]:

@@ -20,7 +20,8 @@ LIBRARY = Path(__file__).parent
 WITHOUT_NUMBERS = {
     *("insd", "insd.settings.config", "insd.settings.sections", "insd.settings.recipe", "insd.settings.tasks"),
     *("insd.settings.checks", "insd.settings.load", "insd.settings.messages", "insd.provenance", "insd.datasets"),
-    *("insd.errors", "insd.plugins", "insd.files", "insd.checkpoints", "insd.progress", "insd.tasks.own"),
+    *("insd.errors", "insd.plugins", "insd.files", "insd.checkpoints", "insd.kept", "insd.progress"),
+    "insd.tasks.own",
 }
 """Modules that move or describe numbers and make none: an edit there does not outdate results."""
 
@@ -42,6 +43,12 @@ def array_fingerprint(dataset: xr.Dataset, variables: Iterable[str]) -> str:
 def trials_fingerprint(trials: xr.Dataset) -> str:
     """Digest of all that networks see of the trials of a file, and of what is scored."""
     return array_fingerprint(trials, [name for name in ("inputs", "targets", "mask", "valid") if name in trials])
+
+
+def content_fingerprint(path: str | Path) -> str:
+    """Digest of all bytes of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_fingerprint(name: str) -> str:
@@ -199,6 +206,12 @@ def attributes(settings: Mapping[str, Any], module: str, **more: str | int | flo
         **{f"{package}_version": _version(package) for package in ("numpy", "torch", "snakemake", "xarray")},
         **more,
     }
+
+
+def packages_fingerprint() -> str:
+    """Digest of the versions of Python and of the packages that numbers are computed with."""
+    versions = [platform.python_version(), *(_version(name) for name in ("numpy", "scipy", "scikit-learn", "torch"))]
+    return hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:16]
 
 
 def _version(package: str) -> str:

@@ -13,7 +13,8 @@ with job(snakemake.log[0]):
     run_analysis(
         snakemake.params.analysis,
         snakemake.wildcards.task,
-        {name: list(inputs.get(name, [])) for name in ("networks", "activities", "trials", "analysis")},
+        {name: list(inputs.get(name, [])) for name in ("networks", "activities", "trials", "analysis", "files")},
         dict(outputs.items()),
         **snakemake.params.job,
+        task_code=snakemake.params.task_code,
     )

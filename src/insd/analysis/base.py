@@ -1,11 +1,18 @@
 """What an analysis is: a function over the networks of a task that writes one file, and what it needs for it.
 
+What it finds of single networks, or of pairs of them, is kept (`insd.kept`), so that networks that are added to a grid
+do not make it compute again what it knows of the others.
+
 An analysis is described by a constant, `ANALYSIS`, in a file that imports neither torch nor scikit-learn, since the
 workflow reads all descriptions whenever it starts; its function imports what it needs when it runs.
 """
 
+import hashlib
+import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,7 +22,8 @@ from pydantic import Field
 
 from insd import plugins
 from insd.datasets import Contract, read, write
-from insd.provenance import attributes, modules_fingerprint
+from insd.kept import Kept, kept_in
+from insd.provenance import attributes, content_fingerprint, modules_fingerprint, packages_fingerprint
 from insd.settings.base import PopulationName, Section
 from insd.settings.tasks import make_task
 from insd.tasks import Task
@@ -23,6 +31,8 @@ from insd.tasks import Task
 if TYPE_CHECKING:
     from insd.members import Member
     from insd.settings.config import Settings
+
+logger = logging.getLogger("insd.analysis")
 
 
 class AnalysisSettings(Section):
@@ -68,6 +78,8 @@ class Job:
     """Files of other analyses of the task that it reads, by name."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """What else of the config it uses (`Analysis.more`)."""
+    kept: Kept = field(default_factory=Kept)
+    """What is known of the networks and their pairs; an analysis of pairs reads it and adds to it."""
 
 
 def nothing_more(settings: "Settings", task: str) -> dict[str, Any]:
@@ -95,6 +107,19 @@ def no_modules(own: Any) -> list[str]:
     return []
 
 
+def along_networks(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Results of single networks as those of all, along the dimension `network`; the rest is that of the first."""
+    return xr.concat(
+        parts,
+        "network",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="exact",
+        combine_attrs="override",
+    )
+
+
 @dataclass(frozen=True)
 class Analysis:
     """One analysis. The first file that it writes has the name of the analysis' own file of code, unless it says so."""
@@ -105,6 +130,12 @@ class Analysis:
     """Names of the files that it writes in `results/{task}/analysis/`, and what each holds."""
     run: Callable[[Job], Mapping[str, xr.Dataset]]
     """The files that it writes, by name."""
+    over: Literal["all", "networks", "pairs"] = "all"
+    """What its numbers are of. `networks`: of single networks, whichever others there are; `run` is given one at a
+    time, of which nothing is kept. `pairs`: of two networks; `run` is given all, and leaves out what `Job.kept` has.
+    `all`: of all networks together; nothing is kept."""
+    join: Callable[[Sequence[xr.Dataset]], xr.Dataset] = along_networks
+    """One of its files for all networks, from those of each, in the order of the grid, if it is over `networks`."""
     settings: type[AnalysisSettings] = AnalysisSettings
     section: str = ""
     """The section of `analysis` in the config, if not that of its own name."""
@@ -162,27 +193,60 @@ def run_analysis(
     settings: Mapping[str, Any],
     more: Mapping[str, Any],
     code: str,
+    task_code: str,
 ) -> None:
     """Run an analysis on those networks of a task that have what it needs, and write its files.
 
     `inputs` and the arguments after `outputs` are those of `insd.grid.Grid.analysis_inputs` and `analysis_params`.
-    Which networks were left out, and why, is in the coordinates `left_out` and `reason` of each file.
+    Which networks were left out, and why, is in the coordinates `left_out` and `reason` of each file. What is kept of
+    networks and pairs is in the folder `kept` next to the files.
     """
-    from insd.members import read_members
+    from insd.members import fingerprints, read_members
 
     analysis: Analysis = plugins.find("analysis", name)
     members, left_out = capable(read_members(inputs["networks"], inputs["activities"], rounds), analysis.needs)
     own = analysis.settings.model_validate(settings)
     trials = {Path(path).stem: read(path, "trials") for path in inputs.get("trials", ())}
     analyses = {Path(path).stem: read(path, Path(path).stem) for path in inputs.get("analysis", ())}
+    job = Job(task, make_task(task, parameters), members, own, trials, analyses, more)
+    if analysis.over == "all" or not members:
+        results = analysis.run(job)
+    else:
+        known = fingerprints(inputs["networks"], inputs["activities"], rounds)
+        # Which populations are analysed changes nothing of any of them.
+        used = {key: value for key, value in settings.items() if key != "populations"}
+        files = [(Path(path).name, content_fingerprint(path)) for key in FILES for path in inputs.get(key, ())]
+        made_from = [task, parameters, used, more, files, code, task_code, packages_fingerprint()]
+        digest = hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode()).hexdigest()
+        first = next(iter(outputs.values()))
+        path = Path(first).parent / "kept" / f"{Path(first).stem}.pt"
+        with kept_in(path, digest, {member.label: known[member.label] for member in members}) as kept:
+            of_pairs = f", and {len(kept.pairs)} pairs" if kept.pairs else ""
+            logger.info("%d of %d networks kept%s", len({*kept.networks, *chain(*kept.pairs)}), len(members), of_pairs)
+            job = replace(job, kept=kept)
+            results = _of_networks(analysis, job) if analysis.over == "networks" else analysis.run(job)
     about = {"analysis": dict(settings), "rounds": list(rounds)}
-    results = analysis.run(Job(task, make_task(task, parameters), members, own, trials, analyses, more))
     for file, contract in analysis.writes.items():
         result = results[file]
         if left_out:
             result = result.assign_coords(left_out=list(left_out), reason=("left_out", list(left_out.values())))
         result.attrs |= attributes(about, "insd.analysis.base", code_fingerprint=code, analysis=name)
         write(result, outputs[file], contract)
+
+
+FILES = ("trials", "analysis", "files")
+"""The inputs that what is kept of networks depends on, besides the files of the networks."""
+
+
+def _of_networks(analysis: Analysis, job: Job) -> dict[str, xr.Dataset]:
+    """The files of an analysis of single networks, which is run on those of which nothing is kept."""
+    found = job.kept.networks
+    missing = [member for member in job.members if member.label not in found]
+    for number, member in enumerate(missing, start=1):
+        job.kept.add_network(member.label, analysis.run(replace(job, members=[member])))
+        logger.info("%s: %d of %d networks", member.label, number, len(missing))
+    parts = [found[member.label] for member in job.members]
+    return {file: analysis.join([part[file] for part in parts]) for file in analysis.writes}
 
 
 def code_of(name: str, own: Any) -> str:

@@ -60,6 +60,7 @@ ANALYSIS = Analysis(
     description="Weights, and sensitivity to private noise, of all networks of a task.",
     writes={"costs": CONTRACT},
     run=run,
+    over="networks",
     settings=CostsSettings,
     reads=("trials/test",),
     columns=columns,

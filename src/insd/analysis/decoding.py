@@ -68,6 +68,7 @@ ANALYSIS = Analysis(
     description="Cross-validated decoding of the task variables, at each time and from one time to another.",
     writes={"decoding": CONTRACT},
     run=run,
+    over="networks",
     settings=DecodingSettings,
     reads=("trials/test",),
     columns=columns,

@@ -64,6 +64,7 @@ ANALYSIS = Analysis(
     description="Dimensions, null-space variance and oscillation of the activity of all networks of a task.",
     writes={"dimensions": CONTRACT},
     run=run,
+    over="networks",
     columns=columns,
     dictionary=COLUMNS,
     memory_mb=1500,

@@ -43,9 +43,9 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
     from insd.dynamics.similarity import dynamical_similarity, network_operators
 
     own = job.settings
-    operators, errors = network_operators(job.members, own.delays, own.rank)
+    operators, errors = network_operators(job.members, own.delays, own.rank, job.kept)
     seed = random_seed("dsa", job.name)
-    return {"dsa": dynamical_similarity(operators, errors, own.starts, own.iterations, seed)}
+    return {"dsa": dynamical_similarity(operators, errors, own.starts, own.iterations, seed, job.kept)}
 
 
 COLUMNS = {
@@ -72,6 +72,7 @@ ANALYSIS = Analysis(
     description="Dynamical similarity between all networks of a task.",
     writes={"dsa": CONTRACT},
     run=run,
+    over="pairs",
     settings=DSASettings,
     columns=columns,
     dictionary=COLUMNS,

@@ -1,6 +1,6 @@
 """Fixed points, slow points and cycles of all networks of a task under each of its static inputs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import xarray as xr
@@ -88,6 +88,13 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
     return {"fixed_points": fixed_points(job.task, job.members, job.trials["test"], job.settings, seed)}
 
 
+def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """`insd.dynamics.search.of_networks`."""
+    from insd.dynamics.search import of_networks
+
+    return of_networks(parts)
+
+
 def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
     """Sums of `COUNTS` over static inputs, and mean shares of autonomous runs that end at none of the points or cycles:
     `runs_elsewhere`, of which `runs_drifting` are slow, `runs_recurrent` keep their amplitude and the rest were still
@@ -106,6 +113,8 @@ ANALYSIS = Analysis(
     description="Fixed points, slow points and cycles of all networks of a task under each of its static inputs.",
     writes={"fixed_points": CONTRACT},
     run=run,
+    over="networks",
+    join=join,
     settings=FixedPointsSettings,
     reads=("trials/test",),
     needs=("Flowing",),

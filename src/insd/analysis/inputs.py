@@ -37,7 +37,7 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
     from insd.evaluation.inputs import beyond_inputs
 
     seed = random_seed("inputs", job.name)
-    return {"inputs": beyond_inputs(job.members, job.trials["test"], job.settings.time_constants, seed)}
+    return {"inputs": beyond_inputs(job.members, job.trials["test"], job.settings.time_constants, seed, job.kept)}
 
 
 COLUMNS = {
@@ -69,6 +69,7 @@ ANALYSIS = Analysis(
     description="What filtered inputs predict of all networks of a task, and how similar networks are beyond that.",
     writes={"inputs": CONTRACT},
     run=run,
+    over="pairs",
     settings=InputsSettings,
     reads=("trials/test",),
     columns=columns,

@@ -40,6 +40,7 @@ ANALYSIS = Analysis(
     description="Loss and score of all networks of a task in the regime `test`, every harder one, and a grid of them.",
     writes={"performance": CONTRACT},
     run=run,
+    over="networks",
     settings=PerformanceSettings,
     reads=("trials/evaluation",),
 )

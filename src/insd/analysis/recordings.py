@@ -63,6 +63,7 @@ ANALYSIS = Analysis(
     description="How well all networks of a task predict the recordings that chains begin with, on held-out trials.",
     writes={"recordings": CONTRACT},
     run=run,
+    over="networks",
     reads=("trials/train",),
     applies=applies,
     more=more,

@@ -132,6 +132,7 @@ ANALYSIS = Analysis(
     description="Loss and score of all networks of a task under noise, damage, kicks and a finer time step.",
     writes={"robustness": CONTRACT},
     run=run,
+    over="networks",
     settings=RobustnessSettings,
     reads=("trials/test",),
     problems=problems,

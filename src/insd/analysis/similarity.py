@@ -43,13 +43,15 @@ class SimilaritySettings(AnalysisSettings):
 
 
 def run(job: Job) -> Mapping[str, xr.Dataset]:
-    """`insd.measures.pairs.similarity` of the rates on the test trials."""
+    """`insd.measures.pairs` of the rates on the test trials."""
     from insd.measures.base import find_measures
-    from insd.measures.pairs import prepare, similarity
+    from insd.measures.pairs import compare, joined, prepare
 
-    measures = find_measures(job.settings.measures)
-    prepared = {member.label: prepare(member.rates, member.output_weights, measures) for member in job.members}
-    predictivity, similarities = similarity(prepared, measures, random_seed("shuffle", job.name))
+    measures, labels = find_measures(job.settings.measures), [member.label for member in job.members]
+    if job.kept.missing(labels):
+        prepared = {member.label: prepare(member.rates, member.output_weights, measures) for member in job.members}
+        compare(prepared, measures, random_seed("shuffle", job.name), job.kept)
+    predictivity, similarities = joined(labels, measures, job.kept)
     return {"predictivity": predictivity, "similarity": similarities}
 
 
@@ -118,6 +120,7 @@ ANALYSIS = Analysis(
     description="Linear predictivity and the usual measures of similarity between all networks of a task.",
     writes={"predictivity": PREDICTIVITY, "similarity": SIMILARITY},
     run=run,
+    over="pairs",
     settings=SimilaritySettings,
     problems=problems,
     modules=measure_modules,

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 CONVERGED = 1e-5
@@ -65,9 +65,11 @@ def align(
     `starts` are orthogonal; a search stays in its start's component of O(n), so that both determinants belong among
     them. A search ends when its relative gradient norm is below `CONVERGED`, or after so many `iterations`.
     """
-    pairs, count, rank, _ = starts.shape
-    others = operators[:, None].expand(-1, count, -1, -1).reshape(-1, rank, rank)
-    transforms, gradient_norms = _search(_traceless(target), _traceless(others), starts.flatten(0, 1), iterations)
+    pairs, count = starts.shape[:2]
+    others = operators.repeat_interleave(count, 0)
+    transforms, gradient_norms = _search(
+        _traceless(target), _traceless(others), starts.flatten(0, 1), count, iterations
+    )
     residuals = _unit(target) - transforms @ _unit(others) @ transforms.mT
     # The arc cosine of the inner product would lose half of the digits near 0.
     angles = 2 * torch.asin((torch.linalg.matrix_norm(residuals) / 2).clamp(max=1))
@@ -97,9 +99,10 @@ def _search(
     a: Float[Tensor, "rank rank"],
     b: Float[Tensor, "item rank rank"],
     transforms: Float[Tensor, "item rank rank"],
+    count: int,
     iterations: int,
 ) -> tuple[Float[Tensor, "item rank rank"], Float[Tensor, "item"]]:
-    """Local minima of f from the given transforms on, and their relative gradient norms.
+    """Local minima of f from the given transforms on, and their relative gradient norms; `count` of each pair in turn.
 
     Skew matrices are vectors of their entries above the diagonal, times sqrt(2) to keep norms.
     """
@@ -108,11 +111,11 @@ def _search(
     rows, columns = torch.triu_indices(rank, rank, 1)
     preconditioner = _preconditioner(a)
 
-    def evaluate(c: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def evaluate(c: Tensor, b: Tensor, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         m = c @ b @ c.mT
         x = m.mT @ a - a @ m.mT
         gradient = (x[:, rows, columns] - x[:, columns, rows]) / 2**0.5
-        return (a - m).square().sum((-1, -2)) / 2, gradient, gradient @ preconditioner
+        return (a - m).square().sum((-1, -2)) / 2, gradient, _times(gradient, preconditioner, items // count)
 
     def relative_norm(gradient: Tensor, f: Tensor) -> Tensor:
         # f = 0 between equivalent operators: there the residual counts as if it were 1e-6.
@@ -122,7 +125,7 @@ def _search(
     norms = torch.empty(len(b), dtype=b.dtype)
     items = torch.arange(len(b))
     c = transforms
-    f, gradient, direction = evaluate(c, b)
+    f, gradient, direction = evaluate(c, b, items)
     length = torch.ones_like(f)
     # Barzilai-Borwein steps do not descend every time: they are held against a running mean of f.
     reference, weight = f, torch.ones_like(f)
@@ -141,7 +144,7 @@ def _search(
         half_step = -length[:, None] * direction / 2**1.5
         skew[:, rows, columns], skew[:, columns, rows] = half_step, -half_step
         new_c = (2 * torch.linalg.inv(identity - skew) - identity) @ c
-        new_f, new_gradient, new_direction = evaluate(new_c, b)
+        new_f, new_gradient, new_direction = evaluate(new_c, b, items)
         slope = (gradient * direction).sum(-1)
         accepted = new_f <= reference - 1e-4 * length * slope
 
@@ -162,6 +165,16 @@ def _search(
     final[items] = c
     norms[items] = relative_norm(gradient, f)
     return final, norms
+
+
+def _times(
+    rows: Float[Tensor, "item entry"], matrix: Float[Tensor, "entry entry"], pairs: Int[Tensor, "item"]
+) -> Float[Tensor, "item entry"]:
+    """The product of rows with a matrix, pair by pair: how a product rounds depends on its number of rows, and the
+    numbers of a pair are not to depend on which others there are.
+    """
+    counts = torch.unique_consecutive(pairs, return_counts=True)[1].tolist()
+    return torch.cat([part @ matrix for part in rows.split(counts)])
 
 
 def _preconditioner(a: Float[Tensor, "rank rank"]) -> Float[Tensor, "entry entry"]:

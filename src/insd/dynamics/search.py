@@ -220,3 +220,14 @@ def joined(found: Sequence[xr.Dataset], networks: Sequence[str], conditions: Seq
         coords={"searched_network": list(networks), "searched_condition": list(conditions)},
     )
     return xr.merge([ragged("point"), ragged("cycle"), per_search])
+
+
+def of_networks(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """The results of `fixed_points` of several networks under the same static inputs, one after the other, as one."""
+
+    def along(dimension: str) -> xr.Dataset:
+        pieces = [one[[name for name in one.variables if dimension in one[name].dims]] for one in parts]
+        return xr.concat(pieces, dimension, join="outer")
+
+    joined_parts = [along(dimension) for dimension in ("point", "cycle", "searched_network")]
+    return xr.merge(joined_parts).assign_coords(input=parts[0]["input"].values)

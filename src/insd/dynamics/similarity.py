@@ -6,6 +6,7 @@ the measures `insd.measures.dsa` and `insd.measures.dsa_spectrum` of their opera
 
 import logging
 from collections.abc import Iterable, Mapping
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from sklearn.manifold import MDS
 
 from insd.dynamics.alignment import best_alignment
 from insd.dynamics.operators import fit_operator, prediction_error, spectrum
+from insd.kept import Kept
 from insd.measures.dsa_spectrum import DSASpectrum
 from insd.members import Member
 
@@ -22,18 +24,24 @@ logger = logging.getLogger("insd.dynamics.similarity")
 
 
 def network_operators(
-    members: Iterable[Member], delays: int, rank: int
+    members: Iterable[Member], delays: int, rank: int, kept: Kept | None = None
 ) -> tuple[dict[str, Float[np.ndarray, "rank rank"]], dict[str, float]]:
-    """Operators of networks by label, and their prediction errors.
+    """Operators of networks by label, and their prediction errors; those in `kept` are taken from there.
 
     The operators are fitted on all trials, those whose prediction is tested on every second one.
     """
+    kept = Kept() if kept is None else kept
     operators, errors = {}, {}
     for member in members:
-        label, rates = member.label, member.rates
-        operators[label] = fit_operator(rates, delays, rank)
-        errors[label] = prediction_error(rates[::2], rates[1::2], delays, rank)
-        logger.info("%s: prediction error %.4f", label, errors[label])
+        label = member.label
+        if label not in kept.networks:
+            rates = member.rates
+            found = {"operator": (("row", "column"), fit_operator(rates, delays, rank))}
+            error = {"prediction_error": prediction_error(rates[::2], rates[1::2], delays, rank)}
+            kept.add_network(label, {"operator": xr.Dataset(found | error)})
+            logger.info("%s: prediction error %.4f", label, error["prediction_error"])
+        one = kept.networks[label]["operator"]
+        operators[label], errors[label] = one["operator"].values, float(one["prediction_error"])
     return operators, errors
 
 
@@ -43,6 +51,7 @@ def dynamical_similarity(
     starts: int,
     iterations: int,
     seed: int,
+    kept: Kept | None = None,
 ) -> xr.Dataset:
     """Distances between the dynamics of all networks, and maps of them, by the contract of `dsa.nc`.
 
@@ -53,6 +62,7 @@ def dynamical_similarity(
     starts : of the search per pair; see `insd.dynamics.alignment.best_alignment`.
     iterations : of the search from each start at most.
     seed : of the random starts, which are the same for all pairs.
+    kept : pairs that are not compared again; those that are compared are added to it.
 
     Returns
     -------
@@ -67,6 +77,7 @@ def dynamical_similarity(
 
     A network whose operator is not finite has NaN in its rows.
     """
+    kept = Kept() if kept is None else kept
     labels = list(operators)
     count = len(labels)
     stacked = np.stack([operators[label] for label in labels])
@@ -82,16 +93,19 @@ def dynamical_similarity(
         values[finite, finite] = 1.0 if name == "agreement" else 0.0
     matrices = torch.tensor(stacked)
     for number, i in enumerate(finite[:-1]):
-        later = finite[number + 1 :]
+        later = [j for j in finite[number + 1 :] if (labels[i], labels[j]) not in kept.pairs]
+        if not later:
+            continue
         # All pairs of a network in one batch, which `insd.measures.dsa.DSA.compare` does one by one.
         found = best_alignment(matrices[i], matrices[later], starts, iterations, seed)
-        for name, values in (
-            ("distance", found.angles.numpy()),
-            ("gradient_norm", found.gradient_norms.numpy()),
-            ("agreement", found.agreement.numpy()),
-            ("spectral_distance", np.array([of_spectra.compare(eigenvalues[i], eigenvalues[j]) for j in later])),
-        ):
-            measured[name][i, later] = measured[name][later, i] = values
+        for place, j in enumerate(later):
+            of_pair = {
+                "distance": found.angles[place].numpy(),
+                "gradient_norm": found.gradient_norms[place].numpy(),
+                "agreement": found.agreement[place].numpy(),
+                "spectral_distance": np.array(of_spectra.compare(eigenvalues[i], eigenvalues[j])),
+            }
+            kept.add_pair((labels[i], labels[j]), of_pair)
         logger.info(
             "network %d of %d: %d pairs, largest relative gradient %.1e, mean agreement of starts %.2f",
             number + 1,
@@ -100,6 +114,10 @@ def dynamical_similarity(
             found.gradient_norms.max(),
             found.agreement.mean(),
         )
+
+    for i, j in combinations(finite, 2):
+        for name, value in kept.pairs[labels[i], labels[j]].items():
+            measured[name][i, j] = measured[name][j, i] = value
 
     maps: dict[str, tuple] = {}
     for name, distances in (("embedding", "distance"), ("spectral_embedding", "spectral_distance")):

@@ -13,8 +13,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from insd.kept import Kept
 from insd.measures.base import orthonormal_basis
-from insd.measures.pairs import SPACES, prepare, similarity
+from insd.measures.pairs import SPACES, Prepared, compare, joined, prepare
 from insd.members import Member
 from insd.predictivity import null_projector_array
 from insd.samples import chosen, placed, valid_steps
@@ -38,7 +39,11 @@ def filtered_inputs(
 
 
 def beyond_inputs(
-    members: Iterable[Member], trials: xr.Dataset, time_constants: Sequence[float], seed: int
+    members: Sequence[Member],
+    trials: xr.Dataset,
+    time_constants: Sequence[float],
+    seed: int,
+    kept: Kept | None = None,
 ) -> xr.Dataset:
     """r2 of the inputs towards all networks, and between networks beyond the inputs, by the contract of `inputs.nc`.
 
@@ -47,6 +52,7 @@ def beyond_inputs(
     trials : those that the rates were recorded on.
     time_constants : in s, of the filtered copies of each input.
     seed : of the permutation of trials in the baseline.
+    kept : networks and pairs that are not computed again; those that are computed are added to it.
 
     Returns
     -------
@@ -54,20 +60,12 @@ def beyond_inputs(
     r2_beyond (space, predictor, target) : r2 between what that leaves of both networks' activity; NaN where it leaves
         nothing. r2_beyond_shuffled : the same with the trials of the targets permuted.
     """
-    lasts = valid_steps(trials)
-    copies = filtered_inputs(trials["inputs"].values, time_constants, float(trials.attrs["dt"]))
-    basis = orthonormal_basis(chosen(copies, lasts))[0]
-    labels, shares, prepared = [], [], {}
-    for member in members:
-        flat = chosen(member.rates, lasts).astype(np.float64)
-        flat = flat - flat.mean(0)
-        left = flat - basis @ (basis.T @ flat)
-        projector = null_projector_array(member.output_weights)
-        shares.append([_share(left, flat), _share(left @ projector, flat @ projector)])
-        prepared[member.label] = prepare(placed(left, lasts), member.output_weights, [])
-        labels.append(member.label)
-        logger.info("%s: the inputs predict %.3f of its null-space activity", labels[-1], shares[-1][1])
-    between = similarity(prepared, [], seed)[0]
+    kept = Kept() if kept is None else kept
+    labels = [member.label for member in members]
+    if kept.missing(labels):
+        compare(_left_by_inputs(members, trials, time_constants, kept), [], seed, kept)
+    between = joined(labels, [], kept)[0]
+    shares = [kept.networks[label]["inputs"]["r2_inputs"].values for label in labels]
     return xr.Dataset(
         {
             "r2_inputs": (("space", "network"), np.array(shares).reshape(-1, len(SPACES)).T),
@@ -76,6 +74,28 @@ def beyond_inputs(
         },
         coords={"network": labels},
     )
+
+
+def _left_by_inputs(
+    members: Iterable[Member], trials: xr.Dataset, time_constants: Sequence[float], kept: Kept
+) -> dict[str, Prepared]:
+    """What the inputs leave of the activity of networks, prepared to be compared; the share that they do predict is
+    added to `kept`.
+    """
+    lasts = valid_steps(trials)
+    copies = filtered_inputs(trials["inputs"].values, time_constants, float(trials.attrs["dt"]))
+    basis = orthonormal_basis(chosen(copies, lasts))[0]
+    prepared = {}
+    for member in members:
+        flat = chosen(member.rates, lasts).astype(np.float64)
+        flat = flat - flat.mean(0)
+        left = flat - basis @ (basis.T @ flat)
+        projector = null_projector_array(member.output_weights)
+        shares = [_share(left, flat), _share(left @ projector, flat @ projector)]
+        kept.add_network(member.label, {"inputs": xr.Dataset({"r2_inputs": ("space", shares)})})
+        prepared[member.label] = prepare(placed(left, lasts), member.output_weights, [])
+        logger.info("%s: the inputs predict %.3f of its null-space activity", member.label, shares[1])
+    return prepared
 
 
 def _share(left: np.ndarray, whole: np.ndarray) -> float:

@@ -1,28 +1,24 @@
 """How similar the activity of networks is: linear predictivity and other measures, for all pairs of a task."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from insd.kept import Kept
 from insd.measures.base import Activity, Measure, Statistics, both_ways
 from insd.measures.predictivity import Predictivity, explained_share
 from insd.predictivity import null_projector_array
 from insd.readouts import why_no_null_space
 from insd.samples import can_be_shuffled, shuffled_trials
 
-logger = logging.getLogger("insd.measures.pairs")
-
 SPACES = ("full", "null")
 """The spaces in which activity is compared: all of it, and the null space of the readout. Without a readout, all
 activity counts in both."""
-BLOCK = 4
-"""Networks whose products with all others are held at once: one at a time, a product takes a sixth longer."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +64,62 @@ def similarity(
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """All measures between all networks of a task, by the contracts of `predictivity.nc` and `similarity.nc`.
 
-    Both come of the same products of bases, which are most of the work.
-
     Parameters
     ----------
     networks : by label, prepared on the same trials for these measures.
     seed : of the permutation of trials in the shuffled baseline of predictivity.
+
+    Returns
+    -------
+    Two datasets, predictivity and similarity: see `joined`.
+    """
+    kept = Kept()
+    compare(networks, measures, seed, kept)
+    return joined(list(networks), measures, kept)
+
+
+def compare(networks: Mapping[str, Prepared], measures: Sequence[Measure], seed: int, kept: Kept) -> None:
+    """Compare those pairs of networks that `kept` lacks by all measures, and add them to it.
+
+    The parameters are those of `similarity`. All measures of a pair come of the same products of bases, which are most
+    of the work. Each pair has products of its own, so that rounding does not depend on which others there are.
+    """
+    steps = next(iter(networks.values())).statistics["full"].steps
+    unshuffled, shuffles = np.argsort(shuffled_trials(steps, seed)), can_be_shuffled(steps)
+    samples = {label: _flat(one.directions) for label, one in networks.items()}
+    # Shuffling the trials of the target is the same as shuffling back those of the predictor.
+    predictors = {label: _flat(one.directions[unshuffled]) for label, one in networks.items()} if shuffles else {}
+    time_courses = {label: one.statistics["full"].time_course for label, one in networks.items()}
+    predictivity = Predictivity()
+    for pair in kept.missing(list(networks)):
+        ways = (pair, pair[::-1])
+        r2 = np.full((3, len(SPACES), len(ways)), np.nan)
+        values = np.full((len(measures), len(SPACES), len(ways)), np.nan)
+        product = samples[pair[0]].T @ samples[pair[1]]
+        for number, space in enumerate(SPACES):
+            x, y = (networks[label].statistics[space] for label in pair)
+            overlap = x.basis.T @ product.astype(np.float64) @ y.basis
+            r2[0, number] = predictivity.compare(x, y, overlap), predictivity.compare(y, x, overlap.T)
+            for k, measure in enumerate(measures):
+                a, b = (networks[label].by_measure[space][measure.name] for label in pair)
+                values[k, number] = both_ways(measure, a, b, overlap)
+        for way, (predictor, target) in enumerate(ways if shuffles else ()):
+            shuffled = predictors[predictor].T @ samples[target]
+            # Their means over trials are those of the unshuffled ones.
+            residual = shuffled - time_courses[predictor].T @ time_courses[target]
+            for number, space in enumerate(SPACES):
+                x, y = (networks[label].statistics[space] for label in (predictor, target))
+                overlap = x.basis.T @ shuffled.astype(np.float64) @ y.basis
+                r2[1, number, way] = predictivity.compare(x, y, overlap)
+                if y.residual_variances.size:
+                    overlap = x.residual_basis.T @ residual @ y.residual_basis
+                    r2[2, number, way] = explained_share(overlap, y.residual_variances)
+        # Rounding may put shares outside their range.
+        kept.add_pair(pair, {"r2": r2.clip(0.0, 1.0), "value": values})
+
+
+def joined(labels: Sequence[str], measures: Sequence[Measure], kept: Kept) -> tuple[xr.Dataset, xr.Dataset]:
+    """What `kept` has of all pairs of networks, by the contracts of `predictivity.nc` and `similarity.nc`.
 
     Returns
     -------
@@ -91,51 +137,13 @@ def similarity(
     The two shuffled ones are NaN where too many trials are the only ones of their length. Values are NaN where a
     network's activity does not vary; such a target has no r2, and such a predictor an r2 of 0.
     """
-    labels = list(networks)
     count = len(labels)
-    prepared = list(networks.values())
-    edges = np.cumsum([0] + [one.directions.shape[-1] for one in prepared])
-    parts = [slice(start, stop) for start, stop in pairwise(edges)]
-    stacked = np.concatenate([one.directions for one in prepared], axis=-1)
-    flat = stacked.reshape(stacked.shape[0] * stacked.shape[1], stacked.shape[2])
-    logger.info("%d networks of %d directions in all, over %d samples", count, flat.shape[1], flat.shape[0])
-    steps = prepared[0].statistics["full"].steps
-    unshuffled = np.argsort(shuffled_trials(steps, seed))
-
-    predictivity = Predictivity()
-    values = np.full((len(measures), len(SPACES), count, count), np.nan)
-    time_courses = np.concatenate([one.statistics["full"].time_course for one in prepared], axis=-1)
-    r2 = np.full((3, len(SPACES), count, count), np.nan)
-    for i, one in enumerate(prepared):
-        if i % BLOCK == 0:
-            # The products of a few networks with all: those of all with all would outgrow every memory.
-            block = slice(edges[i], edges[min(i + BLOCK, count)])
-            of_block = flat[:, block].T @ flat[:, block.start :]
-            # Shuffling the trials of the others is the same as shuffling back those of the block.
-            of_shuffled = stacked[unshuffled, :, block].reshape(len(flat), -1).T @ flat
-            # Their means over trials are those of the unshuffled ones.
-            of_residual = of_shuffled - time_courses[:, block].T @ time_courses
-        rows = slice(parts[i].start - block.start, parts[i].stop - block.start)
-        for (number, space), (j, other) in product(enumerate(SPACES), enumerate(prepared)):
-            x, y = one.statistics[space], other.statistics[space]
-            shuffled = x.basis.T @ of_shuffled[rows, parts[j]].astype(np.float64) @ y.basis
-            r2[1, number, i, j] = predictivity.compare(x, y, shuffled)
-            if y.residual_variances.size:
-                residual = x.residual_basis.T @ of_residual[rows, parts[j]] @ y.residual_basis
-                r2[2, number, i, j] = explained_share(residual, y.residual_variances)
-            if j < i:
-                continue
-            columns = slice(parts[j].start - block.start, parts[j].stop - block.start)
-            overlap = x.basis.T @ of_block[rows, columns].astype(np.float64) @ y.basis
-            r2[0, number, i, j] = predictivity.compare(x, y, overlap)
-            r2[0, number, j, i] = predictivity.compare(y, x, overlap.T)
-            for k, measure in enumerate(measures):
-                a, b = (each.by_measure[space][measure.name] for each in (one, other))
-                values[k, number, [i, j], [j, i]] = both_ways(measure, a, b, overlap)
-    # Rounding may put shares outside their range.
-    r2 = r2.clip(0.0, 1.0)
-    if not can_be_shuffled(steps):
-        r2[1:] = np.nan
+    r2 = np.empty((3, len(SPACES), count, count))
+    values = np.empty((len(measures), len(SPACES), count, count))
+    for (i, one), (j, other) in combinations_with_replacement(enumerate(labels), 2):
+        found = kept.pairs[one, other]
+        for way, at in enumerate(((i, j), (j, i))):
+            r2[..., *at], values[..., *at] = found["r2"][..., way], found["value"][..., way]
     dimensions = ("space", "predictor", "target")
     predictivities = xr.Dataset(
         {"r2": (dimensions, r2[0]), "r2_shuffled": (dimensions, r2[1]), "r2_shuffled_residual": (dimensions, r2[2])},
@@ -148,3 +156,7 @@ def similarity(
         coords={"measure": names, "kind": ("measure", kinds), "network": labels, "network_to": labels},
     )
     return predictivities, similarities
+
+
+def _flat(directions: Float[np.ndarray, "trial time direction"]) -> Float[np.ndarray, "sample direction"]:
+    return directions.reshape(np.prod(directions.shape[:2]), directions.shape[-1])
