@@ -24,7 +24,7 @@ Source of the distance: Ostrow et al. (2023), "Beyond geometry: comparing the te
 neural circuits with dynamical similarity analysis".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -109,13 +109,15 @@ def _search(
     rank = a.shape[-1]
     identity = torch.eye(rank, dtype=a.dtype)
     rows, columns = torch.triu_indices(rank, rank, 1)
-    preconditioner = _preconditioner(a)
+    # A direction needs no more digits, and half the work is in this product.
+    preconditioner = _preconditioner(a).float()
 
     def evaluate(c: Tensor, b: Tensor, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         m = c @ b @ c.mT
         x = m.mT @ a - a @ m.mT
         gradient = (x[:, rows, columns] - x[:, columns, rows]) / 2**0.5
-        return (a - m).square().sum((-1, -2)) / 2, gradient, _times(gradient, preconditioner, items // count)
+        direction = _times(gradient.float(), preconditioner, items // count).to(a.dtype)
+        return (a - m).square().sum((-1, -2)) / 2, gradient, direction
 
     def relative_norm(gradient: Tensor, f: Tensor) -> Tensor:
         # f = 0 between equivalent operators: there the residual counts as if it were 1e-6.
@@ -170,11 +172,11 @@ def _search(
 def _times(
     rows: Float[Tensor, "item entry"], matrix: Float[Tensor, "entry entry"], pairs: Int[Tensor, "item"]
 ) -> Float[Tensor, "item entry"]:
-    """The product of rows with a matrix, pair by pair: how a product rounds depends on its number of rows, and the
-    numbers of a pair are not to depend on which others there are.
+    """The product of rows with a matrix, pair by pair: how a product rounds depends on its number of rows and on where
+    in memory they begin, and the numbers of a pair are not to depend on which others there are.
     """
     counts = torch.unique_consecutive(pairs, return_counts=True)[1].tolist()
-    return torch.cat([part @ matrix for part in rows.split(counts)])
+    return torch.cat([part.clone() @ matrix for part in rows.split(counts)])
 
 
 def _preconditioner(a: Float[Tensor, "rank rank"]) -> Float[Tensor, "entry entry"]:
@@ -205,25 +207,31 @@ def computed_starts(
     a, b = _traceless(target), _traceless(operators)
     rank = a.shape[-1]
     starts = []
-    for frame_a, frame_b in zip(_frames(a), _frames(b), strict=True):
+    for frame_a, frame_b in zip(_frames(a[None]), _frames(b), strict=True):
         products = (frame_a.mT @ a @ frame_a) * (frame_b.mT @ b @ frame_b)
         products = (products + products.mT) / 2
-        leading = torch.linalg.eigh(products)[1][..., -1]
+        leading = _axes(products)[..., -1]
         signs = torch.where(leading < 0, -1.0, 1.0).to(a.dtype)
         products = products - torch.diag_embed(products.diagonal(dim1=-2, dim2=-1))
         for _ in range(2 * rank):
             # What changing one sign costs, over 4.
-            cost, worst = (signs * (products @ signs[..., None])[..., 0]).min(-1, keepdim=True)
+            cost, worst = (signs * (products * signs[..., None, :]).sum(-1)).min(-1, keepdim=True)
             signs = signs.scatter(-1, worst, torch.where(cost < 0, -1.0, 1.0) * signs.gather(-1, worst))
-        cheapest = (signs * (products @ signs[..., None])[..., 0]).argmin(-1, keepdim=True)
+        cheapest = (signs * (products * signs[..., None, :]).sum(-1)).argmin(-1, keepdim=True)
         for chosen in (signs, signs.scatter(-1, cheapest, -signs.gather(-1, cheapest))):
             starts.append((frame_a * chosen[:, None]) @ frame_b.mT)
     return torch.stack(starts, 1)
 
 
-def _frames(operators: Float[Tensor, "*pair rank rank"]) -> tuple[Tensor, Tensor, Tensor]:
-    left, _, right = torch.linalg.svd(operators)
-    return left, right.mT, torch.linalg.eigh((operators + operators.mT) / 2)[1]
+def _frames(operators: Float[Tensor, "pair rank rank"]) -> tuple[Tensor, Tensor, Tensor]:
+    # One by one: see `_times`.
+    left, _, right = zip(*(torch.linalg.svd(one.clone()) for one in operators), strict=True)
+    return torch.stack(left), torch.stack(right).mT, _axes((operators + operators.mT) / 2)
+
+
+def _axes(matrices: Float[Tensor, "pair rank rank"]) -> Float[Tensor, "pair rank rank"]:
+    """Eigenvectors of symmetric matrices."""
+    return torch.stack([torch.linalg.eigh(one.clone())[1] for one in matrices])
 
 
 def random_starts(count: int, rank: int, seed: int) -> Float[Tensor, "start rank rank"]:
@@ -245,6 +253,10 @@ def best_alignment(
 
     `seed` is that of the random starts, and `iterations` are the most from each start.
     """
+    if target.shape[-1] % 2 and len(operators) > 1:
+        # Not all matrices of odd rank begin at a multiple of 16 bytes, on which rounding depends: see `_times`.
+        alone = [best_alignment(target, one[None].clone(), starts, iterations, seed) for one in operators]
+        return Alignment(*(torch.cat([getattr(one, part.name) for one in alone]) for part in fields(Alignment)))
     drawn = random_starts(max(starts - COMPUTED_STARTS, 0), target.shape[-1], seed)
     begin = torch.cat([computed_starts(target, operators)[:, :starts], drawn.expand(len(operators), -1, -1, -1)], dim=1)
     return align(target, operators, begin, iterations)
