@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 if TYPE_CHECKING:
-    from insd.checkpoints import Checkpoint
+    from insd import checkpoints
 
 logger = logging.getLogger("insd.kept")
 
@@ -34,7 +34,7 @@ class Kept:
     file : replaced every few minutes, so that a job that is stopped loses little, and at the end.
     """
 
-    def __init__(self, fingerprints: Mapping[str, str] | None = None, file: "Checkpoint | None" = None):
+    def __init__(self, fingerprints: Mapping[str, str] | None = None, file: "checkpoints.Checkpoint | None" = None):
         self.fingerprints, self.file = dict(fingerprints or {}), file
         self.networks: dict[str, Mapping[str, xr.Dataset]] = {}
         self.pairs: dict[Pair, Mapping[str, np.ndarray]] = {}
