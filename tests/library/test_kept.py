@@ -47,7 +47,7 @@ class Grid:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        for number, regime in enumerate(("train", "test", "hard")):
+        for number, regime in enumerate(("train", "test", "noisy")):
             trials = TASK.sample("train" if regime == "train" else "test", 24, number)
             write(trials.assign_attrs(fingerprint=trials_fingerprint(trials)), folder / f"{regime}.nc", "trials")
         for population in UNITS:
@@ -83,7 +83,7 @@ class Grid:
         inputs = {
             "networks": [str(self.folder / one / "network.nc") for one in populations],
             "activities": [str(self.folder / one / "activity.nc") for one in populations],
-            "trials": [str(self.folder / f"{regime}.nc") for regime in ("test", "hard")],
+            "trials": [str(self.folder / f"{regime}.nc") for regime in ("test", "noisy")],
         }
         made_with = settings_fingerprint(MADE["task"], MADE["recipe"])
         role = changes.pop("role", "standard")
@@ -216,8 +216,8 @@ def test_a_changed_network_or_trials_are_computed_again(grid, computed):
     write(activity.assign(rates=activity["rates"] * 0.9), path, "activity")
     grid.analyse("similarity", "p", "q", "r")
     assert computed() == ["pr", "qr", "rr"]
-    trials = read(grid.folder / "hard.nc", "trials")
-    write(trials.assign(inputs=trials["inputs"] * 2), grid.folder / "hard.nc", "trials")
+    trials = read(grid.folder / "noisy.nc", "trials")
+    write(trials.assign(inputs=trials["inputs"] * 2), grid.folder / "noisy.nc", "trials")
     grid.analyse("costs", "p", "q", "r")
     assert computed() == ["p", "q", "r"]
 
