@@ -159,10 +159,10 @@ def _type(value: dict[str, Any]) -> str:
     if value.get("type") == "array":
         # Pairs are spans of durations.
         return "[shortest, longest]" if "prefixItems" in value else f"list of {_type(value['items'])}"
-    return _number(value)
+    return _bounded(value)
 
 
-def _number(value: dict[str, Any]) -> str:
+def _bounded(value: dict[str, Any]) -> str:
     if any("prefixItems" in one for one in value.get("anyOf", ())):
         # Of tasks, the size of a noise.
         return "number or [least, largest]"
