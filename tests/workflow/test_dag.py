@@ -13,6 +13,7 @@ from insd.claims.base import all_reads, publications
 BY_TASK = (
     *("similarity", "responses", "dsa", "fixed_points", "decoding", "performance", "robustness", "dimensions", "costs"),
     "inputs",
+    "hard_cells",
 )
 """Analyses that are one job for each task."""
 FIGURES = ("figure_collapse", "figure_regimes", "figure_regime_grids", "figure_networks", "figure_front")

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -88,12 +88,9 @@ def grid_performance(
 ]:
     """Noise-free loss and score of networks at every point of a task's grid, and the loss of the ideal observer.
 
-    `networks` are `network.nc` datasets of one seed each. Those of one architecture, size and time constant run side
-    by side, as many as memory allows. The trials of a point depend on the task's name and the two levels alone.
+    `networks` are `network.nc` datasets of one seed each. The trials of a point depend on the task's name and the two
+    levels alone.
     """
-    alike: dict[Hashable, list[int]] = {}
-    for index, network in enumerate(networks):
-        alike.setdefault(side_by_side(network), []).append(index)
     shape = (len(networks), len(task.grid["noise"]), len(task.grid["duration"]))
     losses, scores = np.full(shape, np.nan), np.full(shape, np.nan)
     floors = np.full(shape[1:], np.nan)
@@ -104,17 +101,8 @@ def grid_performance(
             level = task.in_grid(noise, duration)
             trials = level.sample("test", n_trials, seed)
             floors[noise, duration] = floor_of(level, trials)
-            inputs = Bank.from_trials(trials).inputs
-            for indices in alike.values():
-                units = networks[indices[0]].sizes["unit"]
-                at_once = max(1, STATES_AT_ONCE // (trials.sizes["time"] * min(n_trials, CHUNK) * units))
-                for start in range(0, len(indices), at_once):
-                    block = indices[start : start + at_once]
-                    loaded = load_networks([networks[index] for index in block], trials.attrs["dt"])
-                    outputs = chunked_outputs(loaded, inputs)
-                    losses[block, noise, duration], scores[block, noise, duration] = loss_and_score(
-                        task, outputs, trials
-                    )
+            for block, outputs in outputs_of(networks, trials):
+                losses[block, noise, duration], scores[block, noise, duration] = loss_and_score(task, outputs, trials)
         logger.info(
             "grid: %d of %d noise levels, %d networks, %.0f s",
             noise + 1,
@@ -129,6 +117,26 @@ def floor_of(task: Task, trials: xr.Dataset) -> float:
     """The loss of the task's ideal observer; NaN where it has none."""
     floor = task.floor(trials)
     return np.nan if floor is None else floor
+
+
+def outputs_of(
+    networks: Sequence[xr.Dataset], trials: xr.Dataset
+) -> Iterator[tuple[list[int], Float[Tensor, "network trial time output"]]]:
+    """Noise-free outputs of networks on the same trials, some at a time, each block with its indices in `networks`.
+
+    `networks` are `network.nc` datasets of one seed each. Those of one architecture, size and time constant run side
+    by side, as many as memory allows.
+    """
+    alike: dict[Hashable, list[int]] = {}
+    for index, network in enumerate(networks):
+        alike.setdefault(side_by_side(network), []).append(index)
+    inputs = Bank.from_trials(trials).inputs
+    for indices in alike.values():
+        states = trials.sizes["time"] * min(trials.sizes["trial"], CHUNK) * networks[indices[0]].sizes["unit"]
+        at_once = max(1, STATES_AT_ONCE // states)
+        for start in range(0, len(indices), at_once):
+            block = indices[start : start + at_once]
+            yield block, chunked_outputs(load_networks([networks[i] for i in block], trials.attrs["dt"]), inputs)
 
 
 def chunked_outputs(

@@ -49,7 +49,8 @@ def problems_of_config(settings: Settings) -> Iterator[str]:
         yield from dict.fromkeys(problems)
         return
     yield from _chain_problems(settings)
-    yield from _role_problems(settings)
+    wrong = [*_role_problems(settings)]
+    yield from wrong or _standards_problems(settings)
     for task_name, task in tasks.items():
         outputs = len(task.sample("train", 1, 0)["output"])
         for name in settings.population_names(task_name):
@@ -284,6 +285,20 @@ def _role_problems(settings: Settings) -> Iterator[str]:
     elif chain is not None and chain not in deflated:
         choices = ", ".join(deflated) or "there is none"
         yield f"figures.chain = {chain!r}: choose a population with alternatives: {choices}"
+
+
+def _standards_problems(settings: Settings) -> Iterator[str]:
+    """Populations that are named as standards and are none on a task of the population that names them."""
+    for name, population in settings.populations.items():
+        for other in population.standards or ():
+            path = f"populations.{name}.standards"
+            if other not in settings.populations:
+                yield f"{path}: there is no population {other!r}; choose from: {', '.join(settings.populations)}"
+                continue
+            for task in settings.tasks:
+                if name in settings.population_names(task) and other not in settings.standards(task, name):
+                    yield f"{path}: {other!r} has no networks of the role standard on {task}; name others"
+                    break
 
 
 def _layer_problems(settings: Settings) -> Iterator[str]:

@@ -166,6 +166,17 @@ class Settings(Section):
         """The population that round 0 of a population's seeds belongs to."""
         return self.population(population).reference or population
 
+    def standards(self, task: str, population: str) -> list[str]:
+        """The populations of standards that the networks of a population are compared with on a task."""
+        named = self.population(population).standards
+        return [
+            name
+            for name in self.population_names(task)
+            if (named is None or name in named)
+            and 0 in self.trained_rounds(name)
+            and self.role(task, name, 0) == "standard"
+        ]
+
     def population_names(self, task: str) -> list[str]:
         """The populations that are made for a task."""
         return [name for name, entry in self.populations.items() if entry.tasks is None or task in entry.tasks]

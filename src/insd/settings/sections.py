@@ -54,6 +54,8 @@ class Population(Layer):
     architecture `rate` on the task alone is `standard`; every other population needs this key."""
     reference: PopulationName | None = None
     """Population whose round 0, seed by seed, is the reference; without it, round 0 is made by this population."""
+    standards: Annotated[list[PopulationName], Field(min_length=1)] | None = None
+    """The populations of standards that its networks are compared with; without it, all those of its tasks."""
     alternatives: Layer = Layer()
     """Settings that differ for rounds 1, 2, ..., laid over the population's other settings."""
 

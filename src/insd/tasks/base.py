@@ -86,7 +86,8 @@ class Task(ABC):
     outputs leave unexplained (`loss`) and scored by what they explain, there are no harder regimes and nothing to
     decode, fixed points are those without input, and no ideal observer is known (`ideal_outputs`). A subclass with a
     score of its own (`_score`) also says its `score_name` with its unit, the `criterion` that a solved network meets,
-    whether higher is better, and the score of a network that guesses (`chance`).
+    whether higher is better, and the score of a network that guesses (`chance`), and may say the error of each trial
+    (`trial_errors`).
     """
 
     # Described here, since only docstrings of a class's own fields reach the table of keys.
@@ -211,6 +212,19 @@ class Task(ABC):
         mean = (targets * mask).sum((0, 1)) / mask.sum((0, 1))
         total = (np.square(targets - mean) * mask).sum()
         return 1 - (np.square(outputs - targets) * mask).sum((-3, -2, -1)) / total
+
+    def trial_errors(
+        self, trials: xr.Dataset, outputs: Float[np.ndarray, "*network trial time output"]
+    ) -> Float[np.ndarray, "*network trial"]:
+        """Error of each trial, lower being better, by which networks are compared trial by trial.
+
+        By default the mean squared error over the scored outputs; a task with a score of its own should say here what
+        one trial adds to it. NaN for trials that are not scored.
+        """
+        mask = trials["mask"].values
+        errors = (np.square(outputs - trials["targets"].values) * mask).sum((-2, -1))
+        scored = mask.sum((-2, -1))
+        return np.divide(errors, scored, out=np.full_like(errors, np.nan), where=scored > 0)
 
     def loss(
         self,

@@ -117,12 +117,16 @@ class ContextIntegration(Task):
         )
 
     def _score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray | np.floating:
+        return 1 - np.nanmean(self.trial_errors(trials, outputs), axis=-1)
+
+    def trial_errors(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray:
+        """1 where the sign of the decision is wrong, 0 where it is right; NaN for trials that the score leaves out."""
         relevant = trials["relevant_coherence"].values
         clear = np.abs(relevant) > (0.0 if self.levels else np.quantile(np.abs(relevant), 0.2))
         # The noise is part of an integral, which may have a different sign from the coherence.
         correct = trials["targets"].values[:, -1, 0]
-        decision = response_mean(trials, outputs)[..., 0]
-        return (np.sign(decision) == np.sign(correct))[..., clear].mean(-1)
+        wrong = np.sign(response_mean(trials, outputs)[..., 0]) != np.sign(correct)
+        return np.where(clear, wrong.astype(float), np.nan)
 
     def ideal_outputs(self, trials: xr.Dataset) -> Float[np.ndarray, "trial time output"] | None:
         """An observer that knows the times, the context, the noise, and how coherences are drawn.

@@ -110,6 +110,12 @@ class FlipFlop(Task):
         correct = np.sign(outputs) == targets
         return (correct * mask).sum((-3, -2, -1)) / mask.sum()
 
+    def trial_errors(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray:
+        """Share of the trial's scored outputs that have the wrong sign."""
+        mask = trials["mask"].values
+        wrong = np.sign(outputs) != trials["targets"].values
+        return (wrong * mask).sum((-2, -1)) / mask.sum((-2, -1))
+
     def ideal_outputs(self, trials: xr.Dataset) -> Float[np.ndarray, "trial time output"] | None:
         """An observer that knows the noise and, what networks must find out, when pulses begin (`mean_sign`)."""
         if "noise_sd" not in trials:

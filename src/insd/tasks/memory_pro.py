@@ -84,9 +84,13 @@ class MemoryPro(Task):
         )
 
     def _score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray | np.floating:
+        return np.median(self.trial_errors(trials, outputs), axis=-1)
+
+    def trial_errors(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray:
+        """Absolute angular error in degrees, of which the score is the median."""
         mean = response_mean(trials, outputs)
         error = np.arctan2(mean[..., 2], mean[..., 1]) - trials["angle"].values
-        return np.median(np.abs(np.rad2deg((error + np.pi) % (2 * np.pi) - np.pi)), axis=-1)
+        return np.abs(np.rad2deg((error + np.pi) % (2 * np.pi) - np.pi))
 
     def ideal_outputs(self, trials: xr.Dataset) -> Float[np.ndarray, "trial time output"] | None:
         """An observer that knows the times, the noise, and that all angles are equally likely (`mean_direction`)."""
