@@ -8,12 +8,16 @@ from insd.tables.networks import dictionary
 
 
 def with_roles(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the columns `role` and `chain`: populations with later rounds are chains."""
+    """The table with the columns `role`, `chain` and `standards`: populations with later rounds are chains.
+
+    All networks are compared with all standards, and are matched with them.
+    """
     chains = set(table.loc[table["round"] > 0, "population"])
     conditions = [table["round"] > 0, table["population"].isin(chains), table["iterations"] == 0]
     role = np.select(conditions, ["alternative", "reference", "untrained"], "standard")
     seeds = table["seed"].astype(str) if "seed" in table else "0"
-    return table.assign(role=role, chain=table["population"] + "/" + seeds)
+    standards = " ".join(dict.fromkeys(table.loc[role == "standard", "population"]))
+    return table.assign(role=role, chain=table["population"] + "/" + seeds, standards=standards, matched=True)
 
 
 def assert_described(table: pd.DataFrame) -> None:

@@ -54,6 +54,21 @@ def alternatives(table: pd.DataFrame, population: str) -> pd.DataFrame:
     return of_role(table[table["population"] == population], ALTERNATIVE)
 
 
+def standards_of(table: pd.DataFrame, population: str) -> pd.DataFrame:
+    """The rows of the standards that the networks of a population are compared with; of no population, all."""
+    standards, named = of_role(table, STANDARD), table.loc[table["population"] == population, "standards"]
+    return standards[standards["population"].isin(str(named.iloc[0]).split())] if len(named) else standards
+
+
+def matches(rows: pd.DataFrame) -> np.ndarray:
+    """What figures of scores say of networks by their markers: "not solved", "not matched" or, of most, "".
+
+    "not matched" are alternatives that solve the task, but are worse than the standards in distribution.
+    """
+    worse = (rows["matched"] == False) & (rows["role"] == ALTERNATIVE)  # noqa: E712 - empty without standards
+    return np.select([~rows["solved"].to_numpy(bool), worse.to_numpy(bool)], ["not solved", "not matched"], "")
+
+
 def references(table: pd.DataFrame, population: str) -> pd.DataFrame:
     """The rows of the references of one population's alternatives, which may belong to a different population."""
     chosen = alternatives(table, population)["reference"]
@@ -73,7 +88,19 @@ def reference_labels(rows: pd.DataFrame) -> list[str]:
 
 TEXT = (
     *("task", "population", "reference", "role", "chain", "architecture", "schedule", "compared_to", "disagreement"),
-    *("measure", "quantity", "level", "duration", "verdict", "paper", "id", "claim", "number", "criterion"),
+    *(
+        "standards",
+        "measure",
+        "quantity",
+        "level",
+        "duration",
+        "verdict",
+        "paper",
+        "id",
+        "claim",
+        "number",
+        "criterion",
+    ),
 )
 """Columns of tables that hold names, which may look like numbers."""
 

@@ -275,6 +275,15 @@ class Grid:
         """What `joined` says, and the tasks of each."""
         return [(name, rule, self.analysis_tasks(name)) for name, rule in self.joined()]
 
+    def standards(self, task: str) -> dict[str, list[str]]:
+        """By population, the populations of standards that its networks are compared with."""
+        return {name: self.settings.standards(task, name) for name in self.settings.population_names(task)}
+
+    def scores(self, task: str) -> dict[str, float | bool]:
+        """What one point of a task's score is, and whether higher is better."""
+        found = type(self.settings.task(task))
+        return {"score_point": found.score_point, "higher_is_better": found.higher_is_better}
+
     def table_code(self) -> str:
         """Fingerprint of the code that makes `networks.csv`."""
         modules = [plugins.module_of("analysis", name) for name, _ in self.joined()]

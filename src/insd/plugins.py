@@ -61,7 +61,13 @@ KINDS = {
     "maker": Kind("insd.makers", "maker", base="insd.makers.base:Maker", tools=("check",)),
     "measure": Kind("insd.measures", "measure", base="insd.measures.base:Measure", tools=("pairs", "responses")),
     "analysis": Kind("insd.analysis", "analysis", constant="ANALYSIS", instance="insd.analysis.base:Analysis"),
-    "claims": Kind("insd.claims", "set of claims", constant="CLAIMS", instance="insd.claims.base:Publication"),
+    "claims": Kind(
+        "insd.claims",
+        "set of claims",
+        constant="CLAIMS",
+        instance="insd.claims.base:Publication",
+        tools=("regimes", "mechanisms"),
+    ),
     "figure": Kind(
         "insd.figures",
         "figure",

@@ -16,7 +16,15 @@ from insd.datasets import DatasetError, write
 from insd.members import read_members
 from insd.provenance import settings_fingerprint
 from insd.tables.levels import LEVEL_COLUMNS, levels
-from insd.tables.networks import dictionary, identity, join_columns, meanings, network_table, with_deflated
+from insd.tables.networks import (
+    dictionary,
+    identity,
+    join_columns,
+    meanings,
+    network_table,
+    with_deflated,
+    with_matched,
+)
 from insd.tasks.flip_flop import FlipFlop
 
 TRIALS, TIMES, UNITS = 40, 20, 8
@@ -117,6 +125,28 @@ def test_rounds_that_do_not_belong_together_are_refused_by_name(tmp_path, random
             list(read_members([first[0], other[0]], [first[1], other[1]], blocks))
 
 
+def test_networks_are_matched_with_the_standards_of_their_population():
+    rows = [("a", n, "standard", "a", loss, 0.99, n < 3) for n, loss in enumerate((0.01, 0.02, 0.03, 9.0))]
+    rows += [("b", n, "standard", "b", 0.1, 0.95, True) for n in range(3)]
+    rows += [
+        ("x", n, "alternative", "a", *one, True) for n, one in enumerate(((0.03, 0.98), (0.031, 1.0), (0.0, 0.97)))
+    ]
+    rows += [("y", 0, "alternative", "b", 0.0, 1.0, True), ("z", 0, "alternative", "", 0.0, 1.0, True)]
+    names = ["population", "seed", "role", "standards", "test_loss", "score", "solved"]
+    table = with_matched(pd.DataFrame(rows, columns=names), 0.01, True)
+    of = dict(list(table.groupby("population")))
+    assert of["x"]["matched"].tolist() == [True, False, False]
+    assert of["x"]["excess_loss"].tolist() == pytest.approx([0.01, 0.011, -0.02])
+    assert of["a"]["matched"].tolist() == [True, True, True, False]
+    assert of["y"]["matched"].tolist() == [True] and of["y"]["excess_loss"].tolist() == pytest.approx([-0.1])
+    assert of["z"]["matched"].tolist() == [None] and of["z"]["excess_loss"].isna().all()
+    # Of degrees, one point is 1 and lower is better.
+    worse = with_matched(
+        table.drop(columns=["matched", "excess_loss"]).assign(score=[5.0] * 7 + [6.0, 6.1, 1, 5, 5]), 1.0, False
+    )
+    assert worse.loc[worse["population"] == "x", "matched"].tolist() == [True, False, True]
+
+
 def test_a_single_file_of_another_recipe_is_refused(tmp_path, random):
     network, activity = files_of_a_round(tmp_path, random)
     recipe = SETTINGS["recipe"] | {"training": {"iterations": 8}}
@@ -186,7 +216,7 @@ def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
     found |= dimensions_of(Job("flip_flop", FlipFlop(), rounds, None))
     identities = pd.DataFrame(identity("flip_flop", one, "insd") for one in rounds).set_index("label")
     joined = join_columns(identities, found)
-    table = network_table([with_deflated(joined, largest_r2=1.0)])
+    table = network_table([with_matched(with_deflated(joined, largest_r2=1.0), 0.01, True)])
     assert table["gain"].tolist() == [1.5] * 3
     assert table["iterations"].tolist() == [5] * 3 and table["max_iterations"].tolist() == [7] * 3
     # S towards the earlier network where it is largest, .04 and .06, and a bound of .05.

@@ -64,6 +64,7 @@ CONFIDENCE = 0.95
 def network(population, round_number=0, gain=1.0, seed=0, **more):
     role = "alternative" if round_number else "reference" if population in CHAINS else "standard"
     row = {"task": "flip_flop", "population": population, "round": round_number, "gain": gain, "role": role}
+    row |= {"standards": "a b s g0.5 g1.0 g1.5", "matched": True}
     row |= {"seed": seed, "chain": f"{population}/{seed}", "solved": True, "deflated": True if round_number else None}
     return row | more
 

@@ -44,6 +44,7 @@ def table():
         task=TASK,
         reference=lambda rows: rows["population"],
         test_loss=0.1,
+        excess_loss=0.0,
         score=0.99,
         null_variance_share=0.9,
         restarts=0,

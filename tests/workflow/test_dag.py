@@ -13,7 +13,7 @@ from insd.claims.base import all_reads, publications
 BY_TASK = (
     *("similarity", "responses", "dsa", "fixed_points", "decoding", "performance", "robustness", "dimensions", "costs"),
     "inputs",
-    "hard_cells",
+    *("hard_cells", "kernel_decoding"),
 )
 """Analyses that are one job for each task."""
 FIGURES = ("figure_collapse", "figure_regimes", "figure_regime_grids", "figure_networks", "figure_front")
@@ -30,6 +30,9 @@ def test_the_papers_grid(checkout):
         **dict.fromkeys(BY_TASK, 3),
         # Context integration alone integrates evidence.
         "line_attractor": 1,
+        # The flip-flop alone holds signs, and the other two have a delay.
+        "corners": 1,
+        "axes": 2,
         "network_table": 1,
         "levels": 1,
         "comparisons": 1,
@@ -40,7 +43,7 @@ def test_the_papers_grid(checkout):
         **dict.fromkeys(("figure_mechanism", "figure_deflation"), 3),
         **dict.fromkeys(FIGURES, 1),
         "all": 1,
-        "total": 15 + 180 + 3 * len(BY_TASK) + 1 + 5 + 5 + 3 + (3 + 3 + len(FIGURES)) + 1,
+        "total": 15 + 180 + 3 * len(BY_TASK) + 4 + 5 + 5 + 3 + (3 + 3 + len(FIGURES)) + 1,
     }
 
 
@@ -51,7 +54,7 @@ def test_the_papers_grid(checkout):
         (
             "analysis",
             {
-                *("sample_trials", "train_round", *BY_TASK, "line_attractor"),
+                *("sample_trials", "train_round", *BY_TASK, "line_attractor", "corners", "axes"),
                 *("network_table", "levels", "comparisons", "summary", "claims", "table_page"),
                 "analysis",
             },
@@ -59,7 +62,9 @@ def test_the_papers_grid(checkout):
         (
             "figures",
             {
-                *("sample_trials", "train_round", *BY_TASK, "network_table", "levels", "comparisons"),
+                *("sample_trials", "train_round", "network_table", "levels", "comparisons"),
+                # Claims alone read what a kernel decodes.
+                *(set(BY_TASK) - {"kernel_decoding"}),
                 *("figure_mechanism", "figure_deflation", *FIGURES, "figures"),
             },
         ),

@@ -26,6 +26,8 @@ rule network_table:
             task: GRID.made_with(task, GRID.blocks(task)) for task in SETTINGS.tasks
         },
         references={name: SETTINGS.reference(name) for name in SETTINGS.populations},
+        standards={task: GRID.standards(task) for task in SETTINGS.tasks},
+        scores={task: GRID.scores(task) for task in SETTINGS.tasks},
         analyses=GRID.table_analyses(),
         deflated_r2=SETTINGS.analysis.deflated_r2,
         code=when_asked(GRID.table_code),
@@ -148,6 +150,10 @@ rule claims:
         predictivity=by_task("predictivity"),
         dsa=by_task("dsa"),
         decoding=by_task("decoding"),
+        corners=by_task("corners", GRID.analysis_tasks("corners")),
+        line_attractor=by_task("line_attractor", GRID.analysis_tasks("line_attractor")),
+        kernel_decoding=by_task("kernel_decoding"),
+        axes=by_task("axes", GRID.analysis_tasks("axes")),
     output:
         claims=report(
             CLAIMS,
@@ -167,7 +173,7 @@ rule claims:
         mem_mb=per_attempt(1500),
         runtime=per_attempt(10),
     params:
-        tasks=list(SETTINGS.tasks),
+        analysed={name: GRID.analysis_tasks(name) for name in GRID.analyses()},
         claims=SETTINGS.claims,
         settings=SETTINGS.analysis.comparisons.model_dump(),
         code=when_asked(

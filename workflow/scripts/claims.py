@@ -12,7 +12,8 @@ with job(snakemake.log[0]):
     networks = datasets.read_table(given.pop("table"))
     tables = {name: datasets.read_table(given.pop(name)) for name in TABLES if name in given}
     analyses = {
-        name: datasets.read_by_task(snakemake.params.tasks, paths, name, networks) for name, paths in given.items()
+        name: datasets.read_by_task(snakemake.params.analysed[name], paths, name, networks)
+        for name, paths in given.items()
     }
     table = judged(papers, networks, analyses, tables, **snakemake.params.settings)
     write_text(snakemake.output.claims, table.to_csv(index=False))

@@ -7,7 +7,7 @@ import pandas as pd
 from insd.files import write_text
 from insd.jobs import job
 from insd.members import read_members
-from insd.tables.networks import identity, join_columns, network_table, read_results, with_deflated
+from insd.tables.networks import identity, join_columns, network_table, read_results, with_deflated, with_matched
 
 inputs, params = snakemake.input, snakemake.params
 
@@ -18,8 +18,11 @@ with job(snakemake.log[0]):
     tables = []
     for task, rounds in params.rounds.items():
         members = read_members(*(list(islice(paths, len(rounds))) for paths in (networks, activities)), rounds)
-        rows = [identity(task, member, params.references[member.population]) for member in members]
+        rows = [
+            identity(task, member, params.references[member.population], params.standards[task][member.population])
+            for member in members
+        ]
         results = read_results({name: paths[task] for name, paths in files.items() if task in paths})
         joined = join_columns(pd.DataFrame(rows).set_index("label"), results)
-        tables.append(with_deflated(joined, params.deflated_r2))
+        tables.append(with_matched(with_deflated(joined, params.deflated_r2), **params.scores[task]))
     write_text(snakemake.output.table, network_table(tables).to_csv(index=False, float_format="%.6g"))

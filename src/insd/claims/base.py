@@ -15,13 +15,13 @@ import xarray as xr
 
 from insd import plugins
 from insd.cohorts import (
-    STANDARD,
     UNTRAINED,
     alternatives,
     deflated_populations,
     network_labels,
     of_role,
     solved,
+    standards_of,
     trained,
 )
 from insd.errors import InsdError
@@ -39,6 +39,8 @@ CLAIM_COLUMNS = ["paper", "id", "claim", "task", "population", "number", "verdic
 
 Answer = tuple[str, str]
 """What was found, in words and numbers, and the verdict."""
+MOST = 0.9
+"""Share of networks that a statement on all of them must hold for (ours)."""
 LEAST_STANDARDS = 5
 """With fewer solved standards there is no verdict (ours)."""
 TOO_FEW: Answer = ("too few solved networks in this grid", NO_ANSWER)
@@ -73,8 +75,8 @@ class Evidence:
 
     @property
     def standards(self) -> pd.DataFrame:
-        """Solved standards."""
-        return solved(of_role(self.table, STANDARD))
+        """Solved standards of the population."""
+        return solved(standards_of(self.table, self.population))
 
     @property
     def alternatives(self) -> pd.DataFrame:
@@ -239,7 +241,10 @@ def _evidence(
                 population,
                 trained(of_task),
                 of_role(of_task, UNTRAINED),
-                _Named(claim, {name: of[str(task)] for name, of in analyses.items() if name in claim.reads}),
+                _Named(
+                    claim,
+                    {name: of[str(task)] for name, of in analyses.items() if name in claim.reads and str(task) in of},
+                ),
                 _Named(
                     claim, {name: _part(of, task, population) for name, of in tables.items() if name in claim.reads}
                 ),

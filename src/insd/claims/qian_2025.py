@@ -3,17 +3,16 @@
 Source: "Discovering alternative solutions beyond the simplicity bias in recurrent neural networks" (ICLR 2026,
 arXiv 2509.21504).
 
-Each criterion is one function below that returns what was found and its verdict.
+Each criterion is one function, here or in the files of the claims that are on regimes and on mechanisms, that returns
+what was found and its verdict.
 """
-
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from insd.claims.base import (
+    MOST,
     NO_ANSWER,
     NOT,
     PARTLY,
@@ -27,15 +26,14 @@ from insd.claims.base import (
     median_difference,
     pairs,
 )
-from insd.cohorts import network_labels, round_name, solved, states
+from insd.claims.mechanisms import MECHANISMS
+from insd.claims.regimes import REGIMES
+from insd.cohorts import network_labels, solved, states
 from insd.provenance import random_seed
-from insd.tables.comparisons import IN_WORDS
 from insd.tables.levels import QUANTILE, SAME_ACTIVITY
 
 SAME_CODE = 0.9
 """Null-space r2 between standards from which on they count as collapsed (ours)."""
-MOST = 0.9
-"""Share of networks that a statement on all of them must hold for (ours)."""
 _TAIL = f"{100 * (1 - QUANTILE):.0f} %"
 
 
@@ -163,56 +161,6 @@ def rotating_code(evidence: Evidence) -> Answer:
     return found, REPRODUCED if means[0] < 0.5 else PARTLY
 
 
-def not_better_in_distribution(evidence: Evidence) -> Answer:
-    """In distribution, alternatives do as well as standards or worse."""
-    rows = _scores(evidence.comparisons)
-    return _answer(rows[(rows["measure"] == "regime") & (rows["level"] == "test")], lambda verdict: verdict != "better")
-
-
-def better_when_hard(round_number: int, regime: str, longer: bool) -> Callable[[Evidence], Answer]:
-    """Alternatives of a round do better where input noise is high and, if `longer`, trials are long.
-
-    `regime` is the task's own with the same changes; points of the grid of noise and duration are those beyond the
-    first level of noise and beyond (`longer`) or at the first duration.
-    """
-
-    def answer(evidence: Evidence) -> Answer:
-        rows = _scores(evidence.comparisons)
-        rows = rows[rows["round"] == round_number]
-        named = rows[(rows["measure"] == "regime") & (rows["level"] == regime)]
-        if named.empty or named["verdict"].iloc[0] == "too few":
-            return TOO_FEW
-        grid = _harder(rows[rows["measure"] == "grid"], longer)
-        one = named.iloc[0]
-        found = (
-            f"{regime}: {_difference(one.to_dict())}, {IN_WORDS[one['verdict']]}; points of the grid: {_count(grid)}"
-        )
-        better, worse = ((grid["verdict"] == word).sum() for word in ("better", "worse"))
-        if one["verdict"] == "worse":
-            return found, NOT
-        return found, (NOT, PARTLY, REPRODUCED)[int(one["verdict"] == "better") + int(better > worse)]
-
-    return answer
-
-
-def poor_everywhere(round_number: int) -> Callable[[Evidence], Answer]:
-    """Alternatives of a round do worse in every regime."""
-
-    def answer(evidence: Evidence) -> Answer:
-        rows = _scores(evidence.comparisons)
-        rows = rows[rows["round"] == round_number]
-        regimes, grid = rows[rows["measure"] == "regime"], rows[rows["measure"] == "grid"]
-        if regimes.empty or (regimes["verdict"] == "too few").all():
-            return TOO_FEW
-        each = "; ".join(f"{row['level']}: {_difference(row)}" for row in regimes.to_dict("records"))
-        found = f"{each}; regimes: {_count(regimes)}; points of the grid: {_count(grid)}"
-        if (regimes["verdict"] == "worse").all() and (grid["verdict"] != "better").all():
-            return found, REPRODUCED
-        return found, PARTLY if (regimes["verdict"] == "worse").mean() >= 0.5 else NOT
-
-    return answer
-
-
 def generalisation(decoding: xr.Dataset) -> pd.Series:
     """Share of the null-space score that decoders keep at times on which they were not trained, by network.
 
@@ -237,48 +185,6 @@ def generalisation(decoding: xr.Dataset) -> pd.Series:
     return pd.Series(kept)
 
 
-def _scores(comparisons: pd.DataFrame) -> pd.DataFrame:
-    if comparisons.empty:
-        return pd.DataFrame(columns=["measure", "quantity", "level", "duration", "round", "verdict"])
-    return comparisons[comparisons["quantity"] == "score"]
-
-
-def _harder(grid: pd.DataFrame, longer: bool) -> pd.DataFrame:
-    """Points of the grid beyond the first level of noise, and beyond or at the first duration."""
-    if grid.empty:
-        return grid
-    noise, duration = grid["level"].iloc[0], grid["duration"].iloc[0]
-    same_duration = grid["duration"] == duration
-    return grid[(grid["level"] != noise) & (~same_duration if longer else same_duration)]
-
-
-def _answer(rows: pd.DataFrame, holds: Callable[[str], bool]) -> Answer:
-    """What rows of comparisons say round by round, and whether a statement on their verdicts holds in all of them."""
-    rows = rows[rows["verdict"] != "too few"]
-    if rows.empty:
-        return TOO_FEW
-    found = "; ".join(
-        f"{round_name(int(row['round']))}: {_difference(row)}, {IN_WORDS[row['verdict']]}"
-        for row in rows.to_dict("records")
-    )
-    share = np.mean([holds(verdict) for verdict in rows["verdict"]])
-    return found, REPRODUCED if share == 1 else PARTLY if share >= 0.5 else NOT
-
-
-def _count(rows: pd.DataFrame) -> str:
-    counts = rows["verdict"].value_counts()
-    found = [f"{text} at {counts[word]}" for word, text in IN_WORDS.items() if word in counts]
-    return f"{', '.join(found) or 'none'} of {len(rows)}"
-
-
-def _difference(row: Mapping[Hashable, Any]) -> str:
-    return interval_text((row["difference"], row["low"], row["high"]), 3)
-
-
-_BETTER = (
-    "reproduced: better in the regime, and at more points of the grid than it is worse at; partly: one of the two, and "
-    "not worse in the regime. Better and worse: the interval of the difference to the standards excludes 0"
-)
 CLAIMS = Publication(
     citation="Qian & Pehlevan (2026)",
     source="arXiv 2509.21504",
@@ -339,46 +245,8 @@ CLAIMS = Publication(
             reads=("decoding",),
             intervals=1,
         ),
-        Claim(
-            id="not_better_in_distribution",
-            text="In distribution, alternatives do as well as standards or worse",
-            criterion="reproduced: no round is better in the regime test; partly: half of the rounds",
-            judge=not_better_in_distribution,
-            reads=("comparisons",),
-        ),
-        Claim(
-            id="alt_2_better_when_noisy_and_long",
-            text="alt-2 does better with high noise and longer trials",
-            criterion=_BETTER,
-            judge=better_when_hard(2, "noisy_long", longer=True),
-            reads=("comparisons",),
-            tasks=("context_integration",),
-        ),
-        Claim(
-            id="alt_2_better_when_noisy",
-            text="alt-2 does better with high noise",
-            criterion=_BETTER,
-            judge=better_when_hard(2, "noisy", longer=False),
-            reads=("comparisons",),
-            tasks=("flip_flop",),
-        ),
-        Claim(
-            id="alt_1_better_when_noisy_and_loaded",
-            text="alt-1 does better with high noise and high load",
-            criterion=_BETTER,
-            judge=better_when_hard(1, "noisy_long", longer=True),
-            reads=("comparisons",),
-            tasks=("memory_pro",),
-        ),
-        Claim(
-            id="alt_2_poor_everywhere",
-            text="alt-2 is poor everywhere",
-            criterion="reproduced: worse in every regime, and better at no point of the grid; partly: worse in half of "
-            "the regimes",
-            judge=poor_everywhere(2),
-            reads=("comparisons",),
-            tasks=("memory_pro",),
-        ),
+        *REGIMES,
+        *MECHANISMS,
     ),
     tasks=("context_integration", "flip_flop", "memory_pro"),
 )

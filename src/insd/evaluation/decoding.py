@@ -78,7 +78,7 @@ def decode(
     if not variables:
         return np.empty((0, times.size, times.size))
     actual = {name: variable.values[:, times] for name, variable in variables.items()}
-    components = {name: _components(actual[name], variable.kind) for name, variable in variables.items()}
+    components = {name: components_of(actual[name], variable.kind) for name, variable in variables.items()}
     targets = np.concatenate(list(components.values()), axis=-1)
     edges = np.cumsum([part.shape[-1] for part in components.values()])[:-1]
     activity = rates[:, times].astype(np.float64)
@@ -99,7 +99,7 @@ def decode(
             model = RidgeCV(RIDGES * here.size, alpha_per_target=True).fit(seen / scale, targets[here, time])
             predicted[:, time][lasts[test]] = model.predict(held_out / scale).reshape(len(held_out), -1)
         for row, (name, part) in enumerate(zip(variables, np.split(predicted, edges, axis=-1), strict=True)):
-            scores[fold, row] = _score(actual[name], lasts, test, part, variables[name].kind)
+            scores[fold, row] = score_of(actual[name], lasts, test, part, variables[name].kind)
         scores[fold, :, ~trained] = np.nan
     missing = np.asarray(np.isnan(scores).all(0) | np.isinf(scores).any(0))
     undefined = np.flatnonzero(missing[:, throughout][:, :, throughout].any((1, 2)))
@@ -109,30 +109,30 @@ def decode(
             f"{names}: no score of decoding from {len(rates)} trials in {folds} folds, since the trials of a fold do "
             "not differ; raise trials.evaluation, or lower analysis.decoding.folds"
         )
-    return _mean(np.where(missing, np.nan, scores))
+    return mean_of(np.where(missing, np.nan, scores))
 
 
-def _mean(values: Float[np.ndarray, "first *any"]) -> Float[np.ndarray, "*any"]:
+def mean_of(values: Float[np.ndarray, "first *any"]) -> Float[np.ndarray, "*any"]:
     """Mean over the first axis of what is not NaN; NaN where nothing is."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Mean of empty slice")
         return np.nanmean(values, axis=0)
 
 
-def _components(values: Float[np.ndarray, "trial time"], kind: Kind) -> Float[np.ndarray, "trial time component"]:
+def components_of(values: Float[np.ndarray, "trial time"], kind: Kind) -> Float[np.ndarray, "trial time component"]:
     """What the regression predicts."""
     if kind == "angle":
         return np.stack([np.cos(values), np.sin(values)], axis=-1)
     return (values[..., None] == np.unique(values)).astype(float) if kind == "category" else values[..., None]
 
 
-def _chance(variable: Variable) -> float:
+def chance_of(variable: Variable) -> float:
     """Score of a reader who always gives the same answer."""
     chance = SCORES[variable.kind][1]
     return 1 / len(np.unique(variable.values)) if chance is None else chance
 
 
-def _score(
+def score_of(
     values: Float[np.ndarray, "trial time_to"],
     lasts: Bool[np.ndarray, "trial time_to"],
     test: Int[np.ndarray, "tested"],
@@ -150,11 +150,11 @@ def _score(
         present = np.isfinite(found).sum(0)
         return np.where(present > 1, np.nansum(found, 0) / present, np.nan)
     if kind == "angle":
-        return _mean(np.cos(np.arctan2(predicted[..., 1], predicted[..., 0]) - actual))
+        return mean_of(np.cos(np.arctan2(predicted[..., 1], predicted[..., 0]) - actual))
     if kind == "value":
         residual = np.nansum(np.square(actual - predicted[..., 0]), 0)
         with np.errstate(divide="ignore", invalid="ignore"):  # where the trials do not differ
-            return 1 - residual / np.nansum(np.square(actual - _mean(actual)), 0)
+            return 1 - residual / np.nansum(np.square(actual - mean_of(actual)), 0)
     correct, groups = np.sign(predicted[..., 0]) == actual, (actual > 0, actual <= 0)
     with np.errstate(invalid="ignore"):  # 0 / 0 if a sign has no trials
         of_positive, of_negative = ((correct & group).sum(0) / group.sum(0) for group in groups)
@@ -211,7 +211,7 @@ def decoding(
             "score": (dimensions, np.stack(full)),
             "score_null": (dimensions, np.stack(null)),
             "score_shuffled": (dimensions[:3], np.stack(shuffled)),
-            "chance": ("variable", [_chance(variable) for variable in variables.values()]),
+            "chance": ("variable", [chance_of(variable) for variable in variables.values()]),
         },
         coords={
             "network": labels,

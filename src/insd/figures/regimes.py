@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from insd.cohorts import ALTERNATIVE, network_labels, states
+from insd.cohorts import ALTERNATIVE, matches, network_labels
 from insd.figures import base
 from insd.figures.panels import numbers
 from insd.figures.scores import (
@@ -60,7 +60,8 @@ def regimes_figure(
 ) -> Figure:
     """Two rows per task: score by regime, over noise and duration, and the way back after kicks; under perturbations.
 
-    First column: one point per network, hollow if it does not solve the task, with the mean of all and its interval;
+    First column: one point per network, hollow if it does not solve the task and a square if it is an alternative that
+    is not matched with the standards in distribution, with the mean of all and its interval;
     in the second row with the network's own time step and with half of it. First row, middle: the score of each
     alternative minus that of the standards over noise and duration, with a dot where the interval of the difference
     excludes 0; positive (blue) is better. First row, right: the distance to the unperturbed rates after the smallest
@@ -106,7 +107,7 @@ def regimes_figure(
             _letter(axes, text)
         _letter(panels[1], letters[4], -0.1)
     ways = [key(color="0.3", linestyle=style, label=f"kicks: {name}") for name, style in RECOVERY.values()]
-    score_legend(figure, names, states(table), confidence, ways)
+    score_legend(figure, names, matches(table), confidence, ways)
     return figure
 
 
@@ -216,7 +217,7 @@ def _side_by_side(axes: Axes, grouped: Groups, scores: xr.DataArray, names: Sequ
                 axes,
                 position + place,
                 values[:, position],
-                states(rows),
+                matches(rows),
                 colour,
                 confidence,
                 size=1.6,

@@ -29,6 +29,7 @@ from insd.cohorts import (
     of_role,
     references,
     round_name,
+    standards_of,
 )
 from insd.files import written_whole
 from insd.tables.comparisons import expanded_tail
@@ -54,7 +55,7 @@ STANDARDS = "0.35"
 """The grey of standards of all gains together."""
 HOLLOW = "hollow circle"
 """A marker."""
-STATE_MARKERS = {"": "o", "not solved": HOLLOW, "not deflated": "x"}
+STATE_MARKERS = {"": "o", "not solved": HOLLOW, "not deflated": "x", "not matched": "s"}
 """The marker of a network by its state (`insd.cohorts.states`)."""
 RESAMPLES = 2000
 """Resamples of the bootstrap behind intervals."""
@@ -175,7 +176,7 @@ def network_points(
     colour: str,
     size: float,
 ) -> None:
-    """One point per network: hollow if it is not solved, a cross if it is solved but not deflated."""
+    """One point per network: by its state (`STATE_MARKERS`)."""
     for state, marker in STATE_MARKERS.items():
         chosen = states == state
         if chosen.any():
@@ -310,7 +311,7 @@ def standards_and_alternatives(table: pd.DataFrame, chain: str | None) -> list[G
     """
     grouped = groups(table)
     later = [group for group in grouped if chain is not None and is_round_of(group[2], chain)]
-    standard = of_role(table, STANDARD)
+    standard = of_role(table, STANDARD) if chain is None else standards_of(table, chain)
     if len(standard):
         return [("standards", STANDARDS, standard), *later]
     return [*_references(table, chain), *later]

@@ -9,7 +9,7 @@ import scipy.stats
 import xarray as xr
 from jaxtyping import Float
 
-from insd.cohorts import ALTERNATIVE, STANDARD, network_labels, of_role, solved
+from insd.cohorts import ALTERNATIVE, network_labels, of_role, solved, standards_of
 from insd.provenance import random_seed
 
 CONDITIONS = {
@@ -27,7 +27,7 @@ IN_WORDS = {"better": "better", "equal": "no difference shown", "worse": "worse"
 """What people read for each verdict: an interval around 0 shows no difference, which is not that there is none."""
 COMPARISON_COLUMNS = [
     *("task", "population", "round", "measure", "quantity", "level", "duration"),
-    *("n_alternatives", "n_standards", "unsolved_alternatives", "unsolved_standards"),
+    *("n_alternatives", "n_standards", "matched_alternatives", "unsolved_alternatives", "unsolved_standards"),
     *("difference", "low", "high", "effect", "verdict", "n_comparisons"),
 ]
 """Columns of the table of comparisons, which has them also where there is nothing to compare."""
@@ -42,9 +42,9 @@ def comparisons(
 ) -> pd.DataFrame:
     """Alternatives against the standard networks of their task under every condition, one row per comparison.
 
-    Alternatives are those of one population and round; standards are all of their task. Only networks that meet their
-    criterion in the regime `test` are compared. Draws of a perturbation are averaged for each network first: networks
-    are what intervals are over.
+    Alternatives are those of one population and round; standards are those of their population. Only networks that meet
+    their criterion in the regime `test` are compared. Draws of a perturbation are averaged for each network first:
+    networks are what intervals are over.
 
     Parameters
     ----------
@@ -57,6 +57,7 @@ def comparisons(
     measure : one of `CONDITIONS`, at a `level` and, on the grid, a `duration`.
     quantity : "score" or "loss".
     n_alternatives, n_standards, unsolved_alternatives, unsolved_standards : networks compared, and left out.
+    matched_alternatives : those compared that are matched with the standards in distribution.
     difference : mean of the alternatives minus that of the standards, in the unit of the quantity but with the sign
         turned where lower is better, so that alternatives are better where it is positive; from `low` to `high`.
     effect : the difference in standard deviations of the standards, empty where they do not vary.
@@ -67,10 +68,10 @@ def comparisons(
     """
     parts = []
     for task, networks in table.groupby("task", sort=False):
-        standards = of_role(networks, STANDARD)
         found = [measured(performance[str(task)]), measured(robustness[str(task)])]
         groups = of_role(networks, ALTERNATIVE).groupby(["population", "round"], sort=False)
         for ((population, number), group), (conditions, values) in product(groups, found):
+            standards = standards_of(networks, str(population))
             of_group, of_standards = (_analysed(values, solved(rows)) for rows in (group, standards))
             n_group, n_standards = of_group.shape[1], of_standards.shape[1]
             spread = of_standards.std(axis=1, ddof=1) if n_standards > 1 else np.zeros(len(values))
@@ -82,6 +83,7 @@ def comparisons(
                 part.assign(
                     n_alternatives=n_group,
                     n_standards=n_standards,
+                    matched_alternatives=int((solved(group)["matched"] == True).sum()),  # noqa: E712 - may be empty
                     unsolved_alternatives=len(group) - len(solved(group)),
                     unsolved_standards=len(standards) - len(solved(standards)),
                     difference=difference,

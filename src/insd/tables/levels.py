@@ -12,12 +12,11 @@ import xarray as xr
 
 from insd.cohorts import (
     REFERENCE,
-    STANDARD,
     network_labels,
-    of_role,
     reference_labels,
     references,
     solved,
+    standards_of,
     trained,
 )
 
@@ -78,8 +77,10 @@ def _of_task(
     known = set(predictivity["target"].values.tolist())
     shown = [] if chain is None else [label for label in network_labels(references(table, chain)) if label in known]
     topology = _topology_distance(points)
-    standards = network_labels(solved(of_role(table, STANDARD)))
-    dsa_bound, topology_bound = (_bound(distance, standards) for distance in (dynamics["distance"], topology))
+    bounds = {}
+    for population in dict.fromkeys(table["population"]):
+        standards = network_labels(solved(standards_of(table, population)))
+        bounds[population] = [_bound(distance, standards) for distance in (dynamics["distance"], topology)]
 
     rows: list[dict[str, object]] = []
     labels = zip(network_labels(table), reference_labels(table), strict=True)
@@ -93,6 +94,7 @@ def _of_task(
             r2 = float(predictivity["r2"].sel(space="null", predictor=label, target=to))
             dsa = float(dynamics["distance"].sel(pair))
             differing = float(topology.sel(pair))
+            dsa_bound, topology_bound = bounds[row["population"]]
             same = {
                 "activity": _within(-r2, -SAME_ACTIVITY),
                 "dynamics": _within(dsa, dsa_bound),

@@ -7,6 +7,7 @@ import xarray as xr
 
 from insd import plugins
 from insd.analysis.base import Column
+from insd.cohorts import solved, standards_of
 from insd.datasets import architecture_of, read
 from insd.members import Member
 
@@ -16,6 +17,7 @@ IDENTITY = {
     "reference": Column("population that round 0 of its chain belongs to"),
     "role": Column("standard, untrained, reference, alternative or control"),
     "chain": Column("population and seed of its chain"),
+    "standards": Column("populations of the standards that it is compared with"),
     "architecture": Column("kind of network; empty for recordings"),
     "gain": Column("initial gain g: recurrent weights start with variance g²/N; empty if not trained here", "", 0),
     "seed": Column("independent repeat, or chain", "", 0),
@@ -30,6 +32,11 @@ IDENTITY = {
         "score on the regime test",
         "accuracy (context_integration, flip_flop), or median error in degrees (memory_pro)",
     ),
+    "excess_loss": Column("test_loss minus the median of its solved standards; empty where there are none"),
+    "matched": Column(
+        "whether excess_loss is at most 0.01, and the score at most one point (1 % or 1 degree) worse than the median "
+        "of its solved standards; empty where there are none"
+    ),
     "solved": Column("whether the score meets the criterion of the task"),
     "restarts": Column("fresh starts after attempts that did not solve the task", "", 0),
     "penalty": Column(
@@ -41,11 +48,14 @@ IDENTITY = {
     ),
 }
 """The columns that come from the config and the files of the rounds, and what each holds."""
+LARGEST_EXCESS = 0.01
+"""Largest test loss above the median of the standards of a network that is matched with them (ours)."""
 PENALTIES = ("predictivity", "condition_predictivity")
 """The terms whose value is S, of single trials and of averages over trials: those of the first that acted count."""
 
 _SOURCES = dict.fromkeys(("test_loss", "score", "solved"), "activity.nc")
 _SOURCES |= dict.fromkeys(("architecture", "restarts", "iterations", "penalty"), "network.nc")
+_SOURCES |= {"excess_loss": "test_loss and standards", "matched": "excess_loss, score and standards"}
 _SOURCES["deflated"] = "penalty, penalty_bound and r2_null_max_to_earlier"
 
 
@@ -67,8 +77,11 @@ def meanings(analyses: Iterable[str]) -> dict[str, str]:
     return lines
 
 
-def identity(task: str, member: Member, reference: str) -> dict[str, object]:
-    """What the config and the files of its round say of a network (`IDENTITY`), its label and that of its reference."""
+def identity(task: str, member: Member, reference: str, standards: Sequence[str] = ()) -> dict[str, object]:
+    """What the config and the files of its round say of a network (`IDENTITY`), its label and that of its reference.
+
+    `standards` are the populations of the standards that it is compared with.
+    """
     recipe = member.settings["recipe"]
     acting = [recipe["terms"][name] for name in PENALTIES if name in recipe["terms"]] if member.round else []
     deflation = acting[0] if acting else {}
@@ -82,6 +95,7 @@ def identity(task: str, member: Member, reference: str) -> dict[str, object]:
         "reference_label": f"{reference}/{member.seed}/0",
         "role": member.role,
         "chain": f"{member.population}/{member.seed}",
+        "standards": " ".join(standards),
         "architecture": None if network is None else architecture_of(network),
         "gain": recipe.get("network", {}).get("gain"),
         "seed": member.seed,
@@ -117,6 +131,25 @@ def with_deflated(table: pd.DataFrame, largest_r2: float) -> pd.DataFrame:
     )
     known = table["penalty"].notna() & table["r2_null_max_to_earlier"].notna()
     return table.assign(deflated=within.astype(object).where(known, None))
+
+
+def with_matched(table: pd.DataFrame, score_point: float, higher_is_better: bool) -> pd.DataFrame:
+    """The networks of one task with the columns `excess_loss` and `matched`; empty without solved standards.
+
+    A network is matched with its standards where its test loss is at most `LARGEST_EXCESS` above the median of those
+    that solve the task, and its score at most `score_point` worse than their median.
+    """
+    parts = []
+    for population, rows in table.groupby("population", sort=False):
+        standards = solved(standards_of(table, str(population)))
+        excess = rows["test_loss"] - standards["test_loss"].median()
+        worse = (standards["score"].median() - rows["score"]) * (1 if higher_is_better else -1)
+        # A difference of one point may be a little more by rounding.
+        matched = (excess <= LARGEST_EXCESS * (1 + 1e-9)) & (worse <= score_point * (1 + 1e-9))
+        parts.append(
+            pd.DataFrame({"excess_loss": excess, "matched": matched.astype(object).where(excess.notna(), None)})
+        )
+    return table.join(pd.concat(parts))
 
 
 def read_results(files: Mapping[str, str]) -> dict[str, xr.Dataset]:

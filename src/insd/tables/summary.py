@@ -19,6 +19,7 @@ from insd.cohorts import (
     of_role,
     round_name,
     solved,
+    standards_of,
     states,
 )
 from insd.provenance import random_seed
@@ -113,6 +114,10 @@ class _Task:
             several = len(self.chains) > 1
             rows = self.table[self.table["population"] == population]
             yield f"{population}: " if several else "", f"{population}:" if several else "", rows
+
+    def standards_of(self, networks: pd.DataFrame) -> pd.DataFrame:
+        """The standards that the networks of one population are compared with."""
+        return standards_of(self.table, networks["population"].iloc[0])
 
     def groups(self) -> Iterable[_Group]:
         """Standards and all alternatives of each deflated population."""
@@ -221,9 +226,13 @@ def _networks(task: _Task) -> Rows:
         for column, text in (
             ("test_loss", "test loss"),
             ("score", "score"),
+            ("excess_loss", "... above the median of the standards"),
             ("null_variance_share", "share of variance in the null space"),
         ):
-            rows[group.id(column)] = f"{text}, {group.name}", _spread(networks[column])
+            decimals = 4 if "loss" in column else 3
+            rows[group.id(column)] = f"{text}, {group.name}", _spread(networks[column], decimals)
+        matched = f"{int((networks['matched'] == True).sum())} of {len(networks)}"  # noqa: E712 - may be empty
+        rows[group.id("matched")] = f"matched with the standards in distribution, {group.name}", matched
         rows[group.id("restarts")] = f"restarts, {group.name}", str(int(networks["restarts"].sum()))
     return rows
 
@@ -300,7 +309,7 @@ def _costs(task: _Task, confidence: float, resamples: int) -> Rows:
         for prefix, population, networks in task.populations():
             above, below = (
                 rows_of[column].set_axis(rows_of["chain"])
-                for rows_of in (solved(of_role(networks, ALTERNATIVE)), solved(task.standards))
+                for rows_of in (solved(of_role(networks, ALTERNATIVE)), solved(task.standards_of(networks)))
             )
             seed = random_seed("costs", task.name, column)
             text = f"... {prefix}alternatives over standards, {cost}"

@@ -102,6 +102,8 @@ class Task(ABC):
     criterion: ClassVar[float] = 0.9
     higher_is_better: ClassVar[bool] = True
     chance: ClassVar[float] = 0.0
+    score_point: ClassVar[float] = 0.01
+    """One point of the score: by how much a network may do worse than standards that it counts as matched with."""
     evidence_inputs: ClassVar[tuple[str, ...]] = ()
     """Inputs that are integrated, if any: line attractors are sought for them."""
 

@@ -150,13 +150,18 @@ class ContextIntegration(Task):
         return np.where(trials["inputs"].values[..., 4:] > 0, 0.0, reported[:, None, None])
 
     def variables(self, trials: xr.Dataset) -> dict[str, Variable]:
-        """The coherences of both streams and of the relevant one, its sign, and the context (-1: the first)."""
+        """The coherences of both streams, of the relevant and the irrelevant one, the sign of the relevant one, and the
+        context (-1: the first).
+        """
         times = trials.sizes["time"]
         relevant = trials["relevant_coherence"].values
         return {
             "coherence_1": Variable.constant(trials["coherence_1"].values, times, "value"),
             "coherence_2": Variable.constant(trials["coherence_2"].values, times, "value"),
             "relevant_coherence": Variable.constant(relevant, times, "value"),
+            "irrelevant_coherence": Variable.constant(
+                trials["coherence_1"].values + trials["coherence_2"].values - relevant, times, "value"
+            ),
             "decision": Variable.constant(np.sign(relevant), times, "sign"),
             "context": Variable.constant(2.0 * trials["context"].values - 3.0, times, "sign"),
         }

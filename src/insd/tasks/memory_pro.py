@@ -53,6 +53,7 @@ class MemoryPro(Task):
     criterion: ClassVar[float] = 10.0
     higher_is_better: ClassVar[bool] = False
     chance: ClassVar[float] = 90.0
+    score_point: ClassVar[float] = 1.0
 
     def _sample(self, n_trials: int, random: np.random.Generator) -> xr.Dataset:
         time, stimulus_on, stimulus_off, go = self.draw_periods(
