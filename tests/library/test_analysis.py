@@ -132,7 +132,7 @@ def test_networks_are_matched_with_the_standards_of_their_population():
         ("x", n, "alternative", "a", *one, True) for n, one in enumerate(((0.03, 0.98), (0.031, 1.0), (0.0, 0.97)))
     ]
     rows += [("y", 0, "alternative", "b", 0.0, 1.0, True), ("z", 0, "alternative", "", 0.0, 1.0, True)]
-    names = ["population", "seed", "role", "standards", "test_loss", "score", "solved"]
+    names = ["population", "seed", "role", "standards", "fresh_loss", "fresh_score", "solved"]
     table = with_matched(pd.DataFrame(rows, columns=names), 0.01, True)
     of = dict(list(table.groupby("population")))
     assert of["x"]["matched"].tolist() == [True, False, False]
@@ -142,7 +142,7 @@ def test_networks_are_matched_with_the_standards_of_their_population():
     assert of["z"]["matched"].tolist() == [None] and of["z"]["excess_loss"].isna().all()
     # Of degrees, one point is 1 and lower is better.
     worse = with_matched(
-        table.drop(columns=["matched", "excess_loss"]).assign(score=[5.0] * 7 + [6.0, 6.1, 1, 5, 5]), 1.0, False
+        table.drop(columns=["matched", "excess_loss"]).assign(fresh_score=[5.0] * 7 + [6.0, 6.1, 1, 5, 5]), 1.0, False
     )
     assert worse.loc[worse["population"] == "x", "matched"].tolist() == [True, False, True]
 
@@ -214,6 +214,14 @@ def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
     points, dsa = points_and_dsa(labels, stable=[[8, 1], [0, 2], [3, 0]], cycles=[[0, 0], [1, 4], [0, 0]])
     found = {"similarity": predictivity, "dsa": dsa, "fixed_points": points, "robustness": robustness}
     found |= dimensions_of(Job("flip_flop", FlipFlop(), rounds, None))
+    # One cell, in which the last network beats the bar and the first one wins.
+    of_cell = {"loss": [0.5] * 3, "score": [0.8, 0.6, 0.8], "error": [0.2] * 3, "bar": [0.7] * 3, "p": [1e-3, 1, 0.5]}
+    found["hard_cells"] = xr.Dataset(
+        {name: (("network", "cell"), np.array(values)[:, None]) for name, values in of_cell.items()}
+        | {name: ("network", np.ones(3)) for name in ("fresh_loss", "fresh_loss_se", "fresh_score")},
+        {"network": labels, "standards": ("cell", ["insd"])},
+        {"score_higher_is_better": 1},
+    )
     identities = pd.DataFrame(identity("flip_flop", one, "insd") for one in rounds).set_index("label")
     joined = join_columns(identities, found)
     table = network_table([with_matched(with_deflated(joined, largest_r2=1.0), 0.01, True)])
@@ -223,6 +231,7 @@ def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
     np.testing.assert_allclose(table["penalty"].astype(float), [np.nan, 0.04, 0.06])
     assert table["deflated"].tolist() == [None, True, False]
     assert with_deflated(joined, largest_r2=0.1)["deflated"].tolist() == [None, False, False]
+    assert table["hard_cells_beaten"].tolist() == [1, 0, 1] and table["hard_cells_won"].tolist() == [1, 0, 0]
     assert set(table) == set(dictionary(found))
     assert_described(table)
     assert table["restarts"].tolist() == [1] * 3

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+import torch
 import xarray as xr
 from trained import trained_round
 
@@ -145,6 +146,9 @@ def test_a_network_that_is_better_in_two_cells_is_found():
     won = analysis.won(result).sel(network="insd/0/1")
     assert np.flatnonzero(won).tolist() == [3, 8]
     assert not analysis.won(result).isel(network=slice(20)).any()
+    result = result.assign(
+        {name: ("network", np.arange(21.0)) for name in ("fresh_loss", "fresh_loss_se", "fresh_score")}
+    )
     table = analysis.columns(result, pd.DataFrame(index=[*result["network"].values, "left/0/0"]))
     assert table.loc["insd/0/1", "hard_cells_won"] == 2
     assert table.loc["insd/0/1", "hard_cells_beaten"] >= 2 / 12
@@ -188,6 +192,20 @@ def test_errors_of_trials_make_up_the_score(task):
     assert np.nanmax(task.trial_errors(trials, trials["targets"].values)) == pytest.approx(0, abs=1e-4)
 
 
+def test_the_standard_error_of_a_loss_is_that_over_draws_of_trials():
+    """And it equals that of the mean of the errors of trials, for a mask that is the same in all."""
+    task, random = MemoryPro(), np.random.default_rng(4)
+    trials = task.sample("test", 512, 0)
+    trials["mask"] = xr.ones_like(trials["mask"])
+    sizes = random.exponential(1, (3, 512, 1, 1))
+    outputs = trials["targets"].values + sizes * random.standard_normal((3, *trials["targets"].shape))
+    found = cells.jackknife_error(task, torch.from_numpy(outputs), trials)
+    errors = np.square(outputs - trials["targets"].values).mean((2, 3))
+    deviation = trials["targets"].values - trials["targets"].values.mean((0, 1))
+    expected = errors.std(axis=1, ddof=1) / np.sqrt(512) / np.square(deviation).mean()
+    np.testing.assert_allclose(found, expected, rtol=0.35)
+
+
 def test_default_errors_of_trials_are_masked_and_nan_without_a_score():
     task = Signal()
     trials = xr.Dataset(
@@ -209,7 +227,7 @@ def test_all_networks_have_the_same_trials_and_cells_come_from_standards_alone()
         trained_round("flip_flop", 1), read=one.read, population="insd", seed=0, round=1, role="alternative"
     )
     copy = replace(one, population="insd", seed=1, round=1, role="alternative")
-    sizes = {"shares": [0.4], "search_trials": 24, "trials": 16}
+    sizes = {"shares": [0.4], "search_trials": 24, "trials": 16, "test_trials": 32}
     whose = {"s": ["s"], "insd": ["s"]}
     alone = cells.hard_cells(FlipFlop(), "flip_flop", standards, whose, **sizes)
     result = cells.hard_cells(FlipFlop(), "flip_flop", [*standards, other, copy], whose, **sizes)
@@ -220,6 +238,7 @@ def test_all_networks_have_the_same_trials_and_cells_come_from_standards_alone()
     assert result["p"].sel(network="insd/1/1", cell="noise 40 %") == 1
     noise = json.loads(str(result["parameters"].sel(cell="noise 40 %").item()))["input_noise"]
     assert 0.1 < noise < 3.2
+    np.testing.assert_allclose(result["fresh_loss"].values[:5], result["fresh_loss"].values[0])
     few = cells.hard_cells(FlipFlop(), "flip_flop", standards[:4], {"s": ["s"]}, **sizes)
     assert few["reason"].values.tolist() == ["4 solved standards, 5 needed"] * 3
     assert few["score"].isnull().all()

@@ -22,14 +22,18 @@ if TYPE_CHECKING:
     from insd.settings.config import Settings
 
 CONTRACT = Contract(
-    dict.fromkeys(("loss", "score", "error", "bar", "p"), ("network", "cell")),
+    dict.fromkeys(("loss", "score", "error", "bar", "p"), ("network", "cell"))
+    | dict.fromkeys(("fresh_loss", "fresh_loss_se", "fresh_score"), ("network",)),
     # Without a cell, or where networks have other standards.
-    may_be_nan=frozenset({"loss", "score", "error", "bar", "p"}),
+    may_be_nan=frozenset({"loss", "score", "error", "bar", "p", "fresh_loss_se"}),
 )
 """What its file holds."""
 LEVEL = 0.01
 """Of the paired test, after Holm's correction over cells."""
 COLUMNS = {
+    "fresh_loss": Column("task loss in distribution on many fresh trials, the same for all networks", "", 0),
+    "fresh_loss_se": Column("its standard error over trials", "", 0),
+    "fresh_score": Column("score on these trials"),
     "hard_cells": Column("hard cells that it was tested in; empty without any", "", 0),
     "hard_cells_beaten": Column(
         "share of hard cells in which its score is better than that of the standard at the 90th percentile (of the "
@@ -54,6 +58,9 @@ class HardCellsSettings(AnalysisSettings):
     """Trials at each position of the search."""
     trials: Count = 2000
     """Trials in each cell, the same for all networks."""
+    test_trials: Count = 4096
+    """Fresh trials in distribution, on which networks are matched: so many that the standard error of a loss is below
+    5 % of it."""
 
 
 def more(settings: "Settings", task: str) -> dict[str, Any]:
@@ -66,7 +73,12 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
     from insd.evaluation.hard_cells import hard_cells
 
     own = job.settings
-    sizes = {"shares": own.shares, "search_trials": own.search_trials, "trials": own.trials}
+    sizes = {
+        "shares": own.shares,
+        "search_trials": own.search_trials,
+        "trials": own.trials,
+        "test_trials": own.test_trials,
+    }
     return {"hard_cells": hard_cells(job.task, job.name, job.members, job.more["standards"], **sizes)}
 
 
@@ -103,7 +115,8 @@ def won(result: xr.Dataset) -> xr.DataArray:
 
 
 def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
-    """Number of cells, the share of them in which the bar is beaten, and the number of those that are won.
+    """Loss and score on fresh trials; number of cells, the share of them in which the bar is beaten, and the number of
+    those that are won.
 
     The cells of a standard that several groups share are counted together.
     """
@@ -115,7 +128,8 @@ def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
         "hard_cells_won": won(result).sum("cell"),
     }
     values = {name: value.where(number > 0).to_series() for name, value in found.items()}
-    return pd.DataFrame(values).reindex(table.index).astype(float)
+    fresh = {name: result[name].to_series() for name in COLUMNS if name in result}
+    return pd.DataFrame(fresh | values).reindex(table.index).astype(float)
 
 
 ANALYSIS = Analysis(

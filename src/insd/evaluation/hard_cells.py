@@ -14,17 +14,20 @@ from typing import Any
 
 import numpy as np
 import scipy.stats
+import torch
 import xarray as xr
 from jaxtyping import Float
+from torch import Tensor
 
 from insd.activity import loss_and_score
+from insd.bank import Bank
 from insd.cohorts import STANDARD
 from insd.errors import InsdError
 from insd.evaluation.performance import about_score, outputs_of
 from insd.members import Member
 from insd.provenance import random_seed
 from insd.tasks import Task
-from insd.tasks.base import GridAxis
+from insd.tasks.base import GridAxis, target_variance
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +39,8 @@ TOLERANCE = 0.005
 """The search ends where the standards' median is that close to the share that is sought."""
 HALVINGS = 10
 """Most halvings of the step between two levels of the grid."""
+BLOCKS = 64
+"""Blocks of trials of the standard error of a loss."""
 
 
 class NoCellError(InsdError):
@@ -169,6 +174,7 @@ def hard_cells(
     shares: Sequence[float],
     search_trials: int,
     trials: int,
+    test_trials: int,
 ) -> xr.Dataset:
     """Cells of a task and how all networks do in them, noise-free, as `hard_cells.nc` has them.
 
@@ -181,10 +187,15 @@ def hard_cells(
     shares : of the way from the standards' median score in distribution to chance.
     search_trials, trials : trials at each position of the search, and in each cell. Their seeds differ; within a cell,
         all networks see the same trials and noise.
+    test_trials : fresh trials in distribution.
 
     Returns
     -------
-    Over `network` and `cell`; NaN where a network is not compared with the standards of a cell, or there is no cell.
+    fresh_loss, fresh_loss_se, fresh_score : of each network in distribution, on many fresh trials that are the same for
+        all, and the standard error of the loss over trials (`jackknife_error`).
+
+    The rest is over `network` and `cell`; NaN where a network is not compared with the standards of a cell, or there is
+    no cell.
 
     loss, score : the share of the targets' variance that is not explained, and the task's score.
     error : mean over trials of the task's error of each trial (`insd.tasks.Task.trial_errors`).
@@ -202,6 +213,7 @@ def hard_cells(
         populations.append(member.population)
         roles.append(member.role)
         solved.append(bool(member.read(["solved"])["solved"]))
+    fresh = _in_distribution(task, name, networks, test_trials)
     parts = []
     groups = dict.fromkeys(tuple(sorted(standards[population])) for population in populations)
     for group in groups:
@@ -228,7 +240,38 @@ def hard_cells(
                     [compared.index(index) for index in good],
                 )
             parts.append((group, cell, found))
-    return _dataset(task, labels, parts, len(groups) > 1, trials)
+    result = _dataset(task, labels, parts, len(groups) > 1, trials)
+    return result.assign({key: ("network", values) for key, values in fresh.items()})
+
+
+def _in_distribution(task: Task, name: str, networks: Sequence[xr.Dataset], trials: int) -> dict[str, np.ndarray]:
+    sample = task.sample("test", trials, random_seed("fresh trials", name))
+    found = {key: np.full(len(networks), np.nan) for key in ("fresh_loss", "fresh_loss_se", "fresh_score")}
+    for block, outputs in outputs_of(networks, sample):
+        found["fresh_loss"][block], found["fresh_score"][block] = loss_and_score(task, outputs, sample)
+        found["fresh_loss_se"][block] = jackknife_error(task, outputs, sample)
+    return found
+
+
+def jackknife_error(
+    task: Task, outputs: Float[Tensor, "network trial time output"], trials: xr.Dataset
+) -> Float[np.ndarray, "network"]:
+    """Standard error over trials of the task's loss, by leaving out each of `BLOCKS` blocks of trials in turn.
+
+    Source: the grouped jackknife, Efron & Tibshirani (1993), "An introduction to the bootstrap", chapter 11.
+    """
+    bank = Bank.from_trials(trials)
+    variance = target_variance(bank.targets, bank.mask)
+    count = min(BLOCKS, trials.sizes["trial"])
+    if count < 2:
+        return np.full(len(outputs), np.nan)
+    block = torch.arange(trials.sizes["trial"]) % count
+    values = []
+    for number in range(count):
+        kept = block != number
+        parts = outputs[:, kept].transpose(1, 2), bank.targets[:, kept], bank.mask[:, kept]
+        values.append(task.loss(*parts, variance).numpy())
+    return np.sqrt((count - 1) * np.var(values, axis=0))
 
 
 def _cells_of(

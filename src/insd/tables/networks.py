@@ -32,10 +32,10 @@ IDENTITY = {
         "score on the regime test",
         "accuracy (context_integration, flip_flop), or median error in degrees (memory_pro)",
     ),
-    "excess_loss": Column("test_loss minus the median of its solved standards; empty where there are none"),
+    "excess_loss": Column("fresh_loss minus the median of its solved standards; empty where there are none"),
     "matched": Column(
-        "whether excess_loss is at most 0.01, and the score at most one point (1 % or 1 degree) worse than the median "
-        "of its solved standards; empty where there are none"
+        "whether excess_loss is at most 0.01, and fresh_score at most one point (1 % or 1 degree) worse than the "
+        "median of its solved standards; empty where there are none"
     ),
     "solved": Column("whether the score meets the criterion of the task"),
     "restarts": Column("fresh starts after attempts that did not solve the task", "", 0),
@@ -55,7 +55,7 @@ PENALTIES = ("predictivity", "condition_predictivity")
 
 _SOURCES = dict.fromkeys(("test_loss", "score", "solved"), "activity.nc")
 _SOURCES |= dict.fromkeys(("architecture", "restarts", "iterations", "penalty"), "network.nc")
-_SOURCES |= {"excess_loss": "test_loss and standards", "matched": "excess_loss, score and standards"}
+_SOURCES |= {"excess_loss": "fresh_loss and standards", "matched": "excess_loss, fresh_score and standards"}
 _SOURCES["deflated"] = "penalty, penalty_bound and r2_null_max_to_earlier"
 
 
@@ -136,14 +136,14 @@ def with_deflated(table: pd.DataFrame, largest_r2: float) -> pd.DataFrame:
 def with_matched(table: pd.DataFrame, score_point: float, higher_is_better: bool) -> pd.DataFrame:
     """The networks of one task with the columns `excess_loss` and `matched`; empty without solved standards.
 
-    A network is matched with its standards where its test loss is at most `LARGEST_EXCESS` above the median of those
-    that solve the task, and its score at most `score_point` worse than their median.
+    A network is matched with its standards where its loss on fresh trials is at most `LARGEST_EXCESS` above the median
+    of those that solve the task, and its score on them at most `score_point` worse than their median.
     """
     parts = []
     for population, rows in table.groupby("population", sort=False):
         standards = solved(standards_of(table, str(population)))
-        excess = rows["test_loss"] - standards["test_loss"].median()
-        worse = (standards["score"].median() - rows["score"]) * (1 if higher_is_better else -1)
+        excess = rows["fresh_loss"] - standards["fresh_loss"].median()
+        worse = (standards["fresh_score"].median() - rows["fresh_score"]) * (1 if higher_is_better else -1)
         # A difference of one point may be a little more by rounding.
         matched = (excess <= LARGEST_EXCESS * (1 + 1e-9)) & (worse <= score_point * (1 + 1e-9))
         parts.append(
