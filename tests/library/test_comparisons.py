@@ -7,6 +7,7 @@ import scipy.stats
 import xarray as xr
 from tables import with_roles
 
+from insd.cohorts import network_labels
 from insd.tables.comparisons import clustered_interval, comparisons, difference_interval
 
 STANDARDS, CHAINS = 12, 4
@@ -126,6 +127,22 @@ def test_only_solved_networks_enter_and_the_others_are_counted(random):
     everyone = compare(np.random.default_rng(1))
     assert (everyone["n_alternatives"] == CHAINS).all() and (everyone["unsolved_alternatives"] == 0).all()
     assert not np.allclose(result["difference"], everyone["difference"])
+
+
+def test_a_population_is_compared_with_the_standards_that_it_names(random):
+    """Of two populations of standards, the alternatives name one."""
+    performance, robustness = files(random)
+    rows = table()
+    rows.loc[(rows["population"] == "standard") & (rows["seed"] < 2), "population"] = "other"
+    labels = network_labels(rows)
+    performance, robustness = (
+        {"some_task": of["some_task"].assign_coords(network=labels)} for of in (performance, robustness)
+    )
+    named = rows.assign(standards="other", matched=rows["seed"] == 0)
+    result = comparisons(named, performance, robustness, resamples=99)
+    assert (result["n_standards"] == 2).all() and (result["matched_alternatives"] == 1).all()
+    both = comparisons(rows.assign(standards="other standard"), performance, robustness, resamples=99)
+    assert (both["n_standards"] == STANDARDS).all()
 
 
 @pytest.mark.parametrize("solved", [0, 1])

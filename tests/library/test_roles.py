@@ -86,6 +86,31 @@ def test_what_chains_refer_to_is_a_reference(role):
     assert load(config).role("flip_flop", "first", 0) == "reference"
 
 
+def test_a_population_names_the_standards_that_it_is_compared_with():
+    chain = {"seeds": 1, "rounds": 2, "standards": ["standard-g1.0"]}
+    settings = load(with_population(rung=chain) | {"figures": {"chain": "insd"}})
+    assert settings.standards("flip_flop", "rung") == ["standard-g1.0"]
+    assert settings.standards("flip_flop", "insd") == ["standard-g0.5", "standard-g1.0"]
+    more = Grid(settings).analysis_params("hard_cells", "memory_pro")["more"]
+    assert more["standards"]["rung"] == ["standard-g1.0"]
+
+
+@pytest.mark.parametrize(
+    "named, message",
+    [
+        ("nobody", "standards: there is no population 'nobody'"),
+        ("insd", "standards: 'insd' has no networks of the role standard on flip_flop"),
+        ("untrained", "standards: 'untrained' has no networks of the role standard"),
+        ("elsewhere", "standards: 'elsewhere' has no networks of the role standard on flip_flop"),
+    ],
+)
+def test_what_is_no_standard_is_refused_by_name(named, message):
+    elsewhere = {"seeds": 1, "tasks": ["memory_pro"]}
+    with pytest.raises(SettingsError, match=f"populations.rung.{message}"):
+        rung = {"seeds": 1, "rounds": 2, "standards": [named]}
+        load(with_population(elsewhere=elsewhere, rung=rung) | {"figures": {"chain": "insd"}})
+
+
 def test_networks_with_a_term_of_their_own_are_not_standards_unless_the_config_says_so(tmp_path, monkeypatch):
     (tmp_path / "toy_costs.py").write_text(
         "from insd.objectives.base import Term, mean_over_samples\n"
