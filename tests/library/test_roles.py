@@ -91,6 +91,7 @@ def test_a_population_names_the_standards_that_it_is_compared_with():
     settings = load(with_population(rung=chain) | {"figures": {"chain": "insd"}})
     assert settings.standards("flip_flop", "rung") == ["standard-g1.0"]
     assert settings.standards("flip_flop", "insd") == ["standard-g0.5", "standard-g1.0"]
+    assert settings.standards("flip_flop", "standard-g1.0") == ["standard-g1.0"]
     more = Grid(settings).analysis_params("hard_cells", "memory_pro")["more"]
     assert more["standards"]["rung"] == ["standard-g1.0"]
 

@@ -167,8 +167,14 @@ class Settings(Section):
         return self.population(population).reference or population
 
     def standards(self, task: str, population: str) -> list[str]:
-        """The populations of standards that the networks of a population are compared with on a task."""
-        named = self.population(population).standards
+        """The populations of standards that the networks of a population are compared with on a task.
+
+        Those that it names. Without names, a population that others name as standards is compared with those that they
+        name along with it, and any other with all standards of the task.
+        """
+        lists = [self.populations[name].standards for name in self.population_names(task)]
+        along = next((names for names in lists if names and population in names), None)
+        named = self.population(population).standards or along
         return [
             name
             for name in self.population_names(task)

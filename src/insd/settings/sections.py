@@ -55,7 +55,8 @@ class Population(Layer):
     reference: PopulationName | None = None
     """Population whose round 0, seed by seed, is the reference; without it, round 0 is made by this population."""
     standards: Annotated[list[PopulationName], Field(min_length=1)] | None = None
-    """The populations of standards that its networks are compared with; without it, all those of its tasks."""
+    """The populations of standards that its networks are compared with; without it, all those of its tasks or, for
+    standards that others name, those that they name along with it."""
     alternatives: Layer = Layer()
     """Settings that differ for rounds 1, 2, ..., laid over the population's other settings."""
 

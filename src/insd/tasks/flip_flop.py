@@ -111,10 +111,12 @@ class FlipFlop(Task):
         return (correct * mask).sum((-3, -2, -1)) / mask.sum()
 
     def trial_errors(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray:
-        """Share of the trial's scored outputs that have the wrong sign."""
-        mask = trials["mask"].values
-        wrong = np.sign(outputs) != trials["targets"].values
-        return (wrong * mask).sum((-2, -1)) / mask.sum((-2, -1))
+        """Share of the trial's scored outputs that have the wrong sign; NaN without any."""
+        targets = trials["targets"].values
+        scored = trials["mask"].values * (targets != 0)
+        wrong = ((np.sign(outputs) != targets) * scored).sum((-2, -1))
+        total = scored.sum((-2, -1))
+        return np.divide(wrong, total, out=np.full_like(wrong, np.nan), where=total > 0)
 
     def ideal_outputs(self, trials: xr.Dataset) -> Float[np.ndarray, "trial time output"] | None:
         """An observer that knows the noise and, what networks must find out, when pulses begin (`mean_sign`)."""
