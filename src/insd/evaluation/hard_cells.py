@@ -141,7 +141,7 @@ def _cell(task: Task, direction: str, share: float, score: Callable[[float], flo
     reached = [progress(knot) for knot in knots]
     enclosing = next((knot for knot in range(1, levels) if reached[knot] >= share), None)
     if enclosing is None:
-        raise NoCellError(f"beyond the range of the grid: it reaches {max(reached):.2f}")
+        raise NoCellError(f"beyond the range of the grid: it reaches {max(0.0, *reached):.2f}")
     low, position = knots[enclosing - 1 : enclosing + 1]
     high = position
     for _ in range(HALVINGS):
