@@ -289,6 +289,10 @@ class Grid:
         modules = [plugins.module_of("analysis", name) for name, _ in self.joined()]
         return modules_fingerprint(["insd.tables.networks", *modules])
 
+    def file_tasks(self) -> dict[str, list[str]]:
+        """The tasks that have each file of an analysis, by the name of the file."""
+        return {file: self.analysis_tasks(name) for name, one in self.analyses().items() for file in one.writes}
+
     def rule_name(self, name: str) -> str:
         """The name of an analysis' rule: that of its file or, of the user's own, of the first file that it writes."""
         return first_file(name) if ":" in name else name

@@ -173,7 +173,7 @@ rule claims:
         mem_mb=per_attempt(1500),
         runtime=per_attempt(10),
     params:
-        analysed={name: GRID.analysis_tasks(name) for name in GRID.analyses()},
+        analysed=GRID.file_tasks(),
         claims=SETTINGS.claims,
         settings=SETTINGS.analysis.comparisons.model_dump(),
         code=when_asked(
