@@ -62,7 +62,7 @@ def test_the_papers_grid(checkout):
         (
             "figures",
             {
-                *("sample_trials", "train_round", "network_table", "levels", "comparisons"),
+                *("sample_trials", "train_round", "line_attractor", "network_table", "levels", "comparisons"),
                 # Claims alone read what a kernel decodes.
                 *(set(BY_TASK) - {"kernel_decoding"}),
                 *("figure_mechanism", "figure_deflation", *FIGURES, "figures"),

@@ -229,8 +229,7 @@ def _networks(task: _Task) -> Rows:
             ("excess_loss", "... above the median of the standards"),
             ("null_variance_share", "share of variance in the null space"),
         ):
-            decimals = 4 if "loss" in column else 3
-            rows[group.id(column)] = f"{text}, {group.name}", _spread(networks[column], decimals)
+            rows[group.id(column)] = f"{text}, {group.name}", _spread(networks[column], 4 if "loss" in column else 3)
         matched = f"{int((networks['matched'] == True).sum())} of {len(networks)}"  # noqa: E712 - may be empty
         rows[group.id("matched")] = f"matched with the standards in distribution, {group.name}", matched
         rows[group.id("restarts")] = f"restarts, {group.name}", str(int(networks["restarts"].sum()))
