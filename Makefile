@@ -3,6 +3,7 @@
 # make paper	set up, and reproduce the paper's grid
 # make report	write report.html: all figures and tables of the paper's grid, with captions, in one page
 # make archive	write results/archive.tar: what all figures of the paper's grid can be made again from
+# make wheel	build a wheel in dist/ that carries the compiled loops for this kind of processor and this version of Python
 # make test	set up, and run the tests
 # make test-slurm	set up, and run the workflow on a SLURM of four nodes on this machine (as root on Debian; else skipped)
 # make lint	set up, and check format, lint, types and the workflow
@@ -25,7 +26,7 @@ FIGURES := collapse.png regimes.png regime_grids.png networks.png $(foreach task
 # A bar and one line per running job instead of every job's files, which are in Snakemake's log.
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --logger insd
 
-.PHONY: paper quick demo report archive docs test test-slurm lint schema schematic results resources benchmark
+.PHONY: paper quick demo report archive wheel docs test test-slurm lint schema schematic results resources benchmark
 paper: .venv/installed
 	$(SNAKEMAKE)
 
@@ -41,6 +42,11 @@ report: paper
 
 archive: paper
 	$(BIN)/snakemake archive --cores $(CORES)
+
+# What an earlier build left would be packed, too.
+wheel: .venv/installed
+	rm -rf build
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 
 # In a process for each core; tests of a file share what they begin with.
 test: .venv/oracles
@@ -84,7 +90,7 @@ schematic: .venv/installed
 
 # The stamps are written last: an installation that was interrupted is taken up again, also before it had pip.
 # Snakemake does not quote the interpreter's path in the commands of its jobs.
-.venv/installed: pyproject.toml envs/constraints.txt
+.venv/installed: pyproject.toml setup.py src/insd/networks/engine/loops.c envs/constraints.txt
 	@case "$$PWD" in *[[:space:]]*) echo "$$PWD: jobs cannot start Python from a path with a blank; move the clone to a \
 	path without, or make the environment there and run 'snakemake' from it here"; exit 1;; esac
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \

@@ -5,7 +5,8 @@
  * registers and in the nearest cache, and the weights, which all trials share, in the next. What PyTorch does in
  * several passes over memory per time step is one pass here.
  *
- * Written in the vector extensions of GCC and Clang, and built once for each set of instructions (see pyproject.toml).
+ * Written in the vector extensions of GCC and Clang, and built once for each set of instructions (see setup.py). All
+ * builds make the same sums in the same order, fused where the instructions can.
  * "Padded" arrays have rows of whole vectors, filled up with zeros; `vectors` is how many make a row.
  */
 #include <stdint.h>
@@ -14,8 +15,10 @@
 /* As many sums of a matrix product at a time as there are registers for, beside those for their factors. */
 #if defined(__AVX512F__)
 enum { LANES = 16, COLUMNS = 4 };
-#else
+#elif defined(__AVX__)
 enum { LANES = 8, COLUMNS = 2 };
+#else /* NEON; with a fourth column GCC spills sums */
+enum { LANES = 4, COLUMNS = 3 };
 #endif
 enum { ROWS = 6 };
 
@@ -23,8 +26,13 @@ typedef float vector __attribute__((vector_size(4 * LANES)));
 typedef int32_t integers __attribute__((vector_size(4 * LANES)));
 
 #define INLINE static inline __attribute__((always_inline))
-/* Loops that must be unrolled, or the sums are no registers. */
-#define EACH(index, count) _Pragma("GCC unroll 8") for (int index = 0; index < (count); index++)
+/* Loops that must be unrolled, or the sums are not in registers. Clang ignores what GCC asks for. */
+#ifdef __clang__
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define UNROLLED _Pragma("GCC unroll 8")
+#endif
+#define EACH(index, count) UNROLLED for (int index = 0; index < (count); index++)
 
 /* What lies between the ends of a row of blocks of columns: a call with the width of each as a constant. */
 #define FOR_BLOCKS(vectors, block, ...)                                     \

@@ -1,26 +1,35 @@
 """The loops over time of `bptt`, and the noise for them, compiled from `loops.c` for this processor.
 
-They are built when this package is installed, where there is a C compiler, once for each set of instructions. Where
-there is none, or the processor has neither AVX2 nor AVX-512, `COMPILED` is None and `bptt` does the same by PyTorch, up
-to rounding.
+They are built when this package is installed, where there is a C compiler, once for each set of instructions, or come
+with its wheel. Without them, or on a processor that has none of AVX-512, AVX2 and NEON (all 64-bit ARM processors do),
+`COMPILED` is None and `bptt` does the same by PyTorch, up to rounding.
 """
 
 import ctypes
+import platform
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-BUILDS = {"AVX512": "loops_avx512", "AVX2": "loops_avx2"}
-"""Names of the builds by what PyTorch says that the processor can do."""
+BUILDS = {"AVX512": "loops_avx512", "AVX2": "loops_avx2", "NEON": "loops_neon"}
+"""Names of the builds by the instructions that they use."""
+
+
+def instructions() -> str:
+    """The widest instructions of this processor, by PyTorch's names for those of x86."""
+    return "NEON" if platform.machine() in ("arm64", "aarch64") else torch.backends.cpu.get_cpu_capability()
 
 
 class CompiledLoops:
-    """One build of `loops.c`. All tensors are in single precision and on the CPU."""
+    """One build of `loops.c`, by its functions as `ctypes` has them.
 
-    def __init__(self, path: Path):
-        library = ctypes.CDLL(str(path))
+    All tensors are in single precision and on the CPU.
+    """
+
+    def __init__(self, library: Any):
         size, array, number = ctypes.c_long, ctypes.c_void_p, ctypes.c_float
         self._forward, self._backward, self._scratch_size = library.forward, library.backward, library.scratch_size
         self._forward.argtypes = [size] * 5 + [array] * 5 + [number] + [array] * 2
@@ -122,8 +131,8 @@ class CompiledLoops:
 def load(build: str) -> CompiledLoops | None:
     """A build by its name, or None where it was not made."""
     found = next(Path(__file__).parent.glob(f"{build}.*"), None)
-    return CompiledLoops(found) if found else None
+    return CompiledLoops(ctypes.CDLL(str(found))) if found else None
 
 
-COMPILED = load(BUILDS.get(torch.backends.cpu.get_cpu_capability(), "none"))
+COMPILED = load(BUILDS.get(instructions(), "none"))
 """The build for this processor."""

@@ -1,0 +1,89 @@
+"""The compiled loops for ARM on a processor of another kind: cross-compiled, and run by an emulator, call by call."""
+
+import ctypes
+import shutil
+import struct
+import subprocess
+from functools import cache, partial
+from pathlib import Path
+
+from conftest import ROOT
+
+COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
+MISSING = (
+    f"{COMPILER} and {EMULATOR} (Debian's gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user) are not installed"
+)
+AVAILABLE = bool(shutil.which(COMPILER) and shutil.which(EMULATOR))
+FORWARD, BACKWARD, LOOK_UP, SCRATCH_SIZE, LANES = range(5)
+
+
+def floats(count: int) -> int:
+    return ctypes.sizeof(ctypes.c_float) * count
+
+
+class EmulatedLoops:
+    """The functions of `loops.c` for 64-bit ARM. They take the addresses of arrays, as those that are not emulated."""
+
+    def __init__(self, folder: Path):
+        self.program = folder / "loops"
+        sources = ROOT / "src/insd/networks/engine"
+        command = [COMPILER, "-O3", "-static", "-I", sources, ROOT / "tests/emulated.c", "-o", self.program]
+        subprocess.run(command, check=True)
+        # `CompiledLoops` declares types on its functions, which methods have no room for.
+        self.forward, self.backward, self.look_up = map(partial, (self._forward, self._backward, self._look_up))
+        self.lanes, self.scratch_size = cache(self._lanes), cache(self._scratch_size)
+
+    def _call(self, function: int, sizes: tuple[int, ...], keep: float, addresses, lengths) -> bytes:
+        request = struct.pack("=8qf", function, *sizes, *[0] * (7 - len(sizes)), keep)
+        for address, length in zip(addresses, lengths, strict=True):
+            request += struct.pack("=q", length if address else -1)
+            request += ctypes.string_at(address, length) if address else b""
+        answer = subprocess.run([EMULATOR, self.program], input=request, check=True, stdout=subprocess.PIPE).stdout
+        for address, length in zip(addresses, lengths, strict=True):
+            if address:
+                ctypes.memmove(address, answer, length)
+                answer = answer[length:]
+        return answer
+
+    def _lanes(self) -> int:
+        return int.from_bytes(self._call(LANES, (), 0, (), ()), "little")
+
+    def _scratch_size(self, units: int, others: int) -> int:
+        return int.from_bytes(self._call(SCRATCH_SIZE, (units, others), 0, (), ()), "little")
+
+    def _look_up(self, count: int, *addresses: int) -> None:
+        self._call(LOOK_UP, (count,), 0, addresses, [2 * count, floats(1 << 15), floats(count)])
+
+    def _forward(self, *arguments) -> None:
+        sizes, (inputs, noise, weights, bias, initial, keep, scratch, rates) = arguments[:5], arguments[5:]
+        times, trials, units, n_inputs, _ = sizes
+        row = units + -units % self.lanes()
+        lengths = [
+            times * trials * n_inputs,
+            times * trials * units,
+            (units + n_inputs) * row,
+            row,
+            row,
+            self.scratch_size(units, n_inputs),
+            (times + 1) * trials * units,
+        ]
+        addresses = (inputs, noise, weights, bias, initial, scratch, rates)
+        self._call(FORWARD, sizes, keep, addresses, [floats(length) for length in lengths])
+
+    def _backward(self, *arguments) -> None:
+        sizes, (inputs, grad_outputs, grad_rates, rates, weights, keep, *written) = arguments[:7], arguments[7:]
+        times, trials, units, n_inputs, n_outputs, every, _ = sizes
+        row = units + -units % self.lanes()
+        lengths = [
+            times * trials * n_inputs,
+            times * trials * n_outputs,
+            -(-times // every) * trials * units,
+            (times + 1) * trials * units,
+            (units + n_outputs) * row,
+            self.scratch_size(units, n_inputs + n_outputs),
+            times * trials * units,
+            (n_inputs + 1) * row,
+            n_outputs * row,
+        ]
+        addresses = (inputs, grad_outputs, grad_rates, rates, weights, *written)
+        self._call(BACKWARD, sizes, keep, addresses, [floats(length) for length in lengths])
