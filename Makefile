@@ -90,7 +90,7 @@ schematic: .venv/installed
 
 # The stamps are written last: an installation that was interrupted is taken up again, also before it had pip.
 # Snakemake does not quote the interpreter's path in the commands of its jobs.
-.venv/installed: pyproject.toml setup.py src/insd/networks/engine/loops.c envs/constraints.txt
+.venv/installed: pyproject.toml setup.py $(wildcard src/insd/networks/engine/*.[ch]) envs/constraints.txt
 	@case "$$PWD" in *[[:space:]]*) echo "$$PWD: jobs cannot start Python from a path with a blank; move the clone to a \
 	path without, or make the environment there and run 'snakemake' from it here"; exit 1;; esac
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \

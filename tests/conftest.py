@@ -22,8 +22,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Without a GPU, its kernels run in Triton's interpreter.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
-# Fixtures of a tiny grid.
-pytest_plugins = ["micro_grid"]
+# Fixtures of a tiny grid, and of the builds of the compiled code.
+pytest_plugins = ["micro_grid", "builds"]
 install_import_hook("insd", "beartype.beartype")
 
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import json
 import platform
+import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -67,14 +68,16 @@ def code_fingerprint(module: str) -> str:
 
     Imports are followed into modules of the same package or, for a file outside any
     installed package, from the same folder. An edit changes the fingerprint only if it can change numbers: modules in
-    `WITHOUT_NUMBERS` are left out. A C file with the name of the module belongs to it.
+    `WITHOUT_NUMBERS` are left out. A C file with the name of the module belongs to it, with the headers beside it.
     """
     digest = hashlib.sha256()
     for name in sorted(_imported(module, set())):
         digest.update(f"{name}:{_content(name).code}\n".encode())
         compiled = _source(name).with_suffix(".c")
         if compiled.exists():
-            digest.update(compiled.read_bytes())
+            own = compiled.read_text()
+            headers = re.findall(r'^#include "(.+)"', own, re.MULTILINE)
+            digest.update("".join([own, *((compiled.parent / header).read_text() for header in headers)]).encode())
     return digest.hexdigest()[:16]
 
 

@@ -6,33 +6,13 @@ import shutil
 
 import pytest
 import torch
-from emulated import AVAILABLE, MISSING, EmulatedLoops
+from builds import RUNNABLE
 
-from insd.networks.engine import bptt
 from insd.networks.engine.bptt import simulate, simulate_outputs
-from insd.networks.engine.loops import BUILDS, COMPILED, CompiledLoops, instructions, load
+from insd.networks.engine.loops import COMPILED
 from insd.networks.engine.nonlinearity import NONLINEARITIES
 
 ALPHA = 0.2
-RUNNABLE = {"AVX512": ("AVX512", "AVX2"), "AVX2": ("AVX2",), "NEON": ("NEON",)}.get(instructions(), ())
-
-
-@pytest.fixture(scope="module")
-def emulated(tmp_path_factory):
-    """The build for ARM on another processor."""
-    if not AVAILABLE:
-        pytest.skip(MISSING)
-    return CompiledLoops(EmulatedLoops(tmp_path_factory.mktemp("emulated")))
-
-
-@pytest.fixture(params=dict.fromkeys((*RUNNABLE, "NEON")))
-def build(request, monkeypatch):
-    """Lets `simulate` use one build."""
-    compiled = load(BUILDS[request.param]) if request.param in RUNNABLE else request.getfixturevalue("emulated")
-    if compiled is None:
-        pytest.skip(f"{request.param} was not built: there was no C compiler when the package was installed")
-    monkeypatch.setattr(bptt, "COMPILED", compiled)
-    return compiled
 
 
 def random_arguments(networks, times, trials, inputs, units, gain=1.2):

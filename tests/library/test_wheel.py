@@ -54,7 +54,8 @@ def test_an_installed_wheel_has_the_compiled_loops_without_a_compiler(tmp_path):
     ).stdout.split()
     assert found == [str(packages / "insd/networks/engine/loops.py"), lanes]
     # The source counts in fingerprints.
-    assert (packages / "insd/networks/engine/loops.c").exists()
+    for name in ("loops.c", "penalty.c", "vectors.h"):
+        assert (packages / "insd/networks/engine" / name).exists()
 
 
 @pytest.mark.skipif(not AVAILABLE, reason=MISSING)

@@ -33,6 +33,7 @@ from insd.activity import simulate_trials
 from insd.bank import minibatch
 from insd.datasets import DatasetError
 from insd.networks.base import Networks
+from insd.networks.engine.penalty import compiled_for
 from insd.objectives.base import READ_AGAIN, Stored, Term
 from insd.objectives.settings.predictivity import PredictivitySettings
 from insd.predictivity import cholesky, null_projector_array, principal_components, row_space
@@ -136,14 +137,7 @@ class Predictivity(Term):
         count, bank_trials = components.shape[:2]
         of_network = bank_trials * torch.arange(count, device=trials.device)[:, None]
         chosen = minibatch(components.flatten(0, 1), of_network + trials)
-        return deflation_penalty(
-            rates.flatten(1, 2),
-            networks.output_weights,
-            chosen.flatten(1, 2),
-            membership,
-            self.settings.ridge,
-            None if valid is None else valid.flatten(1, 2),
-        )
+        return deflation_penalty(rates, networks.output_weights, chosen, membership, self.settings.ridge, valid)
 
     def _times(self, bank: xr.Dataset) -> dict[str, tuple]:
         return {"bank_time": ("bank_time", bank["time"].values[:: self.settings.time_stride], {"units": "s"})}
@@ -164,6 +158,7 @@ class _Penalty(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, rates, output_weights, earlier, membership, ridge, valid):
+        ctx.shape = rates.shape
         rates, earlier, membership, scale, gram, cross = _statistics(rates, earlier, membership, valid)
         gram = gram.double()
         basis, factor = row_space(output_weights)
@@ -201,7 +196,31 @@ class _Penalty(torch.autograd.Function):
         inner = inner + of_ridge * (seen_gram - (seen_gram @ outer) @ basis)
         grad_weights = torch.linalg.solve_triangular(factor.transpose(-1, -2), -2 * inner, upper=True)
         # Rows of samples that are left out are zero in all that this is made of, and its columns add up to zero.
-        return grad_rates, grad_weights.to(ctx.readout_type), None, None, None, None
+        return grad_rates.view(ctx.shape), grad_weights.to(ctx.readout_type), None, None, None, None
+
+
+class _CompiledPenalty(torch.autograd.Function):
+    """The same on a CPU in single precision, but for what is solved by `insd.networks.engine.penalty`."""
+
+    @staticmethod
+    def forward(ctx, rates, output_weights, earlier, membership, ridge, valid):
+        ctx.ridge, ctx.shape, ctx.readout_type = ridge, rates.shape, output_weights.dtype
+        ctx.compiled, samples = compiled_for(rates), _by_time(rates, earlier, valid)
+        basis, factor = row_space(output_weights)
+        basis = basis.contiguous()
+        *made, shifted, null_cross = ctx.compiled.matrices(*samples, membership.contiguous(), basis, ridge)
+        weights = _solve(shifted, null_cross)
+        membership = membership.double()
+        ctx.save_for_backward(*samples, *made, basis, weights, factor, membership)
+        return (null_cross * weights).sum(-2) @ membership
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        *saved, factor, membership = ctx.saved_tensors
+        grad_rates, inner = ctx.compiled.gradient(*saved, grad @ membership.T, ctx.ridge)
+        grad_weights = torch.linalg.solve_triangular(factor.transpose(-1, -2), -2 * inner, upper=True)
+        return grad_rates.view(ctx.shape), grad_weights.to(ctx.readout_type), None, None, None, None
 
 
 class _PenaltyByKernels(torch.autograd.Function):
@@ -224,14 +243,32 @@ class _PenaltyByKernels(torch.autograd.Function):
         return *gradients, None, None, None, None, None
 
 
+def _by_time(
+    rates: Float[Tensor, "network *sample unit"],
+    earlier: Float[Tensor, "network *sample component"],
+    valid: Float[Tensor, "network *sample"] | None,
+) -> tuple[
+    Float[Tensor, "network time trial unit"],
+    Float[Tensor, "network time trial component"],
+    Float[Tensor, "network time trial"] | None,
+]:
+    """The same with samples of times and trials; contiguous, but for gaps between the times of the rates."""
+    if rates.ndim == 3:
+        rates, earlier = rates.unsqueeze(1), earlier.unsqueeze(1)
+        valid = None if valid is None else valid.unsqueeze(1)
+    rates = rates if rates[0, 0].is_contiguous() else rates.contiguous()
+    return rates, earlier.contiguous(), None if valid is None else valid.contiguous()
+
+
 def _statistics(
-    rates: Float[Tensor, "network sample unit"],
-    earlier: Float[Tensor, "network sample component"],
+    rates: Float[Tensor, "network *sample unit"],
+    earlier: Float[Tensor, "network *sample component"],
     membership: Float[Tensor, "component earlier"],
-    valid: Float[Tensor, "network sample"] | None,
+    valid: Float[Tensor, "network *sample"] | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Centred rates X and components Y; membership; what divides Y; G; and C in double precision, of Y so divided."""
-    rates, earlier = _centred(rates, valid), _centred(earlier, valid)
+    valid = None if valid is None else valid.flatten(1)
+    rates, earlier = _centred(rates.flatten(1, -2), valid), _centred(earlier.flatten(1, -2), valid)
     membership = membership.double()
     norms = earlier.square().sum(-2).double() @ membership
     # Each component is divided by its own network's norm, so that one sum per network gives S.
@@ -280,18 +317,19 @@ def _solve(
 
 
 def deflation_penalty(
-    rates: Float[Tensor, "network sample unit"],
+    rates: Float[Tensor, "network *sample unit"],
     output_weights: Float[Tensor, "network output unit"],
-    earlier: Float[Tensor, "network sample component"],
+    earlier: Float[Tensor, "network *sample component"],
     membership: Float[Tensor, "component earlier"],
     ridge: float = 1e-3,
-    valid: Float[Tensor, "network sample"] | None = None,
+    valid: Float[Tensor, "network *sample"] | None = None,
 ) -> Float[Tensor, "network earlier"]:
     """Ridge predictivity S from a network's null-space rates to each earlier network's, in [0, 1].
 
     Parameters
     ----------
-    rates : rates of the networks in training, any scale and offset.
+    rates : rates of the networks in training, any scale and offset; samples are along one axis or, times and trials,
+        along two.
     output_weights : their readouts; their null spaces are where the activity is compared.
     earlier : null-space activity (or its leading principal components) of all earlier networks on the same samples,
         side by side along `component`.
@@ -306,10 +344,12 @@ def deflation_penalty(
     Source: Qian & Pehlevan (2026), the penalty S(R_k_perp, R_i_perp); form and ridge as in this module's head.
     """
     if not _kernels_for(rates, earlier.shape[-1], output_weights.shape[1]):
-        return _Penalty.apply(rates, output_weights, earlier, membership, ridge, valid)
+        function = _CompiledPenalty if compiled_for(rates) else _Penalty
+        return function.apply(rates, output_weights, earlier, membership, ridge, valid)
     # Each sample is a trial of one time.
+    rates, earlier = rates.flatten(1, -2), earlier.flatten(1, -2)
     chosen = torch.arange(rates.shape[1], device=rates.device).expand(rates.shape[0], -1)
-    there = None if valid is None else valid[:, None]
+    there = None if valid is None else valid.flatten(1)[:, None]
     return _PenaltyByKernels.apply(
         rates[:, None], output_weights, earlier[:, :, None], chosen, membership, ridge, there
     )

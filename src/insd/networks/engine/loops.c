@@ -4,45 +4,8 @@
  * Trials do not depend on each other. A few of them go through all times together, so that their states stay in
  * registers and in the nearest cache, and the weights, which all trials share, in the next. What PyTorch does in
  * several passes over memory per time step is one pass here.
- *
- * Written in the vector extensions of GCC and Clang, and built once for each set of instructions (see setup.py). All
- * builds make the same sums in the same order, fused where the instructions can.
- * "Padded" arrays have rows of whole vectors, filled up with zeros; `vectors` is how many make a row.
  */
-#include <stdint.h>
-#include <string.h>
-
-/* As many sums of a matrix product at a time as there are registers for, beside those for their factors. */
-#if defined(__AVX512F__)
-enum { LANES = 16, COLUMNS = 4 };
-#elif defined(__AVX__)
-enum { LANES = 8, COLUMNS = 2 };
-#else /* NEON; with a fourth column GCC spills sums */
-enum { LANES = 4, COLUMNS = 3 };
-#endif
-enum { ROWS = 6 };
-
-typedef float vector __attribute__((vector_size(4 * LANES)));
-typedef int32_t integers __attribute__((vector_size(4 * LANES)));
-
-#define INLINE static inline __attribute__((always_inline))
-/* Loops that must be unrolled, or the sums are not in registers. Clang ignores what GCC asks for. */
-#ifdef __clang__
-#define UNROLLED _Pragma("clang loop unroll(full)")
-#else
-#define UNROLLED _Pragma("GCC unroll 8")
-#endif
-#define EACH(index, count) UNROLLED for (int index = 0; index < (count); index++)
-
-/* What lies between the ends of a row of blocks of columns: a call with the width of each as a constant. */
-#define FOR_BLOCKS(vectors, block, ...)                                     \
-    for (long first = 0; first < (vectors); first += COLUMNS)               \
-        switch ((vectors) - first) {                                        \
-        case 1: block(1, first, __VA_ARGS__); break;                        \
-        case 2: block(2, first, __VA_ARGS__); break;                        \
-        case 3: block(COLUMNS < 3 ? COLUMNS : 3, first, __VA_ARGS__); break; \
-        default: block(COLUMNS, first, __VA_ARGS__);                        \
-        }
+#include "vectors.h"
 
 /* The numbers of the functions of the state in nonlinearity.py. */
 enum { TANH, RELU, SOFTPLUS };
@@ -128,23 +91,6 @@ INLINE vector slopes_of(int nonlinearity, vector rates)
     }
 }
 
-/* sums += left weights, for ROWS rows of `left` and a block of columns of the padded weights. */
-INLINE void add_product(int columns, const float *left, long left_row, long depth, const vector *weights,
-                        long vectors, vector sums[ROWS][COLUMNS])
-{
-    for (long k = 0; k < depth; k++)
-        EACH(c, columns) {
-            vector weight = weights[k * vectors + c];
-            EACH(r, ROWS) sums[r][c] += left[r * left_row + k] * weight;
-        }
-}
-
-/* Fill rows of a scratch array, `row` numbers apart, with rows of an array, `units` numbers apart; or back. */
-INLINE void copy_rows(float *to, long to_row, const float *from, long from_row, int rows, long units)
-{
-    for (int r = 0; r < rows; r++) memcpy(to + r * to_row, from + r * from_row, 4 * units);
-}
-
 /* How many numbers of scratch, beginning at a multiple of 64 bytes, `forward` and `backward` need with so many inputs
  * and outputs. */
 long scratch_size(long units, long others)
@@ -161,7 +107,7 @@ INLINE void advance(int columns, long first, const float *left, long left_row, l
     vector sums[ROWS][COLUMNS];
     EACH(r, ROWS) EACH(c, columns)
         sums[r][c] = keep * states[r * vectors + first + c] + noise[r * vectors + first + c] + bias[first + c];
-    add_product(columns, left, left_row, depth, weights + first, vectors, sums);
+    add_product(columns, left, left_row, 1, depth, weights + first, vectors, sums);
     EACH(r, ROWS) EACH(c, columns) {
         states[r * vectors + first + c] = sums[r][c];
         rates[r * vectors + first + c] = rates_of(nonlinearity, sums[r][c]);
@@ -181,7 +127,7 @@ INLINE void go_forward(int nonlinearity, long times, long trials, long units, lo
                        const float *noise, const float *weights, const float *bias, const float *initial, float keep,
                        float *scratch, float *rates)
 {
-    const long vectors = (units + LANES - 1) / LANES, row = vectors * LANES;
+    const long row = padded(units), vectors = row / LANES;
     const long left_row = units + n_inputs;
     /* Presynaptic rates with the inputs behind them; noise; states; new rates. */
     float *private_noise = scratch, *states = scratch + ROWS * row, *now = states + ROWS * row;
@@ -197,7 +143,7 @@ INLINE void go_forward(int nonlinearity, long times, long trials, long units, lo
             long at = time * trials + trial;
             copy_rows(left + units, left_row, inputs + at * n_inputs, n_inputs, rows, n_inputs);
             if (noise) copy_rows(private_noise, row, noise + at * units, units, rows, units);
-            FOR_BLOCKS(vectors, advance, left, left_row, left_row, (const vector *)weights, (const vector *)bias,
+            FOR_BLOCKS(0, vectors, advance, left, left_row, left_row, (const vector *)weights, (const vector *)bias,
                        vectors, (const vector *)private_noise, keep, nonlinearity, (vector *)states, (vector *)now)
             copy_rows(left, left_row, now, row, rows, units);
             copy_rows(rates + (at + trials) * units, units, now, row, rows, units);
@@ -234,7 +180,7 @@ INLINE void go_back(int columns, long first, const float *left, long left_row, l
 {
     vector sums[ROWS][COLUMNS];
     EACH(r, ROWS) EACH(c, columns) sums[r][c] = grad_rates[r * vectors + first + c];
-    add_product(columns, left, left_row, depth, weights + first, vectors, sums);
+    add_product(columns, left, left_row, 1, depth, weights + first, vectors, sums);
     EACH(r, ROWS) EACH(c, columns) {
         long at = r * vectors + first + c;
         grad_states[at] = keep * following[at] + sums[r][c] * slopes_of(nonlinearity, rates[at]);
@@ -258,7 +204,7 @@ INLINE void go_backward(int nonlinearity, long times, long trials, long units, l
                         const float *rates, const float *weights, float keep, float *scratch, float *grad_states,
                         float *grad_drive, float *grad_readout)
 {
-    const long vectors = (units + LANES - 1) / LANES, row = vectors * LANES;
+    const long row = padded(units), vectors = row / LANES;
     const long left_row = units + n_outputs, driving_row = n_inputs + 1;
     float *zeros = scratch, *sampled = zeros + ROWS * row, *slopes = sampled + ROWS * row;
     float *following = slopes + ROWS * row, *now = following + ROWS * row;
@@ -284,7 +230,7 @@ INLINE void go_backward(int nonlinearity, long times, long trials, long units, l
                 add_outer_products(n_outputs, left + units, left_row, (const vector *)slopes, vectors,
                                    (vector *)grad_readout);
             }
-            FOR_BLOCKS(vectors, go_back, left, left_row, left_row, (const vector *)weights, vectors,
+            FOR_BLOCKS(0, vectors, go_back, left, left_row, left_row, (const vector *)weights, vectors,
                        (const vector *)(is_sampled ? sampled : zeros), (const vector *)slopes, keep,
                        nonlinearity, (const vector *)following, (vector *)now)
             add_outer_products(driving_row, driving, driving_row, (const vector *)now, vectors,

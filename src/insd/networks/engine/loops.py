@@ -1,8 +1,8 @@
 """The loops over time of `bptt`, and the noise for them, compiled from `loops.c` for this processor.
 
-They are built when this package is installed, where there is a C compiler, once for each set of instructions, or come
-with its wheel. Without them, or on a processor that has none of AVX-512, AVX2 and NEON (all 64-bit ARM processors do),
-`COMPILED` is None and `bptt` does the same by PyTorch, up to rounding.
+The libraries, with `penalty.c` in them, are built when this package is installed, where there is a C compiler, once for
+each set of instructions, or come with its wheel. Without them, or on a processor that has none of AVX-512, AVX2 and
+NEON (all 64-bit ARM processors do), `COMPILED` is None and `bptt` does the same by PyTorch, up to rounding.
 """
 
 import ctypes
@@ -30,6 +30,7 @@ class CompiledLoops:
     """
 
     def __init__(self, library: Any):
+        self.library = library
         size, array, number = ctypes.c_long, ctypes.c_void_p, ctypes.c_float
         self._forward, self._backward, self._scratch_size = library.forward, library.backward, library.scratch_size
         self._forward.argtypes = [size] * 5 + [array] * 5 + [number] + [array] * 2
