@@ -15,10 +15,13 @@ order, where
 
     G = (X - X^T) / 2,   X = M^T a - a M^T.
 
-f has local minima: the search goes from several starts, most of them computed from the operators. It takes steps along
+f has local minima: the search goes from several starts, some of them computed from the operators. It takes steps along
 the gradient that is preconditioned by the second-order term, of Barzilai-Borwein lengths, on the Cayley transform
 (both Wen & Yin 2013, "A feasible method for optimization with orthogonality constraints"; the preconditioner is ours),
 all pairs of one operator with others and all starts in one batch.
+
+The starts are searched from in single precision, and given up where f is so far above that of another start of the same
+pair that no gradient like theirs leads below it. The best is then followed in double precision.
 
 Source of the distance: Ostrow et al. (2023), "Beyond geometry: comparing the temporal structure of computation in
 neural circuits with dynamical similarity analysis".
@@ -30,9 +33,14 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 CONVERGED = 1e-5
 """Relative gradient norm at which a search ends."""
+NEARLY_CONVERGED = 1e-4
+"""That at which one in single precision ends, whose gradients round to less."""
+OUTLOOK = 300.0
+"""A start is given up where so many times the fall of f by a first full step does not lead below another start."""
 AGREEMENT = 1e-4
 """Starts agree with the best one if they end within this angle of it, in rad."""
 DAMPING = 0.03
@@ -63,25 +71,37 @@ def align(
     """Minimise the angle between ``C B C^T`` and the target over orthogonal C for every operator B.
 
     `starts` are orthogonal; a search stays in its start's component of O(n), so that both determinants belong among
-    them. A search ends when its relative gradient norm is below `CONVERGED`, or after so many `iterations`.
+    them. The search from the best ends when its relative gradient norm is below `CONVERGED`, or after so many
+    `iterations`, like those from all starts before it.
     """
-    pairs, count = starts.shape[:2]
-    others = operators.repeat_interleave(count, 0)
-    transforms, gradient_norms = _search(
-        _traceless(target), _traceless(others), starts.flatten(0, 1), count, iterations
-    )
-    residuals = _unit(target) - transforms @ _unit(others) @ transforms.mT
+    pairs, count, rank, _ = starts.shape
+    a, b = _traceless(target), _traceless(operators)
+    single = b.float()[:, None].expand(-1, count, -1, -1).reshape(-1, rank, rank)
+    nearly, _ = _search(a.float(), single, starts.float().flatten(0, 1), count, iterations, NEARLY_CONVERGED)
+    ends = _orthogonal(nearly.double()).view_as(starts)
+    angles = _angles(target, operators[:, None], ends)
+    best = ends[torch.arange(pairs), angles.argmin(1)]
+    transforms, gradient_norms = _search(a, b, best, 1, iterations, CONVERGED)
+    found = _angles(target, operators, transforms)
+    agreement = (angles <= torch.minimum(found, angles.min(1).values)[:, None] + AGREEMENT).double().mean(1)
+    return Alignment(found, transforms, gradient_norms, agreement)
+
+
+def _angles(
+    target: Float[Tensor, "rank rank"],
+    operators: Float[Tensor, "*pair rank rank"],
+    transforms: Float[Tensor, "*item rank rank"],
+) -> Float[Tensor, "*item"]:
+    residuals = _unit(target) - transforms @ _unit(operators) @ transforms.mT
     # The arc cosine of the inner product would lose half of the digits near 0.
-    angles = 2 * torch.asin((torch.linalg.matrix_norm(residuals) / 2).clamp(max=1))
-    angles = angles.view(pairs, count)
-    best = angles.argmin(1)
-    chosen = torch.arange(pairs), best
-    return Alignment(
-        angles[chosen],
-        transforms.view_as(starts)[chosen],
-        gradient_norms.view(pairs, count)[chosen],
-        (angles <= angles[chosen][:, None] + AGREEMENT).double().mean(1),
-    )
+    return 2 * torch.asin((torch.linalg.matrix_norm(residuals) / 2).clamp(max=1))
+
+
+def _orthogonal(nearly: Float[Tensor, "item rank rank"]) -> Float[Tensor, "item rank rank"]:
+    """The nearest orthogonal matrices to those that are so in single precision, by Newton and Schulz's steps."""
+    for _ in range(2):
+        nearly = 1.5 * nearly - 0.5 * nearly @ nearly.mT @ nearly
+    return nearly
 
 
 def _unit(operators: Float[Tensor, "*pair rank rank"]) -> Float[Tensor, "*pair rank rank"]:
@@ -101,38 +121,43 @@ def _search(
     transforms: Float[Tensor, "item rank rank"],
     count: int,
     iterations: int,
+    converged: float,
 ) -> tuple[Float[Tensor, "item rank rank"], Float[Tensor, "item"]]:
     """Local minima of f from the given transforms on, and their relative gradient norms; `count` of each pair in turn.
 
-    Skew matrices are vectors of their entries above the diagonal, times sqrt(2) to keep norms.
+    Those of a pair that are hopeless are given up. Skew matrices are vectors of their entries above the diagonal, times
+    sqrt(2) to keep norms.
     """
     rank = a.shape[-1]
-    identity = torch.eye(rank, dtype=a.dtype)
-    rows, columns = torch.triu_indices(rank, rank, 1)
-    # A direction needs no more digits, and half the work is in this product.
-    preconditioner = _preconditioner(a).float()
+    identity, tiny = torch.eye(rank, dtype=a.dtype), torch.finfo(a.dtype).tiny
+    above, below, entry = _places(rank)
+    # A direction needs no more digits than those of single precision.
+    preconditioner = _preconditioner(a.double()).float()
 
     def evaluate(c: Tensor, b: Tensor, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         m = c @ b @ c.mT
-        x = m.mT @ a - a @ m.mT
-        gradient = (x[:, rows, columns] - x[:, columns, rows]) / 2**0.5
+        x = (m.mT @ a - a @ m.mT).flatten(1)
+        gradient = (x.index_select(1, above) - x.index_select(1, below)) / 2**0.5
         direction = _times(gradient.float(), preconditioner, items // count).to(a.dtype)
         return (a - m).square().sum((-1, -2)) / 2, gradient, direction
 
-    def relative_norm(gradient: Tensor, f: Tensor) -> Tensor:
-        # f = 0 between equivalent operators: there the residual counts as if it were 1e-6.
-        return gradient.norm(dim=-1) / (2 * f).sqrt().clamp(min=1e-6)
+    # f = 0 between equivalent operators: there the residual counts as if it were larger than by rounding.
+    smallest = 1e-6 if b.dtype == torch.float64 else 1e-2
 
-    final = transforms.clone()
-    norms = torch.empty(len(b), dtype=b.dtype)
-    items = torch.arange(len(b))
+    def relative_norm(gradient: Tensor, f: Tensor) -> Tensor:
+        return gradient.norm(dim=-1) / (2 * f).sqrt().clamp(min=smallest)
+
+    final, norms, items = transforms.clone(), torch.empty(len(b), dtype=b.dtype), torch.arange(len(b))
+    lowest = torch.full((len(b) // count,), torch.inf, dtype=b.dtype)
     c = transforms
     f, gradient, direction = evaluate(c, b, items)
     length = torch.ones_like(f)
     # Barzilai-Borwein steps do not descend every time: they are held against a running mean of f.
     reference, weight = f, torch.ones_like(f)
     for iteration in range(iterations):
-        going = (relative_norm(gradient, f) > CONVERGED) & (length > 1e-10)
+        lowest = lowest.scatter_reduce(0, items // count, f, "amin")
+        hopeful = f - OUTLOOK * (gradient * direction).sum(-1) <= lowest[items // count]
+        going = hopeful & (relative_norm(gradient, f) > converged) & (length > 1e-10)
         if not going.all():
             ended = ~going
             final[items[ended]] = c[ended]
@@ -142,18 +167,17 @@ def _search(
             )
             if not len(items):
                 break
-        skew = torch.zeros_like(b)
-        half_step = -length[:, None] * direction / 2**1.5
-        skew[:, rows, columns], skew[:, columns, rows] = half_step, -half_step
+        half_step = functional.pad(-length[:, None] * direction / 2**1.5, (0, 1))
+        skew = torch.cat([half_step, -half_step], 1).index_select(1, entry).view_as(b)
         new_c = (2 * torch.linalg.inv(identity - skew) - identity) @ c
         new_f, new_gradient, new_direction = evaluate(new_c, b, items)
         slope = (gradient * direction).sum(-1)
         accepted = new_f <= reference - 1e-4 * length * slope
 
         change = new_gradient - gradient
-        curvature = (length * (direction * change).sum(-1)).abs().clamp(min=1e-300)
+        curvature = (length * (direction * change).sum(-1)).abs().clamp(min=tiny)
         if iteration % 2:
-            new_length = curvature / (change * (new_direction - direction)).sum(-1).clamp(min=1e-300)
+            new_length = curvature / (change * (new_direction - direction)).sum(-1).clamp(min=tiny)
         else:
             new_length = length.square() * slope / curvature
         length = torch.where(accepted, new_length.clamp(1e-3, 1e3), 0.3 * length)
@@ -177,6 +201,18 @@ def _times(
     """
     counts = torch.unique_consecutive(pairs, return_counts=True)[1].tolist()
     return torch.cat([part.clone() @ matrix for part in rows.split(counts)])
+
+
+def _places(rank: int) -> tuple[Int[Tensor, "entry"], Int[Tensor, "entry"], Int[Tensor, "place"]]:
+    """Where in a matrix, row by row, the entries above the diagonal and their mirror images are; and where each place
+    is among those entries and a zero, and the same again with the other sign.
+    """
+    rows, columns = torch.triu_indices(rank, rank, 1)
+    above, below = rows * rank + columns, columns * rank + rows
+    entry = torch.full((rank * rank,), len(rows))
+    entry[above] = torch.arange(len(rows))
+    entry[below] = torch.arange(len(rows)) + len(rows) + 1
+    return above, below, entry
 
 
 def _preconditioner(a: Float[Tensor, "rank rank"]) -> Float[Tensor, "entry entry"]:

@@ -31,7 +31,7 @@ class DynamicalSimilarity(Section):
     """Time steps joined into one embedded state."""
     rank: Annotated[int, Field(ge=2)] = 40
     """Number of leading directions of the embedded activity on which the operators act."""
-    starts: Count = 12
+    starts: Count = 16
     """Starts of the search for the best orthogonal transform of each pair."""
     iterations: Count = 200
     """Most iterations from each start."""
