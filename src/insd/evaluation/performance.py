@@ -103,13 +103,7 @@ def grid_performance(
             floors[noise, duration] = floor_of(level, trials)
             for block, outputs in outputs_of(networks, trials):
                 losses[block, noise, duration], scores[block, noise, duration] = loss_and_score(task, outputs, trials)
-        logger.info(
-            "grid: %d of %d noise levels, %d networks, %.0f s",
-            noise + 1,
-            shape[1],
-            shape[0],
-            time.monotonic() - started,
-        )
+    logger.info("grid of %d by %d points: %.0f s", *shape[1:], time.monotonic() - started)
     return losses, scores, floors
 
 

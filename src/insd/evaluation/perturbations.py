@@ -80,7 +80,7 @@ def robustness(
         }
         parts.append(_dataset(results, recovery, about_score(task)))
         labels.append(label)
-        logger.info("%s: %d networks in %.0f s", label, len(labels), time.monotonic() - started)
+        logger.info("%s: perturbed after %.0f s", label, time.monotonic() - started)
     return xr.concat(parts, "network").assign_coords(
         network=labels,
         noise_level=list(noise_levels),
