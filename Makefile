@@ -19,7 +19,8 @@ CORES ?= all
 # snakefmt wants a newer `packaging` than Snakemake allows, and so lives in an environment of its own.
 SNAKEFMT := snakefmt==2.1.0
 WORKFLOW := Snakefile workflow/rules
-# What the documentation shows: other grids may have left theirs beside them. Its `front` is that of config/sweep.yaml.
+# What the documentation shows: other grids may have left theirs beside them. Its `front` is that of config/sweep.yaml, its
+# `ladder` that of config/studies/hard_regimes.yaml.
 FIGURES := collapse.png regimes.png regime_grids.png networks.png $(foreach task,\
     context_integration flip_flop memory_pro,mechanism_$(task).png deflation_$(task).png)
 

@@ -31,7 +31,7 @@ def test_everything_is_made_and_keeps_its_contract(finished):
             for name in ("network", "activity", "history"):
                 read(round_file(finished, name, task, number=number), name)
     by_task = [f"{name}_{task}" for name in ("mechanism", "deflation") for task in TASKS]
-    for name in ("collapse", "regimes", "regime_grids", "networks", "front", *by_task):
+    for name in ("collapse", "regimes", "regime_grids", "networks", "front", "ladder", *by_task):
         for suffix, start in (("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")):
             assert (results / f"figures/{name}.{suffix}").read_bytes().startswith(start)
     read(results / "context_integration/analysis/line_attractor.nc", "line_attractor")

@@ -16,7 +16,14 @@ BY_TASK = (
     *("hard_cells", "kernel_decoding"),
 )
 """Analyses that are one job for each task."""
-FIGURES = ("figure_collapse", "figure_regimes", "figure_regime_grids", "figure_networks", "figure_front")
+FIGURES = (
+    "figure_collapse",
+    "figure_regimes",
+    "figure_regime_grids",
+    "figure_networks",
+    "figure_front",
+    "figure_ladder",
+)
 """Figures of all tasks in one."""
 SMOKE = ("--configfile", "config/smoke.yaml")
 
@@ -35,15 +42,16 @@ def test_the_papers_grid(checkout):
         "axes": 2,
         "network_table": 1,
         "levels": 1,
+        "ladder": 1,
         "comparisons": 1,
         "summary": 1,
         "claims": 1,
-        "table_page": 5,
+        "table_page": 6,
         "explorer": 3,
         **dict.fromkeys(("figure_mechanism", "figure_deflation"), 3),
         **dict.fromkeys(FIGURES, 1),
         "all": 1,
-        "total": 15 + 180 + 3 * len(BY_TASK) + 4 + 5 + 5 + 3 + (3 + 3 + len(FIGURES)) + 1,
+        "total": 15 + 180 + 3 * len(BY_TASK) + 4 + 6 + 6 + 3 + (3 + 3 + len(FIGURES)) + 1,
     }
 
 
@@ -55,7 +63,7 @@ def test_the_papers_grid(checkout):
             "analysis",
             {
                 *("sample_trials", "train_round", *BY_TASK, "line_attractor", "corners", "axes"),
-                *("network_table", "levels", "comparisons", "summary", "claims", "table_page"),
+                *("network_table", "levels", "ladder", "comparisons", "summary", "claims", "table_page"),
                 "analysis",
             },
         ),

@@ -45,6 +45,8 @@ except InsdError as error:
 TABLE = "results/tables/networks.csv"
 LEVELS = "results/tables/levels.csv"
 COMPARISONS = "results/tables/comparisons.csv"
+LADDER = "results/tables/ladder.csv"
+LADDER_PAGE = "results/tables/ladder.md"
 SUMMARY = "results/tables/summary.md"
 STATEMENTS = "results/tables/summary.csv"
 CLAIMS = "results/tables/claims.csv"
@@ -90,10 +92,11 @@ def of_networks(name):
 
 def all_tables():
     """The tables, and the pages made of them."""
-    names = ["networks", "levels", "comparisons", "summary", "claims"]
+    names = ["networks", "levels", "ladder", "comparisons", "summary", "claims"]
     return [
         *expand("results/tables/{name}.{format}", name=names, format=["csv", "html"]),
         SUMMARY,
+        LADDER_PAGE,
         CLAIMS_PAGE,
     ]
 

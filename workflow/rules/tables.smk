@@ -67,6 +67,35 @@ rule levels:
         "../scripts/levels.py"
 
 
+rule ladder:
+    """What the alternatives of each population cost in distribution, and what they win where it is hard."""
+    input:
+        table=TABLE,
+    output:
+        ladder=report(
+            LADDER,
+            category="tables",
+            labels={"table": "ladder", "kind": "csv"},
+            caption="../report/table_ladder.rst",
+        ),
+        page=LADDER_PAGE,
+    log:
+        "results/logs/ladder/all.log",
+    benchmark:
+        "results/benchmarks/ladder/all.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(5),
+    params:
+        deflated_r2=SETTINGS.analysis.deflated_r2,
+        code=when_asked(code_fingerprint, "insd.tables.ladder"),
+    script:
+        "../scripts/ladder.py"
+
+
 rule comparisons:
     """Alternatives against standard networks in every regime and under every perturbation, with intervals."""
     input:

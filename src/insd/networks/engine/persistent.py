@@ -22,9 +22,9 @@ from insd.networks.engine.keyed import KeyedNoise
 
 ON_CHIP = 128
 """The weights of more units do not fit into a program's registers, and are streamed (`streamed`)."""
-MOST_UNITS = 128
-"""The most units of networks that run by these kernels at all; `streamed` takes 256, which graphs do until it has been
-measured to be faster."""
+MOST_UNITS = 256
+"""The most units of networks that run by these kernels at all: an iteration of 40 networks of 256 units takes 4.3 ms,
+and as a graph 7.9 (one H100, docs/benchmarks.md)."""
 MOST_CHANNELS = 63
 """The most inputs or outputs."""
 TILE = 16

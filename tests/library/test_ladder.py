@@ -1,0 +1,55 @@
+"""The ladder: what a table of planted networks says of each rung."""
+
+import numpy as np
+import pandas as pd
+
+from insd.figures.ladder import ladder_figure
+from insd.tables.ladder import LADDER_COLUMNS, ladder, ladder_page
+from insd.tasks.flip_flop import FlipFlop
+
+
+def rows(population, role, standards, count, round_number=0, **values):
+    base = {
+        **{"task": "flip_flop", "population": population, "role": role, "standards": standards, "solved": True},
+        **{"round": round_number, "test_loss": 0.002, "score": 1.0, "excess_loss": 0.0, "matched": True},
+        **{"r2_null_max_to_earlier": np.nan, "solved_half_step": True, "hard_cells": 8.0, "hard_cells_beaten": 0.125},
+        "hard_cells_won": 0.0,
+    }
+    found = pd.DataFrame([base | {"seed": seed} for seed in range(count)])
+    return found.assign(**values)
+
+
+def planted():
+    good = rows("a", "alternative", "sa", 4, 1, r2_null_max_to_earlier=[0.1, 0.2, 0.3, 0.1], hard_cells_beaten=0.5)
+    good["hard_cells_won"], good["matched"] = [1.0, 2.0, 0.0, 1.0], [True, True, True, False]
+    bad = rows(
+        "a", "alternative", "sa", 4, 2, test_loss=0.1, excess_loss=0.098, matched=False, solved=[True, False] * 2
+    )
+    bad["hard_cells_won"], bad["r2_null_max_to_earlier"] = 3.0, 0.1
+    other = rows("b", "alternative", "sb", 2, 1, hard_cells=0.0, hard_cells_beaten=np.nan, solved_half_step=False)
+    control = rows("c", "control", "sa", 2, 1)
+    standards = [rows("sa", "standard", "sa", 5, test_loss=[1.0, 2, 3, 4, 5]), rows("sb", "standard", "sb", 3)]
+    return pd.concat([*standards, good, bad, other, control], ignore_index=True)
+
+
+def test_each_rung_is_compared_with_its_own_standards():
+    found = ladder(planted(), 0.25).set_index(["population", "round"])
+    assert list(found.reset_index()[LADDER_COLUMNS].columns) == LADDER_COLUMNS
+    first, second, other = found.loc[("a", 1)], found.loc[("a", 2)], found.loc[("b", 1)]
+    assert (first["standards"], first["standard_loss"], other["standards"]) == (5, 3.0, 3)
+    assert (first["matched"], first["deflated"], first["matched_and_deflated"]) == (3, 3, 2)
+    # Two of four chains are matched and win: just enough. Of the second round all win, and none is matched.
+    assert (first["chains_winning"], first["verdict"]) == (2, "reproduced")
+    assert (second["solved"], second["chains_winning"], second["verdict"]) == (2, 0, "not found")
+    assert (other["verdict"], other["solved_half_step"]) == ("no cells", 0)
+    assert found.loc[("c", 1), "role"] == "control"
+
+
+def test_the_page_and_the_figure_have_all_rungs():
+    table = planted()
+    page = ladder_page(ladder(table, 0.25))
+    assert "| a | alt-1 | 3.0000 | +0.0000 | 3 of 4 | 0.15 | 3 of 4 | 2 of 4 | 4 of 4 | 12 % | 50 % | 2 of 4 |" in page
+    assert "| c | control 1 |" in page and "**no cells**" in page
+    figure = ladder_figure(table, {"flip_flop": FlipFlop()})
+    assert [text.get_text() for text in figure.axes[-1].get_xticklabels()] == ["a", "b", "c"]
+    assert not ladder(table[table["role"] == "standard"], 0.25).size
