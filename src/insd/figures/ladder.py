@@ -70,7 +70,9 @@ def _points(axes: Axes, position: int, quantity: str, rows: pd.DataFrame, standa
     groups = [("standards", STANDARDS, standards)]
     for _, of_round in rows.groupby("round"):
         control = of_round["role"].iloc[0] == CONTROL
-        groups.append(("", CONTROL_HUE if control else ROUND_HUES[int(of_round["round"].iloc[0]) % len(ROUND_HUES)], of_round))
+        groups.append(
+            ("", CONTROL_HUE if control else ROUND_HUES[int(of_round["round"].iloc[0]) % len(ROUND_HUES)], of_round)
+        )
     for offset, (_, colour, group) in zip(np.linspace(-0.25, 0.25, len(groups)), groups, strict=True):
         values = group[quantity].astype(float).to_numpy()
         values = values[np.isfinite(values)]

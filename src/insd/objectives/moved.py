@@ -40,19 +40,16 @@ def _move(
     before = tl.load(loss + network, mask=there, other=0.0)
     after = before + (1.0 - smoothing) * (tl.load(task_loss + network, mask=there, other=0.0) - before)
     counts = tl.load(share).to(tl.float32)
-    affordable = tl.minimum(tl.maximum(2.0 - before / loss_bound, 0.0), 1.0)
+    affordable = counts * tl.minimum(tl.maximum(2.0 - before / loss_bound, 0.0), 1.0)
+    lowest = -1.0
     if has_finishing:
-        ending = tl.load(finishing).to(tl.float32)
-        affordable = tl.maximum(affordable, ending)
-    affordable *= counts
+        lowest = tl.where(tl.load(finishing).to(tl.float32) > 0.0, 0.0, -1.0)
     for one in range(earlier):
         place = network * earlier + one
         old = tl.load(logarithms + place, mask=there, other=0.0)
         tl.store(multipliers + place, tl.exp(old) * affordable, mask=there)
         over = (tl.load(value + place, mask=there, other=0.0).to(tl.float32) - bound) / bound
-        direction = tl.where(after > loss_bound, -1.0, tl.minimum(tl.maximum(over, -1.0), 1.0))
-        if has_finishing:
-            direction = tl.where(ending > 0.0, tl.minimum(tl.maximum(over, 0.0), 1.0), direction)
+        direction = tl.where(after > loss_bound, -1.0, tl.minimum(tl.maximum(over, lowest), 1.0))
         new = tl.minimum(tl.maximum(old + rate * direction, least), most)
         tl.store(logarithms + place, tl.where(counts > 0.0, new, old), mask=there)
     tl.store(loss + network, after, mask=there)

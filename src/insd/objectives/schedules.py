@@ -117,8 +117,8 @@ class Constrained(Schedule):
     begins to lose the task trains on it alone before it is lost for good (a soft form of the switching subgradient
     method, Polyak 1967).
 
-    In the finishing phase, in which values count from their bounds on alone, the whole of mu_i counts whatever the loss
-    is, and mu_i only rises: what is left to lower is the task loss.
+    In the finishing phase, in which values count from their bounds on alone, mu_i does not fall where S_i is below its
+    bound. The task still comes first: forced to its bounds, it lost the task where these cannot be reached.
     """
 
     LEAST = 0.03
@@ -134,7 +134,7 @@ class Constrained(Schedule):
         return float(progress >= self.settings.task_only)
 
     def multipliers(self, share: Share, finishing: Share = 0.0) -> Float[Tensor, "network earlier"]:
-        affordable = (2 - self.loss / self.loss_bound).clamp(0, 1).clamp(min=finishing)
+        affordable = (2 - self.loss / self.loss_bound).clamp(0, 1)
         return self.logarithms.exp() * affordable[:, None] * share
 
     def update(
@@ -147,10 +147,10 @@ class Constrained(Schedule):
         self.loss.lerp_(task_loss, 1 - self.SMOOTHING)
         bound, rate = self.settings.bound, self.settings.multiplier_rate
         direction = ((value.float() - bound) / bound).clamp(-1, 1)
-        direction = torch.where(self.loss[:, None] > self.loss_bound, -1.0, direction)
         if isinstance(finishing, Tensor) or finishing:
             ending = torch.as_tensor(finishing, device=direction.device) > 0
-            direction = torch.where(ending, ((value.float() - bound) / bound).clamp(0, 1), direction)
+            direction = torch.where(ending, direction.clamp(min=0), direction)
+        direction = torch.where(self.loss[:, None] > self.loss_bound, -1.0, direction)
         least, most = math.log(self.LEAST), math.log(self.settings.multiplier_max)
         changed = torch.add(self.logarithms, direction, alpha=rate).clamp(least, most)
         started = torch.as_tensor(share, device=changed.device) > 0
