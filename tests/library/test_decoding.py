@@ -260,6 +260,7 @@ def test_variables_of_context_integration():
         "coherence_1": "value",
         "coherence_2": "value",
         "relevant_coherence": "value",
+        "irrelevant_coherence": "value",
         "decision": "sign",
         "context": "sign",
     }

@@ -174,7 +174,9 @@ def test_adding_and_removing_networks_computes_only_what_is_new(grid, computed, 
 
 def test_every_analysis_says_what_its_numbers_are_of():
     over = {name: plugins.find("analysis", name).over for name in plugins.names("analysis")}
-    assert {name for name, one in over.items() if one == "all"} == {"line_attractor", "responses"}
+    assert {name for name, one in over.items() if one == "all"} == {
+        *("axes", "corners", "hard_cells", "kernel_decoding", "line_attractor", "responses"),
+    }
     assert {name for name, one in over.items() if one == "pairs"} == {"dsa", "inputs", "similarity"}
 
 

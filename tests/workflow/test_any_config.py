@@ -46,7 +46,9 @@ def _allowed(schema):
     most = schema.get("maximum", schema.get("exclusiveMaximum", least + 1))
     makers = {
         "anyOf": lambda: st.one_of([_allowed(choice) for choice in schema["anyOf"]]),
+        "oneOf": lambda: st.one_of([_allowed(choice) for choice in schema["oneOf"]]),
         "enum": lambda: st.sampled_from(schema["enum"]),
+        "const": lambda: st.just(schema["const"]),
         "object": lambda: _object(schema),
         "array": lambda: st.lists(_allowed(schema["items"]), min_size=schema.get("minItems", 0), max_size=3),
         "integer": lambda: st.integers(least, least + 3),
@@ -54,7 +56,7 @@ def _allowed(schema):
         "string": lambda: st.just("insd"),
         "null": st.none,
     }
-    return makers[next((kind for kind in ("anyOf", "enum") if kind in schema), schema.get("type"))]()
+    return makers[next((kind for kind in ("anyOf", "oneOf", "enum", "const") if kind in schema), schema.get("type"))]()
 
 
 def _object(schema):

@@ -52,7 +52,7 @@ def test_what_cannot_be_used_is_refused(folder):
     (folder / "spread.py").write_text(SPREAD.replace("COLUMNS\n", "\n"))
     output = plan(folder, analysis={"spread:ANALYSIS": {"powr": 2}})
     assert "analysis.spread:ANALYSIS.powr = 2: unknown key; known here: populations, power" in output
-    assert "analysis.sprd: unknown key; known here: comparisons, costs" in plan(folder, analysis={"sprd": {}})
+    assert "analysis.sprd: unknown key; known here: comparisons, axes" in plan(folder, analysis={"sprd": {}})
     assert "analysis.dsa.populations: there is no population 'none'" in plan(
         folder, analysis={"dsa": {"populations": ["none"]}}
     )

@@ -69,7 +69,7 @@ def test_a_grid_laid_over_nothing_in_a_folder_elsewhere(checkout, tmp_path):
 def test_an_environment_in_a_path_with_a_blank_is_refused_before_anything_is_installed(checkout, tmp_path):
     folder = tmp_path / "my projects"
     shutil.copytree(ROOT / "envs", folder / "envs")
-    for name in ("Makefile", "pyproject.toml"):
+    for name in ("Makefile", "pyproject.toml", "setup.py"):
         shutil.copy(ROOT / name, folder)
     # The tests themselves may be run by make.
     own = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}

@@ -42,6 +42,8 @@ def decode_with_kernels(
     `LEAST_TRIALS` trials last, or the trials of no fold differ.
     """
     scores = np.full((len(variables), len(DECODERS), times.size, folds), np.nan)
+    if not variables:
+        return scores[..., 0]
     for place, time in enumerate(times):
         activity = rates[:, time].astype(np.float64)
         kept = np.flatnonzero(lasting(activity))

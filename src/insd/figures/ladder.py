@@ -16,7 +16,7 @@ from insd.tasks.base import Task
 QUANTITIES = {
     "excess_loss": "loss above that\nof standards",
     "r2_null_max_to_earlier": "null-space r²\nto earlier networks",
-    "hard_cells_beaten": "share of hard\ncells won",
+    "hard_cells_beaten": "share of hard\ncells beaten",
     "solved_half_step": "share solved at\nhalf the time step",
 }
 """Columns of `networks.csv`, each a row of panels, with their labels."""
@@ -113,7 +113,7 @@ def draw(drawing: base.Drawing) -> Figure:
 
 FIGURE = base.Figure(
     title="the ladder",
-    description="by population: loss above that of its standards, r² to earlier networks, share of hard cells won, and "
+    description="by population: loss above that of its standards, r² to earlier networks, share of hard cells beaten, and "
     "share solved at half the time step",
     per="grid",
     reads=("tables/networks",),
