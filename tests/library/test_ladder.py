@@ -2,8 +2,11 @@
 
 import numpy as np
 import pandas as pd
+import yaml
+from conftest import ROOT
 
 from insd.figures.ladder import ladder_figure
+from insd.settings.load import load
 from insd.tables.ladder import LADDER_COLUMNS, ladder, ladder_page
 from insd.tasks.flip_flop import FlipFlop
 
@@ -53,3 +56,19 @@ def test_the_page_and_the_figure_have_all_rungs():
     figure = ladder_figure(table, {"flip_flop": FlipFlop()})
     assert [text.get_text() for text in figure.axes[-1].get_xticklabels()] == ["a", "b", "c"]
     assert not ladder(table[table["role"] == "standard"], 0.25).size
+
+
+def test_each_rung_of_the_study_has_standards_of_its_own_tasks():
+    def laid_over(below, above):
+        if not isinstance(below, dict) or not isinstance(above, dict):
+            return above
+        return below | {key: laid_over(below.get(key), value) for key, value in above.items()}
+
+    below, study = (
+        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("config", "studies/hard_regimes")
+    )
+    settings = load(laid_over(below, study))
+    for task in settings.tasks:
+        for population in settings.population_names(task):
+            named = settings.standards(task, population)
+            assert set(named) <= set(settings.population_names(task)) and named, (task, population)

@@ -113,8 +113,8 @@ def draw(drawing: base.Drawing) -> Figure:
 
 FIGURE = base.Figure(
     title="the ladder",
-    description="by population: loss above that of its standards, r² to earlier networks, share of hard cells beaten, and "
-    "share solved at half the time step",
+    description="by population: loss above that of its standards, r² to earlier networks, share of hard cells beaten, "
+    "and share solved at half the time step",
     per="grid",
     reads=("tables/networks",),
     draw=draw,
