@@ -54,6 +54,7 @@ def _allowed(schema):
         "integer": lambda: st.integers(least, least + 3),
         "number": lambda: st.floats(least, most),
         "string": lambda: st.just("insd"),
+        "boolean": st.booleans,
         "null": st.none,
     }
     return makers[next((kind for kind in ("anyOf", "oneOf", "enum", "const") if kind in schema), schema.get("type"))]()
