@@ -47,7 +47,7 @@ class Bank:
 
 @dataclass(frozen=True)
 class FreshNoise:
-    """The inputs of a bank without their noise, and noise for them that is drawn anew for each minibatch."""
+    """The inputs of a bank without their noise, and noise that is drawn again for each minibatch."""
 
     clean: Float[Tensor, "trial time input"]
     sd: Float[Tensor, "trial time input"]

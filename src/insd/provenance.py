@@ -68,7 +68,7 @@ def code_fingerprint(module: str) -> str:
 
     Imports are followed into modules of the same package or, for a file outside any
     installed package, from the same folder. An edit changes the fingerprint only if it can change numbers: modules in
-    `WITHOUT_NUMBERS` are left out. A C file with the name of the module belongs to it, with the headers beside it.
+    `WITHOUT_NUMBERS` are left out. A C file with the name of the module belongs to it, with the headers in its folder.
     """
     digest = hashlib.sha256()
     for name in sorted(_imported(module, set())):
