@@ -60,6 +60,11 @@ def standards_of(table: pd.DataFrame, population: str) -> pd.DataFrame:
     return standards[standards["population"].isin(str(named.iloc[0]).split())] if len(named) else standards
 
 
+def matched(rows: pd.DataFrame) -> pd.Series:
+    """Whether each network is matched with its standards; false where there are none."""
+    return rows["matched"] == True  # noqa: E712 - empty without solved standards
+
+
 def matches(rows: pd.DataFrame) -> np.ndarray:
     """What figures of scores say of networks by their markers: "not solved", "not matched" or, of most, "".
 

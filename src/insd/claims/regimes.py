@@ -22,7 +22,7 @@ from insd.claims.base import (
     Evidence,
     interval_text,
 )
-from insd.cohorts import round_name
+from insd.cohorts import matched, round_name
 from insd.tables.comparisons import IN_WORDS
 
 
@@ -31,12 +31,12 @@ def nearly_equal(evidence: Evidence) -> Answer:
     rows = evidence.alternatives
     if rows.empty or evidence.standards.empty:
         return TOO_FEW
-    matched = _matched(rows)
+    level = matched(rows)
     found = (
-        f"{matched.sum()} of {len(rows)} matched; loss above the median of the standards "
+        f"{level.sum()} of {len(rows)} matched; loss above the median of the standards "
         f"{rows['excess_loss'].median():.4f} ({rows['excess_loss'].min():.4f} to {rows['excess_loss'].max():.4f})"
     )
-    share = matched.mean()
+    share = level.mean()
     return found, REPRODUCED if share >= MOST else PARTLY if share >= 0.5 else NOT
 
 
@@ -53,11 +53,11 @@ def wins_somewhere(round_number: int) -> Callable[[Evidence], Answer]:
         if rows.empty or rows["hard_cells"].isna().all():
             return "no hard cells in this grid", NO_ANSWER
         winning = (rows["hard_cells_won"] > 0) & rows["solved"].astype(bool)
-        both = winning & _matched(rows)
+        both = winning & matched(rows)
         tested = standards[standards["hard_cells"] > 0]
         found = (
             f"wins in at least one of {rows['hard_cells'].max():.0f} cells in {winning.sum()} of {len(rows)} chains, "
-            f"matched in {_matched(rows).sum()}, both in {both.sum()}; beats 90 % of standards in "
+            f"matched in {matched(rows).sum()}, both in {both.sum()}; beats 90 % of standards in "
             f"{100 * rows['hard_cells_beaten'].mean():.0f} % of cells; standards, each against the others: "
             f"{100 * tested['hard_cells_beaten'].mean():.0f} % of cells, {int((tested['hard_cells_won'] > 0).sum())} "
             f"of {len(tested)} win"
@@ -67,10 +67,6 @@ def wins_somewhere(round_number: int) -> Callable[[Evidence], Answer]:
         return found, PARTLY if both.any() or winning.mean() >= 0.5 else NOT
 
     return answer
-
-
-def _matched(rows: pd.DataFrame) -> pd.Series:
-    return rows["matched"] == True  # noqa: E712 - empty without solved standards
 
 
 def not_better_in_distribution(evidence: Evidence) -> Answer:

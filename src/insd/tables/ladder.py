@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from insd.cohorts import ALTERNATIVE, CONTROL, of_role, solved, standards_of
+from insd.cohorts import ALTERNATIVE, CONTROL, matched, of_role, solved, standards_of
 
 LADDER_COLUMNS = [
     *("task", "population", "round", "role", "standards", "standard_loss", "standard_score", "standard_beaten"),
@@ -59,9 +59,9 @@ def _rounds(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 def _rung(rung: pd.DataFrame, standards: pd.DataFrame, largest_r2: float) -> dict[str, Any]:
     good, first = solved(standards), rung.iloc[0]
-    matched = rung["matched"].fillna(False).astype(bool)
+    level = matched(rung)
     unlike = rung["r2_null_max_to_earlier"].astype(float) <= largest_r2
-    winning = matched & (rung["hard_cells_won"].fillna(0) > 0)
+    winning = level & (rung["hard_cells_won"].fillna(0) > 0)
     cells = rung["hard_cells"].fillna(0).max()
     verdict = "reproduced" if winning.sum() >= WINNING * len(rung) else "not found"
     return {
@@ -73,10 +73,10 @@ def _rung(rung: pd.DataFrame, standards: pd.DataFrame, largest_r2: float) -> dic
         "networks": len(rung),
         "solved": int(rung["solved"].sum()),
         **{name: rung[name].astype(float).median() for name in ("test_loss", "score", "excess_loss")},
-        "matched": int(matched.sum()),
+        "matched": int(level.sum()),
         "r2": rung["r2_null_max_to_earlier"].astype(float).median(),
         "deflated": int(unlike.sum()),
-        "matched_and_deflated": int((matched & unlike).sum()),
+        "matched_and_deflated": int((level & unlike).sum()),
         "solved_half_step": int(rung["solved_half_step"].fillna(False).astype(bool).sum()),
         "cells": int(cells),
         "beaten": rung["hard_cells_beaten"].astype(float).mean(),
