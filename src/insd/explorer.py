@@ -156,7 +156,7 @@ def explorer_page(
     data = {
         "task": name.replace("_", " "),
         "time": [round(float(time), 4) for time in shown["time"].values],
-        "colours": _colours(task, shown),
+        "colours": _colours(task, trials),
         "conditions": list(static_inputs),
         "networks": networks,
         "meanings": dict(meanings or {}),
@@ -177,12 +177,13 @@ def _time_stride(times: int) -> int:
 
 
 def _colours(task: Task, trials: xr.Dataset) -> list[dict[str, Any]]:
-    """The variables that can colour trajectories; they may change within a trial."""
+    """The variables that can colour the trajectories that are shown; they may change within a trial."""
+    stride = _time_stride(trials.sizes["time"])
     return [
         {
             "name": name.replace("_", " "),
             "kind": variable.kind,
-            "values": packed(np.asarray(variable.values, float)),
+            "values": packed(np.asarray(variable.values[:SHOWN_TRIALS, ::stride], float)),
         }
         for name, variable in task.variables(trials).items()
     ]

@@ -16,9 +16,9 @@ from insd.datasets import validate
 from insd.evaluation.axes import axes, output_relevance, principal_angles, regression_axes
 from insd.evaluation.kernel_decoding import _predicted, decode_with_kernels
 from insd.settings.load import load
-from insd.tasks.base import Variable
 from insd.tasks.flip_flop import FlipFlop
 from insd.tasks.memory_pro import MemoryPro
+from insd.tasks.variables import Variable
 
 POPULATIONS = {"standard": {"seeds": 1}}
 

@@ -20,7 +20,7 @@ from insd.errors import InsdError
 from insd.evaluation.decoding import RIDGES, decode, decoding
 from insd.evaluation.oscillation import dominant_frequency
 from insd.members import Member
-from insd.tasks.base import Variable
+from insd.tasks.variables import Variable
 
 DT = 0.02
 

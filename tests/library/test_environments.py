@@ -208,7 +208,8 @@ def test_environments_of_neurogym(name, outputs, score_name):
     assert (trials.sizes["output"], task.score_name) == (outputs, score_name)
     np.testing.assert_allclose(task.score(trials, trials["targets"].values[None]), 1)
     assert "neurogym.core" in task.sources
-    assert task.variables(trials) == {}
+    # What the environment records of a trial is decoded.
+    assert set(task.variables(trials)) <= set(trials.coords) - {"steps"}
     assert task.static_inputs() == {"no_input": [0.0] * trials.sizes["input"]}
 
 

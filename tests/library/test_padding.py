@@ -26,7 +26,7 @@ from insd.predictivity import null_projector_array, principal_components
 from insd.provenance import trials_fingerprint
 from insd.samples import can_be_shuffled, chosen, lasting, samples, shuffled_trials, valid_steps
 from insd.settings.recipe import Recipe
-from insd.tasks.base import Task, Variable
+from insd.tasks import Task, Variable
 from insd.tasks.own import TaskError, check_task
 from insd.training import train_round
 

@@ -7,8 +7,8 @@ import numpy as np
 import xarray as xr
 from timing import periods
 
-from insd.tasks import NotNegative, Span, Task
-from insd.tasks.base import GridField, RegimesField, Variable, response_mean
+from insd.tasks import GridField, NotNegative, RegimesField, Span, Task, Variable
+from insd.tasks.base import response_mean
 
 
 @dataclass(frozen=True, kw_only=True)

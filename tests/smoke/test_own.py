@@ -43,8 +43,12 @@ def test_every_file_is_made_in_the_users_folder(finished):
         assert (finished / f"results/figures/deflation_{task}.svg").exists()
     assert not (ROOT / "results/discrimination").exists()
     assert read(finished / "results/discrimination/trials/long.nc", "trials").sizes["trial"] == 24
-    # A task that names no variable has nothing to decode.
-    assert read(finished / "results/hold/analysis/decoding.nc", "decoding").sizes["variable"] == 0
+    # The conditions of tasks that name no variables.
+    kinds = {
+        task: read(finished / f"results/{task}/analysis/decoding.nc", "decoding")["kind"].to_series().to_dict()
+        for task in ("hold", "choice")
+    }
+    assert kinds == {"hold": {"size": "value"}, "choice": {"coherence": "value", "right": "category"}}
 
 
 def test_an_environment_is_a_task_like_any_other(finished):

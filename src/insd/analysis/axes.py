@@ -24,10 +24,14 @@ CONTRACT = Contract(
 
 
 def applies(settings: "Settings", task: str) -> bool:
-    """Tasks with task variables and a delay between `delay_time` and `go_time`."""
+    """Tasks that name task variables other than categories, with a delay between `delay_time` and `go_time`.
+
+    Of one trial, no variables are taken from the conditions.
+    """
     found = settings.task(task)
     trials = found.sample("test", 1, 0)
-    return bool(found.variables(trials)) and {"delay_time", "go_time"} <= set(trials.coords)
+    named = any(variable.kind != "category" for variable in found.variables(trials).values())
+    return named and {"delay_time", "go_time"} <= set(trials.coords)
 
 
 def run(job: Job) -> Mapping[str, xr.Dataset]:

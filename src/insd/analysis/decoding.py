@@ -27,7 +27,7 @@ CONTRACT = Contract(
 
 _AT_END = "decoding at the end of the trial, from chance (0) to perfect (1), mean over task variables"
 COLUMNS = {
-    "decoded_at_end": Column(f"{_AT_END}; empty where the task names none", "", None, 1),
+    "decoded_at_end": Column(f"{_AT_END}; empty where the task has none", "", None, 1),
     "decoded_null_at_end": Column(f"the same from the null space of the readout: {_AT_END}", "", None, 1),
 }
 """The columns of `networks.csv`."""

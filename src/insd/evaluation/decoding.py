@@ -22,7 +22,7 @@ from insd.predictivity import null_projector_array
 from insd.provenance import random_seed
 from insd.samples import chosen, lasting
 from insd.tasks import Task
-from insd.tasks.base import Kind, Variable
+from insd.tasks.variables import Kind, Variable
 
 logger = logging.getLogger("insd.evaluation.decoding")
 

@@ -17,7 +17,7 @@ from insd.evaluation.decoding import LEAST_TRIALS, SCORES, chance_of, components
 from insd.members import Member
 from insd.samples import lasting
 from insd.tasks import Task
-from insd.tasks.base import Variable
+from insd.tasks.variables import Variable
 
 logger = logging.getLogger(__name__)
 

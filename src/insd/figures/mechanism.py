@@ -55,8 +55,8 @@ def mechanism_figure(
     rings mark the networks that are shown, hollow points do not solve the task, crosses do but are not deflated. e:
     decoding from activity at the same time; lines are means over the solved networks of the group (all, if none is
     solved), bands their interval; an R2 below the axis, which has no bound, counts as its end. f: decoding across times
-    of the first variable that is a sign or an angle, for the network that
-    is shown, in full and null space, from chance up.
+    of the first variable that is not a number (without one, of the first), for the network that is shown, in full and
+    null space, from chance up.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def _decoding_key(figure: SubFigure, decoding: xr.Dataset) -> None:
 
 def _maps_row(figure: SubFigure, shown: Sequence[Shown], decoding: xr.Dataset) -> None:
     if not decoding.sizes["variable"]:
-        figure.text(0.5, 0.5, "the task names no variables to decode", ha="center")
+        figure.text(0.5, 0.5, "the task has no variables to decode", ha="center")
         return
     panels = figure.subplots(1, 2 * len(shown), squeeze=False, sharex=True, sharey=True)[0]
     letter(panels[0], "f")

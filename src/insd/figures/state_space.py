@@ -18,12 +18,12 @@ from insd.cohorts import left_out
 from insd.dynamics.orbits import cycle_orbit
 from insd.figures.panels import TIGHT, in_words, why_empty
 from insd.figures.shown import Shown
-from insd.figures.theme import ANGLES, CONDITION_HUES, key, letter, note
+from insd.figures.theme import ANGLES, CONDITION_HUES, NUMBERS, key, letter, note
 from insd.members import Member
 from insd.networks.base import rates_at, state_size
 from insd.predictivity import leading_components
 from insd.samples import lasting, samples
-from insd.tasks.base import Variable
+from insd.tasks.variables import Variable
 
 TRIALS_SHOWN = 24
 """Trajectories in each panel."""
@@ -37,12 +37,17 @@ class Condition:
 
     title: str
     values: Float[np.ndarray, "trial time"]
-    """Angles in rad, or numbers of the combinations of signs in `names`."""
+    """Angles in rad, numbers, or which of `names` it is."""
     names: list[str]
-    """Empty for angles."""
+    """Combinations of signs, or categories; empty for angles and numbers."""
+    ends: tuple[float, float] | None = None
+    """The least and the largest number; None unless the values are numbers."""
 
     def colour(self, value: float | int) -> tuple[float, ...] | str:
         """Of a trial at a time."""
+        if self.ends is not None:
+            low, high = self.ends
+            return NUMBERS((value - low) / (high - low) if high > low else 0.5)
         if not self.names:
             return ANGLES((value + np.pi) / (2 * np.pi))
         if len(self.names) <= len(CONDITION_HUES):
@@ -51,10 +56,20 @@ class Condition:
 
 
 def condition_of(variables: Mapping[str, Variable], trials: xr.Dataset) -> Condition:
-    """What trajectories are coloured by: the first angle of the task or, without any, all its signs together."""
-    for name, variable in variables.items():
-        if variable.kind == "angle":
-            return Condition(f"{in_words(name)} (deg)", variable.values, [])
+    """What trajectories are coloured by: the first angle of the task or, without any, all its signs together; without
+    those, its first category, and otherwise its first number."""
+    first = {variable.kind: (in_words(name), variable) for name, variable in reversed(list(variables.items()))}
+    if "angle" in first:
+        name, variable = first["angle"]
+        return Condition(f"{name} (deg)", variable.values, [])
+    if "sign" not in first and "category" in first:
+        name, variable = first["category"]
+        numbers, index = np.unique(variable.values, return_inverse=True)
+        labels = variable.labels or [f"{number:g}" for number in numbers]
+        return Condition(name, index.reshape(variable.values.shape).astype(float), list(labels))
+    if "sign" not in first and "value" in first:
+        name, variable = first["value"]
+        return Condition(name, variable.values, [], (float(variable.values.min()), float(variable.values.max())))
     signs = {name: variable.values > 0 for name, variable in variables.items() if variable.kind == "sign"}
     values = np.zeros((trials.sizes["trial"], trials.sizes["time"]))
     for digit, positive in enumerate(signs.values()):
@@ -157,10 +172,12 @@ def activity_key(figure: SubFigure, condition: Condition, conditions: Sequence[s
         figure.legend(handles=handles, loc="center", ncols=len(handles), **TIGHT)
     else:
         axes = figure.add_axes((0.4, 0.45, 0.2, 0.1))
-        mappable = ScalarMappable(Normalize(-180, 180), ANGLES)
-        bar = figure.colorbar(mappable, cax=axes, orientation="horizontal", ticks=[-180, 0, 180])
+        low, high = condition.ends or (-180, 180)
+        mappable = ScalarMappable(Normalize(low, high), NUMBERS if condition.ends else ANGLES)
+        bar = figure.colorbar(mappable, cax=axes, orientation="horizontal", ticks=[low, (low + high) / 2, high])
         bar.ax.set_xticklabels([])
-        for place, text, side in ((-0.03, f"{condition.title}  −180", "right"), (1.03, "180", "left")):
+        left, right = (f"{end:.3g}".replace("-", "−") for end in (low, high))
+        for place, text, side in ((-0.03, f"{condition.title}  {left}", "right"), (1.03, right, "left")):
             axes.text(place, 0.5, text, ha=side, va="center", transform=axes.transAxes)
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=0)

@@ -51,6 +51,8 @@ CONDITION_HUES = ("#332288", "#88ccee", "#882255", "#cc6677", "#117733", "#44aa9
 """Colours of the conditions of trials, dark and light in turn (of the colour-blind-safe scheme "muted" by Paul Tol)."""
 ANGLES: Colormap = LinearSegmentedColormap.from_list("angles", ["#332288", "#44aa99", "#ddcc77", "#cc6677", "#332288"])
 """A cyclic map of the same hues, visible on white throughout."""
+NUMBERS: Colormap = LinearSegmentedColormap.from_list("numbers", ["#332288", "#44aa99", "#ddcc77"])
+"""A map of the same hues for numbers, from the least to the largest."""
 STANDARDS = "0.35"
 """The grey of standards of all gains together."""
 HOLLOW = "hollow circle"

@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter
 
 from insd.datasets import DatasetError
 from insd.tasks.arrays import assembled
+from insd.tasks.variables import Variable, of_conditions
 
 RegimesField = Annotated[
     Mapping[str, Mapping[str, Any]],
@@ -57,25 +58,6 @@ Noise = Annotated[float | tuple[float, float], Rule.NOISE]
 """Standard deviation of noise as a task's field: a number of at least 0, or the ends of a span in which that of each
 trial is drawn, uniformly (`Task.draw_noise`)."""
 
-Kind = Literal["value", "sign", "angle", "category"]
-"""What the values of a task variable are: any numbers, -1 and 1, angles in radians, or labels of categories, which are
-numbers without an order."""
-KINDS: tuple[Kind, ...] = get_args(Kind)
-"""All kinds of task variables."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Variable:
-    """A task variable that activity may carry, in every trial at every time."""
-
-    values: Float[np.ndarray, "trial time"]
-    kind: Kind
-
-    @classmethod
-    def constant(cls, values: Float[np.ndarray, "trial"], times: int, kind: Kind) -> "Variable":
-        """A variable that does not change within a trial."""
-        return cls(np.broadcast_to(values[:, None], (values.size, times)), kind)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task(ABC):
@@ -83,11 +65,11 @@ class Task(ABC):
 
     A subclass defines `_sample`. Its fields may have any type; those of `Duration`, `Span`, `NotNegative` and `Noise`
     are checked. The rest may stay as it is: networks are then trained on the share of the targets' variance that their
-    outputs leave unexplained (`loss`) and scored by what they explain, there are no harder regimes and nothing to
-    decode, fixed points are those without input, and no ideal observer is known (`ideal_outputs`). A subclass with a
-    score of its own (`_score`) also says its `score_name` with its unit, the `criterion` that a solved network meets,
-    whether higher is better, and the score of a network that guesses (`chance`), and may say the error of each trial
-    (`trial_errors`).
+    outputs leave unexplained (`loss`) and scored by what they explain, there are no harder regimes, the conditions of
+    the trials are decoded (`variables`), fixed points are those without input, and no ideal observer is known
+    (`ideal_outputs`). A subclass with a score of its own (`_score`) also says its `score_name` with its unit, the
+    `criterion` that a solved network meets, whether higher is better, and the score of a network that guesses
+    (`chance`), and may say the error of each trial (`trial_errors`).
     """
 
     # Described here, since only docstrings of a class's own fields reach the table of keys.
@@ -266,8 +248,13 @@ class Task(ABC):
         return float((np.square(outputs - targets) * mask).sum() / (np.square(targets - mean) * mask).sum())
 
     def variables(self, trials: xr.Dataset) -> dict[str, Variable]:
-        """The task variables of trials that this task sampled, by name; by default, none."""
-        return {}
+        """The task variables of trials that this task sampled, by name, which are decoded and colour trajectories.
+
+        By default the conditions of the trials that differ among them (`insd.tasks.variables.of_conditions`): signs
+        if they are true or false, or -1 or 1; categories if there are few different ones; otherwise values. Times of
+        events, and names of single trials, are left out. Return {} for none.
+        """
+        return of_conditions(trials)
 
     def static_inputs(self) -> dict[str, list[float]]:
         """Constant inputs by name, in the order of the trials' inputs, under which the dynamics are autonomous.

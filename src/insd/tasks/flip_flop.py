@@ -7,8 +7,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from insd.tasks.base import Duration, GridField, Kind, Noise, NotNegative, RegimesField, Task, Variable
+from insd.tasks.base import Duration, GridField, Noise, NotNegative, RegimesField, Task
 from insd.tasks.observers import mean_sign
+from insd.tasks.variables import Kind, Variable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from insd.tasks.base import Duration, GridField, Noise, RegimesField, Span, Task, Variable, response_mean
+from insd.tasks.base import Duration, GridField, Noise, RegimesField, Span, Task, response_mean
 from insd.tasks.observers import during_stimulus, mean_direction
+from insd.tasks.variables import Variable
 
 
 @dataclass(frozen=True, kw_only=True)

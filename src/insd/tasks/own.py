@@ -18,8 +18,9 @@ from insd.datasets import AGAIN, CONTRACTS, DatasetError, validate
 from insd.errors import InsdError
 from insd.provenance import modules_fingerprint
 from insd.samples import valid_steps
-from insd.tasks.base import KINDS, Task
+from insd.tasks.base import Task
 from insd.tasks.environments import Environment, TrialsError, environment_task
+from insd.tasks.variables import KINDS
 
 Result = TypeVar("Result")
 """What a method of a task returns."""
