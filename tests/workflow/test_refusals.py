@@ -62,6 +62,11 @@ def test_a_grid_laid_over_nothing_in_a_folder_elsewhere(checkout, tmp_path):
     assert "tasks: this key is required" in output
     assert f"{tmp_path} has no config/config.yaml; to lay a file over the workflow's, name both: " in output
     assert f"--configfile {base} FILE" in output
+    # A whole config of one's own needs nothing under it: its errors are its own.
+    own = tmp_path / "own.yaml"
+    own.write_text("tasks: {flip_flop: {}}\npopulations: {standard: {seeds: 0}}\n")
+    output = snakemake(checkout, *elsewhere, str(own)).stdout
+    assert "populations.standard.seeds = 0: " in output and "lay a file over" not in output
     both = snakemake(checkout, *elsewhere, base, grid)
     assert both.returncode == 0 and "train_round" in both.stdout, both.stdout[-2000:]
 

@@ -18,6 +18,7 @@ from insd.figures.base import planned
 from insd.grid import ROUND, Grid
 from insd.provenance import code_fingerprint, file_fingerprint, modules_fingerprint
 from insd.report import LiveNumbers
+from insd.settings.config import Settings
 from insd.settings.load import load
 from insd.settings.written import check_written
 
@@ -34,7 +35,8 @@ try:
     FIGURES = files.figures(GRID)
 except InsdError as error:
     message = str(error)
-    if not any(Path(file).name == "config.yaml" for file in workflow.configfiles):
+    without = not any(Path(file).name == "config.yaml" for file in workflow.configfiles)
+    if without and any(field.is_required() and name not in config for name, field in Settings.model_fields.items()):
         # Snakemake looks for it in the working directory, and does without where another file is named.
         message += (
             f"\n{Path.cwd()} has no config/config.yaml; to lay a file over the workflow's, name both: "
