@@ -290,7 +290,7 @@ def _print_score(task: "Task", outputs: "Tensor", trials: "xr.Dataset", path: st
     (loss,), (score,) = loss_and_score(task, outputs, trials)
     solved = "solved" if task.solved(score) else "not solved"
     floor = task.floor(trials)
-    ideal = "" if floor is None else f" (ideal observer {floor:.2g})"
+    ideal = "" if floor is None else f" (lowest possible: {floor:.2g}, of an ideal observer of the inputs)"
     count = trials.sizes["trial"]
     print(f"{path}: {solved}, {task.score_name} {score:.3f}, task loss {loss:.4f}{ideal} on {count} trials")
 
@@ -309,6 +309,7 @@ def _parser() -> argparse.ArgumentParser:
 
     task = ("task", "a task of this library by name, or `module:Class` of your own")
     bank = command("trials", trials, task, ("folder", "where to write them"))
+    bank.epilog = "How many: --set trials.train=2048 for the regime train, trials.evaluation=256 for every other."
     bank.add_argument("--regime", nargs="+", help="the regimes to sample (default: train and test)")
     one = command("train", train, task, ("folder", "new folder for trials and networks"))
     one.add_argument("--seed", type=_seed, default=0, help="of the network; each gives a different network (default 0)")
@@ -416,12 +417,11 @@ def _must_be_a_file(output: str, *inputs: str) -> None:
 
 
 def _must_fit(network: "xr.Dataset", trials: "xr.Dataset", path: str) -> None:
-    for name in ("input", "output"):
-        if network.sizes[name] != trials.sizes[name]:
-            raise CommandError(
-                f"{path}: has {network.sizes[name]} {name}s and the trials {trials.sizes[name]}: they are of different "
-                "tasks"
-            )
+    from insd.samples import other_sizes
+
+    sizes = {name: network.sizes[name] for name in ("input", "output")}
+    if why := other_sizes(sizes, trials):
+        raise CommandError(f"{path}: {why}")
     own, given = float(network.attrs["dt"]), float(trials.attrs["dt"])
     if not math.isclose(own, given):
         raise CommandError(

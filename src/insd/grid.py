@@ -8,7 +8,7 @@ from typing import Any
 
 from insd import plugins
 from insd.analysis.base import Analysis, code_of
-from insd.makers.base import Maker, MakerError
+from insd.makers.base import Maker, MakerError, MissingFileError
 from insd.makers.base import code_of as code_of_round
 from insd.provenance import modules_fingerprint, settings_fingerprint
 from insd.settings.config import Settings, seeds_of
@@ -126,7 +126,8 @@ class Grid:
     def round_inputs(self, wildcards: Wildcards) -> dict[str, list[str]]:
         """What a round reads besides trials: `earlier` rounds of the same seeds, and `sources`, the user's own files.
 
-        Raises MakerError where there is no such file, but for dry runs.
+        A file that is not there is left out of dry runs, with a warning. In runs it stays, for Snakemake to refuse,
+        after a line that says where it is named: what is raised here would be printed with a traceback.
         """
         task, population = wildcards["task"], wildcards["population"]
         maker = self.settings.maker(population)
@@ -144,14 +145,15 @@ class Grid:
     def _sources(self, task: str, population: str) -> list[str]:
         try:
             return list(self.settings.maker(population).sources(task))
-        except MakerError as error:
-            message = f"populations.{population}.{error}"
-            if not self._dry_run():
-                raise MakerError(message) from None
+        except MissingFileError as error:
+            message, dry_run = f"populations.{population}.{error}", self._dry_run()
             if message not in self._missing:
-                logger.warning("%s; planned without it", message)
                 self._missing.add(message)
-            return []
+                log, more = (logger.warning, "; planned without it") if dry_run else (logger.error, "")
+                log("%s%s", message, more)
+            return [] if dry_run else [error.path]
+        except MakerError as error:
+            raise MakerError(f"populations.{population}.{error}") from None
 
     def round_params(self, wildcards: Wildcards) -> dict[str, Any]:
         """What a round uses of the config and of code."""

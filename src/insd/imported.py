@@ -13,6 +13,7 @@ from torch import Tensor
 
 from insd.errors import InsdError
 from insd.plugins import find
+from insd.samples import other_sizes
 
 OPTIONAL = ("bias", "output_bias", "initial_state")
 """Weights that are zero if a plain dict lacks them."""
@@ -516,12 +517,23 @@ def _check(architecture: str, weights: Mapping[str, Tensor], trials: xr.Dataset,
     sizes = {"unit": units, "unit_from": units, "gate": 3, **{name: trials.sizes[name] for name in ("input", "output")}}
     if "left_vectors" in weights:
         sizes["rank"] = weights["left_vectors"].shape[-1]
-    for name, dimensions in find("network", architecture).dimensions.items():
-        expected = tuple(sizes[dimension] for dimension in dimensions[1:])
+    dimensions = find("network", architecture).dimensions
+    # A network of a different task, if all else fits.
+    given = [
+        (axis, size)
+        for name in ("input_weights", "output_weights")
+        for axis, size in zip(dimensions[name][1:], weights[name].shape, strict=False)
+    ]
+    of_task = {axis: size for axis, size in given if axis in ("input", "output")}
+    fits = all(size == sizes[axis] for axis, size in given if axis not in of_task)
+    if fits and (why := other_sizes(of_task, trials)):
+        raise CheckpointError(f"{path}: {why}")
+    for name, (_, *axes) in dimensions.items():
+        expected = tuple(sizes[axis] for axis in axes)
         if tuple(weights[name].shape) != expected:
             raise CheckpointError(
-                f"{path}: '{name}' has shape {tuple(weights[name].shape)}; {', '.join(dimensions[1:])} of these "
-                f"trials and units are {expected}"
+                f"{path}: '{name}' has shape {tuple(weights[name].shape)}; needs {expected}, ({', '.join(axes)}): "
+                f"its other weights are of {units} units"
             )
         if not torch.isfinite(weights[name].float()).all():
             raise CheckpointError(f"{path}: '{name}' holds values that are not finite in single precision")

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from insd.datasets import AGAIN, ENGINE, DatasetError, why_unreadable
 from insd.predictivity import null_projector_array
 from insd.readouts import why_no_null_space
-from insd.samples import lasting, valid_steps
+from insd.samples import lasting, task_of, valid_steps
 
 MEANING = {
     "rates": "activity (trial, time, unit)",
@@ -51,9 +51,11 @@ def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.
             raise DatasetError(f"{path}: has no '{name}' ({MEANING[name]}); add it")
     made, expected = str(stored["fingerprint"]), trials.attrs["fingerprint"]
     if made != expected:
+        task = task_of(trials)
+        name, where = (f" {task}", f"results/{task}/trials/train.nc") if task else ("", "these trials")
         raise DatasetError(
             f"{path}: is of other trials (fingerprint {made}) than those of the config ({expected}); record the "
-            "activity on results/<task>/trials/train.nc, or restore the task's parameters at the time of the recording"
+            f"activity on {where}, or give the task{name} the parameters that it had at the time of the recording"
         )
     shape = (trials.sizes["trial"], trials.sizes["time"])
     if stored["rates"].ndim != 3 or stored["rates"].shape[:2] != shape:

@@ -5,10 +5,15 @@ file says until when each lasts (`valid`). A network's rates after the end of a 
 or handed on, so that what averages over samples leaves them out, or shows that it does not.
 """
 
+import json
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
+MOST_NAMED = 6
+"""Inputs or outputs that a message names."""
 MOST_ALONE = 0.1
 """Share of trials that may be the only ones of their length in a shuffled baseline, and so stay in their place."""
 
@@ -18,6 +23,34 @@ def valid_steps(trials: xr.Dataset) -> Bool[np.ndarray, "trial time"]:
     if "valid" in trials:
         return trials["valid"].values.astype(bool)
     return np.ones((trials.sizes["trial"], trials.sizes["time"]), dtype=bool)
+
+
+def other_sizes(network: Mapping[str, int], trials: xr.Dataset) -> str | None:
+    """What is wrong if a network has other numbers of inputs or outputs than trials, and what to do; None if nothing.
+
+    `network` has the sizes `input` and `output`.
+    """
+    wrong = []
+    for along in ("input", "output"):
+        own, names = network.get(along), [str(name) for name in trials[along].values]
+        if own not in (None, len(names)):
+            more = ", ..." if len(names) > MOST_NAMED else ""
+            shown = f"{', '.join(names[:MOST_NAMED])}{more}"
+            wrong.append(f"{own} {along}{'' if own == 1 else 's'}, where the trials have {len(names)} ({shown})")
+    if not wrong:
+        return None
+    task = task_of(trials)
+    of = f" of {task}" if task else ""
+    return (
+        f"the network has {' and '.join(wrong)}; use trials of the task that it was trained on, or give the task{of} "
+        "the parameters of its training, and sample its trials again"
+    )
+
+
+def task_of(trials: xr.Dataset) -> str | None:
+    """The name of the task that trials are of, as far as their file says it."""
+    settings = json.loads(trials.attrs.get("settings") or "{}")
+    return settings.get("task", {}).get("name")
 
 
 def lasting(rates: Float[np.ndarray, "*any unit"]) -> Bool[np.ndarray, "*any"]:

@@ -123,7 +123,7 @@ def test_an_imported_network_can_be_compared(chain, capsys, tmp_path):
     assert main(["fixed-points", network, *trials, "--starts", "16"]) == 0
     assert re.search(r"hold +\d+", capsys.readouterr().out)
     assert main(["fixed-points", network, *trials, "--task", "memory_pro", "--starts", "16"]) == 1
-    assert "has 1 inputs and the trials 3: they are of different tasks" in capsys.readouterr().err
+    assert "the network has 1 input, where the trials have 3 (" in capsys.readouterr().err
 
 
 def test_a_network_without_a_null_space_has_fixed_points_and_no_null_columns(chain, capsys, tmp_path):
@@ -263,7 +263,10 @@ def test_networks_of_other_tasks_are_not_compared(chain, capsys, tmp_path):
     other = str(tmp_path / "other")
     assert main(["train", "memory_pro", other, "--set", *[s for s in SMALL if not s.startswith("task")]]) == 0
     assert main(["compare", f"{chain}/round-0/network.nc", f"{other}/round-0/network.nc"]) == 1
-    assert "has 3 inputs and the trials 1: they are of different tasks" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert (
+        f"{other}/round-0/network.nc: the network has " in message and "use trials of the task that it was" in message
+    )
 
 
 def test_help_and_wrong_usage():
@@ -340,6 +343,15 @@ def test_trials_alone_and_the_score_of_a_network_on_them(chain, tmp_path, capsys
     for regime in ("train", "test"):
         # Those that a network would be trained on.
         assert datasets.read(bank / f"{regime}.nc", "trials").equals(datasets.read(f"{chain}/{regime}.nc", "trials"))
+    few = tmp_path / "few"
+    assert main(["trials", "flip_flop", str(few), "--regime", "test", "--set", "trials.evaluation=5"]) == 0
+    assert capsys.readouterr().out == f"{few}/test.nc\n"
+    assert datasets.read(few / "test.nc", "trials").sizes["trial"] == 5
+    with pytest.raises(SystemExit):
+        main(["trials", "--help"])
+    assert "--set trials.train=2048 for the regime train, trials.evaluation=256 for every other" in " ".join(
+        capsys.readouterr().out.split()
+    )
     assert main(["trials", "flip_flop", str(bank), "--set", *SMALL[:4]]) == 1
     assert "train.nc: is there already" in capsys.readouterr().err
     assert main(["train", "flip_flop", str(bank), "--set", *SMALL, "trials.train=97"]) == 1
@@ -350,7 +362,8 @@ def test_trials_alone_and_the_score_of_a_network_on_them(chain, tmp_path, capsys
     assert main(["score", network, f"{bank}/test.nc"]) == 0
     activity = datasets.read(f"{chain}/round-1/activity.nc", "activity")
     found = re.search(
-        r"sign accuracy (\S+), task loss (\S+) \(ideal observer 0\) on 48 trials", capsys.readouterr().out
+        r"sign accuracy (\S+), task loss (\S+) \(lowest possible: 0, of an ideal observer of the inputs\) on 48 trials",
+        capsys.readouterr().out,
     )
     assert float(found[1]) == pytest.approx(activity["score"].item(), abs=1e-3)
     assert float(found[2]) == pytest.approx(activity["test_loss"].item(), abs=1e-3)

@@ -127,7 +127,7 @@ class Evil:
         (
             lambda: matrices(input_weights=torch.ones(10, 2)),
             {"tau": 0.1},
-            "'input_weights' has shape (10, 2); unit, input",
+            "the network has 2 inputs, where the trials have 3 (pulse_1, pulse_2, pulse_3); use trials of",
         ),
         (lambda: matrices(bias=torch.full((10,), torch.nan)), {"tau": 0.1}, "'bias' holds values that are not finite"),
         (
@@ -336,7 +336,7 @@ def test_factors_by_the_names_of_this_library(tmp_path):
         (factors(wrec=torch.eye(10)), "has wrec and m and n; leave out one"),
         (factors(si=torch.ones(4)), "'si' has shape (4,); 'wi' of (3, 10) needs (3,)"),
         (factors(m=torch.ones(10, 3)), "have shapes (10, 3) and (10, 2); needs (unit, rank)"),
-        (factors(wi=torch.ones(10, 3), si=None), "'input_weights' has shape (3, 10)"),
+        (factors(wi=torch.ones(10, 3), si=None), "'input_weights' has shape (3, 10); needs (10, 3), (unit, input)"),
         (factors(bias=torch.ones(10)), "holds bias besides those of wi, si"),
         (factors(alpha=torch.tensor(1.5)), "'alpha' is 1.5; dt / tau is above 0 and at most 1"),
         (factors(alpha=torch.tensor(0.1)), "'alpha' is 0.1, so that tau is 0.2 s, and 0.1 s is given"),

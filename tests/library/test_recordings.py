@@ -148,6 +148,13 @@ def test_recordings_that_do_not_fit_are_refused(tmp_path, changes, message):
     assert message in str(refusal.value)
 
 
+def test_of_other_trials_the_task_and_the_file_to_record_on_are_named(tmp_path):
+    bank = BANK.assign_attrs(settings='{"task": {"name": "flip_flop", "parameters": {}}}')
+    with pytest.raises(datasets.DatasetError) as refusal:
+        read_recording(stored(tmp_path / "r.npz", fingerprint="abc"), bank)
+    assert "record the activity on results/flip_flop/trials/train.nc, or give the task flip_flop " in str(refusal.value)
+
+
 def test_files_that_are_no_recordings_are_refused(tmp_path):
     np.save(tmp_path / "array.npy", np.ones((30, 20, 6)))
     (tmp_path / "array.npy").rename(tmp_path / "array.npz")

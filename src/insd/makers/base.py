@@ -32,6 +32,14 @@ class MakerError(InsdError):
     """Networks cannot be made; the message says of which population, why and what to do."""
 
 
+class MissingFileError(MakerError):
+    """A file of the user's own is not there."""
+
+    def __init__(self, message: str, path: str):
+        super().__init__(message)
+        self.path = path
+
+
 @dataclass(frozen=True)
 class Read:
     """A round that a round reads: its population, its number, and which of its files."""
@@ -156,13 +164,13 @@ def recipe_from(made: Mapping[str, Any]) -> Recipe:
 def files_of(patterns: str | list[str], task: str, key: str) -> tuple[str, ...]:
     """The files that a path or pattern, or several, name for a task (`{task}`): those of a pattern in sorted order.
 
-    Raises MakerError, naming the key, where one names no file.
+    Raises MissingFileError, naming the key, where one names no file.
     """
     found = []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         path = pattern.replace("{task}", task)
         matching = sorted(glob.glob(path, recursive=True)) if glob.has_magic(path) else [path]
         if not matching or not all(Path(file).is_file() for file in matching):
-            raise MakerError(f"{key} = {path!r}: there is no such file in {Path.cwd()}")
+            raise MissingFileError(f"{key} = {path!r}: there is no such file in {Path.cwd()}", path)
         found += matching
     return tuple(found)

@@ -1,6 +1,6 @@
 """Recorded activity in the place of networks: a reference for chains, with which their rounds are compared."""
 
-from insd.makers.base import Job, Made, Maker, MakerError, files_of
+from insd.makers.base import Job, Made, Maker, MissingFileError, files_of
 from insd.settings.base import Section
 
 
@@ -25,8 +25,9 @@ class Recording(Maker):
         """The file, which may be made from the trials of the task, and so after the workflow is first read."""
         try:
             return files_of(self.settings.file, task, "recording.file")
-        except MakerError as error:
-            raise MakerError(f"{error}; make it from the trials in results/{task}/trials/train.nc") from None
+        except MissingFileError as error:
+            hint = f"{error}; make it from the trials in results/{task}/trials/train.nc"
+            raise MissingFileError(hint, error.path) from None
 
     def make(self, job: Job) -> Made:
         import xarray as xr
