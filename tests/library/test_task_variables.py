@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from conftest import ROOT
+from matplotlib.text import Text
 
 from insd.evaluation.decoding import chance_of, components_of, decode
 from insd.explorer import SHOWN_TRIALS, _colours
-from insd.figures.state_space import condition_of
+from insd.figures.state_space import activity_key, condition_of
+from insd.figures.theme import new_figure
 from insd.plugins import find
 from insd.tasks import Task
 from insd.tasks.variables import of_conditions
@@ -110,6 +112,19 @@ def test_trajectories_are_coloured_by_signs_else_by_a_category_else_by_a_number(
         assert condition.ends == (trials["size"].values.min(), trials["size"].values.max())
     if title == "cue":
         assert [names[int(number)] for number in condition.values[:, 0]] == trials["cue"].values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("kept", "texts"),
+    [(("cue",), ["cue:", "left", "right", "up"]), (("many",), ["many  0", "39"]), (("constant",), ["trials"])],
+)
+def test_the_key_names_what_colours_mean(kept, texts):
+    task = Silent(kept=kept)
+    trials = task.sample("test", 400, 0)
+    figure = new_figure(180.0, 30.0).subfigures()
+    activity_key(figure, condition_of(task.variables(trials), trials), ["no_input"])
+    shown = [text.get_text() for text in figure.findobj(Text)]
+    assert set(texts) <= set(shown)
 
 
 def test_the_explorer_colours_by_the_variables_of_all_trials():
