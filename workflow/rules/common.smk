@@ -36,7 +36,10 @@ try:
 except InsdError as error:
     message = str(error)
     without = not any(Path(file).name == "config.yaml" for file in workflow.configfiles)
-    if without and any(field.is_required() and name not in config for name, field in Settings.model_fields.items()):
+    if without and any(
+        field.is_required() and name not in config
+        for name, field in Settings.model_fields.items()
+    ):
         # Snakemake looks for it in the working directory, and does without where another file is named.
         message += (
             f"\n{Path.cwd()} has no config/config.yaml; to lay a file over the workflow's, name both: "
