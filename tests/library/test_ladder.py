@@ -2,11 +2,13 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 import yaml
 from conftest import ROOT
 
 from insd.figures.ladder import ladder_figure
 from insd.settings.load import load
+from insd.tables.existence import existence
 from insd.tables.ladder import LADDER_COLUMNS, ladder, ladder_page
 from insd.tasks.flip_flop import FlipFlop
 
@@ -41,18 +43,35 @@ def test_each_rung_is_compared_with_its_own_standards():
     first, second, other = found.loc[("a", 1)], found.loc[("a", 2)], found.loc[("b", 1)]
     assert (first["standards"], first["standard_loss"], other["standards"]) == (5, 3.0, 3)
     assert (first["matched"], first["deflated"], first["matched_and_deflated"]) == (3, 3, 2)
-    # Two of four chains are matched and win: just enough. Of the second round all win, and none is matched.
+    # Two of four chains are matched and win: just enough. Of the second round all win, and none is matched: partly.
     assert (first["chains_winning"], first["verdict"]) == (2, "reproduced")
-    assert (second["solved"], second["chains_winning"], second["verdict"]) == (2, 0, "not found")
-    assert (other["verdict"], other["solved_half_step"]) == ("no cells", 0)
-    assert found.loc[("c", 1), "role"] == "control"
+    assert (second["solved"], second["chains_winning"], second["verdict"]) == (2, 0, "partly")
+    assert (other["verdict"], other["solved_half_step"]) == ("no answer", 0)
+    assert (found.loc[("c", 1), "role"], found.loc[("c", 1), "verdict"]) == ("control", "not")
+
+
+@pytest.mark.parametrize(
+    "won, matched, verdict",
+    [
+        ([1, 1, 0, 0], [True, True, False, False], "reproduced"),
+        ([1, 0, 0, 0], [True, True, True, True], "partly"),
+        ([3, 3, 0, 0], [False, False, True, True], "partly"),
+        ([3, np.nan, 0, 0], [False, None, True, True], "not"),
+        ([0, 0, 0, 0], [True, True, True, True], "not"),
+    ],
+)
+def test_the_criterion_of_existence_is_that_of_its_page(won, matched, verdict):
+    """Reproduced: half of the chains win and are matched; partly: half win, or fewer are both (hard_cells.md)."""
+    table = pd.DataFrame({"hard_cells": 12.0, "hard_cells_won": won, "matched": matched})
+    assert existence(table).verdict == verdict
+    assert existence(table.assign(hard_cells=0.0)).verdict == existence(table[:0]).verdict == "no answer"
 
 
 def test_the_page_and_the_figure_have_all_rungs():
     table = planted()
     page = ladder_page(ladder(table, 0.25))
     assert "| a | alt-1 | 3.0000 | +0.0000 | 3 of 4 | 0.15 | 3 of 4 | 2 of 4 | 4 of 4 | 12 % | 50 % | 2 of 4 |" in page
-    assert "| c | control 1 |" in page and "**no cells**" in page
+    assert "| c | control 1 |" in page and "**no answer**" in page
     figure = ladder_figure(table, {"flip_flop": FlipFlop()})
     assert [text.get_text() for text in figure.axes[-1].get_xticklabels()] == ["a", "b", "c"]
     assert not ladder(table[table["role"] == "standard"], 0.25).size

@@ -26,9 +26,10 @@ from insd.cohorts import (
 )
 from insd.errors import InsdError
 from insd.provenance import random_seed
+from insd.tables import existence
 from insd.tables.comparisons import clustered_interval, expanded_tail, expected_by_chance
 
-REPRODUCED, PARTLY, NOT, NO_ANSWER = "reproduced", "partly", "not", "no answer"
+REPRODUCED, PARTLY, NOT, NO_ANSWER = existence.REPRODUCED, existence.PARTLY, existence.NOT, existence.NO_ANSWER
 """The verdicts."""
 PAIR_RESAMPLES = 1999
 """Most resamples of the interval of a median over pairs, each of which takes a median of all of them."""

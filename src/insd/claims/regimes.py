@@ -24,6 +24,7 @@ from insd.claims.base import (
 )
 from insd.cohorts import matched, round_name
 from insd.tables.comparisons import IN_WORDS
+from insd.tables.existence import existence
 
 
 def nearly_equal(evidence: Evidence) -> Answer:
@@ -43,28 +44,24 @@ def nearly_equal(evidence: Evidence) -> Answer:
 def wins_somewhere(round_number: int) -> Callable[[Evidence], Answer]:
     """In some hard cell the alternative of a chain is better than nearly all standards, and it is matched.
 
-    All chains of the round count, also those whose network does not solve the task. A network that is solved and wins
-    in at least one cell, paired and after correction, wins.
+    All chains of the round count, also those whose network does not solve the task (`insd.tables.existence`).
     """
 
     def answer(evidence: Evidence) -> Answer:
         rows = evidence.alternatives
         rows, standards = rows[rows["round"] == round_number], evidence.standards
-        if rows.empty or rows["hard_cells"].isna().all():
+        shown = existence(rows)
+        if shown.verdict == NO_ANSWER:
             return "no hard cells in this grid", NO_ANSWER
-        winning = (rows["hard_cells_won"] > 0) & rows["solved"].astype(bool)
-        both = winning & matched(rows)
         tested = standards[standards["hard_cells"] > 0]
         found = (
-            f"wins in at least one of {rows['hard_cells'].max():.0f} cells in {winning.sum()} of {len(rows)} chains, "
-            f"matched in {matched(rows).sum()}, both in {both.sum()}; beats 90 % of standards in "
+            f"wins in at least one of {shown.cells} cells in {shown.winning} of {shown.chains} chains, "
+            f"matched in {shown.matched}, both in {shown.both}; beats 90 % of standards in "
             f"{100 * rows['hard_cells_beaten'].mean():.0f} % of cells; standards, each against the others: "
             f"{100 * tested['hard_cells_beaten'].mean():.0f} % of cells, {int((tested['hard_cells_won'] > 0).sum())} "
             f"of {len(tested)} win"
         )
-        if both.mean() >= 0.5:
-            return found, REPRODUCED
-        return found, PARTLY if both.any() or winning.mean() >= 0.5 else NOT
+        return found, shown.verdict
 
     return answer
 
@@ -175,6 +172,7 @@ REGIMES = (
         criterion="reproduced: no round is better in the regime test; partly: half of the rounds",
         judge=not_better_in_distribution,
         reads=("comparisons",),
+        tasks=("context_integration", "memory_pro"),
     ),
     Claim(
         id="alt_2_better_when_noisy_and_long",

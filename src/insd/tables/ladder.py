@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from insd.cohorts import ALTERNATIVE, CONTROL, matched, of_role, solved, standards_of
+from insd.tables.existence import existence
 
 LADDER_COLUMNS = [
     *("task", "population", "round", "role", "standards", "standard_loss", "standard_score", "standard_beaten"),
@@ -17,8 +18,6 @@ LADDER_COLUMNS = [
     *("solved_half_step", "cells", "beaten", "chains_winning", "verdict"),
 ]
 """The columns of `ladder.csv`, also where it has no rows."""
-WINNING = 0.5
-"""Share of the chains that must win somewhere (fair comparison, existence criterion)."""
 
 
 def ladder(table: pd.DataFrame, largest_r2: float) -> pd.DataFrame:
@@ -42,7 +41,7 @@ def ladder(table: pd.DataFrame, largest_r2: float) -> pd.DataFrame:
     solved_half_step : networks that solve the task with half the time step.
     cells : hard cells of the task; beaten : mean share of them in which a network beats the 90th percentile.
     chains_winning : networks that are matched and win in at least one hard cell.
-    verdict : "reproduced" if at least half of the chains do, "not found" otherwise, and "no cells" without any.
+    verdict : by the criterion of existence (`insd.tables.existence`); "no answer" without hard cells.
     """
     rows = [
         _rung(rung, standards_of(table[table["task"] == task], str(population)), largest_r2)
@@ -61,9 +60,7 @@ def _rung(rung: pd.DataFrame, standards: pd.DataFrame, largest_r2: float) -> dic
     good, first = solved(standards), rung.iloc[0]
     level = matched(rung)
     unlike = rung["r2_null_max_to_earlier"].astype(float) <= largest_r2
-    winning = level & (rung["hard_cells_won"].fillna(0) > 0)
-    cells = rung["hard_cells"].fillna(0).max()
-    verdict = "reproduced" if winning.sum() >= WINNING * len(rung) else "not found"
+    found = existence(rung)
     return {
         **{name: first[name] for name in ("task", "population", "round", "role")},
         "standards": len(good),
@@ -73,15 +70,15 @@ def _rung(rung: pd.DataFrame, standards: pd.DataFrame, largest_r2: float) -> dic
         "networks": len(rung),
         "solved": int(rung["solved"].sum()),
         **{name: rung[name].astype(float).median() for name in ("test_loss", "score", "excess_loss")},
-        "matched": int(level.sum()),
+        "matched": found.matched,
         "r2": rung["r2_null_max_to_earlier"].astype(float).median(),
         "deflated": int(unlike.sum()),
         "matched_and_deflated": int((level & unlike).sum()),
         "solved_half_step": int(rung["solved_half_step"].fillna(False).astype(bool).sum()),
-        "cells": int(cells),
+        "cells": found.cells,
         "beaten": rung["hard_cells_beaten"].astype(float).mean(),
-        "chains_winning": int(winning.sum()),
-        "verdict": verdict if cells else "no cells",
+        "chains_winning": found.both,
+        "verdict": found.verdict,
     }
 
 
