@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from insd import plugins
 from insd.tables.networks import dictionary
@@ -29,3 +30,9 @@ def assert_described(table: pd.DataFrame) -> None:
         assert column.low is None or (values >= column.low).all(), name
         # Rounding in r2 of equal activity.
         assert column.high is None or (values <= column.high + 1e-6).all(), name
+
+
+def with_blocks(result: xr.Dataset) -> xr.Dataset:
+    """Losses and scores with their values on blocks of trials, all equal."""
+    names = [str(name) for name in result if str(name).endswith(("score", "loss"))]
+    return result.assign({f"{name}_blocks": result[name].expand_dims(block=16, axis=-1) for name in names})

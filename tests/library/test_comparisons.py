@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 import xarray as xr
-from tables import with_roles
+from tables import with_blocks, with_roles
 
 from insd.cohorts import network_labels
 from insd.tables.comparisons import clustered_interval, comparisons, difference_interval
@@ -65,7 +65,7 @@ def files(random, higher_is_better=True, shift=0.0):
             **{name: [0.1, 0.2] for name in ("noise_level", "jitter_level", "silenced_share", "kick_level")},
         },
     )
-    return {"some_task": performance}, {"some_task": robustness}
+    return {"some_task": with_blocks(performance)}, {"some_task": with_blocks(robustness)}
 
 
 def compare(random, unsolved=(), higher_is_better=True, shift=0.0, **options):
@@ -145,6 +145,23 @@ def test_a_population_is_compared_with_the_standards_that_it_names(random):
     assert (both["n_standards"] == STANDARDS).all()
 
 
+def test_the_draw_of_trials_widens_the_intervals_of_what_depends_on_it(random):
+    performance, robustness = files(random)
+    narrow = comparisons(table(), performance, robustness, resamples=999)
+    noisy, blocks = performance["some_task"], random.normal(0, 0.5, 16)
+    alternative = np.array(["/1" in label[-2:] for label in noisy["network"].values])
+    moved = noisy["score_blocks"] + xr.DataArray(alternative, dims="network") * xr.DataArray(blocks, dims="block") * (
+        noisy["regime"] == "noisy"
+    )
+    noisy = noisy.assign(score_blocks=moved.transpose("network", "regime", "block"))
+    wide = comparisons(table(), {"some_task": noisy}, robustness, resamples=999)
+    width = (wide["high"] - wide["low"]) / (narrow["high"] - narrow["low"])
+    affected = (wide["level"] == "noisy") & (wide["quantity"] == "score")
+    assert (width[affected] > 5).all()
+    np.testing.assert_allclose(width[~affected], 1, rtol=1e-9)
+    np.testing.assert_array_equal(wide["difference"], narrow["difference"])
+
+
 @pytest.mark.parametrize("solved", [0, 1])
 def test_too_few_networks_have_no_interval(random, solved):
     result = compare(random, [f"insd/{seed}/1" for seed in range(solved, CHAINS)])
@@ -180,6 +197,24 @@ def test_intervals_of_five_and_forty_networks_cover_what_they_should(random, sd)
     assert 0.92 < ((low < 0.3) & (high > 0.3)).mean() <= 0.995
 
 
+def test_intervals_cover_what_they_should_when_trials_matter(random):
+    """Alternatives are sensitive to the draw of trials, which all of them share, and standards are not."""
+    datasets = 400
+    first, second = random.normal(0.3, 1.0, (datasets, 5)), random.normal(0.0, 1.0, (datasets, 40))
+    # 16 blocks of trials, the mean of which moves all alternatives together.
+    moved = random.normal(0, 4.0, (datasets, 1, 16))
+    first = first + moved.mean(-1)
+    blocks = (
+        (moved - moved.mean(-1, keepdims=True)) * np.ones((1, 5, 1)),
+        np.zeros((datasets, 40, 16)),
+    )
+    covered = {}
+    for name, of_trials in (("trials too", blocks), ("networks alone", None)):
+        low, high = difference_interval(first, second, 0.95, 999, 0, of_trials)
+        covered[name] = ((low < 0.3) & (high > 0.3)).mean()
+    assert 0.92 < covered["trials too"] <= 0.995 and covered["networks alone"] < 0.8
+
+
 def test_clustered_interval_of_single_networks_is_the_plain_one(random):
     first, second = random.normal(1.0, 1.0, 8), random.normal(0.0, 2.0, 12)
     found = clustered_interval(pd.Series(first), pd.Series(second), 0.95, 20000, 0)
@@ -208,5 +243,8 @@ def test_intervals_do_not_depend_on_the_conditions_beside(random):
     together = difference_interval(first, second, 0.95, 500, 3)
     alone = difference_interval(first[2:3], second[2:3], 0.95, 500, 3)
     assert [end[2] for end in together] == pytest.approx([end[0] for end in alone])
+    # Trials that are all alike add nothing.
+    alike = (np.zeros((4, 5, 16)), np.zeros((4, 9, 16)))
+    assert difference_interval(first, second, 0.95, 500, 3, alike)[0] == pytest.approx(together[0])
     two = difference_interval(first[:, :2], second[:, :2], 0.95, 500, 3)
     assert np.isfinite(two).all() and (two[0] < two[1]).all()

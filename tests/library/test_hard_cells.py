@@ -15,6 +15,7 @@ from trained import trained_round
 from insd.analysis import hard_cells as analysis
 from insd.datasets import validate
 from insd.evaluation import hard_cells as cells
+from insd.evaluation.blocks import jackknife_error
 from insd.tasks.base import Duration, GridField, NotNegative, Span, Task
 from insd.tasks.context_integration import ContextIntegration
 from insd.tasks.flip_flop import FlipFlop
@@ -199,7 +200,7 @@ def test_the_standard_error_of_a_loss_is_that_over_draws_of_trials():
     trials["mask"] = xr.ones_like(trials["mask"])
     sizes = random.exponential(1, (3, 512, 1, 1))
     outputs = trials["targets"].values + sizes * random.standard_normal((3, *trials["targets"].shape))
-    found = cells.jackknife_error(task, torch.from_numpy(outputs), trials)
+    found = jackknife_error(task, torch.from_numpy(outputs), trials)
     errors = np.square(outputs - trials["targets"].values).mean((2, 3))
     deviation = trials["targets"].values - trials["targets"].values.mean((0, 1))
     expected = errors.std(axis=1, ddof=1) / np.sqrt(512) / np.square(deviation).mean()

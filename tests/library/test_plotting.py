@@ -17,6 +17,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.art3d import Path3DCollection
 from PIL import Image
+from tables import with_blocks
 
 from insd.analysis.robustness import RobustnessSettings as Robustness
 from insd.cohorts import OVER_NETWORKS, every_network, network_labels
@@ -811,7 +812,7 @@ def scores_of(table, task=None):
         | {"kick_recovery": (("network", "kick_level", "space", "time_after"), way_back)},
         {"network": names, "space": ["full", "null"], "time_after": 0.02 * np.arange(4), **levels},
     )
-    return {"flip_flop": performance}, {"flip_flop": robustness}
+    return {"flip_flop": with_blocks(performance)}, {"flip_flop": with_blocks(robustness)}
 
 
 def test_regimes_show_means_over_the_solved_networks_and_the_verdicts():

@@ -186,7 +186,7 @@ def test_each_point_of_the_grid_has_the_score_of_a_plain_loop_on_its_trials(name
     full = trained_task(name).grid
     task = dataclasses.replace(trained_task(name), grid={axis: [levels[0], levels[2]] for axis, levels in full.items()})
     network = trained_network(name, 0)
-    _, scores, floors = grid_performance(task, name, [network], 60)
+    (_, scores, *_), floors = grid_performance(task, name, [network], 60)
     for noise, duration in itertools.product(range(2), range(2)):
         level = task.in_grid(noise, duration)
         trials = level.sample("test", 60, random_seed("grid", name, noise, duration))
@@ -207,10 +207,10 @@ def test_grid_in_blocks_equals_one_network_at_a_time(random, monkeypatch):
     # Blocks of 3 networks, chunks of 10 of the 25 trials.
     monkeypatch.setattr(performance_module, "CHUNK", 10)
     monkeypatch.setattr(performance_module, "STATES_AT_ONCE", 3 * 10 * 125 * 12)
-    losses, scores, _ = grid_performance(task, "flip_flop", networks, 25)
+    (losses, scores, *_), _ = grid_performance(task, "flip_flop", networks, 25)
     assert losses.shape == scores.shape == (7, 2, 2)
     for index, network in enumerate(networks):
-        alone = grid_performance(task, "flip_flop", [network], 25)
+        alone, _ = grid_performance(task, "flip_flop", [network], 25)
         np.testing.assert_allclose(losses[index], alone[0][0], rtol=1e-5)
         np.testing.assert_array_equal(scores[index], alone[1][0])
 

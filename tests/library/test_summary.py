@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from tables import with_roles
+from tables import with_blocks, with_roles
 
 from insd.claims.qian_2025 import CLAIMS
 from insd.cohorts import network_labels
@@ -126,7 +126,7 @@ def compared(table, performance):
         f"half_step_{quantity}": ("network", values[:, 0], {"higher_is_better": 1}) for quantity in ("score", "loss")
     }
     robustness = xr.Dataset(pairs | half, {"network": labels})
-    return comparisons(table, {TASK: performance}, {TASK: robustness}, resamples=999)
+    return comparisons(table, {TASK: with_blocks(performance)}, {TASK: with_blocks(robustness)}, resamples=999)
 
 
 def shown(table, predictivity, performance, confidence=0.95, resamples=999):

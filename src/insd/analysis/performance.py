@@ -14,10 +14,16 @@ CONTRACT = Contract(
         "score": ("network", "regime"),
         "grid_loss": ("network", "noise", "duration"),
         "grid_score": ("network", "noise", "duration"),
+        "loss_blocks": ("network", "regime", "block"),
+        "score_blocks": ("network", "regime", "block"),
+        "grid_loss_blocks": ("network", "noise", "duration", "block"),
+        "grid_score_blocks": ("network", "noise", "duration", "block"),
     },
     optional={"floor": ("regime",), "grid_floor": ("noise", "duration")},
-    # Tasks whose ideal observer is not known.
-    may_be_nan=frozenset({"floor", "grid_floor"}),
+    # Tasks whose ideal observer is not known; blocks that few trials do not fill, or that have no score.
+    may_be_nan=frozenset(
+        {"floor", "grid_floor", "loss_blocks", "score_blocks", "grid_loss_blocks", "grid_score_blocks"}
+    ),
 )
 """What its file holds."""
 

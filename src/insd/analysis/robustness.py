@@ -23,11 +23,18 @@ CONTRACT = Contract(
             for name, levels in PERTURBATIONS.items()
             for quantity in ("loss", "score")
         },
+        **{
+            f"{name}_{quantity}_blocks": ("network", *levels, "block")
+            for name, levels in PERTURBATIONS.items()
+            for quantity in ("loss", "score")
+        },
         "kick_recovery": ("network", "kick_level", "space", "time_after"),
     },
-    # A kick of size 0 has nothing to recover from, and not every architecture can be kicked, jittered or silenced.
+    # A kick of size 0 has nothing to recover from, and not every architecture can be kicked, jittered or silenced. Few
+    # trials do not fill all blocks.
     may_be_nan=frozenset(
         {"kick_recovery"}
+        | {f"{name}_{quantity}_blocks" for name in PERTURBATIONS for quantity in ("loss", "score")}
         | {
             f"{name}_{quantity}"
             for name in ("jitter", "silence", "kick", "half_step")

@@ -14,20 +14,18 @@ from typing import Any
 
 import numpy as np
 import scipy.stats
-import torch
 import xarray as xr
 from jaxtyping import Float
-from torch import Tensor
 
 from insd.activity import loss_and_score
-from insd.bank import Bank
 from insd.cohorts import STANDARD
 from insd.errors import InsdError
+from insd.evaluation.blocks import jackknife_error
 from insd.evaluation.performance import about_score, outputs_of
 from insd.members import Member
 from insd.provenance import random_seed
 from insd.tasks import Task
-from insd.tasks.base import GridAxis, target_variance
+from insd.tasks.base import GridAxis
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +37,6 @@ TOLERANCE = 0.005
 """The search ends where the standards' median is that close to the share that is sought."""
 HALVINGS = 10
 """Most halvings of the step between two levels of the grid."""
-BLOCKS = 64
-"""Blocks of trials of the standard error of a loss."""
 
 
 class NoCellError(InsdError):
@@ -251,27 +247,6 @@ def _in_distribution(task: Task, name: str, networks: Sequence[xr.Dataset], tria
         found["fresh_loss"][block], found["fresh_score"][block] = loss_and_score(task, outputs, sample)
         found["fresh_loss_se"][block] = jackknife_error(task, outputs, sample)
     return found
-
-
-def jackknife_error(
-    task: Task, outputs: Float[Tensor, "network trial time output"], trials: xr.Dataset
-) -> Float[np.ndarray, "network"]:
-    """Standard error over trials of the task's loss, by leaving out each of `BLOCKS` blocks of trials in turn.
-
-    Source: the grouped jackknife, Efron & Tibshirani (1993), "An introduction to the bootstrap", chapter 11.
-    """
-    bank = Bank.from_trials(trials)
-    variance = target_variance(bank.targets, bank.mask)
-    count = min(BLOCKS, trials.sizes["trial"])
-    if count < 2:
-        return np.full(len(outputs), np.nan)
-    block = torch.arange(trials.sizes["trial"]) % count
-    values = []
-    for number in range(count):
-        kept = block != number
-        parts = outputs[:, kept].transpose(1, 2), bank.targets[:, kept], bank.mask[:, kept]
-        values.append(task.loss(*parts, variance).numpy())
-    return np.sqrt((count - 1) * np.var(values, axis=0))
 
 
 def _cells_of(

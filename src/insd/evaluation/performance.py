@@ -3,6 +3,8 @@
 import logging
 import time
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from insd.activity import loss_and_score, simulate_trials
 from insd.bank import Bank
+from insd.evaluation.blocks import BLOCKS, of_blocks
 from insd.members import Member
 from insd.networks.base import Networks, load_networks, side_by_side
 from insd.provenance import random_seed
@@ -41,31 +44,33 @@ def performance(
     -------
     `loss` and `score` (network, regime), `grid_loss` and `grid_score` (network, noise, duration). A loss is the share
     of the targets' variance in that regime or at that point that is not explained; scores are the task's own, with
-    their name, criterion and chance level as attributes. `floor` (regime) and `grid_floor` (noise, duration) are the
-    losses of the ideal observer (`insd.tasks.base.Task.floor`), NaN for tasks without.
+    their name, criterion and chance level as attributes. Each has its values on blocks of its trials in a variable of
+    the same name with `_blocks` (`insd.evaluation.blocks.of_blocks`). `floor` (regime) and `grid_floor` (noise,
+    duration) are the losses of the ideal observer (`insd.tasks.base.Task.floor`), NaN for tasks without.
     """
     labels: list[str] = []
     networks: list[xr.Dataset] = []
-    losses: list[np.ndarray] = []
-    scores: list[np.ndarray] = []
+    values: list[list[np.ndarray]] = []
     for member in members:
         assert member.network is not None
         labels.append(member.label)
         networks.append(member.network)
         # As the activity was recorded, so that the scores in the regime `test` are equal to the stored ones.
-        results = [
-            loss_and_score(task, simulate_trials(member.network, regime)[1], regime) for regime in trials.values()
-        ]
-        losses.append(np.stack([loss for loss, _ in results], axis=-1))
-        scores.append(np.stack([score for _, score in results], axis=-1))
-    grid_loss, grid_score, grid_floor = grid_performance(task, name, networks, grid_trials)
+        results = [evaluated(task, simulate_trials(member.network, regime)[1], regime) for regime in trials.values()]
+        values.append([np.stack(of_regimes, axis=1) for of_regimes in zip(*results, strict=True)])
+    grid, grid_floor = grid_performance(task, name, networks, grid_trials)
+    loss, score, loss_blocks, score_blocks = (np.concatenate(of_networks) for of_networks in zip(*values, strict=True))
     about = about_score(task)
     return xr.Dataset(
         {
-            "loss": (("network", "regime"), np.concatenate(losses)),
-            "score": (("network", "regime"), np.concatenate(scores), about),
-            "grid_loss": (("network", "noise", "duration"), grid_loss),
-            "grid_score": (("network", "noise", "duration"), grid_score, about),
+            "loss": (("network", "regime"), loss),
+            "score": (("network", "regime"), score, about),
+            "loss_blocks": (("network", "regime", "block"), loss_blocks),
+            "score_blocks": (("network", "regime", "block"), score_blocks),
+            "grid_loss": (("network", "noise", "duration"), grid[0]),
+            "grid_score": (("network", "noise", "duration"), grid[1], about),
+            "grid_loss_blocks": (("network", "noise", "duration", "block"), grid[2]),
+            "grid_score_blocks": (("network", "noise", "duration", "block"), grid[3]),
             "floor": ("regime", [floor_of(task.in_regime(regime), trials[regime]) for regime in trials]),
             "grid_floor": (("noise", "duration"), grid_floor),
         },
@@ -79,32 +84,62 @@ def performance(
     )
 
 
+Evaluated = tuple[
+    Float[np.ndarray, "..."], Float[np.ndarray, "..."], Float[np.ndarray, "... block"], Float[np.ndarray, "... block"]
+]
+"""Losses and scores, and both on blocks of the trials."""
+
+
+def evaluated(task: Task, outputs: Float[Tensor, "network trial time output"], trials: xr.Dataset) -> Evaluated:
+    """Loss and score of networks on some trials, and on blocks of them."""
+    return *loss_and_score(task, outputs, trials), *of_blocks(task, outputs, trials)
+
+
 def grid_performance(
     task: Task, name: str, networks: Sequence[xr.Dataset], n_trials: int
-) -> tuple[
-    Float[np.ndarray, "network noise duration"],
-    Float[np.ndarray, "network noise duration"],
-    Float[np.ndarray, "noise duration"],
-]:
-    """Noise-free loss and score of networks at every point of a task's grid, and the loss of the ideal observer.
+) -> tuple[Evaluated, Float[np.ndarray, "noise duration"]]:
+    """Noise-free loss and score of networks at every point of a task's grid (network, noise, duration), and the loss of
+    the ideal observer.
 
     `networks` are `network.nc` datasets of one seed each. The trials of a point depend on the task's name and the two
     levels alone.
     """
     shape = (len(networks), len(task.grid["noise"]), len(task.grid["duration"]))
-    losses, scores = np.full(shape, np.nan), np.full(shape, np.nan)
+    found = *(np.full(shape, np.nan) for _ in range(2)), *(np.full((*shape, BLOCKS), np.nan) for _ in range(2))
     floors = np.full(shape[1:], np.nan)
     started = time.monotonic()
-    for noise in range(shape[1]):
-        for duration in range(shape[2]):
-            seed = random_seed("grid", name, noise, duration)
-            level = task.in_grid(noise, duration)
-            trials = level.sample("test", n_trials, seed)
-            floors[noise, duration] = floor_of(level, trials)
-            for block, outputs in outputs_of(networks, trials):
-                losses[block, noise, duration], scores[block, noise, duration] = loss_and_score(task, outputs, trials)
+    for (noise, duration), (trials, floor) in _sampled(_Grid(task, name, n_trials)).items():
+        floors[noise, duration] = floor
+        for block, outputs in outputs_of(networks, trials):
+            for array, values in zip(found, evaluated(task, outputs, trials), strict=True):
+                array[block, noise, duration] = values
     logger.info("grid of %d by %d points: %.0f s", *shape[1:], time.monotonic() - started)
-    return losses, scores, floors
+    return found, floors
+
+
+@dataclass(frozen=True)
+class _Grid:
+    task: Task
+    name: str
+    n_trials: int
+
+    def __hash__(self) -> int:
+        # Tasks hold mappings, which have no hash.
+        return hash((self.name, self.n_trials))
+
+
+@lru_cache(maxsize=1)
+def _sampled(grid: _Grid) -> dict[tuple[int, int], tuple[xr.Dataset, float]]:
+    """The trials of each point of a grid, and the loss of the ideal observer on them.
+
+    They are kept, since networks come one at a time: sampling and the floor cost a third of an evaluation.
+    """
+    found = {}
+    for noise, duration in np.ndindex(*(len(grid.task.grid[axis]) for axis in ("noise", "duration"))):
+        level = grid.task.in_grid(noise, duration)
+        trials = level.sample("test", grid.n_trials, random_seed("grid", grid.name, noise, duration))
+        found[noise, duration] = (trials, floor_of(level, trials))
+    return found
 
 
 def floor_of(task: Task, trials: xr.Dataset) -> float:

@@ -11,10 +11,10 @@ import xarray as xr
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from insd.activity import loss_and_score
 from insd.bank import Bank
+from insd.evaluation.blocks import BLOCKS
 from insd.evaluation.conditions import PERTURBATIONS
-from insd.evaluation.performance import about_score, chunked_outputs
+from insd.evaluation.performance import Evaluated, about_score, chunked_outputs, evaluated
 from insd.members import Member
 from insd.networks.base import Flowing, Networks, made_of, simulated_as, stacked_weights
 from insd.predictivity import null_projector_array
@@ -58,9 +58,10 @@ def robustness(
     -------
     `*_score` and `*_loss` of `noise` (network, noise_level), `jitter` (network, jitter_level, draw), `silence`
     (network, silenced_share, draw), `kick` (network, kick_level), `half_step` (network) and `unperturbed` (network);
-    and `kick_recovery` (network, kick_level, space, time_after): the distance of the rates to the unperturbed ones,
-    all of it ("full") and in the null space of the readout ("null"), root mean square over trials, over that distance
-    right after the kick. It is NaN after a kick of size 0. Perturbations that an architecture cannot have are NaN:
+    each on blocks of the trials in a variable of the same name with `_blocks` (`insd.evaluation.blocks.of_blocks`); and
+    `kick_recovery` (network, kick_level, space, time_after): the distance of the rates to the unperturbed ones, all of
+    it ("full") and in the null space of the readout ("null"), root mean square over trials, over that distance right
+    after the kick. It is NaN after a kick of size 0. Perturbations that an architecture cannot have are NaN:
     kicks and half steps without a flow, jitter and silence without weights from units to units.
     """
     started = time.monotonic()
@@ -69,13 +70,13 @@ def robustness(
         assert member.network is not None
         label = member.label
         one = _Perturbations(task, member.network, trials, f"{name}/{label}")
-        kick_loss, kick_score, recovery = one.kick(kick_levels)
-        results: dict[str, tuple[np.ndarray | np.floating, np.ndarray | np.floating]] = {
+        kicked, recovery = one.kick(kick_levels)
+        results = {
             "unperturbed": one.unperturbed(),
             "noise": one.noise(noise_levels),
             "jitter": one.jitter(jitter_levels, draws),
             "silence": one.silence(silenced_shares, draws),
-            "kick": (kick_loss, kick_score),
+            "kick": kicked,
             "half_step": one.half_step(),
         }
         parts.append(_dataset(results, recovery, about_score(task)))
@@ -104,7 +105,7 @@ def kick_steps(trials: xr.Dataset) -> Int[np.ndarray, "trial"]:
 
 
 class _Perturbations:
-    """One network under perturbations; each method returns loss and score, with the levels and draws in front.
+    """One network under perturbations; each method returns losses and scores, with the levels and draws in front.
 
     Levels or draws run side by side along the network axis of the engine.
     """
@@ -117,11 +118,10 @@ class _Perturbations:
         self.alpha = trials.attrs["dt"] / network.attrs["tau"]
         self.inputs = Bank.from_trials(trials).inputs
 
-    def unperturbed(self) -> tuple[np.floating, np.floating]:
-        losses, scores = self._evaluate(self._networks(1))
-        return losses[0], scores[0]
+    def unperturbed(self) -> Evaluated:
+        return _first(self._evaluate(self._networks(1)))
 
-    def noise(self, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    def noise(self, levels: Sequence[float]) -> Evaluated:
         """Private noise in the dynamics, one draw that is scaled to each level."""
         unit = made_of(self.network, self.weights, self.alpha, recurrent_noise=1.0)
         times, trials, _ = self.inputs.shape
@@ -129,7 +129,7 @@ class _Perturbations:
         assert drawn is not None
         return self._evaluate(self._networks(len(levels)), torch.tensor(levels)[:, None, None, None] * drawn)
 
-    def jitter(self, levels: Sequence[float], draws: int) -> tuple[np.ndarray, np.ndarray]:
+    def jitter(self, levels: Sequence[float], draws: int) -> Evaluated:
         """Gaussian changes of the recurrent weights, and of no others: noise in the connectivity."""
         if not self.recurrent:
             return _missing(len(levels), draws)
@@ -142,7 +142,7 @@ class _Perturbations:
             for level in levels
         )
 
-    def silence(self, shares: Sequence[float], draws: int) -> tuple[np.ndarray, np.ndarray]:
+    def silence(self, shares: Sequence[float], draws: int) -> Evaluated:
         """Units whose rate is 0 for all other units and for the readout."""
         if not self.recurrent:
             return _missing(len(shares), draws)
@@ -159,18 +159,15 @@ class _Perturbations:
             results.append(self._evaluate(self._networks(draws, changed)))
         return _stacked(results)
 
-    def half_step(self) -> tuple[np.floating, np.floating]:
+    def half_step(self) -> Evaluated:
         """The same time constant with twice as many steps: inputs are held for two of them, every second one counts."""
         if not issubclass(simulated_as(self.network), Flowing):
-            return np.float64(np.nan), np.float64(np.nan)
+            return _missing()
         networks = made_of(self.network, self.weights, self.alpha / 2)
         outputs = chunked_outputs(networks, self.inputs.repeat_interleave(2, dim=0))[:, :, 1::2]
-        losses, scores = loss_and_score(self.task, outputs, self.trials)
-        return losses[0], scores[0]
+        return _first(evaluated(self.task, outputs, self.trials))
 
-    def kick(
-        self, levels: Sequence[float]
-    ) -> tuple[np.ndarray, np.ndarray, Float[np.ndarray, "kick_level space time_after"]]:
+    def kick(self, levels: Sequence[float]) -> tuple[Evaluated, Float[np.ndarray, "kick_level space time_after"]]:
         """A step added to the state once per trial; also the way back, as the distance to the unperturbed rates."""
         times, trials = self.inputs.shape[:2]
         steps = torch.from_numpy(kick_steps(self.trials))
@@ -178,7 +175,7 @@ class _Perturbations:
         after = torch.arange(int((lasts.sum(1) - steps).min()))
         alone = self._networks(1)
         if not isinstance(alone, Flowing):
-            return *_missing(len(levels)), np.full((len(levels), 2, len(after)), np.nan)
+            return _missing(len(levels)), np.full((len(levels), 2, len(after)), np.nan)
         # The first of the networks is left alone.
         networks = self._networks(1 + len(levels))
         inputs = self.inputs.expand(1 + len(levels), -1, -1, -1)
@@ -190,21 +187,21 @@ class _Perturbations:
             kicks = torch.zeros(1 + len(levels), times, *directions.shape)
             kicks[:, steps, torch.arange(trials)] = sizes[:, None, None] * directions
             rates = networks(inputs, kicks)
-            losses, scores = loss_and_score(self.task, networks.readout(rates).transpose(1, 2), self.trials)
+            found = evaluated(self.task, networks.readout(rates).transpose(1, 2)[1:], self.trials)
 
         differences = (rates[1:] - rates[:1])[:, steps + after[:, None], torch.arange(trials)].double().numpy()
         projector = null_projector_array(self.weights["output_weights"][0].numpy())
         distances = np.stack([_distance(differences), _distance(differences @ projector)], axis=1)
         with np.errstate(invalid="ignore"):
-            return losses[1:], scores[1:], distances / distances[..., :1]
+            return found, distances / distances[..., :1]
 
     def _networks(self, copies: int, changed: Mapping[str, Tensor] | None = None) -> Networks:
         """Copies of the network side by side, with some weights (copy, ...) changed."""
         weights = {key: value.expand(copies, *value.shape[1:]) for key, value in self.weights.items()}
         return made_of(self.network, weights | dict(changed or {}), self.alpha)
 
-    def _evaluate(self, networks: Networks, noise: Tensor | None = None) -> tuple[np.ndarray, np.ndarray]:
-        return loss_and_score(self.task, chunked_outputs(networks, self.inputs, noise), self.trials)
+    def _evaluate(self, networks: Networks, noise: Tensor | None = None) -> Evaluated:
+        return evaluated(self.task, chunked_outputs(networks, self.inputs, noise), self.trials)
 
     def _stream(self, purpose: str) -> torch.Generator:
         return torch.Generator().manual_seed(random_seed("robustness", self.name, purpose))
@@ -217,25 +214,31 @@ def _distance(
     return np.sqrt(np.square(differences).sum(-1).mean(-1))
 
 
-def _missing(*shape: int) -> tuple[np.ndarray, np.ndarray]:
-    """Loss and score under a perturbation that the architecture cannot have."""
-    return np.full(shape, np.nan), np.full(shape, np.nan)
+def _missing(*shape: int) -> Evaluated:
+    """Losses and scores under a perturbation that the architecture cannot have."""
+    alone, of_blocks = np.full(shape, np.nan), np.full((*shape, BLOCKS), np.nan)
+    return alone, alone, of_blocks, of_blocks
 
 
-def _stacked(results: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def _first(found: Evaluated) -> Evaluated:
+    """Losses and scores of the first network."""
+    loss, score, loss_blocks, score_blocks = (np.asarray(values[0]) for values in found)
+    return loss, score, loss_blocks, score_blocks
+
+
+def _stacked(results: Iterable[Evaluated]) -> Evaluated:
     """Losses and scores of levels, stacked."""
-    losses, scores = zip(*results, strict=True)
-    return np.stack(losses), np.stack(scores)
+    loss, score, loss_blocks, score_blocks = (np.stack(values) for values in zip(*results, strict=True))
+    return loss, score, loss_blocks, score_blocks
 
 
-def _dataset(
-    results: Mapping[str, tuple[np.ndarray | np.floating, np.ndarray | np.floating]],
-    recovery: np.ndarray,
-    about: Mapping[str, object],
-) -> xr.Dataset:
+def _dataset(results: Mapping[str, Evaluated], recovery: np.ndarray, about: Mapping[str, object]) -> xr.Dataset:
     """The results for one network."""
     variables: dict[str, tuple] = {"kick_recovery": (("kick_level", "space", "time_after"), recovery)}
-    for key, (loss, score) in results.items():
-        variables[f"{key}_loss"] = (PERTURBATIONS[key], loss)
-        variables[f"{key}_score"] = (PERTURBATIONS[key], score, about)
+    for key, (loss, score, loss_blocks, score_blocks) in results.items():
+        dimensions = PERTURBATIONS[key]
+        variables[f"{key}_loss"] = (dimensions, loss)
+        variables[f"{key}_score"] = (dimensions, score, about)
+        variables[f"{key}_loss_blocks"] = ((*dimensions, "block"), loss_blocks)
+        variables[f"{key}_score_blocks"] = ((*dimensions, "block"), score_blocks)
     return xr.Dataset(variables)

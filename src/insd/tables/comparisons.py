@@ -1,6 +1,7 @@
-"""Where alternatives do better or worse than standard networks, with intervals over networks."""
+"""Where alternatives do better or worse than standard networks, with intervals over networks and trials."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -44,7 +45,7 @@ def comparisons(
 
     Alternatives are those of one population and round; standards are those of their population. Only networks that meet
     their criterion in the regime `test` are compared. Draws of a perturbation are averaged for each network first:
-    networks are what intervals are over.
+    intervals are over networks, and over the trials that all of them see.
 
     Parameters
     ----------
@@ -70,15 +71,21 @@ def comparisons(
     for task, networks in table.groupby("task", sort=False):
         found = [measured(performance[str(task)]), measured(robustness[str(task)])]
         groups = of_role(networks, ALTERNATIVE).groupby(["population", "round"], sort=False)
-        for ((population, number), group), (conditions, values) in product(groups, found):
+        for ((population, number), group), measurements in product(groups, found):
             standards = standards_of(networks, str(population))
-            of_group, of_standards = (_analysed(values, solved(rows)) for rows in (group, standards))
+            values = measurements.values
+            (of_group, group_blocks), (of_standards, standard_blocks) = (
+                _analysed(measurements, solved(rows)) for rows in (group, standards)
+            )
             n_group, n_standards = of_group.shape[1], of_standards.shape[1]
             spread = of_standards.std(axis=1, ddof=1) if n_standards > 1 else np.zeros(len(values))
             seed = random_seed("comparisons", str(task), str(population), str(number))
-            low, high = difference_interval(of_group, of_standards, confidence, resamples, seed)
+            blocks = (group_blocks, standard_blocks)
+            low, high = difference_interval(of_group, of_standards, confidence, resamples, seed, blocks)
             difference = _mean(of_group) - _mean(of_standards)
-            part = pd.DataFrame({"task": str(task), "population": str(population), "round": number, **conditions})
+            part = pd.DataFrame(
+                {"task": str(task), "population": str(population), "round": number, **measurements.conditions}
+            )
             parts.append(
                 part.assign(
                     n_alternatives=n_group,
@@ -110,33 +117,57 @@ def expected_by_chance(n_intervals: int, confidence: float) -> float:
     return round(1 - confidence, 12) * n_intervals
 
 
-def _analysed(values: pd.DataFrame, rows: pd.DataFrame) -> Float[np.ndarray, "condition network"]:
-    """The values of some networks, without those that the analysis left out."""
-    return values[network_labels(rows)].dropna(axis=1, how="all").to_numpy(float)
+@dataclass(frozen=True)
+class Measurements:
+    """What each network reaches in the conditions of `performance.nc` or `robustness.nc` of one task.
 
-
-def measured(result: xr.Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The conditions of `performance.nc` or `robustness.nc` of one task (rows), and what each network (columns) reaches
-    in them, higher being better.
-
-    Losses, and scores where lower is better, are negated. Draws are averaged.
+    Higher is better: losses, and scores where lower is better, are negated. Draws are averaged.
     """
+
+    conditions: pd.DataFrame
+    values: pd.DataFrame
+    """Conditions by networks."""
+    blocks: xr.DataArray
+    """How far each block of trials is above the mean of all (condition, network, block)."""
+
+
+def _analysed(
+    measurements: Measurements, rows: pd.DataFrame
+) -> tuple[Float[np.ndarray, "condition network"], Float[np.ndarray, "condition network block"]]:
+    """The values of some networks and those of blocks, without networks that the analysis left out."""
+    values = measurements.values[network_labels(rows)].dropna(axis=1, how="all")
+    return values.to_numpy(float), measurements.blocks.sel(network=list(values.columns)).values
+
+
+def measured(result: xr.Dataset) -> Measurements:
+    """What each network reaches in the conditions of `performance.nc` or `robustness.nc` of one task."""
     conditions: list[dict[str, str]] = []
     values: list[pd.Series] = []
+    blocks: list[xr.DataArray] = []
     for prefix, measure in CONDITIONS.items():
         for quantity in ("score", "loss"):
             name = prefix + quantity
             if name not in result:
                 continue
-            array = result[name]
-            sign = 1.0 if quantity == "score" and array.attrs["higher_is_better"] else -1.0
-            array = array.mean([dimension for dimension in array.dims if dimension == "draw"])
+            sign = 1.0 if quantity == "score" and result[name].attrs["higher_is_better"] else -1.0
+            array, of_blocks = (
+                sign * result[one].mean([dimension for dimension in result[one].dims if dimension == "draw"])
+                for one in (name, f"{name}_blocks")
+            )
             levels = [dimension for dimension in array.dims if dimension != "network"]
-            for level in array.stack(level=levels).transpose("level", "network") if levels else [array]:
+            along = {"level": levels}
+            array, of_blocks = (
+                one.stack(along).transpose("level", "network", ...) if levels else one.expand_dims("level")
+                for one in (array, of_blocks)
+            )
+            for level in array:
                 shown = [str(level[dimension].item()) for dimension in levels] + ["", ""]
                 conditions.append({"measure": measure, "quantity": quantity, "level": shown[0], "duration": shown[1]})
-                values.append(sign * level.to_series())
-    return pd.DataFrame(conditions), pd.DataFrame(values)
+                values.append(level.to_series())
+            blocks.append(of_blocks.drop_vars([*levels, "level"], errors="ignore"))
+    # Few trials do not fill all blocks.
+    found = xr.concat(blocks, "level").transpose("level", "network", "block").dropna("block", how="all")
+    return Measurements(pd.DataFrame(conditions), pd.DataFrame(values), (found - found.mean("block")).fillna(0))
 
 
 def difference_interval(
@@ -145,33 +176,47 @@ def difference_interval(
     confidence: float,
     resamples: int,
     seed: int,
+    blocks: tuple[
+        Float[np.ndarray, "condition first_network block"], Float[np.ndarray, "condition second_network block"]
+    ]
+    | None = None,
 ) -> tuple[Float[np.ndarray, "condition"], Float[np.ndarray, "condition"]]:
     """Bootstrap interval of the mean of one group of networks minus that of a second, in each of several conditions.
 
-    Both groups are resampled independently, with the same resamples in all conditions. The interval is between
-    quantiles of the resampled differences (percentile interval). Plain quantiles cover too little where a group is
-    small: they are widened as a t interval is, for the smaller group of n networks, from the normal quantiles at the
-    tail ``a = (1 - confidence) / 2`` to the tail ``Phi(sqrt(n / (n - 1)) t_{n - 1}(a))``. NaN where n < 2.
+    Both groups are resampled independently, with the same resamples in all conditions. So are blocks of trials, if
+    `blocks` says how far each is above the mean of all: the same blocks for all networks of both groups, since all see
+    the same trials. Where networks and trials interact, the interval is a little wide: the variance of the interaction
+    counts three times. The interval is between quantiles of the resampled differences (percentile interval). Plain
+    quantiles cover too little where a group is small: they are widened as a t interval is, for the smaller group of n
+    networks, from the normal quantiles at the tail ``a = (1 - confidence) / 2`` to the tail
+    ``Phi(sqrt(n / (n - 1)) t_{n - 1}(a))``. NaN where n < 2.
 
-    Source: Hesterberg (2015), The American Statistician 69:371 (expanded percentile interval); the n of the smaller
-    group is ours.
+    Sources: Hesterberg (2015), The American Statistician 69:371 (expanded percentile interval), where the n of the
+    smaller group is ours; Owen (2007), Annals of Applied Statistics 1:386 (networks and trials resampled together).
     """
     smaller = min(first.shape[1], second.shape[1])
     if smaller < 2:
         nothing = np.full(len(first), np.nan)
         return nothing, nothing
+    random = np.random.default_rng(seed)
+    drawn = [_weights(random, group.shape[1], resamples) for group in (first, second)]
     tail = expanded_tail(smaller, confidence)
-    found = scipy.stats.bootstrap(
-        (first, second),
-        lambda a, b, axis: a.mean(axis) - b.mean(axis),
-        axis=-1,
-        confidence_level=1 - 2 * tail,
-        n_resamples=resamples,
-        batch=500,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return found.low, found.high
+    low, high = np.full(len(first), np.nan), np.full(len(first), np.nan)
+    count = 0 if blocks is None else blocks[0].shape[-1]
+    chosen = _weights(random, count, resamples) if count > 1 else None
+    for condition in range(len(first)):
+        differences = drawn[0] @ first[condition] - drawn[1] @ second[condition]
+        if blocks is not None and chosen is not None:
+            of_blocks = drawn[0] @ blocks[0][condition] - drawn[1] @ blocks[1][condition]
+            # Deviations from their own mean are a little small.
+            differences += np.sqrt(count / (count - 1)) * (chosen * of_blocks).sum(1)
+        low[condition], high[condition] = np.quantile(differences, [tail, 1 - tail])
+    return low, high
+
+
+def _weights(random: np.random.Generator, count: int, resamples: int) -> Float[np.ndarray, "resample _"]:
+    """The share of each of `count` things in each resample of them."""
+    return random.multinomial(count, np.full(count, 1 / count), size=resamples) / count
 
 
 def clustered_interval(
