@@ -105,7 +105,9 @@ def grid_performance(
     levels alone.
     """
     shape = (len(networks), len(task.grid["noise"]), len(task.grid["duration"]))
-    found = *(np.full(shape, np.nan) for _ in range(2)), *(np.full((*shape, BLOCKS), np.nan) for _ in range(2))
+    loss, score = (np.full(shape, np.nan) for _ in range(2))
+    loss_blocks, score_blocks = (np.full((*shape, BLOCKS), np.nan) for _ in range(2))
+    found = loss, score, loss_blocks, score_blocks
     floors = np.full(shape[1:], np.nan)
     started = time.monotonic()
     for (noise, duration), (trials, floor) in _sampled(_Grid(task, name, n_trials)).items():
