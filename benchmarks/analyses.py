@@ -164,7 +164,7 @@ def _share_found(
         for number, search in enumerate(
             (
                 lambda flow=flow, starts=starts: minimise_speed(flow, starts),
-                lambda flow=flow, starts=starts, random=random: seek(flow, starts, settings.merge_radius, random),
+                lambda flow=flow, starts=starts, random=random: seek(flow, starts, settings, random),
             )
         ):
             seconds, (states, speed) = timed(search)
@@ -377,7 +377,7 @@ def points(networks: Sequence[xr.Dataset], trials: xr.Dataset) -> tuple[list[Bou
             _beside_scipy(flow, starts)
 
         def search(flow: Flow = flow, starts: torch.Tensor = starts) -> torch.Tensor:
-            return seek(flow, starts, settings.merge_radius, np.random.default_rng(0))[0]
+            return seek(flow, starts, settings, np.random.default_rng(0))[0]
 
         ours.append(side_by_side({"ours": search}, REPEATS)["ours"])
         seconds, (ends, iterations) = timed(lambda flow=flow, starts=starts: finder(flow, starts))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 import scipy.optimize
 import torch
 from jaxtyping import Bool, Float
@@ -13,6 +14,8 @@ HARMONICS = 40
 CYCLE_ERROR = 1e-3
 """Share of a run's variance that the series of a limit cycle may leave unexplained: tori of trained networks left 0.01,
 and an amplitude that changes by 3 % within 5 s leaves as much as this."""
+LEFT_OUT = 1e-10
+"""Share of a run's variance that may lie outside the axes along which a series is fitted to it."""
 CYCLE_DISTANCE = 0.08
 """Distance from a cycle's curve, as a share of its amplitude, within which a run is on it. Runs on the same cycle of a
 trained network were within 0.03 of its curve, distinct cycles at least 0.13 apart."""
@@ -67,20 +70,26 @@ def find_cycle(orbit: Float[np.ndarray, "time unit"]) -> tuple[float, Float[np.n
     roughness = np.square(np.concatenate([[1], *2 * [np.arange(1, HARMONICS + 1)]]))
     centred = orbit - orbit.mean(0)
     variance = np.square(centred).sum()
+    # Along its own axes an orbit has far fewer coordinates than units.
+    along, axes = np.linalg.eigh(centred.T @ centred)
+    axes = axes[:, along.cumsum() > LEFT_OUT * variance]
+    centred = centred @ axes
 
     def series(frequency: float, at: np.ndarray) -> np.ndarray:
-        phases = 2 * np.pi * frequency * at[:, None] * np.arange(1, HARMONICS + 1)
-        return np.concatenate([np.ones((len(at), 1)), np.cos(phases), np.sin(phases)], axis=1)
+        turn = np.exp(2j * np.pi * frequency * at)[:, None]
+        harmonics = np.repeat(turn, HARMONICS, axis=1).cumprod(1)
+        return np.concatenate([np.ones((len(at), 1)), harmonics.real, harmonics.imag], axis=1)
 
-    def fit(frequency: float, length: int) -> np.ndarray:
-        design = series(frequency, times[:length])
+    def fit(design: np.ndarray) -> np.ndarray:
+        length = len(design)
         normal = design.T @ design
         # Of harmonics that coincide at all times of an orbit, or nearly so, the lowest explain it: the curve is smooth.
         normal[np.diag_indices_from(normal)] += 1e-6 * length * roughness
-        return np.linalg.solve(normal, design.T @ centred[:length])
+        return scipy.linalg.solve(normal, design.T @ centred[:length], assume_a="pos", check_finite=False)
 
     def error(frequency: float, length: int) -> float:
-        return float(np.square(centred - series(frequency, times) @ fit(frequency, length)).sum() / variance)
+        design = series(frequency, times)
+        return float(np.square(centred - design @ fit(design[:length])).sum() / variance)
 
     windowed = np.hanning(len(orbit))[:, None] * centred
 
@@ -108,5 +117,6 @@ def find_cycle(orbit: Float[np.ndarray, "time unit"]) -> tuple[float, Float[np.n
         )
         if best.fun < CYCLE_ERROR and error(best.x, half) < CYCLE_ERROR:
             phases = np.arange(256) / 256 / best.x
-            return float(1 / best.x), series(best.x, phases) @ fit(best.x, len(orbit)) + orbit.mean(0)
+            curve = series(best.x, phases) @ fit(series(best.x, times)) @ axes.T
+            return float(1 / best.x), curve + orbit.mean(0)
     return None

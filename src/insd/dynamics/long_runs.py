@@ -19,6 +19,8 @@ block: each takes 0.01 s or more, and runs that still converge, each along a cur
 STEADY = 0.2
 """A run whose amplitude changed by less than this share from one block to the next is recurrent (ours): tori are, and
 chaotic runs, whose amplitude within half a block fluctuates by a tenth."""
+IN_CACHE = 8
+"""Time steps of all runs that are worked on at once."""
 PERTURBED_STARTS = 8
 """Perturbed starts per stable point that must return to it."""
 
@@ -28,9 +30,15 @@ def recurrence(orbit: Float[Tensor, "time run unit"]) -> Float[Tensor, "run"]:
 
     On a closed curve that is less than about 1, since one of two steps past a state is near it.
     """
-    distances = (orbit - orbit[-1]).norm(dim=2).flip(0)
+    distances = torch.cat([(part - orbit[-1]).norm(dim=2) for part in orbit.split(IN_CACHE)]).flip(0)
     left = (distances > distances.amax(0) / 2).cummax(0)[0]
     return torch.where(left, distances, torch.inf).amin(0) / distances[1]
+
+
+def _amplitude(orbit: Float[Tensor, "time run unit"]) -> Float[Tensor, "run"]:
+    """Root mean square distance of each run from its mean state."""
+    mean = orbit.mean(0)
+    return (sum((part - mean).square_().sum((0, 2)) for part in orbit.split(IN_CACHE)) / len(orbit)).sqrt()
 
 
 @dataclass(frozen=True)
@@ -63,11 +71,12 @@ def long_runs(flow: Flow, starts: Float[Tensor, "run unit"], settings: FixedPoin
         if not len(active):
             break
         ends[active], orbit = single.run(ends[active], steps, recorded=steps // 2)
-        now = orbit.var(0, correction=0).sum(1).sqrt()
         moving = single.speed(ends[active]) > SETTLED_SPEED
-        recurrent[active] = moving & ((now - amplitude[active]).abs() < STEADY * now)
-        amplitude[active] = now
+        recurrent[active] = False
         active, orbit = active[moving], orbit[:, moving]
+        now = _amplitude(orbit)
+        recurrent[active] = (now - amplitude[active]).abs() < STEADY * now
+        amplitude[active] = now
         some_times = orbit[:: len(orbit) // 16]
         for number, known in enumerate(cycles):
             cycle_of_run[active[known.holds(some_times)]] = number

@@ -59,12 +59,15 @@ def search(
 ) -> xr.Dataset:
     """Points (`point`) and cycles (`cycle`) of one network under one input, and where its autonomous runs end.
 
-    Points are sought from the starts, the distinct ends of the runs and midpoints of the zeros found so far. The
-    variables are those of `fixed_points`.
+    Points are sought from the starts, the distinct ends of runs that do not go on moving, and midpoints of the zeros
+    found so far. The variables are those of `fixed_points`.
     """
     runs = long_runs(flow, starts, settings)
-    distinct_ends = merge(runs.ends, flow.speed(runs.ends), settings.merge_radius)[0]
-    states, speed = seek(flow, torch.cat([starts, runs.ends[distinct_ends]]), settings.merge_radius, random)
+    at_cycles = runs.cycle_of_run >= 0
+    # Runs that go on moving end at states like any others along trajectories.
+    ends = runs.ends[~(at_cycles | runs.recurrent)]
+    distinct_ends = ends[merge(ends, flow.speed(ends), settings.merge_radius)[0]]
+    states, speed = seek(flow, torch.cat([starts, distinct_ends]), settings, random)
 
     # Sorted by speed, zeros stand before slow points, so a slow point near a zero is merged into it.
     slow_enough = speed < settings.slow_speed
@@ -78,7 +81,6 @@ def search(
     returned = torch.zeros(len(points), dtype=torch.bool)
     returned[attracting] = returns(flow, points[attracting], settings, random)
 
-    at_cycles = runs.cycle_of_run >= 0
     settled = (flow.speed(runs.ends) < settings.slow_speed) & ~at_cycles
     near = torch.cdist(runs.ends, points) < settings.merge_radius
     at_points = settled & near[:, returned].any(1)
