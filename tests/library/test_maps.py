@@ -10,10 +10,12 @@ from conftest import ROOT
 
 import insd
 from insd import datasets
-from insd.dynamics.flow import RateFlow
+from insd.dynamics.flow import RateFlow, flow_of
 from insd.dynamics.maps import StepError
 from insd.dynamics.search import search
 from insd.dynamics.settings import FixedPoints
+from insd.imported import import_checkpoint
+from insd.tasks.flip_flop import FlipFlop
 
 fixed_points_of, jacobians_of = insd.dynamics.fixed_points_of, insd.dynamics.jacobians_of
 PAGE = (ROOT / "docs/own-data.md").read_text()
@@ -149,6 +151,25 @@ def test_a_gated_cell_against_an_independent_solver():
         assert np.linalg.norm(scipy.optimize.root(force, state, tol=1e-12).x - state) < 1e-6
     jacobian = torch.autograd.functional.jacobian(lambda x: cell(tensor(inputs)[None], x[None])[0], tensor(fixed[0]))
     np.testing.assert_allclose(jacobians_of(lambda x, u: cell(u, x), fixed, inputs)[0], jacobian, atol=1e-12)
+
+
+def test_the_search_of_gated_networks_leaves_out_the_same_points():
+    cell, inputs = gru(units=6, gain=4.0), np.array([0.3, -0.2])
+    module = torch.nn.Module()
+    module.rnn, module.readout = torch.nn.GRU(2, 6), torch.nn.Linear(6, 2)
+    module.rnn.load_state_dict({f"{name}_l0": values for name, values in cell.state_dict().items()})
+    trials = FlipFlop(channels=2).sample("test", 2, 0)
+    network, dt = import_checkpoint(module, trials).isel(seed=0), trials.attrs["dt"]
+    starts = np.random.default_rng(0).uniform(-1, 1, (60, 6))
+    settings = SHORT.model_copy(update={"block": SHORT.block * dt})
+    found = search(flow_of(network, inputs, dt), tensor(starts), settings, np.random.default_rng(0))
+    assert found["n_outliers"] > 0 and found["n_fixed_points"] + found["n_slow_points"] == found.sizes["point"]
+    # States are between -1 and 1; without the rule, points far outside are listed.
+    assert np.abs(found["state"]).max() < 2 * np.sqrt(6)
+    expected = fixed_points_of(cell, starts, inputs, settings=SHORT)
+    fixed, others = (one["state"].values[one["kind"].values == "fixed"] for one in (found, expected))
+    distances = np.linalg.norm(fixed[:, None] - others, axis=2)
+    assert len(fixed) == len(others) == 5 and distances.min(1).max() < 1e-6
 
 
 def test_modules_are_taken_as_they_are():

@@ -36,6 +36,7 @@ CONTRACT = Contract(
         "n_stable_fixed_points": ("searched_network", "searched_condition"),
         "n_not_returned_to": ("searched_network", "searched_condition"),
         "n_slow_points": ("searched_network", "searched_condition"),
+        "n_outliers": ("searched_network", "searched_condition"),
         "n_cycles": ("searched_network", "searched_condition"),
         "share_at_points": ("searched_network", "searched_condition"),
         "share_at_cycles": ("searched_network", "searched_condition"),

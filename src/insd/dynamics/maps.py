@@ -39,10 +39,6 @@ DIVERGED = 1e6
 """Runs whose states exceed the largest state given, or 1, by this factor have diverged: they end nowhere."""
 DERIVATIVES = 1_000_000
 """Numbers in the Jacobians that automatic differentiation finds at once; each takes about 100 bytes."""
-OUTLIER = 2.0
-"""Points farther from the middle of the states than this many times the farthest of them are outliers: a gated cell,
-for example, nearly stands still wherever its gates saturate, far from all states that it visits. The states are those
-given, and those a block of steps later."""
 CHECKED = 8
 """States at which a step is checked before the search."""
 
@@ -167,9 +163,6 @@ def fixed_points_of(
     jacobian (point, unit, unit_from) : the step's Jacobian.
     outputs (point, output), cycle_outputs (cycle, output) : of the state, where there is a readout.
 
-    n_outliers (searched_network, searched_condition) : points left out since they are far outside all states given or
-        visited (`OUTLIER`).
-
     Without `tau`, cycles of two to four steps are no artefacts, and count. Runs that diverge count as ending elsewhere.
     Raises StepError, in one line, if the step, the states or the inputs cannot be used.
     """
@@ -190,8 +183,7 @@ def fixed_points_of(
         noisy += chosen.noise * starts.std(0) * torch.from_numpy(random.standard_normal(noisy.shape))
     found = []
     for condition, flow in flows.items():
-        later = flow.run(starts, round(chosen.block / dt))[0]
-        one = _without_outliers(search(flow, starts, chosen, random), torch.cat([starts, later]))
+        one = search(flow, starts, chosen, random)
         points = torch.from_numpy(one["state"].values)
         one["jacobian"] = (("point", "unit", "unit_from"), flow.step_jacobian(points).numpy())
         for part, offset in (("real", 1), ("imag", 0)):
@@ -205,19 +197,6 @@ def fixed_points_of(
                 one[f"{prefix}outputs"] = ((one[variable].dims[0], "output"), outputs)
         found.append(named(one, name, condition))
     return joined(found, [name], list(flows)).assign_attrs(dt=dt, tau=dt if tau is None else tau)
-
-
-def _without_outliers(found: xr.Dataset, states: Float[Tensor, "state unit"]) -> xr.Dataset:
-    """The points of a search that are not far outside all states, counted again."""
-    visited = states[~states.isnan().any(1)].numpy()
-    distances = np.linalg.norm(np.concatenate([visited, found["state"].values]) - visited.mean(0), axis=1)
-    near = distances[len(visited) :] <= OUTLIER * distances[: len(visited)].max()
-    kept = found.isel(point=near)
-    fixed = kept["kind"] == "fixed"
-    kept["n_fixed_points"], kept["n_slow_points"] = fixed.sum(), (~fixed).sum()
-    kept["n_stable_fixed_points"] = kept["returns"].sum()
-    kept["n_not_returned_to"] = (fixed & kept["stable"] & ~kept["returns"]).sum()
-    return kept.assign(n_outliers=int((~near).sum()))
 
 
 def jacobians_of(step: Step, states: Any, inputs: Any = None) -> Float[np.ndarray, "state unit unit"]:

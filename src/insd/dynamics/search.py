@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
 
@@ -27,6 +27,11 @@ from insd.dynamics.zeros import ZERO_SPEED, merge, newton, seek
 from insd.members import Member
 from insd.samples import valid_steps
 from insd.tasks import Task
+
+OUTLIER = 2.0
+"""Points farther from the middle of the states than this many times the farthest of them are outliers: a gated cell,
+for example, nearly stands still wherever its gates saturate, far from all states that it visits. The states are those
+that the search starts from, and those where its long runs end."""
 
 logger = logging.getLogger("insd.dynamics.search")
 
@@ -73,6 +78,8 @@ def search(
     slow_enough = speed < settings.slow_speed
     kept, counts = merge(states[slow_enough], speed[slow_enough], settings.merge_radius)
     points, zero = states[slow_enough][kept], speed[slow_enough][kept] < ZERO_SPEED
+    near = _near(points, torch.cat([starts, runs.ends]), settings.merge_radius)
+    points, zero, counts = points[near], zero[near], counts[near]
     # Newton's method takes zeros that Levenberg-Marquardt ended at to the last digits.
     points[zero] = newton(flow, points[zero])[0]
 
@@ -82,9 +89,9 @@ def search(
     returned[attracting] = returns(flow, points[attracting], settings, random)
 
     settled = (flow.speed(runs.ends) < settings.slow_speed) & ~at_cycles
-    near = torch.cdist(runs.ends, points) < settings.merge_radius
-    at_points = settled & near[:, returned].any(1)
-    at_others = settled & near.any(1) & ~at_points
+    within = torch.cdist(runs.ends, points) < settings.merge_radius
+    at_points = settled & within[:, returned].any(1)
+    at_others = settled & within.any(1) & ~at_points
     elsewhere = ~(at_cycles | at_points | at_others)
 
     cycle_speeds = []
@@ -116,6 +123,7 @@ def search(
             "n_stable_fixed_points": int(returned.sum()),
             "n_not_returned_to": int((attracting & ~returned).sum()),
             "n_slow_points": int((~zero).sum()),
+            "n_outliers": int((~near).sum()),
             "n_cycles": int((period >= ARTEFACT_PERIOD).sum()),
             "share_at_points": float(at_points.double().mean()),
             "share_at_cycles": float(at_cycles.double().mean()),
@@ -126,6 +134,16 @@ def search(
         },
         coords={"kind": ("point", np.where(zero.numpy(), "fixed", "slow")), "unit": np.arange(units)},
     )
+
+
+def _near(
+    points: Float[Tensor, "point unit"], states: Float[Tensor, "state unit"], radius: float
+) -> Bool[Tensor, "point"]:
+    """Which points are no outliers among states, nor far outside a radius; runs that diverged do not count."""
+    visited = states[states.isfinite().all(1)]
+    middle = visited.mean(0)
+    farthest = (visited - middle).norm(dim=1).max()
+    return (points - middle).norm(dim=1) <= OUTLIER * farthest.clamp(min=radius)
 
 
 def fixed_points(
@@ -156,7 +174,8 @@ def fixed_points(
       `cycle_speed_min` and `cycle_speed_max`; `cycle_n_runs`.
     - By (`searched_network`, `searched_condition`): `n_fixed_points`, `n_stable_fixed_points` (stable as simulated, and
       returned to), `n_not_returned_to` (stable by their eigenvalues, but perturbed starts do not return),
-      `n_slow_points`, `n_cycles` (without artefacts of the step), and where long autonomous runs end:
+      `n_slow_points`, `n_outliers` (points left out since they are far outside all states started from or ended at, see
+      `OUTLIER`), `n_cycles` (without artefacts of the step), and where long autonomous runs end:
       `share_at_points` (at stable points listed), `share_at_cycles` (on cycles listed), `share_slow` (below the speed
       of slow points, within the merging radius of another point listed) and `share_elsewhere` (at none of them), which
       add up to 1. Of those that end elsewhere, `share_drifting` are slow as well, `share_recurrent` move with an
