@@ -2,18 +2,17 @@
 
 import math
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
 
-from insd.errors import InsdError
 from insd.plugins import find
 from insd.samples import other_sizes
+from insd.tensor_files import CheckpointError, detached, networks_in, recurrent_modules
 
 OPTIONAL = ("bias", "output_bias", "initial_state")
 """Weights that are zero if a plain dict lacks them."""
@@ -21,10 +20,6 @@ LOADINGS = ("wi", "si", "m", "n", "wrec", "b", "wo", "so", "h0")
 """Names in files of the low-rank literature."""
 OPEN = 100.0
 """Drive of a gate that is 1 in single and double precision; its negative is 0 next to 1."""
-
-
-class CheckpointError(InsdError):
-    """A file holds no network that this library knows; the message names what is missing and what to do."""
 
 
 class Said(NamedTuple):
@@ -89,9 +84,9 @@ def import_checkpoint(
     said = Said(tau, readout, nonlinearity, rnn, leaky)
     if isinstance(source, torch.nn.Module):
         name = type(source).__name__
-        stored = _detached(source.state_dict())
+        stored = detached(source.state_dict())
         return _imported(stored, name, trials, said._replace(nonlinearity=_of_its_module(source, stored, said, name)))
-    networks = [_imported(one, f"{source}{where}", trials, said) for where, one in _networks(source)]
+    networks = [_imported(one, f"{source}{where}", trials, said) for where, one in networks_in(source)]
     return _side_by_side(networks, [str(source)] * len(networks))
 
 
@@ -132,7 +127,7 @@ def _imported(stored: Mapping[str, Tensor], path: str, trials: xr.Dataset, said:
             )
     dt = float(trials.attrs["dt"])
     nonlinearity = said.nonlinearity
-    if not _recurrent_modules(stored):
+    if not recurrent_modules(stored):
         architecture, weights = _of_matrices(stored, path)
         tau = _time_constant(stored, said.tau, dt, path)
         if tau is None:
@@ -179,7 +174,7 @@ def _imported(stored: Mapping[str, Tensor], path: str, trials: xr.Dataset, said:
 
 def _of_its_module(module: torch.nn.Module, stored: Mapping[str, Tensor], said: Said, name: str) -> str | None:
     """The nonlinearity that a module's recurrent part has, or that is given."""
-    if not _recurrent_modules(stored):
+    if not recurrent_modules(stored):
         return said.nonlinearity
     prefix, _ = _chosen_module(stored, said.rnn, name)
     found = getattr(module.get_submodule(prefix.removesuffix(".")), "nonlinearity", None)
@@ -201,18 +196,9 @@ def _with_leaky_rates(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _recurrent_modules(stored: Mapping[str, Tensor]) -> dict[str, str]:
-    """By the name of each recurrent module in a state dict, empty for the module itself, what its names end in."""
-    found: dict[str, str] = {}
-    for ending in ("_l0", ""):
-        weight = f"weight_hh{ending}"
-        found |= {name.removesuffix(weight).rstrip("."): ending for name in stored if name.endswith(weight)}
-    return found
-
-
 def _chosen_module(stored: Mapping[str, Tensor], rnn: str | None, path: object) -> tuple[str, str]:
     """What the names of one recurrent module begin with and end in."""
-    modules = _recurrent_modules(stored)
+    modules = recurrent_modules(stored)
     named = ", ".join(repr(name) for name in modules)
     if rnn is None and len(modules) > 1:
         raise CheckpointError(f"{path}: has {len(modules)} recurrent modules, {named}; name the one to take by rnn")
@@ -240,130 +226,6 @@ def _time_constant(stored: Mapping[str, Tensor], tau: float | None, dt: float, p
             )
         tau = found
     return tau
-
-
-def _networks(path: str | os.PathLike) -> list[tuple[str, dict[str, Tensor]]]:
-    """The networks of a file, each with where it is there, which is empty for a file of one."""
-    stored = _read(path)
-    if isinstance(stored, list):
-        return [(f"[{number}]", one) for number, one in enumerate(stored)]
-    names = dict.fromkeys(name.partition("/")[0] for name in stored if "/" in name)
-    if names and all("/" in name for name in stored):
-        return [
-            (
-                f"[{own}]",
-                {name.partition("/")[2]: values for name, values in stored.items() if name.startswith(f"{own}/")},
-            )
-            for own in names
-        ]
-    recurrent = next(
-        (
-            values
-            for name, values in stored.items()
-            if name.endswith(("weight_hh_l0", "recurrent_weights")) or name in ("left_vectors", "m", "wrec")
-        ),
-        None,
-    )
-    if recurrent is None or recurrent.ndim < 3:
-        return [("", stored)]
-    counts = {len(values) if values.ndim else 0 for values in stored.values()}
-    if len(counts) != 1:
-        raise CheckpointError(
-            f"{path}: its arrays hold {', '.join(map(str, sorted(counts)))} networks along their first axis; all must "
-            "hold the same number"
-        )
-    return [
-        (f"[{number}]", {name: values[number] for name, values in stored.items()}) for number in range(counts.pop())
-    ]
-
-
-def _read(path: str | os.PathLike) -> dict[str, Tensor] | list[dict[str, Tensor]]:
-    """The tensors of a file by name, or those of each of its networks."""
-    try:
-        stored = _arrays(path) if str(path).endswith(".npz") else _unpickled(path)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: there is no such file") from None
-    except (PermissionError, IsADirectoryError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
-    except Exception as error:  # the exceptions of the pickle reader for other files are undocumented
-        raise CheckpointError(
-            f"{path}: not a checkpoint of tensors alone{_what_else(error)}; save one with "
-            "torch.save(module.state_dict(), path)"
-        ) from None
-    several = list(stored.values()) if isinstance(stored, Mapping) else stored
-    if isinstance(several, list | tuple) and several and all(_runs(one) for one in several):
-        return [_detached(one) for one in several]
-    if _is_network(stored):
-        return _detached(stored)
-    # A checkpoint with the state of the optimiser, the epoch and the like.
-    inside = list(_inside(stored))
-    known: dict[str, Any] = {name: one for name, one in inside if _runs(one)}
-    if len(known) == 1:
-        if ignored := [name for name, _ in inside if name.rpartition("/")[2] in ("tau", "alpha", "dt")]:
-            raise CheckpointError(
-                f"{path}: has {', '.join(ignored)} next to the network {next(iter(known))!r}, where it is not read; "
-                "save both in one dict"
-            )
-        return _detached(*known.values())
-    if known:
-        raise CheckpointError(f"{path}: holds several networks among other things, {', '.join(known)}; save one alone")
-    raise CheckpointError(
-        f"{path}: holds more than a dict of tensors; save it with torch.save(module.state_dict(), path)"
-    )
-
-
-def _inside(stored: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """What a checkpoint holds, at any depth, but for what is inside networks; places are joined by slashes."""
-    for name, one in stored.items() if isinstance(stored, Mapping) else ():
-        yield f"{place}{name}", one
-        if not _runs(one):
-            yield from _inside(one, f"{place}{name}/")
-
-
-def _runs(stored: Any) -> bool:
-    """Whether it is the state dict of a module, or matrices, that could be a network."""
-    return _is_network(stored) and bool(
-        _recurrent_modules(stored) or not {"recurrent_weights", "left_vectors", "wi"}.isdisjoint(stored)
-    )
-
-
-def _unpickled(path: str | os.PathLike) -> Any:
-    """What `torch.save` wrote: tensors, plain numbers and containers, and NumPy's arrays, which run no code either."""
-    arrays = np._core.multiarray
-    # The name of the module in NumPy 1, too.
-    harmless = [
-        entry
-        for function in (arrays._reconstruct, arrays.scalar)
-        for entry in (function, (function, f"numpy.core.multiarray.{function.__name__}"))
-    ]
-    types = {type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")}
-    with torch.serialization.safe_globals([*harmless, np.ndarray, np.dtype, *types]):
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _what_else(error: Exception) -> str:
-    """The class that a file holds besides tensors, as far as PyTorch's message says."""
-    found = re.search(r"GLOBAL (\S+) w", str(error))
-    return f": it holds a {found[1]}, which could run code" if found else ""
-
-
-def _arrays(path: str | os.PathLike) -> dict[str, Tensor]:
-    with np.load(path, allow_pickle=False) as opened:
-        return {name: torch.from_numpy(values) for name, values in opened.items()}
-
-
-def _is_network(stored: Any) -> bool:
-    return isinstance(stored, Mapping) and all(
-        isinstance(name, str) and isinstance(value, Tensor | np.ndarray | np.generic) for name, value in stored.items()
-    )
-
-
-def _detached(stored: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
-    """Tensors by name: a dict of parameters, or of arrays, is as good as one of tensors."""
-    return {
-        name: value.detach() if isinstance(value, Tensor) else torch.from_numpy(np.asarray(value))
-        for name, value in stored.items()
-    }
 
 
 def _of_matrices(stored: Mapping[str, Tensor], path: object) -> tuple[str, dict[str, Tensor]]:
@@ -454,7 +316,7 @@ def _of_module(
     if f"{prefix}weight_hh_l1" in stored or f"{prefix}weight_hh_l0_reverse" in stored:
         raise CheckpointError(f"{path}: has more than one layer or direction; only one of each can be imported")
     if f"{readout}.weight" not in stored:
-        within = tuple(f"{name}." if name else "weight_" for name in _recurrent_modules(stored))
+        within = tuple(f"{name}." if name else "weight_" for name in recurrent_modules(stored))
         others = [name for name in stored if name.endswith(".weight") and not name.startswith(within)]
         raise CheckpointError(
             f"{path}: has no readout '{readout}.weight'; name the linear readout of the rates, one of: "
@@ -463,7 +325,7 @@ def _of_module(
     of_module = {kind: f"{prefix}{kind}{ending}" for kind in ("weight_hh", "weight_ih", "bias_ih", "bias_hh")}
     used = {*of_module.values(), f"{readout}.weight", f"{readout}.bias"}
     # Other recurrent modules, and so what belongs to them, were left out by name.
-    apart = tuple(f"{name}." for name in _recurrent_modules(stored) if f"{name}." != prefix and name)
+    apart = tuple(f"{name}." for name in recurrent_modules(stored) if f"{name}." != prefix and name)
     if ignored := [name for name in stored if name not in used and not name.startswith(apart)]:
         raise CheckpointError(
             f"{path}: also holds {', '.join(ignored)}, which is neither of the recurrent module nor of the readout "
