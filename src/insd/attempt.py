@@ -227,8 +227,10 @@ class Attempt:
         progress = (iteration - 1) / settings.iterations
         finishing = float(progress >= 1 - settings.finishing)
         step_size = self.optimiser.param_groups[0]["lr"]
-        # The same for all networks, and for each alone.
-        substeps = settings.substeps[np.random.default_rng(iteration).integers(len(settings.substeps))]
+        substeps = settings.substeps[0]
+        if len(settings.substeps) > 1:
+            # The same for all networks, and for each alone.
+            substeps = settings.substeps[np.random.default_rng(iteration).integers(len(settings.substeps))]
         arguments = self.minibatches.take(), iteration, step_size, finishing, *self.objective.shares(progress)
         iterate = partial(self._iterate, substeps)
         return self.captured[substeps](iterate, *arguments) if self.captured else iterate(*arguments)
@@ -244,10 +246,9 @@ class Attempt:
     ) -> dict[str, Tensor]:
         """What an iteration does on the device, where its numbers are tensors if that is a GPU."""
         settings = self.recipe.training
-        inputs, targets, mask = self._trials(trials)
         draw = iteration if isinstance(iteration, Tensor) else torch.full((), iteration, device=self.device)
-        if self.fresh_noise:
-            inputs = self.fresh_noise.inputs(trials, draw)
+        inputs = self.fresh_noise.inputs(trials, draw) if self.fresh_noise else self._of(trials, self.bank.inputs)
+        targets, mask = self._of(trials, self.bank.targets), self._of(trials, self.bank.mask)
         outputs, sampled = self._noisy_outputs(inputs, draw, substeps)
         loss = self.task.loss(outputs, targets, mask, self.variance)
         record = {"task_loss": loss.detach()}
@@ -295,7 +296,8 @@ class Attempt:
     @torch.no_grad()
     def _evaluate(self, iteration: int) -> dict[str, np.ndarray]:
         """Task loss, score and the values of the terms on the held-out trials, noise-free, each (network, ...)."""
-        inputs, targets, mask = self._trials(self.held_out)
+        bank = self.bank
+        inputs, targets, mask = (self._of(self.held_out, part) for part in (bank.inputs, bank.targets, bank.mask))
         outputs, sampled = self._outputs(inputs, None, self.evaluation_workspace)
         return {
             "iteration": np.array(iteration),
@@ -347,12 +349,11 @@ class Attempt:
         """Outputs of the networks, and their rates at the times that the terms need, if there are any."""
         return self.networks.outputs(inputs, noise, self.objective.every, workspace)
 
-    def _trials(self, trials: Int[Tensor, "network trial"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs, targets and mask of each network's own trials, (network, time, trial, ...)."""
-        inputs, targets, mask = (
-            minibatch(part.transpose(0, 1), trials) for part in (self.bank.inputs, self.bank.targets, self.bank.mask)
-        )
-        return inputs, targets, mask
+    def _of(
+        self, chosen: Int[Tensor, "network chosen"], part: Float[Tensor, "time trial _"]
+    ) -> Float[Tensor, "network time chosen _"]:
+        """A part of the bank at the trials chosen for each network."""
+        return minibatch(part.transpose(0, 1), chosen)
 
     def _streams(self, purpose: str, device: torch.device = CPU) -> list[torch.Generator]:
         """A random stream per network for one purpose, from the network's name and attempt alone."""
