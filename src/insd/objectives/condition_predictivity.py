@@ -71,28 +71,28 @@ class ConditionPredictivity(Term):
         )
 
     def join(self, rounds: Sequence[xr.Dataset], bank: xr.Dataset, files: Sequence[str]) -> Stored:
-        """Of rounds by trial, `components` side by side and their `membership` (component, earlier). Of a round k that
-        is averaged, `averages_k`, `conditions_k` (network, trial), and `grid_k` (grid time, sampled time).
+        """Of rounds by trial, what `predictivity` reads of them, and their numbers, `by_trial`. Of a round k that is
+        averaged, `averages_k`, `conditions_k` (network, trial), and `grid_k` (grid time, sampled time).
         """
         times = bank["time"].values[:: self.settings.time_stride]
         of_networks: dict[str, Tensor] = {}
         shared: dict[str, Tensor] = {}
-        by_trial, members = [], []
+        by_trial: list[int] = []
         for number, (stored, file) in enumerate(zip(rounds, files, strict=True)):
-            activity = torch.from_numpy(stored["condition_activity"].values).float()
             conditions, grid = stored["condition_of_trial"].values, stored["condition_time"].values
             if (conditions == np.arange(bank.sizes["trial"])).all():
-                if not (len(grid) == len(times) and np.allclose(grid, times)):
+                if not np.array_equal(grid, times):
                     raise DatasetError(f"{file}: was stored at a different time_stride; {READ_AGAIN}")
-                member = torch.zeros(activity.shape[-1], len(rounds))
-                member[:, number] = 1
-                by_trial.append(activity)
-                members.append(member)
+                by_trial.append(number)
                 continue
+            activity = torch.from_numpy(stored["condition_activity"].values).float()
             of_networks |= {f"averages_{number}": activity, f"conditions_{number}": torch.from_numpy(conditions)}
             shared[f"grid_{number}"] = torch.from_numpy(interpolation(times, grid)).float()
         if by_trial:
-            of_networks["components"], shared["membership"] = torch.cat(by_trial, -1), torch.cat(members)
+            named = [rounds[number].rename({new: old for old, new in _NAMES.items()}) for number in by_trial]
+            joined = Predictivity(self.settings).join(named, bank, [files[number] for number in by_trial])
+            of_networks |= joined.of_networks
+            shared |= {**joined.shared, "by_trial": torch.tensor(by_trial)}
         return Stored(of_networks, shared, len(rounds), self.settings.time_stride)
 
     def value(
@@ -105,12 +105,8 @@ class ConditionPredictivity(Term):
     ) -> Float[Tensor, "network earlier"]:
         found: dict[int, Tensor] = {}
         if "components" in stored.of_networks:
-            member = stored.shared["membership"].sum(0) > 0
-            own = Stored(
-                {"components": stored.of_networks["components"]}, {"membership": stored.shared["membership"][:, member]}
-            )
-            values = Predictivity(self.settings).value(rates, networks, own, trials, valid)
-            found |= dict(zip(member.nonzero()[:, 0].tolist(), values.unbind(1), strict=True))
+            values = Predictivity(self.settings).value(rates, networks, stored, trials, valid)
+            found |= dict(zip(stored.shared["by_trial"].tolist(), values.unbind(1), strict=True))
         for number in range(stored.earlier):
             if number not in found:
                 found[number] = self._by_condition(number, rates, networks, stored, trials, valid)
