@@ -82,6 +82,9 @@ def test_standards_that_get_worse_as_numbers_rise():
         ([{"noise": 0.0}, {"noise": 0.4}], 0.5, {"noise": 0.2}),
         ([{"length": [0.2, 0.8]}, {"length": [0.8, 3.2]}], 0.5, {"length": (0.4, 1.6)}),
         ([{"length": [0.0, 1.0]}, {"length": [1.0, 9.0]}], 0.5, {"length": (0.5, 5.0)}),
+        # Written without a point, as people do in YAML.
+        ([{"noise": 1}, {"noise": 2}], 0.5, {"noise": np.sqrt(2)}),
+        ([{"length": [1, 1]}, {"length": [2, 2]}], 0.5, {"length": (np.sqrt(2), np.sqrt(2))}),
         ([{"noise": 0.1}, {"noise": 0.4}, {"drift": 1.0}], 2.0, {"drift": 1.0}),
         ([{"noise": 0.1}, {"noise": 0.4}, {"drift": 1.0}], 1.5, {"noise": np.sqrt(0.4 * 0.5), "drift": 0.5}),
     ],
@@ -98,6 +101,18 @@ def test_what_is_no_number_has_no_cell_and_says_so():
     found = cells.find_cells(ContextIntegration(grid=levels), lambda task: 0.9 - 0.4 * (task.target != "sign"), [0.5])
     assert "grid.noise: target cannot be interpolated" in found[0].reason
     assert "one level" in found[1].reason
+
+
+def test_numbers_of_a_field_of_whole_numbers_stay_whole():
+    task = FlipFlop(grid={"noise": [{"channels": 1}, {"channels": 4}], "duration": [{}]})
+    assert cells.interpolated(task, "noise", 0.4) == {"channels": 2}
+
+
+@pytest.mark.parametrize("share", [0.2, 0.8])
+def test_standards_at_chance_from_the_start_have_no_cell(share):
+    """As where a task of one's own does not say what chance is: 0, which is then a perfect score in degrees."""
+    found = cells.find_cells(Signal(), lambda task: 0.5, [share])
+    assert {cell.reason for cell in found} == {"the standards' median score in distribution is that of chance, 0.5"}
 
 
 def test_equal_networks_beat_the_bar_in_a_tenth_and_hardly_ever_win():

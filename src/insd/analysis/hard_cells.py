@@ -5,7 +5,7 @@ standard at the 90th percentile, and its errors are smaller than that standard's
 after Holm's correction over the cells of its task.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -66,6 +66,12 @@ class HardCellsSettings(AnalysisSettings):
 def more(settings: "Settings", task: str) -> dict[str, Any]:
     """The populations of standards that each population is compared with."""
     return {"standards": {name: settings.standards(task, name) for name in settings.network_populations(task)}}
+
+
+def problems(own: HardCellsSettings, settings: "Settings") -> Iterator[str]:
+    """Shares that are given twice: each cell counts in the correction."""
+    if len(set(own.shares)) < len(own.shares):
+        yield f"analysis.hard_cells.shares = {own.shares}: each share once"
 
 
 def run(job: Job) -> Mapping[str, xr.Dataset]:
@@ -138,6 +144,7 @@ ANALYSIS = Analysis(
     run=run,
     settings=HardCellsSettings,
     more=more,
+    problems=problems,
     columns=columns,
     dictionary=COLUMNS,
     minutes=60,

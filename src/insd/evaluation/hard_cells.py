@@ -63,9 +63,9 @@ class Cell:
 def interpolated(task: Task, axis: GridAxis, position: float) -> dict[str, Any]:
     """What a position between the levels of an axis of a task's grid replaces, by field.
 
-    `position` counts levels from 0. Numbers are interpolated geometrically where both are positive, else linearly;
-    whole numbers are rounded; spans and other sequences end by end. A field that a level does not name has the task's
-    own value there.
+    `position` counts levels from 0. Numbers are interpolated geometrically where both are positive, else linearly,
+    and rounded in fields of whole numbers alone; spans and other sequences end by end. A field that a level does not
+    name has the task's own value there.
 
     Raises NoCellError, which names the field, where two levels differ in something else.
     """
@@ -78,13 +78,14 @@ def interpolated(task: Task, axis: GridAxis, position: float) -> dict[str, Any]:
             levels[first].get(name, getattr(task, name)),
             levels[second].get(name, getattr(task, name)),
             position - first,
+            task.whole(name),
             f"grid.{axis}: {name}",
         )
         for name in names
     }
 
 
-def _between(first: Any, second: Any, share: float, where: str) -> Any:
+def _between(first: Any, second: Any, share: float, whole: bool, where: str) -> Any:
     ends = [value if isinstance(value, list | tuple) else (value,) for value in (first, second)]
     numbers = [isinstance(end, int | float) and not isinstance(end, bool) for value in ends for end in value]
     if first == second or share == 0:
@@ -95,7 +96,6 @@ def _between(first: Any, second: Any, share: float, where: str) -> Any:
     # All ends in the same way, so that those of a span keep their order.
     positive = (low > 0).all() and (high > 0).all()
     found = low ** (1 - share) * high**share if positive else low + share * (high - low)
-    whole = all(isinstance(end, int) for value in ends for end in value)
     values = tuple(round(float(value)) if whole else float(value) for value in found)
     return values if isinstance(first, list | tuple) else values[0]
 
@@ -129,6 +129,8 @@ def _cell(task: Task, direction: str, share: float, score: Callable[[float], flo
     levels = max(len(task.grid[axis]) for axis in _axes(direction))
     if levels == 1:
         raise NoCellError("beyond the range of the grid: it has one level")
+    if score(0.0) == task.chance:
+        raise NoCellError(f"the standards' median score in distribution is that of chance, {task.chance:g}")
 
     def progress(position: float) -> float:
         return (score(position) - score(0.0)) / (task.chance - score(0.0))

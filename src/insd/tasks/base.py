@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
@@ -111,6 +111,12 @@ class Task(ABC):
         """The constraint on a field by its type, `NotNegative`, `Noise`, `Duration` or `Span`; None for all others."""
         marks = getattr(_declared(cls)[field], "__metadata__", ())
         return next((mark for mark in marks if isinstance(mark, Rule)), None)
+
+    @classmethod
+    def whole(cls, field: str) -> bool:
+        """Whether a field holds whole numbers alone by its type; in a field of floats, 1 is a number like any other."""
+        types = list(_parts(_declared(cls)[field]))
+        return int in types and float not in types
 
     def in_regime(self, regime: str) -> "Task":
         """The same task with the fields of a regime replaced.
@@ -354,6 +360,13 @@ def response_mean(
 def _declared(task: type) -> dict[str, Any]:
     """The types of a task's fields, with their annotations."""
     return get_type_hints(task, include_extras=True)
+
+
+def _parts(declared: Any) -> Iterator[Any]:
+    """A type, and all that it is made of."""
+    yield declared
+    for part in get_args(declared):
+        yield from _parts(part)
 
 
 def _shown(value: Any) -> str:
