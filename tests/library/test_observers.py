@@ -136,6 +136,16 @@ def test_what_has_no_noise_is_known():
     assert integral.floor(integral.sample("test", 50, 0)) == 0
 
 
+@pytest.mark.parametrize("levels", [(), (0.2,)])
+def test_of_what_is_not_shown_the_prior_remains(levels):
+    task = ContextIntegration(levels=levels, stimulus=(0.0, 0.04), target="sign", evidence_noise=0.4)
+    trials = task.sample("test", 60, 0)
+    hidden = trials["stimulus_time"].values == trials["delay_time"].values
+    ideal = task.ideal_outputs(trials)
+    assert 5 < hidden.sum() < 55 and (ideal[hidden] == 0).all() and (ideal[~hidden, -1] != 0).all()
+    assert 0 < task.floor(trials) < 2
+
+
 def test_tasks_without_an_observer_or_with_a_loss_of_their_own_have_no_floor():
     class Silent(FlipFlop):
         def ideal_outputs(self, trials):

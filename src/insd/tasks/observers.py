@@ -57,6 +57,8 @@ def of_uniform(
     """Of a constant that is uniform in [-largest, largest]: a normal distribution that is cut off there."""
     from scipy.special import log_ndtr
 
+    # Of what is not shown at all, the prior remains, with both means 0.
+    shown, steps = steps > 0, np.maximum(steps, 1)
     mean, spread = total / steps, np.maximum(sd, LEAST_NOISE) / np.sqrt(steps)
 
     def log_mass(low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -69,7 +71,8 @@ def of_uniform(
     zero, low, high = (end - mean / spread for end in (0.0, -largest / spread, largest / spread))
     negative, positive, whole = log_mass(low, zero), log_mass(zero, high), log_mass(low, high)
     density = [np.exp(-np.square(end) / 2 - whole) / np.sqrt(2 * np.pi) for end in (low, high)]
-    return np.exp(positive - whole) - np.exp(negative - whole), mean + spread * (density[0] - density[1])
+    sign, value = np.exp(positive - whole) - np.exp(negative - whole), mean + spread * (density[0] - density[1])
+    return sign * shown, value * shown
 
 
 def mean_direction(total: Float[np.ndarray, "trial 2"], sd: Float[np.ndarray, "trial"]) -> Float[np.ndarray, "trial 2"]:
