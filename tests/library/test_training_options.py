@@ -12,7 +12,7 @@ from insd.activity import record_activity
 from insd.attempt import Attempt
 from insd.bank import BankError
 from insd.objectives.adjoint_norm import AdjointNorm, _signs
-from insd.objectives.base import Stored, join_earlier
+from insd.objectives.base import Stored, TermError, join_earlier
 from insd.objectives.objective import Objective
 from insd.objectives.settings.adjoint_norm import AdjointNormSettings
 from insd.objectives.settings.predictivity import PredictivitySettings
@@ -199,6 +199,15 @@ def test_a_shuffled_reference_can_be_predicted_by_its_time_course_alone(earlier)
     assert sorted(moved.sum((1, 2)).tolist()) == pytest.approx(sorted(plain.sum((1, 2)).tolist()))
     assert (moved != plain).any((1, 2)).double().mean() > 0.9
     torch.testing.assert_close(moved.mean(0), plain.mean(0), atol=1e-5, rtol=1e-5)
+
+
+def test_trials_that_cannot_change_places_are_refused(earlier):
+    """Each is the only one of its length: shuffled, they would be as they were."""
+    steps = np.minimum(np.arange(96), BANK.sizes["time"])[:, None]
+    alone = BANK.isel(trial=slice(30)).assign(valid=(("trial", "time"), (np.arange(BANK.sizes["time"]) < steps)[:30]))
+    settings = PredictivitySettings(shuffled=True)
+    with pytest.raises(TermError, match=r"terms\.predictivity\.shuffled = true: too many trials.*fewer lengths"):
+        join_earlier({"predictivity": settings}, [earlier.isel(bank_trial=slice(30))], alone, ["a.nc"])
 
 
 def test_a_constant_step_size():

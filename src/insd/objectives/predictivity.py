@@ -34,10 +34,10 @@ from insd.bank import minibatch
 from insd.datasets import DatasetError
 from insd.networks.base import Networks
 from insd.networks.engine.penalty import compiled_for
-from insd.objectives.base import READ_AGAIN, Stored, Term
+from insd.objectives.base import READ_AGAIN, Stored, Term, TermError
 from insd.objectives.settings.predictivity import PredictivitySettings
 from insd.predictivity import cholesky, null_projector_array, principal_components, row_space
-from insd.samples import shuffled_trials, valid_steps
+from insd.samples import can_be_shuffled, shuffled_trials, valid_steps
 
 try:
     from insd.objectives import null_space
@@ -104,7 +104,7 @@ class Predictivity(Term):
 
     def join(self, rounds: Sequence[xr.Dataset], bank: xr.Dataset, files: Sequence[str]) -> Stored:
         """The components of all rounds, one after the other along `component`; and `membership` (component, earlier),
-        1 where a component belongs to an earlier round.
+        1 where a component belongs to an earlier round. Raises TermError where trials have to be shuffled and cannot.
         """
         first = rounds[0]
         for stored, file in zip(rounds, files, strict=True):
@@ -118,7 +118,13 @@ class Predictivity(Term):
             raise DatasetError(f"{files[0]}: its 'bank_time' is not a regular selection of the bank's; {READ_AGAIN}")
         joined = torch.cat(components, -1)
         if self.settings.shuffled:
-            joined = joined[:, shuffled_trials(valid_steps(bank).sum(1), 0)]
+            steps = valid_steps(bank).sum(1)
+            if not can_be_shuffled(steps):
+                raise TermError(
+                    "terms.predictivity.shuffled = true: too many trials of the bank are the only ones of their length "
+                    "and would stay in their places; let the task have fewer lengths of trials"
+                )
+            joined = joined[:, shuffled_trials(steps, 0)]
         return Stored({"components": joined}, {"membership": membership}, len(rounds), stride)
 
     def value(
