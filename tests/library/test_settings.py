@@ -55,6 +55,23 @@ def test_recipes_resolve_in_layers():
     assert settings.recipe("memory_pro", "insd", 1).terms == default.terms
 
 
+def test_fresh_noise_needs_a_task_that_says_its_noise():
+    config = changed("defaults/training/fresh_noise", True)
+    assert load(config)
+    config["tasks"]["context_integration"] = {"parameters": {"target": "integral"}}
+    with pytest.raises(
+        SettingsError, match=r"task context_integration, round 0: training\.fresh_noise = true: the trials"
+    ):
+        load(config)
+    config["defaults"]["by_task"]["context_integration"] = {"training": {"fresh_noise": False}}
+    assert load(config)
+
+
+def test_each_share_of_the_hard_cells_is_given_once():
+    with pytest.raises(SettingsError, match=r"analysis\.hard_cells\.shares = \[0\.5, 0\.5\]: each share once"):
+        load(changed("analysis/hard_cells", {"shares": [0.5, 0.5]}))
+
+
 def test_null_leaves_out_a_population():
     assert list(load(changed("populations/standard", None)).populations) == ["insd"]
 

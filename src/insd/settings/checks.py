@@ -321,6 +321,11 @@ def _recipe_problems(
         changed += [task.in_grid(noise, 0) for noise in range(len(task.grid["noise"]))]
         changed += [task.in_grid(0, duration) for duration in range(len(task.grid["duration"]))]
         yield from recipe.network.problems(max(one.dt for one in changed), outputs)
+    if "training" in sections and training.fresh_noise and "noise_sd" not in task.sample("train", 1, 0):
+        yield (
+            "training.fresh_noise = true: the trials of the task do not say which noise their inputs have; leave it "
+            "out, or let a task of your own give `noise` to `self.dataset`"
+        )
     if "training" in sections and training.validation_trials + training.batch_size > settings.trials.train:
         yield (
             f"training.validation_trials = {training.validation_trials} and training.batch_size = "
