@@ -112,6 +112,15 @@ def test_what_is_no_standard_is_refused_by_name(named, message):
         load(with_population(elsewhere=elsewhere, rung=rung) | {"figures": {"chain": "insd"}})
 
 
+def test_an_analysis_without_a_network_on_a_task_is_refused():
+    elsewhere = {"seeds": 1, "tasks": ["memory_pro"], "role": "standard"}
+    config = with_population(elsewhere=elsewhere) | {"analysis": {"dsa": {"populations": ["elsewhere"]}}}
+    message = "analysis.dsa.populations: names none of the populations of the task flip_flop; add one of: standard"
+    with pytest.raises(SettingsError, match=message):
+        load(config)
+    load(config | {"analysis": {"dsa": {"populations": ["elsewhere", "insd"]}}})
+
+
 def test_networks_with_a_term_of_their_own_are_not_standards_unless_the_config_says_so(tmp_path, monkeypatch):
     (tmp_path / "toy_costs.py").write_text(
         "from insd.objectives.base import Term, mean_over_samples\n"

@@ -1,7 +1,7 @@
 """What no key of the config shows alone: the cross-checks."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from itertools import product
 from typing import Any
@@ -39,7 +39,7 @@ def problems_of_config(settings: Settings) -> Iterator[str]:
         except TaskError as error:
             yield f"tasks.{name}: {error}"
     yield from _by_task_problems(settings)
-    yield from _analysis_problems(settings)
+    yield from _analysis_problems(settings, tasks)
     yield from _claims_problems(settings)
     if wrong := [*_maker_problems(settings)]:
         yield from wrong
@@ -149,7 +149,8 @@ def _must_make_trials(task: Task, regime: str, where: str, given: Mapping[str, A
         )
 
 
-def _analysis_problems(settings: Settings) -> Iterator[str]:
+def _analysis_problems(settings: Settings, tasks: Collection[str]) -> Iterator[str]:
+    """What is wrong with the analyses; `tasks` are the names of those that can be used."""
     for name in settings.analysis.model_extra or {}:
         if ":" not in name and name not in plugins.names("analysis"):
             known = ", ".join(["comparisons", *plugins.names("analysis")])
@@ -164,7 +165,15 @@ def _analysis_problems(settings: Settings) -> Iterator[str]:
         except (SettingsError, PluginError) as error:
             yield str(error) if isinstance(error, SettingsError) else f"analysis.{error}"
             continue
-        yield from plugins.find("analysis", name).problems(own, settings)
+        analysis = plugins.find("analysis", name)
+        yield from analysis.problems(own, settings)
+        for task in tasks:
+            here = settings.population_names(task)
+            if own.populations and not set(own.populations) & set(here) and analysis.applies(settings, task):
+                yield (
+                    f"analysis.{name}.populations: names none of the populations of the task {task}; add one of: "
+                    f"{', '.join(here)}"
+                )
         for population in own.populations or ():
             if population not in settings.populations:
                 known = ", ".join(settings.populations)
