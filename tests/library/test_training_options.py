@@ -119,7 +119,7 @@ def test_several_steps_for_a_sample_are_an_integration_with_a_smaller_step():
     run.networks.recurrent_noise = 0.0
     run.objective.every = 2
     run.workspaces = {substeps: run.evaluation_workspace.__class__() for substeps in (1, 2, 64, 128)}
-    inputs = run._trials(torch.arange(16)[None])[0]
+    inputs = run._of(torch.arange(16)[None], run.bank.inputs)
     found = {}
     for substeps in run.workspaces:
         outputs, rates = run._noisy_outputs(inputs, torch.tensor(1), substeps)
@@ -171,7 +171,7 @@ def test_the_adjoint_norm_is_that_of_automatic_differentiation():
     run = attempt((0, 1))
     networks = run.networks.double()
     chosen = torch.stack([torch.arange(16), torch.arange(16, 32)])
-    inputs = run._trials(chosen)[0].double()
+    inputs = run._of(chosen, run.bank.inputs).double()
     term = AdjointNorm(AdjointNormSettings(trials=5))
     valid = torch.ones(2, inputs.shape[1], 16, dtype=torch.float64)
     valid[:, 20:, 3] = 0
