@@ -248,11 +248,15 @@ def import_network(chosen: argparse.Namespace) -> None:
     from insd import datasets
     from insd.imported import import_checkpoint
     from insd.provenance import attributes
+    from insd.tensor_files import UnsaidError
 
     _must_be_a_file(chosen.output, chosen.checkpoint, chosen.trials)
     trials = datasets.read(chosen.trials, "trials")
     said = chosen.tau, chosen.readout, chosen.nonlinearity, chosen.rnn, chosen.leaky
-    network = import_checkpoint(chosen.checkpoint, trials, *said)
+    try:
+        network = import_checkpoint(chosen.checkpoint, trials, *said)
+    except UnsaidError as error:
+        raise CommandError(f"{error.problem}; give it, as in `--{error.setting} {error.example}`") from None
     made: dict[str, Any] = {"checkpoint": str(chosen.checkpoint)}
     if "settings" in trials.attrs:
         made |= {"task": json.loads(trials.attrs["settings"])["task"]}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from insd.plugins import find
 from insd.samples import other_sizes
-from insd.tensor_files import CheckpointError, detached, networks_in, recurrent_modules
+from insd.tensor_files import CheckpointError, UnsaidError, detached, networks_in, recurrent_modules
 
 OPTIONAL = ("bias", "output_bias", "initial_state")
 """Weights that are zero if a plain dict lacks them."""
@@ -131,7 +131,7 @@ def _imported(stored: Mapping[str, Tensor], path: str, trials: xr.Dataset, said:
         architecture, weights = _of_matrices(stored, path)
         tau = _time_constant(stored, said.tau, dt, path)
         if tau is None:
-            raise CheckpointError(f"{path}: these matrices do not say their time constant; give tau, in s")
+            raise UnsaidError(f"{path}: these matrices do not say their time constant, in s", "tau", 0.1)
         if not dt <= tau < math.inf:
             raise CheckpointError(
                 f"{path}: tau = {tau}: at least the time step of the trials, dt = {dt} s; the Euler step needs "
@@ -151,9 +151,8 @@ def _imported(stored: Mapping[str, Tensor], path: str, trials: xr.Dataset, said:
             raise CheckpointError(f"{path}: a PyTorch network has no leak; leave out leaky")
         architecture, weights = _of_module(stored, _chosen_module(stored, said.rnn, path), said.readout, path)
         if architecture == "rate" and nonlinearity is None:
-            raise CheckpointError(
-                f"{path}: a state dict does not say if its torch.nn.RNN was with tanh or relu; give nonlinearity"
-            )
+            what = "if its torch.nn.RNN was with tanh or relu"
+            raise UnsaidError(f"{path}: a state dict does not say {what}", "nonlinearity", "tanh")
         if architecture != "rate" and nonlinearity is not None:
             raise CheckpointError(f"{path}: a {architecture} network has no nonlinearity to choose; leave it out")
         tau = dt
@@ -201,7 +200,7 @@ def _chosen_module(stored: Mapping[str, Tensor], rnn: str | None, path: object) 
     modules = recurrent_modules(stored)
     named = ", ".join(repr(name) for name in modules)
     if rnn is None and len(modules) > 1:
-        raise CheckpointError(f"{path}: has {len(modules)} recurrent modules, {named}; name the one to take by rnn")
+        raise UnsaidError(f"{path}: has {len(modules)} recurrent modules, {named}", "rnn", next(filter(None, modules)))
     name = next(iter(modules)) if rnn is None else rnn
     if name not in modules:
         raise CheckpointError(f"{path}: has no recurrent module {name!r}; choose from {named}")
@@ -317,11 +316,11 @@ def _of_module(
         raise CheckpointError(f"{path}: has more than one layer or direction; only one of each can be imported")
     if f"{readout}.weight" not in stored:
         within = tuple(f"{name}." if name else "weight_" for name in recurrent_modules(stored))
-        others = [name for name in stored if name.endswith(".weight") and not name.startswith(within)]
-        raise CheckpointError(
-            f"{path}: has no readout '{readout}.weight'; name the linear readout of the rates, one of: "
-            f"{', '.join(name.removesuffix('.weight') for name in others) or 'none'}"
-        )
+        weights = [name for name in stored if name.endswith(".weight") and not name.startswith(within)]
+        others = [name.removesuffix(".weight") for name in weights]
+        if not others:
+            raise CheckpointError(f"{path}: has no linear readout of the rates; save it in the same state dict")
+        raise UnsaidError(f"{path}: has no readout '{readout}.weight', but {', '.join(others)}", "readout", others[0])
     of_module = {kind: f"{prefix}{kind}{ending}" for kind in ("weight_hh", "weight_ih", "bias_ih", "bias_hh")}
     used = {*of_module.values(), f"{readout}.weight", f"{readout}.bias"}
     # Other recurrent modules, and so what belongs to them, were left out by name.

@@ -16,6 +16,20 @@ class CheckpointError(InsdError):
     """A file holds no network that this library knows; the message names what is missing and what to do."""
 
 
+class UnsaidError(CheckpointError):
+    """A file does not say a setting of its network; the message of whoever is asked names it as it is given there.
+
+    Parameters
+    ----------
+    problem : the file, and what it does not say.
+    setting, example : the argument of `insd.imported.import_checkpoint`, and a value.
+    """
+
+    def __init__(self, problem: str, setting: str, example: str | float):
+        super().__init__(f"{problem}; give {setting}, such as {example!r}")
+        self.problem, self.setting, self.example = problem, setting, example
+
+
 def networks_in(path: str | os.PathLike) -> list[tuple[str, dict[str, Tensor]]]:
     """The networks of a file, each with where it is there, which is empty for a file of one."""
     stored = _read(path)

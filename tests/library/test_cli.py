@@ -114,7 +114,7 @@ def test_an_imported_network_can_be_compared(chain, capsys, tmp_path):
     torch.save(model.state_dict(), tmp_path / "m.pt")
     network = str(tmp_path / "network.nc")
     assert main(["import", str(tmp_path / "m.pt"), network, "--trials", f"{chain}/test.nc"]) == 1
-    assert "give nonlinearity" in capsys.readouterr().err
+    assert "was with tanh or relu; give it, as in `--nonlinearity tanh`\n" in capsys.readouterr().err
     tanh = ["--nonlinearity", "tanh"]
     assert main(["import", str(tmp_path / "m.pt"), network, "--trials", f"{chain}/test.nc", *tanh]) == 0
     assert "rate network of 8 units" in capsys.readouterr().out

@@ -85,7 +85,9 @@ def test_parameters_are_as_good_as_tensors(tmp_path):
 def test_the_function_of_an_rnn_is_the_module_s_or_is_given(tmp_path, kind, function):
     model = torch.nn.ModuleDict({"rnn": kind(3, 10, nonlinearity=function), "readout": torch.nn.Linear(10, 3)})
     path = saved(tmp_path / "m.pt", model.state_dict())
-    with pytest.raises(CheckpointError, match=r"m.pt: a state dict does not say if .* tanh or relu; give nonlinearity"):
+    with pytest.raises(
+        CheckpointError, match=r"m.pt: a state dict does not say if .* tanh or relu; give nonlinearity, such as 'tanh'"
+    ):
         import_checkpoint(path, TRIALS)
     found = import_checkpoint(model, TRIALS)
     assert found.attrs["nonlinearity"] == function
@@ -105,11 +107,11 @@ class Evil:
 @pytest.mark.parametrize(
     "content, options, message",
     [
-        (lambda: Model(readout=False).state_dict(), {}, "has no readout 'readout.weight'; name the linear readout"),
+        (lambda: Model(readout=False).state_dict(), {}, "has no linear readout of the rates; save it in the same"),
         (
             lambda: Model().state_dict(),
             {},
-            "has no readout 'readout.weight'; name the linear readout of the rates, one of: decode",
+            "has no readout 'readout.weight', but decode; give readout, such as 'decode",
         ),
         (lambda: Model().state_dict(), {"readout": "decode", "tau": 0.1}, "leave out tau"),
         (lambda: Model(num_layers=2).state_dict(), {"readout": "decode"}, "has more than one layer or direction"),
@@ -118,7 +120,7 @@ class Evil:
             {"readout": "decode"},
             "neither a torch.nn.RNN nor a torch.nn.GRU (4",
         ),
-        (matrices, {}, "these matrices do not say their time constant; give tau, in s"),
+        (matrices, {}, "these matrices do not say their time constant, in s; give tau, such as 0.1"),
         (matrices, {"tau": 0.0}, "tau = 0.0: at least the time step of the trials, dt = 0.02 s"),
         (matrices, {"tau": -0.1}, "tau = -0.1: at least the time step"),
         (matrices, {"tau": 0.01}, "tau = 0.01: at least the time step"),
@@ -184,7 +186,7 @@ def test_a_cell_runs_as_it_did_in_pytorch(tmp_path, kind):
 def test_of_several_recurrent_modules_one_is_named(tmp_path):
     two = torch.nn.ModuleDict({"a": torch.nn.RNN(3, 10), "b": torch.nn.RNN(3, 10), "readout": torch.nn.Linear(10, 3)})
     path = saved(tmp_path / "m.pt", two.state_dict())
-    with pytest.raises(CheckpointError, match=r"has 2 recurrent modules, 'a', 'b'; name the one to take by rnn"):
+    with pytest.raises(CheckpointError, match=r"has 2 recurrent modules, 'a', 'b'; give rnn, such as 'a'"):
         import_checkpoint(path, TRIALS)
     with pytest.raises(CheckpointError, match=r"has no recurrent module 'c'; choose from 'a', 'b'"):
         import_checkpoint(path, TRIALS, rnn="c")

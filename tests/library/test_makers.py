@@ -121,6 +121,14 @@ def test_populations_of_others_networks_have_their_rates(files, tmp_path):
         maker.make(job(names=(("flip_flop", "others", 1, 0),), sources=maker.sources("flip_flop")))
 
 
+def test_what_files_do_not_say_is_asked_for_by_its_key_in_the_config(tmp_path):
+    module = torch.nn.ModuleDict({"rnn": torch.nn.RNN(1, 8), "readout": torch.nn.Linear(8, 1)})
+    torch.save(module.state_dict(), tmp_path / "rnn.pt")
+    maker = maker_of({"make": "checkpoint", "maker": {"files": str(tmp_path / "rnn.pt")}})
+    with pytest.raises(MakerError, match=r"populations.others: .*give it, as in `checkpoint: {nonlinearity: tanh}`$"):
+        maker.make(job(names=(("flip_flop", "others", 0, 0),), sources=maker.sources("flip_flop")))
+
+
 def test_a_grid_takes_no_network_without_a_null_space(tmp_path):
     torch.save(matrices(0) | {"output_weights": torch.zeros(1, 6)}, tmp_path / "zero.pt")
     maker = maker_of({"make": "checkpoint", "maker": {"files": [str(tmp_path / "zero.pt")], "tau": 0.1}})

@@ -50,9 +50,17 @@ class Checkpoint(Maker):
         from insd.readouts import why_no_null_space
         from insd.rounding import with_significant
         from insd.samples import valid_steps
+        from insd.tensor_files import UnsaidError
 
         own = self.settings
-        found = import_checkpoints(job.sources, job.bank, own.tau, own.readout, own.nonlinearity, own.rnn, own.leaky)
+        said = own.tau, own.readout, own.nonlinearity, own.rnn, own.leaky
+        try:
+            found = import_checkpoints(job.sources, job.bank, *said)
+        except UnsaidError as error:
+            raise MakerError(
+                f"populations.{job.names[0][1]}: {error.problem}; give it, as in `checkpoint: {{{error.setting}: "
+                f"{error.example}}}`"
+            ) from None
         seeds = [name[2] for name in job.names]
         held = found.sizes["seed"]
         if seeds[-1] >= held:
