@@ -4,7 +4,7 @@ The folder has the trials of the regimes as `train.nc` and `test.nc`, and a fold
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +29,45 @@ class CommandError(InsdError):
     """A command cannot be done; the message says why."""
 
 
+MADE_BY = {
+    "trials": "`insd trials` makes one",
+    "network": "`insd train` makes one, and `insd import` of what you trained elsewhere",
+    "activity": "`insd train` and `insd deflate` make one",
+}
+"""The commands that write files, by their contract."""
+
+
+def stored(path: str | Path, contract: str, only: Collection[str] | None = None) -> "xr.Dataset":
+    """A file that a command reads (`insd.datasets.read`). The user's own may be of any kind, and is not to be deleted.
+
+    Raises CommandError, which names the command that makes such a file, if it is missing or cannot be used.
+    """
+    from insd import datasets
+
+    if not Path(path).exists():
+        raise CommandError(f"{path}: there is no such file; {MADE_BY[contract]}")
+    try:
+        return datasets.read(path, contract, only)
+    except datasets.DatasetError as error:
+        fault = str(error).removesuffix(f"; {datasets.AGAIN}")
+        if fault == str(error):
+            raise
+        if datasets.is_netcdf(path):
+            raise CommandError(f"{fault}; make it again: {MADE_BY[contract]}") from None
+        how = "if it is a PyTorch checkpoint, `insd import` it first" if contract == "network" else MADE_BY[contract]
+        raise CommandError(f"{path}: is not a NetCDF file, as {contract}.nc is; {how}") from None
+
+
 def task_entry(text: str) -> tuple[str, dict[str, Any]]:
-    """Name and entry in a config of a task given by its name or by `module:Class`."""
+    """Name and entry in a config of a task given by its name or by `module:Class`.
+
+    Raises CommandError if this library has no task of that name.
+    """
+    from insd import plugins
+
     if ":" not in text:
+        if text not in (known := plugins.names("task")):
+            raise CommandError(f"there is no task {text!r}; choose from {', '.join(known)}, or module:Class")
         return text, {}
     name = "".join(character if character.isalnum() else "_" for character in text.rpartition(":")[2].lower())
     return name, {"class": text}
@@ -49,7 +85,7 @@ def sample_trials(settings: "Settings", name: str, folder: Path, regimes: Sequen
         trials = task.sample(regime, count, seed)
         made = {"task": _made(settings, name), "regime": regime, "trials": count}
         fingerprint, path = trials_fingerprint(trials), folder / f"{regime}.nc"
-        if path.exists() and datasets.read(path, "trials").attrs["fingerprint"] != fingerprint:
+        if path.exists() and stored(path, "trials").attrs["fingerprint"] != fingerprint:
             raise CommandError(f"{path}: holds different trials; choose a different folder, or delete it")
         trials.attrs |= attributes(made, "insd.tasks", seed=str(seed), fingerprint=fingerprint)
         datasets.write(trials, path, "trials")
@@ -128,7 +164,7 @@ def train_round(settings: "Settings", name: str, folder: Path, number: int, seed
     torch.set_num_threads(1)
     reuse_freed_memory()
     task, resolved = settings.task(name), settings.made_with(name, POPULATION, number)
-    bank, test = (datasets.read(folder / f"{regime}.nc", "trials") for regime in ("train", "test"))
+    bank, test = (stored(folder / f"{regime}.nc", "trials") for regime in ("train", "test"))
     files = tuple(str(folder / f"round-{earlier}/activity.nc") for earlier in range(number))
     names = ((name, POPULATION, seed, number),)
     job = Job(names, task, bank, test, recipe_from(resolved), files, progress_bar=True)
@@ -163,12 +199,9 @@ def null_r2(folder: Path, number: int) -> list[float]:
 
 def _null(folder: Path) -> tuple[Any, Any]:
     """Rates and readout of the network of a round."""
-    from insd import datasets
-
-    network = datasets.read(folder / "network.nc", "network")
-    return datasets.read(folder / "activity.nc", "activity", ["rates"])["rates"].values[0], network[
-        "output_weights"
-    ].values[0]
+    network = stored(folder / "network.nc", "network")
+    rates = stored(folder / "activity.nc", "activity", ["rates"])["rates"]
+    return rates.values[0], network["output_weights"].values[0]
 
 
 def outcome(network: "xr.Dataset", recipe: "Recipe", r2: Sequence[float]) -> Iterator[str]:
@@ -207,7 +240,7 @@ def draw_chain(folder: Path, output: Path) -> list[str]:
     import pandas as pd
     import xarray as xr
 
-    from insd import datasets, plugins
+    from insd import plugins
     from insd.analysis.base import Job
     from insd.cohorts import every_network, network_labels
     from insd.figures.mechanism import mechanism_figure
@@ -220,13 +253,13 @@ def draw_chain(folder: Path, output: Path) -> list[str]:
 
     members: list[Member] = []
     while (path := folder / f"round-{len(members)}/network.nc").exists():
-        network, activity = datasets.read(path, "network"), datasets.read(path.with_name("activity.nc"), "activity")
+        network, activity = stored(path, "network"), stored(path.with_name("activity.nc"), "activity")
         role = network.attrs.get("role", "alternative" if members else "reference")
         members += Member.of_datasets(POPULATION, len(members), role, network, activity)[:1]
     if not members:
         raise CommandError(f"{folder}: holds no round-0; begin with `insd train TASK {folder}`")
     made = members[0].settings["task"]
-    task, test = make_task(made["name"], made["parameters"]), datasets.read(folder / "test.nc", "trials")
+    task, test = make_task(made["name"], made["parameters"]), stored(folder / "test.nc", "trials")
     found: dict[str, xr.Dataset] = {}
     for name in ("fixed_points", "similarity", "dsa", "decoding"):
         analysis = plugins.find("analysis", name)

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from insd.chains import RECIPE, SECTIONS, CommandError, sample_trials, settings_of, task_entry, train_round
+from insd.chains import RECIPE, SECTIONS, CommandError, sample_trials, settings_of, stored, task_entry, train_round
 from insd.errors import InsdError
 
 # Everything else is imported by the command that needs it: `insd --help` should not take seconds.
@@ -109,7 +109,6 @@ def train(chosen: argparse.Namespace) -> None:
 
 def deflate(chosen: argparse.Namespace) -> None:
     """Train the next network of a folder, deflated against all earlier ones, with the settings of the last."""
-    from insd import datasets
 
     folder = Path(chosen.folder)
     rounds = 0
@@ -118,14 +117,14 @@ def deflate(chosen: argparse.Namespace) -> None:
     if rounds == 0:
         raise CommandError(f"{folder}: holds no round-0; begin with `insd train TASK {folder}`")
     path = folder / f"round-{rounds - 1}/network.nc"
-    latest = datasets.read(path, "network")
+    latest = stored(path, "network")
     made = json.loads(latest.attrs["settings"])
     name, parameters = made["task"]["name"], dict(made["task"]["parameters"])
     entry = {"parameters": parameters}
     if "class" in parameters:
         entry["class"] = parameters.pop("class")["path"]
     sizes = {
-        key: datasets.read(folder / f"{regime}.nc", "trials").sizes["trial"]
+        key: stored(folder / f"{regime}.nc", "trials").sizes["trial"]
         for key, regime in (("train", "train"), ("evaluation", "test"))
     }
     try:
@@ -251,7 +250,7 @@ def import_network(chosen: argparse.Namespace) -> None:
     from insd.tensor_files import UnsaidError
 
     _must_be_a_file(chosen.output, chosen.checkpoint, chosen.trials)
-    trials = datasets.read(chosen.trials, "trials")
+    trials = stored(chosen.trials, "trials")
     said = chosen.tau, chosen.readout, chosen.nonlinearity, chosen.rnn, chosen.leaky
     try:
         network = import_checkpoint(chosen.checkpoint, trials, *said)
@@ -275,9 +274,8 @@ def import_network(chosen: argparse.Namespace) -> None:
 
 def score(chosen: argparse.Namespace) -> None:
     """Loss and score of a network's outputs on trials of its task."""
-    from insd import datasets
 
-    network, trials = _network(chosen.network, chosen.seed), datasets.read(chosen.trials, "trials")
+    network, trials = _network(chosen.network, chosen.seed), stored(chosen.trials, "trials")
     _print_score(_task(chosen, trials), _outputs(network, trials, chosen.network), trials, chosen.network)
 
 
@@ -377,9 +375,8 @@ def _network(path: str, seed: int | None) -> "xr.Dataset":
     """The network of a seed in a file, or its first, in single precision as all that is simulated."""
     import numpy as np
 
-    from insd import datasets
 
-    network = datasets.read(path, "network")
+    network = stored(path, "network")
     network = network.assign(
         {name: values.astype(np.float32) for name, values in network.items() if values.dtype == np.float64}
     )
@@ -404,10 +401,9 @@ def _task(chosen: argparse.Namespace, network: "xr.Dataset") -> "Task":
 
 def _trials(chosen: argparse.Namespace, network: "xr.Dataset") -> "xr.Dataset":
     """The trials that the command names, or new ones of the network's task."""
-    from insd import datasets
 
     if chosen.trials:
-        return datasets.read(chosen.trials, "trials")
+        return stored(chosen.trials, "trials")
     return _task(chosen, network).sample("test", 256, 0)
 
 

@@ -220,6 +220,12 @@ def read(path: str | Path, contract: str | Contract, only: Collection[str] | Non
     return validate(dataset, contract, str(path), only)
 
 
+def is_netcdf(path: str | Path) -> bool:
+    """Whether a file begins as NetCDF files do, of version 4 or older."""
+    with Path(path).open("rb") as file:
+        return file.read(4) in (b"\x89HDF", b"CDF\1", b"CDF\2", b"CDF\5")
+
+
 def why_unreadable(path: str | Path, error: Exception) -> str:
     """What is wrong with a NetCDF file that could not be read, and what to do. Only a broken one is to be deleted: HDF5
     has the same words for a file that a different process has locked.

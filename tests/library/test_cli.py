@@ -126,6 +126,24 @@ def test_an_imported_network_can_be_compared(chain, capsys, tmp_path):
     assert "the network has 1 input, where the trials have 3 (" in capsys.readouterr().err
 
 
+def test_no_file_of_the_user_s_is_to_be_deleted(chain, capsys, tmp_path):
+    mine, whole, trials = tmp_path / "mine.pt", Path(chain, "round-0/network.nc"), f"{chain}/test.nc"
+    torch.save(torch.nn.RNN(1, 8).state_dict(), mine)
+    for arguments in (["score", str(mine), trials], ["fixed-points", str(mine)], ["compare", str(mine), str(mine)]):
+        assert main(arguments) == 1
+        told = f"{mine}: is not a NetCDF file, as network.nc is; if it is a PyTorch checkpoint, `insd import` it first"
+        assert told in capsys.readouterr().err
+    assert main(["score", str(whole), str(mine)]) == 1
+    assert f"{mine}: is not a NetCDF file, as trials.nc is; `insd trials` makes one" in capsys.readouterr().err
+    broken = tmp_path / "broken.nc"
+    broken.write_bytes(whole.read_bytes()[:5000])
+    assert main(["fixed-points", str(broken)]) == 1
+    error = capsys.readouterr().err
+    assert f"{broken}: truncated" in error and "; make it again: `insd train`" in error and "delete" not in error
+    assert main(["fixed-points", str(tmp_path)]) == 1
+    assert f"{tmp_path}: is a folder; name a file" in capsys.readouterr().err
+
+
 def test_a_network_without_a_null_space_has_fixed_points_and_no_null_columns(chain, capsys, tmp_path):
     names = ("recurrent_weights", "input_weights", "output_weights")
     np.savez(tmp_path / "m.npz", **dict(zip(names, (np.eye(1) * 2, np.ones((1, 1)), np.ones((1, 1))), strict=True)))
@@ -210,7 +228,10 @@ def test_the_network_of_a_seed(chain, capsys, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["train", "flipflop", "x"], "tasks.flipflop: there is no such task; choose from: context_integration"),
+        (
+            ["train", "flipflop", "x"],
+            "error: there is no task 'flipflop'; choose from context_integration, flip_flop, memory_pro, or module:C",
+        ),
         (["train", "nowhere:Mine", "x"], "cannot import 'nowhere'"),
         (
             ["train", "flip_flop", "x", "--set", "units=5"],
@@ -234,7 +255,11 @@ def test_the_network_of_a_seed(chain, capsys, tmp_path):
         ),
         (["train", "flip_flop", ""], "the folder's name is empty; give it a name, or `.` for where you are"),
         (["fixed-points", "{chain}/round-0/network.nc", "--starts", "1"], "error: --starts 1: from 2 to 1000000"),
-        (["compare", "a.nc", "b.nc"], "a.nc: there is no such file"),
+        (
+            ["compare", "a.nc", "b.nc"],
+            "a.nc: there is no such file; `insd train` makes one, and `insd import` of what you trained elsewhere",
+        ),
+        (["score", "{chain}/round-0/network.nc", "a.nc"], "a.nc: there is no such file; `insd trials` makes one"),
     ],
 )
 def test_errors_are_one_line_and_exit_code_1(chain, capsys, tmp_path, monkeypatch, arguments, message):
