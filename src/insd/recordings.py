@@ -46,9 +46,9 @@ def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.
     stored = _arrays(Path(path))
     if "time" in stored:
         return _read_averages(path, stored, trials)
-    for name in ("rates", "fingerprint"):
+    for name, averages in (("rates", ""), ("fingerprint", " or, for averages over conditions, `time` and labels")):
         if name not in stored:
-            raise DatasetError(f"{path}: has no '{name}' ({MEANING[name]}); add it")
+            raise DatasetError(f"{path}: has no '{name}' ({MEANING[name]}); add it{averages}")
     made, expected = str(stored["fingerprint"]), trials.attrs["fingerprint"]
     if made != expected:
         task = task_of(trials)

@@ -119,7 +119,11 @@ def test_an_imported_network_can_be_recorded(tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"fingerprint": None}, "r.npz: has no 'fingerprint' (the attribute `fingerprint` of the trials"),
+        (
+            {"fingerprint": None},
+            "r.npz: has no 'fingerprint' (the attribute `fingerprint` of the trials of the recording); add it or, for "
+            "averages over conditions, `time` and labels",
+        ),
         ({"rates": None}, "r.npz: has no 'rates' (activity (trial, time, unit)); add it"),
         ({"fingerprint": "abc"}, "r.npz: is of other trials (fingerprint abc) than those of the config"),
         (
@@ -196,7 +200,15 @@ def test_settings_of_a_recording():
         ({"tape": {"rounds": 2}}, "populations.tape.rounds = 2: networks of make = 'recording' have one round"),
         ({"tape": {"recording": {"path": "x"}}}, "populations.tape.recording.file: this key is required"),
         ({"tape": {"checkpoint": {"files": "x"}}}, "populations.tape.checkpoint.* unknown key"),
-        ({"tape": {"make": "tape"}}, "populations.tape.*recording.*unknown key"),
+        (
+            {"tape": {"make": "recordings"}},
+            "populations.tape.make = 'recordings': there is no maker 'recordings'; choose from checkpoint, recording, "
+            "train, or name your own as 'module:Class'",
+        ),
+        (
+            {"tape": {"file": "x.npz"}},
+            "populations.tape.file = 'x.npz': unknown key; known.* tasks.*, and recording: {fil",
+        ),
         ({"reference": "other"}, "populations.p.reference = 'other': choose a population that has a round 0: tape"),
         ({"tape": {"terms": {"predictivity": None}}}, "terms.predictivity compares networks with those of 'tape'"),
     ):

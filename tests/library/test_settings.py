@@ -346,6 +346,11 @@ def test_task_parameters_reach_the_task():
             "tasks.memory_pro.parameters.grid.noise.0, grid.duration.0: both axes replace delay",
         ),
         ("analysis/robustness/trials", 999, "analysis.robustness.trials = 999: at most trials.evaluation = 256"),
+        (
+            "trials/evaluation",
+            64,
+            "analysis.robustness.trials = 128 (the default): at most trials.evaluation = 64; set this key, too",
+        ),
     ],
 )
 def test_bad_configs_are_refused_with_key_value_and_choices(path, value, message):

@@ -11,9 +11,7 @@ import numpy as np
 from insd import plugins
 from insd.errors import InsdError
 from insd.plugins import PluginError
-from insd.settings.base import (
-    SettingsError,
-)
+from insd.settings.base import Section, SettingsError
 from insd.settings.config import Settings
 from insd.settings.recipe import Recipe, problems_of
 from insd.settings.sections import TaskEntry
@@ -166,7 +164,7 @@ def _analysis_problems(settings: Settings, tasks: Collection[str]) -> Iterator[s
             yield str(error) if isinstance(error, SettingsError) else f"analysis.{error}"
             continue
         analysis = plugins.find("analysis", name)
-        yield from analysis.problems(own, settings)
+        yield from (_of_default(problem, own) for problem in analysis.problems(own, settings))
         for task in tasks:
             here = settings.population_names(task)
             if own.populations and not set(own.populations) & set(here) and analysis.applies(settings, task):
@@ -178,6 +176,14 @@ def _analysis_problems(settings: Settings, tasks: Collection[str]) -> Iterator[s
             if population not in settings.populations:
                 known = ", ".join(settings.populations)
                 yield f"analysis.{name}.populations: there is no population {population!r}; choose from: {known}"
+
+
+def _of_default(problem: str, own: Section) -> str:
+    """The problem; where it is one of a key that the config does not set, it says so, and what to do."""
+    found = re.match(r"(analysis\.\S+\.(\w+) = \S+?)(: .*)", problem)
+    if found is None or found[2] in own.model_fields_set:
+        return problem
+    return f"{found[1]} (the default){found[3]}; set this key, too"
 
 
 def _by_task_problems(settings: Settings) -> Iterator[str]:

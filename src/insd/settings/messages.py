@@ -19,7 +19,8 @@ def lines(error: ValidationError, prefix: Callable[[str], str], known: Callable[
         given = problem["input"]
         shown = "" if isinstance(given, dict | list) and len(str(given)) > 80 else f" = {given!r}"
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            found.append(f"{path}{shown}: unknown key; known here: {known(location[:-1])}")
+            choices = problem.get("ctx", {}).get("known") or known(location[:-1])
+            found.append(f"{path}{shown}: unknown key; known here: {choices}")
         elif problem["type"] == "missing":
             found.append(f"{path}: this key is required")
         elif problem["type"] == "value_error":

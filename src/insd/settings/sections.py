@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import InitErrorDetails
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from insd import plugins
 from insd.settings.base import (
@@ -66,9 +66,16 @@ class Population(Layer):
         """Refuse keys other than those above and the maker's section."""
         if not isinstance(given, dict) or not isinstance(given.get("make", ""), str):
             return given
-        unknown = set(given) - set(cls.model_fields) - {given.get("make", "train")}
-        if unknown:
-            errors = [InitErrorDetails(type="extra_forbidden", loc=(key,), input=given[key]) for key in sorted(unknown)]
+        make = given.get("make", "train")
+        if unknown := sorted(set(given) - set(cls.model_fields) - {make}):
+            try:
+                own = ", ".join(plugins.find("maker", make).Settings.model_fields)
+            except plugins.PluginError as error:
+                # The section of a maker that is misspelt, say.
+                raise ValueError(f"make = {make!r}: {str(error).removeprefix(f'{make}: ')}") from None
+            known = ", ".join(cls.model_fields) + (f", and {make}: {{{own}}}" if own else "")
+            kind = PydanticCustomError("extra_forbidden", "unknown key", {"known": known})
+            errors = [InitErrorDetails(type=kind, loc=(key,), input=given[key]) for key in unknown]
             raise ValidationError.from_exception_data(cls.__name__, errors)
         return given
 
