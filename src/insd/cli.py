@@ -375,7 +375,6 @@ def _network(path: str, seed: int | None) -> "xr.Dataset":
     """The network of a seed in a file, or its first, in single precision as all that is simulated."""
     import numpy as np
 
-
     network = stored(path, "network")
     network = network.assign(
         {name: values.astype(np.float32) for name, values in network.items() if values.dtype == np.float64}

@@ -1,13 +1,18 @@
 """Recordings as references: read, made ready, compared with, or refused with one message."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 import xarray as xr
+import yaml
+from conftest import ROOT
 
 from insd import datasets
 from insd.activity import simulate_trials
 from insd.evaluation.recordings import recording_predictivity
+from insd.grid import Grid
 from insd.imported import import_checkpoint
 from insd.makers.base import Job, MakerError
 from insd.makers.recording import Recording, RecordingSettings
@@ -180,6 +185,17 @@ def config(tape=(), **population):
     made = {"seeds": 2, "make": "recording", "recording": {"file": "data/{task}.npz"}, **dict(tape)}
     chain = {"seeds": 2, "rounds": 3, "reference": "tape", **population}
     return {"tasks": {"flip_flop": {}}, "populations": {"tape": made, "p": chain}}
+
+
+def test_the_config_of_the_documentation_is_whole(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "examples/own_task"))
+    section = (ROOT / "docs/own-task.md").read_text().split("## A recording as the reference")[1]
+    block = re.search(r"^ {7}tasks:\n(?: {7}.*\n)+", section, re.MULTILINE)
+    settings = load(yaml.safe_load(block[0]))
+    assert settings.shown_chain() == "recorded" and settings.reference("recorded") == "tape"
+    # The recording has the seeds of the chain, as the text says.
+    blocks = {block[:2] for block in Grid(settings).blocks("hold", ["tape", "recorded"], writes="activity")}
+    assert blocks == {(name, seed) for name in ("tape", "recorded") for seed in ("0", "1")}
 
 
 def test_settings_of_a_recording():
