@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from typing import Any
 
@@ -11,7 +12,9 @@ from insd.analysis.base import Analysis, code_of
 from insd.makers.base import Maker, MakerError, MissingFileError
 from insd.makers.base import code_of as code_of_round
 from insd.provenance import modules_fingerprint, settings_fingerprint
+from insd.settings.base import SettingsError
 from insd.settings.config import Settings, seeds_of
+from insd.settings.messages import joined
 from insd.settings.recipe import Recipe
 
 logger = logging.getLogger("insd.grid")
@@ -141,6 +144,23 @@ class Grid:
             ],
             "sources": self._sources(task, population),
         }
+
+    def check_sources(self) -> None:
+        """Refuse the user's files of which a maker can tell (`problems`) that no job could use them; those that are
+        missing are said when jobs are planned. Raises SettingsError, with one line per problem.
+        """
+        problems: list[str] = []
+        for task in self.settings.tasks:
+            for population in self.settings.population_names(task):
+                maker, seeds = self.settings.maker(population), self.settings.population(population).seeds
+                # In no base class: that is in the fingerprint of every network.
+                if not hasattr(maker, "problems"):
+                    continue
+                with suppress(MakerError):
+                    sources = maker.sources(task)
+                    problems += maker.problems(population, self.settings.task(task), seeds, sources)
+        if problems:
+            raise SettingsError(joined(problems))
 
     def _sources(self, task: str, population: str) -> list[str]:
         try:

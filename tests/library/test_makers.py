@@ -17,6 +17,7 @@ from conftest import ROOT
 
 from insd import plugins, provenance
 from insd.activity import simulate_trials
+from insd.grid import Grid
 from insd.imported import CheckpointError, import_checkpoint, import_checkpoints
 from insd.makers.base import Job, MakerError, code_of, maker_of, recipe_from
 from insd.makers.check import check_maker
@@ -127,6 +128,27 @@ def test_what_files_do_not_say_is_asked_for_by_its_key_in_the_config(tmp_path):
     maker = maker_of({"make": "checkpoint", "maker": {"files": str(tmp_path / "rnn.pt")}})
     with pytest.raises(MakerError, match=r"populations.others: .*give it, as in `checkpoint: {nonlinearity: tanh}`$"):
         maker.make(job(names=(("flip_flop", "others", 0, 0),), sources=maker.sources("flip_flop")))
+
+
+def test_files_are_checked_before_the_first_job(tmp_path):
+    torch.save(matrices(0), tmp_path / "one.pt")
+    torch.save(matrices(0) | {"output_weights": torch.zeros(1, 6)}, tmp_path / "zero.pt")
+    task = {"flip_flop": {"parameters": {"channels": 1}}}
+
+    def check(file, seeds, **said):
+        section = {"files": str(tmp_path / file), **said}
+        others = {"seeds": seeds, "make": "checkpoint", "checkpoint": section, "role": "control"}
+        Grid(load({"tasks": task, "populations": {"standard": {"seeds": 1}, "others": others}})).check_sources()
+
+    check("one.pt", 1, tau=0.1)
+    check("missing.pt", 1, tau=0.1)
+    for arguments, said, message in (
+        (("one.pt", 2), {"tau": 0.1}, "  - populations.others.seeds: seed 1 is not in the files, which hold 1 network"),
+        (("one.pt", 1), {}, r"  - populations.others: .*one.pt: these .*give it, as in `checkpoint: {tau: 0.1}`"),
+        (("zero.pt", 1), {"tau": 0.1}, r"  - populations.others: seed 0 of .*zero.pt: 1 of 1 outputs are zero"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            check(*arguments, **said)
 
 
 def test_a_grid_takes_no_network_without_a_null_space(tmp_path):

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import yaml
 from conftest import copy_checkout, job_counts, snakemake
@@ -84,13 +85,20 @@ def test_a_maker_is_one_file_and_one_entry(folder):
 def test_files_of_others_are_a_population(folder):
     (folder / "nets").mkdir()
     for seed in (0, 1):
-        (folder / f"nets/flip_flop-{seed}.pt").touch()
-    others = {"seeds": 2, "make": "checkpoint", "checkpoint": {"files": "nets/{task}-*.pt", "tau": 0.1}}
+        weights = np.random.default_rng(seed).standard_normal
+        matrices = {"recurrent_weights": weights((6, 6)), "input_weights": weights((6, 3))}
+        np.savez(folder / f"nets/flip_flop-{seed}.npz", output_weights=weights((3, 6)), **matrices)
+    others = {"seeds": 2, "make": "checkpoint", "checkpoint": {"files": "nets/{task}-*.npz", "tau": 0.1}}
     others |= {"role": "control", "tasks": ["flip_flop"]}
     output = plan(folder, populations={"others": others})
     assert job_counts(output)["make_checkpoint"] == 1
     job = re.search(r"rule make_checkpoint:\n.*?input: (.*?)\n", output, re.DOTALL)
-    assert "nets/flip_flop-0.pt, nets/flip_flop-1.pt" in job[1]
+    assert "nets/flip_flop-0.npz, nets/flip_flop-1.npz" in job[1]
+    # What can be said without trials is said before the first job.
+    (folder / "mine.yaml").write_text(yaml.safe_dump({"populations": {"others": others | {"seeds": 3}}}))
+    result = snakemake(folder, "-n", *SMOKE, "mine.yaml")
+    assert result.returncode == 1 and "Traceback" not in result.stdout
+    assert "  - populations.others.seeds: seed 2 is not in the files, which hold 2 network(s)" in result.stdout
     missing = others | {"checkpoint": {"files": "nets/other-*.pt"}}
     (folder / "mine.yaml").write_text(yaml.safe_dump({"populations": {"others": missing}}))
     says = "populations.others.checkpoint.files = 'nets/other-*.pt': there is no such file"

@@ -33,6 +33,9 @@ try:
     SETTINGS = load(config)
     GRID = Grid(SETTINGS, dry_run=lambda: workflow.dryrun)
     FIGURES = files.figures(GRID)
+    # Not by every job: reading networks takes PyTorch.
+    if workflow.is_main_process:
+        GRID.check_sources()
 except InsdError as error:
     message = str(error)
     without = not any(Path(file).name == "config.yaml" for file in workflow.configfiles)

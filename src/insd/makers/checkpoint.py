@@ -1,12 +1,16 @@
 """Networks that others trained, from checkpoints of PyTorch or from matrices: analysed as any other, not trained."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
+import xarray as xr
 from pydantic import Field
 
+from insd.errors import InsdError
 from insd.makers.base import Job, Made, Maker, MakerError, files_of
 from insd.settings.base import Positive, Section
 from insd.settings.recipe import Recipe
+from insd.tasks.base import Task
 
 
 class CheckpointSettings(Section):
@@ -41,41 +45,23 @@ class Checkpoint(Maker):
         """Those that files can be read as."""
         return ("gru", "low_rank", "rate")
 
+    def problems(self, population: str, task: Task, seeds: int, sources: tuple[str, ...]) -> tuple[str, ...]:
+        """What the job would refuse in files that are there, but for the activity: asked before the first job."""
+        try:
+            self._networks(population, sources, task.sample("test", 1, 0), list(range(seeds)))
+        except InsdError as error:
+            return (str(error),)
+        return ()
+
     def make(self, job: Job) -> Made:
         import numpy as np
         import torch
 
         from insd.activity import record_activity
-        from insd.imported import import_checkpoints
-        from insd.readouts import why_no_null_space
         from insd.rounding import with_significant
         from insd.samples import valid_steps
-        from insd.tensor_files import UnsaidError
 
-        own = self.settings
-        said = own.tau, own.readout, own.nonlinearity, own.rnn, own.leaky
-        try:
-            found = import_checkpoints(job.sources, job.bank, *said)
-        except UnsaidError as error:
-            raise MakerError(
-                f"populations.{job.names[0][1]}: {error.problem}; give it, as in `checkpoint: {{{error.setting}: "
-                f"{error.example}}}`"
-            ) from None
-        seeds = [name[2] for name in job.names]
-        held = found.sizes["seed"]
-        if seeds[-1] >= held:
-            population = job.names[0][1]
-            raise MakerError(
-                f"populations.{population}.seeds: seed {seeds[-1]} is not in the files, which hold {held} network(s): "
-                f"{', '.join(job.sources)}; set seeds to at most {held}"
-            )
-        network = found.isel(seed=seeds)
-        for seed in seeds:
-            if why := why_no_null_space(found["output_weights"].values[seed]):
-                raise MakerError(
-                    f"populations.{job.names[0][1]}: seed {seed} of {', '.join(job.sources)}: {why}, and a "
-                    "grid compares networks there; `insd import` takes it alone, for its fixed points"
-                )
+        network = self._networks(job.names[0][1], job.sources, job.bank, [name[2] for name in job.names])
         try:
             activity = record_activity(network, job.task, job.bank, job.test, job.recipe.terms)
             usable = bool(np.isfinite(activity["rates"].values[:, valid_steps(job.test)]).all())
@@ -87,3 +73,34 @@ class Checkpoint(Maker):
                 "is not finite"
             )
         return Made(with_significant(activity), network)
+
+    def _networks(
+        self, population: str, sources: tuple[str, ...], trials: xr.Dataset, seeds: Sequence[int]
+    ) -> xr.Dataset:
+        """The networks of some seeds in files; raises an InsdError if they are not there, or one cannot be used."""
+        from insd.imported import import_checkpoints
+        from insd.readouts import why_no_null_space
+        from insd.tensor_files import UnsaidError
+
+        own = self.settings
+        said = own.tau, own.readout, own.nonlinearity, own.rnn, own.leaky
+        try:
+            found = import_checkpoints(sources, trials, *said)
+        except UnsaidError as error:
+            raise MakerError(
+                f"populations.{population}: {error.problem}; give it, as in `checkpoint: {{{error.setting}: "
+                f"{error.example}}}`"
+            ) from None
+        held = found.sizes["seed"]
+        if seeds[-1] >= held:
+            raise MakerError(
+                f"populations.{population}.seeds: seed {seeds[-1]} is not in the files, which hold {held} network(s): "
+                f"{', '.join(sources)}; set seeds to at most {held}"
+            )
+        for seed in seeds:
+            if why := why_no_null_space(found["output_weights"].values[seed]):
+                raise MakerError(
+                    f"populations.{population}: seed {seed} of {', '.join(sources)}: {why}, and a "
+                    "grid compares networks there; `insd import` takes it alone, for its fixed points"
+                )
+        return found.isel(seed=seeds)
