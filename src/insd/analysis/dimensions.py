@@ -42,7 +42,8 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
         rates, dt = member.rates, float(member.network.attrs["dt"])
         null = rates @ null_projector_array(member.output_weights)
         frequency, power_share = dominant_frequency(null, dt)
-        variance, null_variance = (samples(one).var(0).sum() for one in (rates, null))
+        # In double precision: nearly all of the variance may be in the null space, and no more than all.
+        variance, null_variance = (samples(one).var(0, dtype=np.float64).sum() for one in (rates, null))
         share = null_variance / max(variance, np.finfo(float).tiny)
         lowest = lowest_frequency(int(lasting(rates).sum(1).max()), dt)
         squares = float(np.square(samples(rates)).mean())
