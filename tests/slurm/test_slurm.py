@@ -5,6 +5,7 @@ in the middle of training until its fault has come. Most of a fault's time is wa
 meanwhile, on the nodes of the default partition, while faults have those of the partition `faults`.
 """
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -13,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -129,6 +130,13 @@ def accounted(job: str, field: str) -> str:
     return command("sacct", "-X", "-n", "-P", "-o", field, "-j", job).strip()
 
 
+def opened(process: Path) -> Iterator[str]:
+    """The files that a process holds open; a controller closes some while they are read."""
+    for file in (process / "fd").iterdir():
+        with contextlib.suppress(OSError):
+            yield os.readlink(file)
+
+
 def listening() -> dict[str, set[str]]:
     """The IP addresses at which the cluster's programs listen, by program."""
     sockets = {}
@@ -142,7 +150,7 @@ def listening() -> dict[str, set[str]]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             program = (process / "comm").read_text().strip()
-            files = {os.readlink(file) for file in (process / "fd").iterdir()}
+            files = set(opened(process))
         except OSError:
             continue
         if re.match("slurm|srun|munge|mariadb", program):
