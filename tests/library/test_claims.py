@@ -265,6 +265,19 @@ def test_who_wins_in_some_hard_cell(changes, verdict):
         assert "each against the others: 10 % of cells, 0 of 5 win" in found["number"].str.cat()
 
 
+def test_controls_stand_beside_the_alternatives_that_win():
+    table = networks()
+    chains = table[(table["population"] == "insd") & (table["round"] == 1)]
+    unlike = {"role": "control", "hard_cells_won": [1, 1, 0] * len(TASKS)}
+    controls = [
+        chains.assign(population=name, reference=of, **unlike) for name, of in (("unpenalised", "insd"), ("b", "c"))
+    ]
+    found = judge(pd.concat([table, *controls], ignore_index=True))
+    wins = found[found["id"].str.contains("wins_in_some")]
+    assert wins["number"].str.endswith("control unpenalised: 2 of 3 win, both in 2").all()
+    assert set(wins["verdict"]) == {REPRODUCED}
+
+
 def test_alternatives_that_are_not_matched_are_not_nearly_equal():
     table = networks()
     table.loc[(table["population"] == "insd") & (table["seed"] > 0), "matched"] = False

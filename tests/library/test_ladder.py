@@ -77,16 +77,17 @@ def test_the_page_and_the_figure_have_all_rungs():
     assert not ladder(table[table["role"] == "standard"], 0.25).size
 
 
-def test_each_rung_of_the_study_has_standards_of_its_own_tasks():
+@pytest.mark.parametrize("study", ["hard_regimes", "equal_training"])
+def test_each_rung_of_a_study_has_standards_of_its_own_tasks(study):
     def laid_over(below, above):
         if not isinstance(below, dict) or not isinstance(above, dict):
             return above
         return below | {key: laid_over(below.get(key), value) for key, value in above.items()}
 
-    below, study = (
-        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("config", "studies/hard_regimes")
+    below, above = (
+        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("config", f"studies/{study}")
     )
-    settings = load(laid_over(below, study))
+    settings = load(laid_over(below, above))
     for task in settings.tasks:
         for population in settings.population_names(task):
             named = settings.standards(task, population)

@@ -40,6 +40,8 @@ INTRODUCTION = """\
 | `constant.yaml` | laid over it: the paper's constant multiplier, one lambda per task, on the same references |
 | `pilots.yaml` | laid over it: one training setting of alternatives changed at a time |
 | `smoke.yaml` | laid over it: tiny networks that run every rule in two minutes |
+| `studies/hard_regimes.yaml` | laid over it: rungs that each change one thing, for standards and chains alike |
+| `studies/equal_training.yaml` | laid over it: controls that are trained like its alternatives, without the penalty |
 
 A file given by `--configfile` is laid over `config.yaml`, key by key; `null` leaves out a population. Unknown keys are
 refused, and so are values of the wrong type.

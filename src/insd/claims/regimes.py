@@ -44,7 +44,8 @@ def nearly_equal(evidence: Evidence) -> Answer:
 def wins_somewhere(round_number: int) -> Callable[[Evidence], Answer]:
     """In some hard cell the alternative of a chain is better than nearly all standards, and it is matched.
 
-    All chains of the round count, also those whose network does not solve the task (`insd.tables.existence`).
+    All chains of the round count, also those whose network does not solve the task (`insd.tables.existence`). Controls
+    with the same references are counted beside them, and do not change the verdict.
     """
 
     def answer(evidence: Evidence) -> Answer:
@@ -61,6 +62,9 @@ def wins_somewhere(round_number: int) -> Callable[[Evidence], Answer]:
             f"{100 * tested['hard_cells_beaten'].mean():.0f} % of cells, {int((tested['hard_cells_won'] > 0).sum())} "
             f"of {len(tested)} win"
         )
+        for population, controls in evidence.controls.groupby("population", sort=False):
+            beside = existence(controls)
+            found += f"; control {population}: {beside.winning} of {beside.chains} win, both in {beside.both}"
         return found, shown.verdict
 
     return answer
