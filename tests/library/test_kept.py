@@ -28,11 +28,13 @@ TASK = FlipFlop(**PARAMETERS)
 MADE = {"task": {"name": "flip_flop", "parameters": PARAMETERS}, "recipe": {"network": {"architecture": "rate"}}}
 SETTINGS = {
     "costs": {"noise_probes": 1},
+    "curvature": {"trials": 4, "steps": 4},
     "decoding": {"time_stride": 10, "folds": 2},
     "dimensions": {},
     "dsa": {"rank": 4, "starts": 7, "iterations": 20},
     "fixed_points": {"starts": 8, "block": 1.0, "blocks": 1},
     "inputs": {},
+    "landscape": {"trials": 4, "points": 3},
     "performance": {"grid_trials": 4},
     "robustness": {"trials": 8, "draws": 1},
     "similarity": {},
@@ -177,7 +179,7 @@ def test_every_analysis_says_what_its_numbers_are_of():
     assert {name for name, one in over.items() if one == "all"} == {
         *("axes", "corners", "hard_cells", "kernel_decoding", "line_attractor", "responses"),
     }
-    assert {name for name, one in over.items() if one == "pairs"} == {"dsa", "inputs", "similarity"}
+    assert {name for name, one in over.items() if one == "pairs"} == {"dsa", "inputs", "landscape", "similarity"}
 
 
 @pytest.mark.parametrize(

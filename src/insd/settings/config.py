@@ -99,6 +99,10 @@ class Settings(Section):
             known = ", ".join(found.settings.model_fields)
             raise SettingsError(joined(lines(error, lambda key: f"analysis.{section}.", lambda place: known))) from None
 
+    def has_analysis(self, section: str) -> bool:
+        """Whether the config has a section of `analysis`, which may be empty: some are made only where it has."""
+        return (self.analysis.model_extra or {}).get(section) is not None
+
     def held_out_trials(self, task: str) -> int:
         """Trials of the bank that no network of a task was trained on here: all where none was."""
         held_out = [
