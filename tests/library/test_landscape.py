@@ -17,6 +17,7 @@ from insd.grid import Grid
 from insd.kept import Kept
 from insd.members import Member
 from insd.samples import samples
+from insd.settings.base import SettingsError
 from insd.settings.load import load
 
 TASK, TRIALS = trained_task("flip_flop"), evaluation_trials("flip_flop").isel(trial=slice(16))
@@ -185,6 +186,8 @@ def test_what_only_some_configs_make_is_no_part_of_other_grids():
         with_it = Grid(load(config | {"analysis": {name: {}}}))
         assert sorted(with_it.analysis_files()) == sorted([*files, file])
         assert with_it.table_inputs()[name] == [file]
+        with pytest.raises(SettingsError, match=f"analysis.{name} = False: input should be an object"):
+            load(config | {"analysis": {name: False}})
 
 
 def test_the_column_is_the_least_barrier_to_the_reference():

@@ -92,9 +92,11 @@ class Settings(Section):
         """The settings of an analysis, of its own class; SettingsError where they cannot be used."""
         found = plugins.find("analysis", name)
         section = found.section or name
-        given = (self.analysis.model_extra or {}).get(section) or {}
+        given = (self.analysis.model_extra or {}).get(section)
         try:
-            return found.settings.model_validate_json(json.dumps(given, default=str), strict=True)
+            return found.settings.model_validate_json(
+                json.dumps({} if given is None else given, default=str), strict=True
+            )
         except ValidationError as error:
             known = ", ".join(found.settings.model_fields)
             raise SettingsError(joined(lines(error, lambda key: f"analysis.{section}.", lambda place: known))) from None
