@@ -56,7 +56,7 @@ KINDS = {
         "insd.objectives",
         "term of an objective",
         base="insd.objectives.base:Term",
-        tools=("check", "moved", "null_space", "objective", "over_samples", "schedules", "small_matrices"),
+        tools=("centring", "check", "moved", "null_space", "objective", "over_samples", "schedules", "small_matrices"),
     ),
     "maker": Kind("insd.makers", "maker", base="insd.makers.base:Maker", tools=("check",)),
     "measure": Kind("insd.measures", "measure", base="insd.measures.base:Measure", tools=("pairs", "responses")),

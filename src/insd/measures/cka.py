@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
+from insd.hsic import unbiased_hsic
 from insd.measures.base import LinearMeasure, Map, Statistics
 
 
@@ -10,8 +11,7 @@ class CKA(LinearMeasure):
     """Debiased linear centred kernel alignment, at most 1; near 0 for unrelated activity.
 
     ``HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))`` with the unbiased estimator of HSIC from kernels without their
-    diagonals, in feature space: ``|X^T Y|^2 - n / (n - 2) k.l + sum(k) sum(l) / ((n - 1)(n - 2))`` for squared norms k
-    and l of the n samples.
+    diagonals, in feature space (`insd.hsic.unbiased_hsic`).
     """
 
     name = "cka"
@@ -32,6 +32,4 @@ class CKA(LinearMeasure):
 
 
 def _hsic(squares: float, a: Statistics, b: Statistics) -> float:
-    k, l = a.squared_norms, b.squared_norms  # noqa: E741 - as in the formula
-    n = k.size
-    return squares - n / (n - 2) * (k @ l) + k.sum() * l.sum() / ((n - 1) * (n - 2))
+    return unbiased_hsic(squares, a.squared_norms, b.squared_norms, a.squared_norms.size)

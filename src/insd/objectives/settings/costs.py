@@ -1,0 +1,31 @@
+"""The settings of costs."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from insd.objectives.settings.base import TermSettings
+from insd.settings.base import Count, NotNegative, Positive
+
+
+class CostsSettings(TermSettings):
+    """The penalty on what a solution costs: large weights, activity, and outputs that private noise moves."""
+
+    compares: ClassVar[bool] = False
+    schedule: Literal["constant", "constrained"] = "constant"
+    """`constant`: one lambda. `constrained`: a multiplier that is raised while the term is above `bound` and the task
+    within `training.loss_bound`, and lowered otherwise."""
+    multiplier: Positive = 0.01
+    """The weight of all costs together: lambda of the constant schedule, or where the constrained schedule starts."""
+    weights: NotNegative = 1.0
+    """Weight of the squared recurrent weights per unit: g² in a network of gain g before training."""
+    activity: NotNegative = 1.0
+    """Weight of the mean squared rate."""
+    adjoint_norm: NotNegative = 0.0
+    """Weight of the variance that private noise adds to the outputs, as by the term `adjoint_norm`."""
+    trials: Count = 8
+    """Trials of each minibatch on which that variance is estimated."""
+
+    def problems(self, path: str) -> Iterator[str]:
+        yield from super().problems(path)
+        if not (self.weights or self.activity or self.adjoint_norm):
+            yield f"{path}: weights, activity and adjoint_norm are all 0; leave out the term"

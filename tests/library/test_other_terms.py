@@ -1,0 +1,215 @@
+"""Terms other than predictivity: each has the value of an independent formula, and the gradient of its differences."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from insd import plugins
+from insd.activity import record_activity, simulate_trials
+from insd.dynamics.settings import DynamicalSimilarity
+from insd.measures.base import Activity
+from insd.networks.base import initialise, load_networks
+from insd.networks.settings.base import network_settings
+from insd.objectives.adjoint_norm import AdjointNorm
+from insd.objectives.base import Stored, join_earlier
+from insd.objectives.dsa import eigenvalues
+from insd.objectives.settings.adjoint_norm import AdjointNormSettings
+from insd.provenance import array_fingerprint
+from insd.settings.base import SettingsError
+from insd.settings.load import load
+from insd.settings.recipe import Recipe
+from insd.tasks.flip_flop import FlipFlop
+from insd.training import train_round
+
+TASK = FlipFlop(channels=1, duration=0.6)
+UNITS = 12
+
+
+def trials(regime, count, seed):
+    made = TASK.sample(regime, count, seed)
+    return made.assign_attrs(fingerprint=array_fingerprint(made, ["inputs", "targets", "mask"]))
+
+
+BANK, TEST = trials("train", 40, 1), trials("test", 8, 2)
+
+
+def file_of(seeds):
+    """A `network.nc` of random networks that vary in many directions."""
+    settings = network_settings({"units": UNITS, "gain": 1.8})
+    streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+    made = initialise(settings, BANK.sizes["input"], BANK.sizes["output"], BANK.attrs["dt"] / settings.tau, streams)
+    return xr.Dataset(
+        {name: (along, made.weights()[name].numpy()) for name, along in made.dimensions.items()},
+        coords={"seed": range(len(seeds))},
+        attrs={"dt": BANK.attrs["dt"], "tau": settings.tau, **made.attributes()},
+    )
+
+
+NETWORK, EARLIER = file_of([0, 1]), [file_of([10, 11]), file_of([20, 21])]
+
+
+def rates_of(network):
+    """Noise-free rates of a file on the bank, (seed, trial, time, unit)."""
+    return simulate_trials(network, BANK)[0].numpy()
+
+
+def ended():
+    """Until when trials last, (seed, time, trial): every other one ends after two thirds of the steps."""
+    valid = torch.ones(2, BANK.sizes["time"], BANK.sizes["trial"])
+    valid[:, 2 * BANK.sizes["time"] // 3 :, ::2] = 0
+    return valid
+
+
+def at_work(name, chosen=None, valid=None, **settings):
+    """A term, and its value for `NETWORK` on some trials of the bank in double precision, with the rates."""
+    found = plugins.find("term", name)
+    term = found(found.Settings(**settings))
+    stored = Stored()
+    if term.variables:
+        kept = [term.stores(network, BANK).assign_attrs(bank_fingerprint=BANK.fingerprint) for network in EARLIER]
+        stored = join_earlier({name: term.settings}, kept, BANK, ["a", "b"])[name]
+    networks = load_networks([NETWORK], BANK.attrs["dt"]).double()
+    chosen = torch.arange(BANK.sizes["trial"]).expand(2, -1) if chosen is None else chosen
+    inputs = torch.from_numpy(BANK["inputs"].values).double()[chosen].transpose(1, 2)
+    rates = networks(inputs)[:, :: stored.every].detach().requires_grad_()
+    return networks, rates, lambda: term.value(rates, networks, stored, chosen, valid)
+
+
+def trained(**terms):
+    """The histories of the two rounds of a short chain with these terms."""
+    training = {"iterations": 30, "batch_size": 8, "evaluate_every": 10, "validation_trials": 16, "restarts": 0}
+    chosen = Recipe(network={"units": UNITS}, training=training | {"step_size": 1e-2}, terms=terms)
+    reference, first = train_round(TASK, BANK, chosen, [("flip_flop", "p", 0, 0)])
+    activity = record_activity(reference, TASK, BANK, TEST, chosen.terms)
+    earlier = join_earlier(chosen.terms, [activity], BANK, ["a.nc"])
+    return first, train_round(TASK, BANK, chosen, [("flip_flop", "p", 0, 1)], earlier)[1]
+
+
+AT_ONCE = {"schedule": "constant", "task_only": 0.0, "ramp": 0.0}
+
+
+def test_cka_is_the_measure():
+    networks, _, value = at_work("cka", variance_kept=1 - 1e-9)
+    measure = plugins.find("measure", "cka")()
+    prepared = [[measure.prepare(Activity(one)) for one in rates_of(network)] for network in (NETWORK, *EARLIER)]
+    expected = [[measure.compare(prepared[0][seed], other[seed]) for other in prepared[1:]] for seed in (0, 1)]
+    np.testing.assert_allclose(value().detach(), expected, atol=1e-4)
+    # A network is like itself.
+    found = plugins.find("term", "cka")(plugins.find("term", "cka").Settings(variance_kept=1 - 1e-9))
+    kept = found.stores(NETWORK, BANK).assign_attrs(bank_fingerprint=BANK.fingerprint)
+    stored = found.join([kept], BANK, ["a"])
+    chosen = torch.arange(BANK.sizes["trial"]).expand(2, -1)
+    own = torch.from_numpy(rates_of(NETWORK)).transpose(1, 2)[:, ::2]
+    torch.testing.assert_close(found.value(own, networks, stored, chosen, None), torch.ones(2, 1), atol=1e-5, rtol=0)
+
+
+def test_cka_is_lowered_and_recorded():
+    ends = {}
+    for multiplier in (1e-6, 3.0):
+        first, second = trained(predictivity={}, cka=AT_ONCE | {"multiplier": multiplier})
+        assert not [name for name in map(str, first) if "penalty" in name]
+        assert second["held_out_penalty_cka"].dims == ("attempt", "seed", "iteration", "earlier")
+        ends[multiplier] = float(second["held_out_penalty_cka"][0, 0, -1, 0])
+    assert ends[3.0] < ends[1e-6] - 0.1
+
+
+def test_distances_of_spectra_are_the_measure():
+    settings = {"delays": 3, "rank": 6}
+    measure = plugins.find("measure", "dsa_spectrum")(DynamicalSimilarity(**settings))
+    earlier = [[measure.prepare(Activity(one)) for one in rates_of(network)] for network in EARLIER]
+    for valid in (None, ended()):
+        _, rates, value = at_work("dsa", valid=valid, trials=BANK.sizes["trial"], distance=0.5, **settings)
+        own = rates.detach().numpy().copy()
+        if valid is not None:
+            own[valid.numpy() == 0] = np.nan
+        prepared = [measure.prepare(Activity(one.swapaxes(0, 1))) for one in own]
+        expected = [[measure.compare(prepared[seed], other[seed]) for other in earlier] for seed in (0, 1)]
+        np.testing.assert_allclose(0.5 * (1 - value().detach()), expected, atol=1e-5)
+
+
+def test_the_gradient_of_eigenvalues_of_low_rank_activity():
+    """Of fewer directions than the rank, of two axes with the same variance, and of padded trials."""
+    turns = torch.arange(24, dtype=torch.float64)[:, None] * 0.4 + torch.arange(5) * 1.3
+    plane = torch.stack([turns.cos(), turns.sin()], -1)
+    random = torch.randn(24, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    valid = torch.ones(1, 24, 5)
+    valid[:, 15:, 2] = 0
+    for rates, rank, lasts in ((plane, 6, None), (torch.cat([plane, 0.3 * random], -1), 2, valid)):
+        given = rates[None].clone().requires_grad_()
+        found = eigenvalues(given, 2, rank, lasts)
+        assert found.shape == (1, rank)
+        # Numerical differences of rates in absent directions would make them present.
+        direction = torch.randn(2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        step = torch.cat([plane @ direction, 0 * rates[..., 2:]], -1)[None] if rank == 6 else torch.randn_like(given)
+        (gradient,) = torch.autograd.grad(found.abs().square().sum(), given)
+        moved = [eigenvalues(given.detach() + sign * 1e-6 * step, 2, rank, lasts) for sign in (1, -1)]
+        ends = [float(one.abs().square().sum()) for one in moved]
+        assert float((gradient * step).sum()) == pytest.approx((ends[0] - ends[1]) / 2e-6, abs=1e-6, rel=1e-4)
+
+
+def test_decorrelation_is_the_mean_squared_correlation():
+    for valid in (None, ended()):
+        _, rates, value = at_work("decorrelation", valid=valid)
+        expected = []
+        for seed, own in enumerate(rates.detach().numpy()):
+            samples = own.reshape(-1, UNITS) if valid is None else own[valid[seed].numpy() == 1]
+            pairs = [
+                np.corrcoef(samples[:, one], samples[:, other])[0, 1] ** 2
+                for one in range(UNITS)
+                for other in range(UNITS)
+                if one != other
+            ]
+            expected.append([np.mean(pairs)])
+        np.testing.assert_allclose(value().detach(), expected, rtol=1e-4)
+    # A silent unit is correlated with none.
+    rates.data[..., 3] = 0
+    assert torch.isfinite(value()).all() and torch.isfinite(torch.autograd.grad(value().sum(), rates)[0]).all()
+
+
+def test_costs_are_those_of_arrays():
+    chosen = torch.stack([torch.arange(10), torch.arange(10, 20)])
+    weighed = {"weights": 2.0, "activity": 3.0, "adjoint_norm": 0.5}
+    valid = ended()[..., :10]
+    for given in ({"weights": 2.0}, {"activity": 3.0}, {"adjoint_norm": 0.5}, weighed):
+        own = dict.fromkeys(weighed, 0.0) | given
+        networks, rates, value = at_work("costs", chosen, valid, trials=4, **own)
+        noise = AdjointNorm(AdjointNormSettings(trials=4)).value(rates, networks, Stored(), chosen, valid)
+        squares = rates.detach().numpy() ** 2
+        means = [[squares[seed][valid[seed].numpy() == 1].mean()] for seed in (0, 1)]
+        weights = np.square(NETWORK["recurrent_weights"].values).sum((1, 2))[:, None] / UNITS
+        expected = own["weights"] * weights + own["activity"] * np.array(means)
+        expected += own["adjoint_norm"] * noise.detach().numpy()
+        np.testing.assert_allclose(value().detach(), expected, rtol=1e-5)
+    (found,) = torch.autograd.grad(value().sum(), networks.recurrent_weights)
+    (of_noise,) = torch.autograd.grad(0.5 * noise.sum(), networks.recurrent_weights)
+    torch.testing.assert_close(found, 4 * networks.recurrent_weights.detach() / UNITS + of_noise, rtol=1e-5, atol=1e-9)
+
+
+def test_costs_of_weights_in_factors_are_those_of_their_product():
+    settings = network_settings({"architecture": "low_rank", "units": UNITS, "rank": 2})
+    made = initialise(settings, 1, 1, 0.2, [torch.Generator().manual_seed(0)])
+    term = plugins.find("term", "costs")
+    rates = torch.zeros(1, 3, 2, UNITS)
+    value = term(term.Settings()).value(rates, made, Stored(), torch.zeros(1, 2, dtype=torch.int64), None)
+    torch.testing.assert_close(value[0, 0], made.recurrent_weights.square().sum() / UNITS)
+
+
+@pytest.mark.parametrize(
+    "name, settings", [("dsa", {"delays": 2, "rank": 6}), ("decorrelation", {}), ("costs", {"adjoint_norm": 0.1})]
+)
+def test_a_chain_lowers_what_it_records(name, settings):
+    ends = {}
+    compares = plugins.find("term", name).Settings().compares
+    for multiplier in (1e-6, 3.0):
+        first, second = trained(**{name: AT_ONCE | settings | {"multiplier": multiplier}})
+        recorded = "held_out_penalty" if compares else f"held_out_penalty_{name}"
+        assert (recorded in first) != compares
+        ends[multiplier] = float(second[recorded].squeeze()[-1])
+    assert ends[3.0] < ends[1e-6] - 0.02
+
+
+def test_costs_that_are_all_free_are_refused():
+    population = {"seeds": 1, "terms": {"costs": {"weights": 0.0, "activity": 0.0}}, "role": "control"}
+    with pytest.raises(SettingsError, match=r"terms\.costs: weights, activity and adjoint_norm are all 0; leave out"):
+        load({"tasks": {"flip_flop": {}}, "populations": {"p": population}})
