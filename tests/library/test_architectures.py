@@ -143,6 +143,16 @@ def test_low_rank_weights_have_their_rank_and_the_variance_of_the_gain():
     assert "recurrent_weights" not in networks.weights()
 
 
+def test_orthogonal_weights_are_so_times_the_gain_and_the_others_those_of_a_rate_network():
+    networks, rate = (made(name, 0.2, 3, units=40, gain=1.5) for name in ("orthogonal", "rate"))
+    weights = networks.recurrent_weights.detach()
+    torch.testing.assert_close(weights @ weights.mT, 2.25 * torch.eye(40).expand(3, -1, -1), atol=1e-5, rtol=0)
+    # Uniform over orthogonal matrices: half of the diagonal entries of Q are negative, too.
+    assert 20 < int((weights.diagonal(dim1=1, dim2=2) < 0).sum()) < 100
+    for name, values in networks.weights().items():
+        assert torch.equal(values, rate.weights()[name]) == (name != "recurrent_weights")
+
+
 def test_training_lowers_the_loss_and_the_files_keep_their_contract(chain, tmp_path):
     for network, history, activity in chain:
         losses = history["held_out_loss"].isel(attempt=0, seed=0).dropna("iteration")
@@ -280,7 +290,8 @@ def test_the_flow_of_an_architecture(nonlinearity):
 
 def test_files_of_an_unknown_architecture_are_refused():
     with pytest.raises(
-        datasets.DatasetError, match=r"x.nc: there is no architecture 'lstm'; choose from gru, low_rank, rate"
+        datasets.DatasetError,
+        match=r"x.nc: there is no architecture 'lstm'; choose from gru, low_rank, orthogonal, rate",
     ):
         datasets.validate(gru_file().assign_attrs(architecture="lstm"), "network", "x.nc")
     with pytest.raises(datasets.DatasetError, match=r"x.nc: lacks the variable 'candidate_bias'"):
@@ -311,7 +322,7 @@ def test_files_of_an_unknown_architecture_are_refused():
         (
             {"architecture": "lstm"},
             "populations.p.network.architecture = 'lstm': there is no architecture 'lstm'; choose from gru, low_rank, "
-            "rate, or name your own as 'module:Class'",
+            "orthogonal, rate, or name your own as 'module:Class'",
         ),
         (
             {"architecture": "none_such:Net"},

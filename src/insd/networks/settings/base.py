@@ -13,8 +13,9 @@ class NetworkSettings(Section):
     """The network and its initial weights; an architecture may have keys of its own."""
 
     architecture: str = "rate"
-    """`rate`, the paper's rate network; `low_rank`, the same with recurrent weights of low rank; `gru`, gated recurrent
-    units in continuous time; or your own, as `module:Class`."""
+    """`rate`, the paper's rate network; `low_rank`, the same with recurrent weights of low rank; `orthogonal`, the same
+    with orthogonal recurrent weights before training; `gru`, gated recurrent units in continuous time; or your own, as
+    `module:Class`."""
     units: Annotated[int, Field(ge=2)] = 100
     """Number of units N."""
     gain: NotNegative = 1.0
