@@ -14,6 +14,7 @@ from insd.networks.settings.base import network_settings
 from insd.objectives.adjoint_norm import AdjointNorm
 from insd.objectives.base import Stored, join_earlier
 from insd.objectives.dsa import eigenvalues
+from insd.objectives.objective import Objective
 from insd.objectives.settings.adjoint_norm import AdjointNormSettings
 from insd.provenance import array_fingerprint
 from insd.settings.base import SettingsError
@@ -196,7 +197,13 @@ def test_costs_of_weights_in_factors_are_those_of_their_product():
 
 
 @pytest.mark.parametrize(
-    "name, settings", [("dsa", {"delays": 2, "rank": 6}), ("decorrelation", {}), ("costs", {"adjoint_norm": 0.1})]
+    "name, settings",
+    [
+        ("dsa", {"delays": 2, "rank": 6}),
+        ("decorrelation", {}),
+        ("costs", {"adjoint_norm": 0.1}),
+        ("multiplicative", {}),
+    ],
 )
 def test_a_chain_lowers_what_it_records(name, settings):
     ends = {}
@@ -213,3 +220,52 @@ def test_costs_that_are_all_free_are_refused():
     population = {"seeds": 1, "terms": {"costs": {"weights": 0.0, "activity": 0.0}}, "role": "control"}
     with pytest.raises(SettingsError, match=r"terms\.costs: weights, activity and adjoint_norm are all 0; leave out"):
         load({"tasks": {"flip_flop": {}}, "populations": {"p": population}})
+
+
+def objective_of(terms, kept):
+    stored = {name: Stored({}, {}, 2) for name, values in kept.items() if values.shape[1] == 2}
+    found = Objective(terms, stored, 0.05, 3, torch.device("cpu"))
+    for name, term in found.terms.items():
+        term.value = lambda *_, values=kept[name]: values
+    return found
+
+
+def test_the_loss_is_multiplied_before_anything_is_added():
+    random = torch.Generator().manual_seed(0)
+    similar = torch.rand(3, 2, dtype=torch.float64, generator=random).requires_grad_()
+    cost = torch.rand(3, 1, dtype=torch.float64, generator=random)
+    loss = torch.rand(3, dtype=torch.float64, generator=random).requires_grad_()
+    at_once = {name: AT_ONCE | {"multiplier": weight} for name, weight in (("costs", 0.5), ("multiplicative", 1.5))}
+    terms = {name: plugins.find("term", name).Settings(**own) for name, own in at_once.items()}
+    kept = {"costs": cost, "multiplicative": similar}
+    objective = objective_of(terms, kept)
+    networks, rates, trials = (
+        load_networks([file_of([0])], BANK.attrs["dt"]),
+        torch.zeros(3, 1, 1, 1),
+        torch.zeros(3, 1).int(),
+    )
+
+    def whole(loss, similar, share=1.0, finishing=None):
+        kept["multiplicative"] = similar
+        objective.terms["multiplicative"].value = lambda *_: similar
+        return objective.weighed(loss, [share, 1.0], finishing, rates, networks, trials)[0]
+
+    assert torch.autograd.gradcheck(objective.terms["multiplicative"].factors, similar)
+    # The gradient is that of the product over the factors; what is added comes after.
+    found = torch.autograd.grad(whole(loss, similar).sum(), (loss, similar))
+    torch.testing.assert_close(found[0], torch.ones_like(loss))
+    at = similar.detach().numpy()
+    by_hand = loss.detach().numpy()[:, None] * 1.5 * 2 * (1 - at) ** -3.0 / ((1 - at) ** -2.0 + 1)
+    np.testing.assert_allclose(found[1], by_hand)
+    np.testing.assert_allclose(whole(loss, similar).detach(), loss.detach() + 0.5 * cost[:, 0])
+    # Before the term starts, S has no part in it.
+    (gradient,) = torch.autograd.grad(whole(loss, similar, 0.0).sum(), similar)
+    assert not gradient.any()
+    # In the finishing phase, S within its bound is as if it were 0.
+    near = torch.full((3, 2), 0.04, dtype=torch.float64).requires_grad_()
+    (gradient,) = torch.autograd.grad(whole(loss, near, finishing=1.0).sum(), near)
+    assert not gradient.any()
+    # A solution without loss is not moved, and a product of factors is finite where S is 1.
+    (gradient,) = torch.autograd.grad(whole(0 * loss, similar).sum(), similar)
+    assert not gradient.any()
+    assert torch.isfinite(whole(loss, torch.ones_like(similar))).all()

@@ -76,6 +76,9 @@ class Term(ABC):
     capturable: ClassVar[bool] = False
     """Whether `value` only computes with tensors where they are, so that a GPU can repeat it as part of a CUDA graph:
     nothing in it waits for a result or changes from call to call but what its arguments hold."""
+    multiplies: ClassVar[bool] = False
+    """Whether the task loss is multiplied by the `factors` of its values, each to the power of its multiplier, with the
+    gradient of that product divided by the factors. Otherwise its values are added to it, each times its multiplier."""
 
     def __init__(self, settings: Any):
         self.settings = settings
@@ -134,6 +137,10 @@ class Term(ABC):
         valid : 1 until the end of each of these trials, and 0 after it, where rates must not count; None where all
             trials last to the end.
         """
+
+    def factors(self, value: Float[Tensor, "network earlier"]) -> Float[Tensor, "network earlier"]:
+        """What a term that `multiplies` makes of its values: positive, and differentiable in them."""
+        raise TermError(f"{type(self).__name__}: declares multiplies = True, and does not define `factors`")
 
 
 def mean_over_samples(

@@ -45,6 +45,14 @@ def check_term(term: type[Term], **settings: Any) -> None:
     _must(bool(torch.isfinite(value).all()), name, "its value is not finite")
     _must(value.requires_grad, name, "its value does not depend on the rates by operations that PyTorch can follow")
 
+    if made.multiplies:
+        factors = made.factors(value)
+        _must(
+            factors.shape == expected, name, f"its factors have the shape {tuple(factors.shape)}, expected {expected}"
+        )
+        positive = bool(torch.isfinite(factors).all() and (factors > 0).all())
+        _must(positive, name, "its factors are not all positive and finite")
+
     direction = torch.randn(rates.shape, dtype=rates.dtype, generator=_stream(30))
     (gradient,) = torch.autograd.grad(value.sum(), rates)
     with torch.no_grad():

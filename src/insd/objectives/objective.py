@@ -1,4 +1,4 @@
-"""All terms of a round together: their values, weighed by their schedules and added to the task loss."""
+"""All terms of a round together: their values, weighed by their schedules, with the task loss."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -40,11 +40,13 @@ class Objective:
         valid: Float[Tensor, "time trial"] | None = None,
     ):
         acting = {name: own for name, own in settings.items() if name in earlier or not own.compares}
-        self.terms = make_terms(acting)
-        self.stored = {name: earlier.get(name, Stored()).to(device) for name in acting}
+        made = make_terms(acting)
+        # What multiplies the task loss comes before what is added to it.
+        self.terms = {name: made[name] for name in sorted(made, key=lambda name: not made[name].multiplies)}
+        self.stored = {name: earlier.get(name, Stored()).to(device) for name in self.terms}
         self.schedules = {
-            name: make_schedule(own, loss_bound, networks, self.stored[name].earlier, device)
-            for name, own in acting.items()
+            name: make_schedule(acting[name], loss_bound, networks, self.stored[name].earlier, device)
+            for name in self.terms
         }
         self.networks, self.valid = networks, valid
         self.every = math.gcd(*(stored.every for stored in self.stored.values())) if acting else None
@@ -64,7 +66,7 @@ class Objective:
         networks: Networks,
         trials: Int[Tensor, "network trial"],
     ) -> tuple[Float[Tensor, "network"], dict[str, Tensor]]:
-        """The task loss with all terms added, with `shares` of their multipliers; and what the history keeps.
+        """The task loss with all terms, with `shares` of their multipliers; and what the history keeps.
 
         `finishing` is 1 in the finishing phase (`Training.finishing`), in which a term's value counts from its bound on
         alone, and 0 before it; None without such a phase.
@@ -81,7 +83,13 @@ class Objective:
             counted = value
             if finishing is not None:
                 counted = value - finishing * value.clamp(max=self.terms[name].settings.bound)
-            loss = loss + (multipliers * counted).sum(1)
+            if self.terms[name].multiplies:
+                product = (self.terms[name].factors(counted) ** multipliers).prod(1)
+                # Of the product's size, which may be a hundred or a billion, neither the clip of gradients nor Adam's
+                # memory of them is to depend.
+                loss = loss * product / product.detach()
+            else:
+                loss = loss + (multipliers * counted).sum(1)
         return loss, record
 
     def held_out(self, rates: Rates, networks: Networks, trials: Int[Tensor, "network trial"]) -> dict[str, np.ndarray]:

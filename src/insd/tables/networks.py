@@ -50,7 +50,7 @@ IDENTITY = {
 """The columns that come from the config and the files of the rounds, and what each holds."""
 LARGEST_EXCESS = 0.01
 """Largest test loss above the median of the standards of a network that is matched with them (ours)."""
-PENALTIES = ("predictivity", "condition_predictivity")
+PENALTIES = ("predictivity", "condition_predictivity", "multiplicative")
 """The terms whose value is S, of single trials and of averages over trials: those of the first that acted count."""
 
 _SOURCES = dict.fromkeys(("test_loss", "score", "solved"), "activity.nc")
