@@ -14,7 +14,7 @@ class CostsSettings(TermSettings):
     schedule: Literal["constant", "constrained"] = "constant"
     """`constant`: one lambda. `constrained`: a multiplier that is raised while the term is above `bound` and the task
     within `training.loss_bound`, and lowered otherwise."""
-    multiplier: Positive = 0.01
+    multiplier: Positive = 0.1
     """The weight of all costs together: lambda of the constant schedule, or where the constrained schedule starts."""
     weights: NotNegative = 1.0
     """Weight of the squared recurrent weights per unit: g² in a network of gain g before training."""
