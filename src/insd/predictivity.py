@@ -64,7 +64,8 @@ def principal_components(
     if variances[0] == 0:
         raise ValueError("the activity does not vary over samples: it has no principal components")
     shares = variances.cumsum() / variances.sum()
-    count = int(np.searchsorted(shares, variance_kept)) + 1
+    # Rounding may leave the last share below 1.
+    count = min(int(np.searchsorted(shares, variance_kept)) + 1, shares.size)
     scores = np.zeros((*activity.shape[:-1], count), activity.dtype)
     scores[lasts] = flat @ directions[:, :count]
     return scores, float(shares[count - 1])

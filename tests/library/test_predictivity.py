@@ -138,6 +138,14 @@ def test_principal_components_change_the_penalty_by_less_than_the_variance_left_
     assert abs(penalty(components) - penalty(activity)) <= 1 - share + 1e-9
 
 
+def test_all_components_hold_all_variance():
+    """Also where rounding leaves the sum of the shares just below 1."""
+    for seed in range(20):
+        activity = np.random.default_rng(seed).standard_normal((10, 5, 8))
+        components, share = principal_components(activity, 1.0)
+        assert components.shape == activity.shape and share == pytest.approx(1)
+
+
 def test_components_of_activity_that_does_not_vary_are_refused():
     with pytest.raises(ValueError, match="does not vary"):
         principal_components(np.ones((5, 4, 3)), 0.99)
