@@ -7,6 +7,8 @@ import pytest
 import yaml
 from conftest import copy_checkout, job_counts, snakemake
 
+from insd.datasets import read
+
 TERM = '''
 from insd.objectives.base import Term, mean_over_samples
 from insd.objectives.settings.base import TermSettings
@@ -106,3 +108,17 @@ def test_files_of_others_are_a_population(folder):
     for arguments, code in ((["-n"], 0), (["--cores", "1"], 1)):
         result = snakemake(folder, *arguments, *SMOKE, "mine.yaml")
         assert result.returncode == code and says in result.stdout, result.stdout[-2000:]
+
+
+def test_walks_are_a_population(micro_finished):
+    walks = {"seeds": 1, "rounds": 2, "reference": "insd", "make": "walk", "walk": {"steps": 2, "iterations": 5}}
+    walks |= {"training": {"loss_bound": 10.0}}
+    more = {"populations": {"walks": walks}, "figures": {"chain": "insd"}}
+    (micro_finished / "walks.yaml").write_text(yaml.safe_dump(more))
+    target = "results/flip_flop/walks/seeds-0/round-1/history.nc"
+    result = snakemake(micro_finished, target, "--cores", "1", "--configfile", "micro.yaml", "walks.yaml")
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert job_counts(result.stdout) == {"make_walk": 1, "total": 1}
+    files = {name: read(micro_finished / target.replace("history", name), name) for name in ("network", "history")}
+    assert files["network"].attrs["role"] == "alternative" and files["history"].sizes["iteration"] == 3
+    assert not list((micro_finished / "results").rglob("checkpoint.pt"))
