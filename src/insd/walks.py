@@ -203,12 +203,12 @@ class Walk:
         """The gradient of the terms, each times its multiplier, added up over earlier rounds."""
         parameters = list(self.networks.parameters())
         rates = self.networks(self._of(trials, self.bank.inputs))[:, :: self.objective.every]
-        total = sum(
+        values = [
             own.multiplier * self.objective._value(name, rates, self.networks, trials).sum()
             for name, own in self.terms.items()
             if name in self.objective.terms
-        )
-        parts = torch.autograd.grad(total, parameters, allow_unused=True, materialize_grads=True)
+        ]
+        parts = torch.autograd.grad(torch.stack(values).sum(), parameters, allow_unused=True, materialize_grads=True)
         return torch.cat([part.flatten() for part in parts]).double().numpy()
 
     @torch.no_grad()
@@ -218,8 +218,8 @@ class Walk:
         return float(self._loss(outputs, self.targets)[0])
 
     def _loss(self, outputs: Float[Tensor, "1 time trial output"], targets: Tensor) -> np.ndarray:
-        of = (self._of(self.held_out, part) for part in (targets, self.bank.mask))
-        return self.task.loss(outputs, *of, self.variance).numpy()
+        targets, mask = (self._of(self.held_out, part) for part in (targets, self.bank.mask))
+        return self.task.loss(outputs, targets, mask, self.variance).numpy()
 
     @torch.no_grad()
     def _evaluate(self, accepted: float) -> dict[str, np.ndarray]:
