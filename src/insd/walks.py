@@ -151,8 +151,9 @@ class Walk:
         system = self._system(trials)
         scale = self._scale(system)
         towards, norm = self.wandering, math.nan
-        # At the anchor itself, an earlier network of all, no way leads down from it: the first step is a random one.
-        if self.settings.steered and step > 1:
+        # Where terms compare with the anchor, no way leads down from there: the first step is a random one.
+        compares = any(own.compares for own in self.terms.values())
+        if self.settings.steered and not (compares and step == 1):
             gradient = self._gradient(trials)
             norm = float(np.linalg.norm(gradient))
             self.downhill = INERTIA * self.downhill - gradient / norm
@@ -170,9 +171,17 @@ class Walk:
             self.length /= 2
         else:
             set_weights(self.networks, before)
-        if len(losses) == 1:
+        row = self._evaluate(accepted) | self._tried(system.value, norm, losses)
+        if self.settings.steered and self._height(row) > self._height(self.rows[-1]):
+            self.length /= 2
+        elif len(losses) == 1:
             self.length = min(GROWTH * self.length, self.longest)
-        return self._evaluate(accepted) | self._tried(system.value, norm, losses)
+        return row
+
+    def _height(self, row: Mapping[str, np.ndarray]) -> float:
+        """The terms of a row of the history, each times its multiplier, added up."""
+        values = {name: row[self.objective._variable("held_out_penalty", name)] for name in self.objective.terms}
+        return float(sum(self.terms[name].multiplier * of_term.sum() for name, of_term in values.items()))
 
     def _restored(self, step: int, number: int, scale: float) -> list[float]:
         """The kept loss after a step, and after each restoring step that is taken until it is low enough."""

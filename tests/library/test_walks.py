@@ -117,6 +117,15 @@ def test_a_steered_walk_lowers_predictivity_and_an_undirected_one_goes_anywhere(
     assert np.isnan(undirected.history["gradient_norm"]).all()
 
 
+def test_any_term_steers_a_walk(anchors):
+    terms = Recipe(terms={"adjoint_norm": {}}).terms
+    made = walk(anchors, terms=terms, step=0.01, seeds=(0,))
+    norms = made.history["held_out_penalty_adjoint_norm"].values[0, 0]
+    assert norms[-1] < 0.5 * norms[0] and (made.history["kept_loss"] <= CEILING).all()
+    # An undirected one needs none.
+    assert "held_out_penalty" not in walk(anchors, terms={}, steered=False, steps=1, seeds=(1,)).history
+
+
 def test_a_walk_that_keeps_the_function_keeps_the_outputs_of_its_anchor(anchors):
     made = walk(anchors, keeps="function", ceiling=0.01, steps=8, step=0.05)
     with xr.open_dataset(anchors[0]) as anchor:

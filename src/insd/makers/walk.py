@@ -23,7 +23,7 @@ class WalkSettings(Section):
     flatness: Positive = 1e-4
     """Curvature above which directions are left out, as a share of the largest eigenvalue of the Gauss-Newton
     matrix."""
-    iterations: Count = 30
+    iterations: Count = 80
     """Most conjugate-gradient iterations of the projection on flat directions."""
     restoring: Count = 4
     """Most restoring steps after a step, which are taken while the loss is nearer to the ceiling than to the
@@ -66,7 +66,8 @@ class Walk(Maker):
 
         terms, (anchor, *rounds) = job.recipe.terms, job.earlier
         seeds = [name[2] for name in job.names]
-        stored = [read(file, "kept", variables_of(terms)).sel(seed=seeds) for file in rounds]
+        read_of_terms = variables_of(terms)
+        stored = [read(file, "kept", read_of_terms).sel(seed=seeds) for file in rounds] if read_of_terms else []
         network, history = walk_round(
             *(job.task, job.bank, job.recipe, self.settings, job.names, read(anchor, "network").sel(seed=seeds)),
             join_earlier(terms, stored, job.bank, rounds),
