@@ -80,7 +80,7 @@ def test_every_maker_keeps_what_the_workflow_relies_on(name, files):
         "train": {},
         "recording": {"file": str(files / "rates.npz")},
         "checkpoint": {"files": str(files / "net-*.pt"), "tau": 0.1},
-        "walk": {"steps": 2, "iterations": 5, "restoring": 1},
+        "walk": {"steps": 1, "iterations": 5, "restoring": 1},
     }[name]
     found = plugins.find("maker", name)
     changes = {"sources": found(found.Settings(**settings)).sources("flip_flop")}
