@@ -171,17 +171,9 @@ class Walk:
             self.length /= 2
         else:
             set_weights(self.networks, before)
-        row = self._evaluate(accepted) | self._tried(system.value, norm, losses)
-        if self.settings.steered and self._height(row) > self._height(self.rows[-1]):
-            self.length /= 2
-        elif len(losses) == 1:
+        if len(losses) == 1:
             self.length = min(GROWTH * self.length, self.longest)
-        return row
-
-    def _height(self, row: Mapping[str, np.ndarray]) -> float:
-        """The terms of a row of the history, each times its multiplier, added up."""
-        values = {name: row[self.objective._variable("held_out_penalty", name)] for name in self.objective.terms}
-        return float(sum(self.terms[name].multiplier * of_term.sum() for name, of_term in values.items()))
+        return self._evaluate(accepted) | self._tried(system.value, norm, losses)
 
     def _restored(self, step: int, number: int, scale: float) -> list[float]:
         """The kept loss after a step, and after each restoring step that is taken until it is low enough."""
