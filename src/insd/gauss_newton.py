@@ -1,37 +1,45 @@
-"""The Gauss-Newton matrix of a loss of networks' outputs, without the matrix: products, and what is solved with them.
+"""The Gauss-Newton matrix and the Hessian of a loss of a network's outputs: products with them, and solutions.
 
-With outputs y of weights theta, Jacobian J = dy/dtheta and a loss l(y), the matrix is
+With outputs y of weights theta, Jacobian J = dy/dtheta and a loss l(y), the Gauss-Newton matrix is
 
     G = J^T H J,   H = d2l/dy2,
 
-which is J^T J where l is half the squared distance of the outputs from others. Directions in which G is small are flat:
-the outputs that the loss is of stay as they are there. A product takes two passes through the network, by reverse mode
-alone: J^T w is linear in w, so that its own gradient in w, towards v, is J v.
+which is J^T J where l is half the squared distance of the outputs from their targets. It is the Hessian of the loss
+without the curvature of the outputs themselves: all of it where the loss is 0. In directions in which G is small the
+loss is flat. No matrix is formed. A product with G takes two backward passes through one simulation whose graph is
+kept: J^T w is linear in w, and its derivative in w, towards v, is J v (Pearlmutter 1994, "Fast exact multiplication by
+the Hessian").
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+import xarray as xr
 from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator, cg, eigsh
 from torch import Tensor
 
+from insd.datasets import architecture_of
 from insd.networks.base import Flowing, Networks
+from insd.plugins import find
 
 Vector = Float[np.ndarray, "weight"]
 """A direction in the space of all weights, in the order of `weights_of`; float64."""
 
 
 class GaussNewton:
-    """G of one network, and its loss and gradient, at the weights that it has now; to be left once these change.
+    """Products with G and the Hessian of one network at its present weights, and the loss and its gradient there.
+
+    It holds for these weights alone: once they change, make another.
 
     Parameters
     ----------
-    networks : one network; products are in the type of its weights. An architecture that is no flow needs a `forward`
-        that PyTorch can differentiate twice.
-    inputs : (network, time, trial, input).
-    loss : of outputs (network, time, trial, output), one number; convex and twice differentiable in them.
+    networks : one network; products are in the type of its weights. An architecture that is not `Flowing` needs a
+        `forward` that PyTorch can differentiate twice.
+    inputs : (network, time, trial, input), noise-free.
+    loss : of outputs (network, time, trial, output), one number; twice differentiable in them, and convex where
+        something is solved.
     """
 
     def __init__(
@@ -46,28 +54,30 @@ class GaussNewton:
         self.parameters = list(networks.parameters())
         self.size = sum(parameter.numel() for parameter in self.parameters)
         self.at = torch.zeros_like(self.outputs, requires_grad=True)
-        self.transposed = torch.autograd.grad(self.outputs, self.parameters, self.at, create_graph=True)
+        self.transposed = self._gradients(self.outputs, self.at, create_graph=True)
         leaf = self.outputs.detach().requires_grad_()
-        value = loss(leaf)
+        self.loss, value = loss, loss(leaf)
         (self.slope,) = torch.autograd.grad(value, leaf, create_graph=True)
         self.leaf, self.value = leaf, value.item()
 
     def gradient(self) -> Vector:
         """The gradient of the loss in the weights."""
-        return self._back(self.slope.detach())
+        return _vector(self._gradients(self.outputs, self.slope.detach()))
 
     def product(self, vector: Vector) -> Vector:
         """G v."""
-        parts = torch.from_numpy(np.ravel(vector)).to(self.outputs).split([p.numel() for p in self.parameters])
-        towards = [part.view_as(parameter) for part, parameter in zip(parts, self.parameters, strict=True)]
-        (change,) = torch.autograd.grad(self.transposed, self.at, towards, retain_graph=True)
+        (change,) = torch.autograd.grad(self.transposed, self.at, self._parts(vector), retain_graph=True)
         (curved,) = torch.autograd.grad(self.slope, self.leaf, change, retain_graph=True)
-        return self._back(curved)
+        return _vector(self._gradients(self.outputs, curved))
 
     def operator(self, scale: float = 1.0, shift: float = 0.0) -> LinearOperator:
         """``scale G + shift I``, for solvers of scipy."""
-        shape = (self.size, self.size)
-        return LinearOperator(shape, lambda v: scale * self.product(v) + shift * np.ravel(v), dtype=np.float64)
+        return self._symmetric(lambda vector: scale * self.product(vector) + shift * np.ravel(vector))
+
+    def hessian(self) -> LinearOperator:
+        """The Hessian of the loss in the weights, for solvers of scipy."""
+        gradient = self._gradients(self.loss(self.outputs), create_graph=True)
+        return self._symmetric(lambda vector: _vector(self._gradients(gradient, self._parts(vector))))
 
     def largest(self) -> tuple[float, Vector]:
         """The largest eigenvalue of G, to a hundredth, and its eigenvector, by Lanczos iterations from the gradient."""
@@ -85,10 +95,41 @@ class GaussNewton:
         """The damped Gauss-Newton step ``-(G + damping I)^-1 g`` that lowers the loss of gradient g."""
         return -cg(self.operator(1.0, damping), self.gradient(), rtol=1e-2, maxiter=iterations)[0]
 
-    def _back(self, errors: Float[Tensor, "1 time trial output"]) -> Vector:
-        """J^T w."""
-        parts = torch.autograd.grad(self.outputs, self.parameters, errors, retain_graph=True)
-        return _vector(parts)
+    def _gradients(
+        self,
+        of: Tensor | Sequence[Tensor],
+        towards: Tensor | Sequence[Tensor] | None = None,
+        create_graph: bool = False,
+    ) -> tuple[Tensor, ...]:
+        """Gradients in the parameters; 0 in those that nothing depends on."""
+        return torch.autograd.grad(
+            of,
+            self.parameters,
+            towards,
+            retain_graph=True,
+            create_graph=create_graph,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+
+    def _parts(self, vector: Vector) -> list[Tensor]:
+        """A vector in the shapes of the parameters."""
+        parts = torch.from_numpy(np.ravel(vector)).to(self.outputs).split([p.numel() for p in self.parameters])
+        return [part.view_as(parameter) for part, parameter in zip(parts, self.parameters, strict=True)]
+
+    def _symmetric(self, product: Callable[[Vector], Vector]) -> LinearOperator:
+        return LinearOperator((self.size, self.size), matvec=product, rmatvec=product, dtype=np.float64)
+
+
+def as_trained(network: xr.Dataset, dt: float) -> Networks:
+    """The network of a `network.nc` of one seed with copies of the weights that are trained, at a time step in s.
+
+    These are the weights of its own architecture, such as the vectors of low-rank networks. It has no private noise.
+    """
+    found = find("network", architecture_of(network))
+    weights = {name: torch.from_numpy(network[name].values.copy()) for name in found.parameter_names()}
+    constants = {name: network.attrs[name] for name in found.constants if name in network.attrs}
+    return found(weights, dt / network.attrs["tau"], 0.0, **constants)
 
 
 def weights_of(networks: Networks) -> Vector:
@@ -104,5 +145,5 @@ def set_weights(networks: Networks, vector: Vector) -> None:
         parameter.copy_(part.view_as(parameter))
 
 
-def _vector(parts: list[Tensor] | tuple[Tensor, ...]) -> Vector:
+def _vector(parts: Sequence[Tensor]) -> Vector:
     return torch.cat([part.flatten() for part in parts]).double().numpy()

@@ -25,12 +25,12 @@ from insd.checkpoints import Checkpoint
 from insd.datasets import architecture_of
 from insd.devices import CPU
 from insd.errors import InsdError
-from insd.gauss_newton import GaussNewton, Vector, set_weights, weights_of
+from insd.gauss_newton import GaussNewton, Vector, as_trained, set_weights, weights_of
 from insd.makers.base import NetworkName
 from insd.networks.base import Networks
 from insd.objectives.base import Stored
 from insd.objectives.objective import Objective
-from insd.plugins import find, module_of
+from insd.plugins import module_of
 from insd.progress import Progress
 from insd.provenance import code_fingerprint, modules_fingerprint, random_seed, trials_fingerprint
 from insd.settings.recipe import Recipe
@@ -204,11 +204,8 @@ class Walk:
         """The gradient of the terms, each times its multiplier, added up over earlier rounds."""
         parameters = list(self.networks.parameters())
         rates = self.networks(self._of(trials, self.bank.inputs))[:, :: self.objective.every]
-        values = [
-            own.multiplier * self.objective._value(name, rates, self.networks, trials).sum()
-            for name, own in self.terms.items()
-            if name in self.objective.terms
-        ]
+        found = self.objective.values(rates, self.networks, trials)
+        values = [self.terms[name].multiplier * value.sum() for name, value in found.items()]
         parts = torch.autograd.grad(torch.stack(values).sum(), parameters, allow_unused=True, materialize_grads=True)
         return torch.cat([part.flatten() for part in parts]).double().numpy()
 
@@ -311,9 +308,8 @@ def walk_round(
     if checkpoint is not None:
         kept = Checkpoint(checkpoint, _made_from(task, bank, recipe, settings, names, anchors, earlier))
     state: dict[str, Any] = (kept.load() if kept else None) or {"finished": []}
-    alpha = bank.attrs["dt"] / anchors.attrs["tau"]
     for row in range(len(state["finished"]), len(names)):
-        networks = _network(anchors.isel(seed=[row]), alpha)
+        networks = as_trained(anchors.isel(seed=[row]), bank.attrs["dt"])
         chosen = {term: stored.select([row]) for term, stored in earlier.items()}
         run = Walk(task, bank, recipe, settings, names[row], networks, chosen)
         if "run" in state:
@@ -340,13 +336,6 @@ def walk_round(
         attrs={"dt": bank.attrs["dt"], "tau": anchors.attrs["tau"], **networks.attributes()},
     )
     return made, history
-
-
-def _network(anchor: xr.Dataset, alpha: float) -> Networks:
-    """The network of a `network.nc` of one seed, with all parameters of its architecture, noise-free."""
-    found = find("network", architecture_of(anchor))
-    weights = {name: torch.from_numpy(anchor[name].values.copy()) for name in found.parameter_names()}
-    return found(weights, alpha, 0.0, **{name: anchor.attrs[name] for name in found.constants if name in anchor.attrs})
 
 
 def _history(walks: Sequence[Sequence[Mapping[str, Tensor]]]) -> xr.Dataset:

@@ -8,15 +8,16 @@ import torch
 import xarray as xr
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from insd.evaluation.curvature import Loss, curvature, spectrum
-from insd.networks.base import initialise, made_of
+from insd.evaluation.curvature import curvature, loss_at, spectrum
+from insd.gauss_newton import as_trained, set_weights, weights_of
+from insd.networks.base import initialise
 from insd.networks.settings.base import network_settings
 from insd.tasks.base import target_variance
 from insd.tasks.flip_flop import FlipFlop
 
 TASK = FlipFlop(channels=1, duration=0.3)
 TRIALS = TASK.sample("test", 4, 0)
-ALPHA = 0.2
+DT, ALPHA = TRIALS.attrs["dt"], 0.2
 
 
 def small(architecture="rate", **settings):
@@ -25,7 +26,7 @@ def small(architecture="rate", **settings):
     networks = initialise(chosen, 1, 1, ALPHA, [torch.Generator().manual_seed(3)])
     weights = networks.stored_weights(networks.weights())
     data = {name: (networks.dimensions[name], one.numpy()) for name, one in weights.items()}
-    return xr.Dataset(data, attrs=networks.attributes() | {"tau": TRIALS.attrs["dt"] / ALPHA})
+    return xr.Dataset(data, attrs=networks.attributes() | {"tau": DT / ALPHA})
 
 
 def outputs_at(vector, network):
@@ -47,8 +48,7 @@ def outputs_at(vector, network):
 def explicit():
     """A network, and its Gauss-Newton matrix by central differences of its outputs."""
     network = small()
-    loss = Loss(network, TASK, TRIALS)
-    at = torch.cat([one.flatten() for one in loss.weights.values()]).numpy()
+    at = weights_of(as_trained(network, DT))
     step = 1e-5
     columns = [
         (outputs_at(at + step * place, network) - outputs_at(at - step * place, network)).ravel() / (2 * step)
@@ -62,7 +62,7 @@ def explicit():
 
 def test_products_and_the_spectrum_are_those_of_the_explicit_gauss_newton_matrix(explicit):
     network, matrix = explicit
-    operator = Loss(network, TASK, TRIALS).gauss_newton()
+    operator = loss_at(network, TASK, TRIALS).operator()
     vectors = np.random.default_rng(0).standard_normal((3, len(matrix)))
     for vector in vectors:
         np.testing.assert_allclose(operator @ vector, matrix @ vector, atol=1e-7)
@@ -79,23 +79,24 @@ def test_products_and_the_spectrum_are_those_of_the_explicit_gauss_newton_matrix
         assert found.flat_share_error(threshold) == 0
 
 
-def test_sharpness_is_the_largest_eigenvalue_of_the_hessian_by_differences_of_the_training_gradient(explicit):
+def test_products_and_sharpness_are_those_of_the_hessian_by_differences_of_the_training_gradient(explicit):
     network, _ = explicit
-    loss = Loss(network, TASK, TRIALS)
+    networks = as_trained(network, DT).double()
     inputs, targets, mask = (
         torch.from_numpy(TRIALS[name].values).double().transpose(0, 1) for name in ("inputs", "targets", "mask")
     )
     variance = target_variance(targets, mask)
 
     def gradient(vector):
-        parts = torch.from_numpy(vector).split([one.numel() for one in loss.weights.values()])
-        named = {name: part.view_as(one) for part, (name, one) in zip(parts, loss.weights.items(), strict=True)}
-        networks = made_of(network, named, ALPHA)
+        set_weights(networks, vector)
+        networks.zero_grad()
         TASK.loss(networks.outputs(inputs[None])[0], targets, mask, variance).sum().backward()
-        return torch.cat([getattr(networks, name).grad.flatten() for name in loss.weights]).numpy()
+        return np.concatenate([parameter.grad.numpy().ravel() for parameter in networks.parameters()])
 
-    at = torch.cat([one.flatten() for one in loss.weights.values()]).numpy()
+    at = weights_of(networks)
     hessian = np.stack([(gradient(at + 1e-5 * one) - gradient(at - 1e-5 * one)) / 2e-5 for one in np.eye(len(at))])
+    vector = np.random.default_rng(1).standard_normal(len(at))
+    np.testing.assert_allclose(loss_at(network, TASK, TRIALS).hessian() @ vector, hessian @ vector, atol=1e-7)
     found = curvature(network, TASK, TRIALS, [1e-3], 40, 0)
     assert found["sharpness"] == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-4)
 
@@ -117,19 +118,18 @@ def test_few_steps_estimate_a_spectrum_that_decays():
 @pytest.mark.parametrize("architecture, own, size", [("low_rank", {"rank": 1}, 8 + 4 + 4 + 4 + 1 + 4), ("gru", {}, 85)])
 def test_other_architectures_curve_in_their_own_weights(architecture, own, size):
     network = small(architecture, **own)
-    loss = Loss(network, TASK, TRIALS)
-    matrix = loss.gauss_newton()
+    matrix = loss_at(network, TASK, TRIALS).operator()
     assert matrix.shape == (size, size)
     one, other = np.random.default_rng(0).standard_normal((2, size))
     assert one @ (matrix @ other) == pytest.approx(other @ (matrix @ one))
     # A small step changes the outputs by J v, and so the loss of their change by v^T G v / 2.
-    before = loss.outputs(loss.weights)
-    parts = torch.from_numpy(one).split([weights.numel() for weights in loss.weights.values()])
-    moved = {
-        name: weights + 1e-5 * part.view_as(weights)
-        for part, (name, weights) in zip(parts, loss.weights.items(), strict=True)
-    }
-    mask = torch.from_numpy(TRIALS["mask"].values.swapaxes(0, 1)).double()
-    targets = torch.from_numpy(TRIALS["targets"].values.swapaxes(0, 1)).double()
-    change = TASK.loss(loss.outputs(moved) - before, torch.zeros_like(targets), mask, target_variance(targets, mask))
-    assert one @ (matrix @ one) / 2 == pytest.approx(float(change.detach()) / 1e-10, rel=1e-3)
+    networks = as_trained(network, DT).double()
+    inputs, targets, mask = (
+        torch.from_numpy(TRIALS[name].values.swapaxes(0, 1)).double() for name in ("inputs", "targets", "mask")
+    )
+    with torch.no_grad():
+        before, _ = networks.outputs(inputs[None])
+        set_weights(networks, weights_of(networks) + 1e-5 * one)
+        change = networks.outputs(inputs[None])[0] - before
+        loss = TASK.loss(change, torch.zeros_like(targets), mask, target_variance(targets, mask))
+    assert one @ (matrix @ one) / 2 == pytest.approx(float(loss) / 1e-10, rel=1e-3)

@@ -67,6 +67,18 @@ def test_a_loss_of_its_own_has_its_own_curvature():
     np.testing.assert_allclose(found, explicit, atol=1e-7 * np.abs(explicit).max())
 
 
+def test_the_loss_is_flat_in_weights_that_nothing_depends_on():
+    networks, inputs, targets, mask = small("rate")
+    expected = GaussNewton(networks, inputs[None], squared(targets, mask))
+    vector = np.random.default_rng(0).standard_normal(expected.size)
+    networks.register_parameter("idle", torch.nn.Parameter(torch.ones(2).double()))
+    system = GaussNewton(networks, inputs[None], squared(targets, mask))
+    longer = np.append(vector, [1.0, -1.0])
+    np.testing.assert_array_equal(system.product(longer), np.append(expected.product(vector), [0, 0]))
+    np.testing.assert_array_equal(system.hessian() @ longer, np.append(expected.hessian() @ vector, [0, 0]))
+    np.testing.assert_array_equal(system.gradient(), np.append(expected.gradient(), [0, 0]))
+
+
 def test_what_is_solved_is_what_numpy_finds_of_the_explicit_matrix():
     networks, inputs, targets, mask = small("rate")
     system = GaussNewton(networks, inputs[None], squared(targets, mask))

@@ -1,32 +1,19 @@
 """How the task loss curves around a network: the spectrum of its Gauss-Newton matrix, and the sharpness.
 
-With the outputs y of a network at weights w, the Jacobian J = dy/dw and the second derivative H of the loss in the
-outputs,
-
-    G = J^T H J
-
-is the Hessian of the loss without the curvature of the outputs themselves: all of it where the loss is 0. Neither is
-ever formed. Products with J^T are backward passes and those with J are derivatives of these, through one simulation
-whose graph is kept (Pearlmutter 1994, "Fast exact multiplication by the Hessian").
+Both are found by products with the matrices alone (`insd.gauss_newton`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 from jaxtyping import Float
 from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import LinearOperator, eigsh
-from torch import Tensor
-from torch.func import functional_call, grad, vjp
 
 from insd.bank import Bank
-from insd.datasets import architecture_of
-from insd.networks.base import Flowing
-from insd.plugins import find
+from insd.gauss_newton import GaussNewton, as_trained
 from insd.tasks import Task
 from insd.tasks.base import target_variance
 
@@ -37,76 +24,16 @@ TOLERANCE = 1e-4
 NULL = 1e-13
 """Eigenvalues, as a share of the largest, that are zeros as far as rounding tells."""
 
-Named = dict[str, Tensor]
-"""Weights, or directions among them, by name."""
 
-
-class Loss:
-    """The noise-free task loss of a network on some trials as a function of its trained weights, in double precision.
-
-    `network` is a `network.nc` of one seed, `Flowing`.
-    """
-
-    def __init__(self, network: xr.Dataset, task: Task, trials: xr.Dataset):
-        architecture = find("network", architecture_of(network))
-        names = architecture.parameter_names()
-        self.weights = {name: torch.from_numpy(network[name].values).double() for name in names}
-        constants = {name: network.attrs[name] for name in architecture.constants if name in network.attrs}
-        alpha = trials.attrs["dt"] / network.attrs["tau"]
-        self._simulated = _Simulated(architecture(self.weights, alpha, 0.0, **constants))
-        bank, self._task = Bank.from_trials(trials), task
-        self._trials = bank.targets.double(), bank.mask.double(), target_variance(bank.targets, bank.mask)
-        self._inputs = bank.inputs.double()[None]
-        self._sizes = [weights.numel() for weights in self.weights.values()]
-
-    def outputs(self, weights: Named) -> Float[Tensor, "network time trial output"]:
-        """Outputs at these weights."""
-        return functional_call(self._simulated, {f"of.{name}": one for name, one in weights.items()}, (self._inputs,))
-
-    def of_outputs(self, outputs: Float[Tensor, "network time trial output"]) -> Float[Tensor, ""]:
-        """The loss of these outputs."""
-        return self._task.loss(outputs, *self._trials).sum()
-
-    def gauss_newton(self) -> LinearOperator:
-        """G (weight, weight)."""
-        outputs, backward = _backward(self.outputs, self.weights)
-        _, forward = _backward(lambda of_outputs: backward(of_outputs)[0], torch.zeros_like(outputs))
-        _, curved = _backward(grad(self.of_outputs), outputs)
-        return self._operator(lambda direction: backward(curved(forward(direction)[0])[0])[0])
-
-    def hessian(self) -> LinearOperator:
-        """The Hessian of the loss (weight, weight)."""
-        _, product = _backward(grad(lambda weights: self.of_outputs(self.outputs(weights))), self.weights)
-        return self._operator(lambda direction: product(direction)[0])
-
-    def _operator(self, product: Callable[[Named], Named]) -> LinearOperator:
-        def of_vector(vector: np.ndarray) -> np.ndarray:
-            parts = torch.from_numpy(np.ascontiguousarray(vector).ravel()).split(self._sizes)
-            direction = {
-                name: part.view_as(weights) for part, (name, weights) in zip(parts, self.weights.items(), strict=True)
-            }
-            found = product(direction)
-            return torch.cat([found[name].flatten() for name in self.weights]).numpy()
-
-        count = sum(self._sizes)
-        return LinearOperator((count, count), matvec=of_vector, rmatvec=of_vector, dtype=np.float64)
-
-
-def _backward(function: Callable[[Any], Any], at: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
-    """The value of a function, and what takes a derivative in it to one in the argument, a tuple of one."""
-    value, backward, *_ = vjp(function, at)
-    return value, backward
-
-
-class _Simulated(torch.nn.Module):
-    """Outputs by the Euler map, every operation of which can be differentiated twice."""
-
-    def __init__(self, of: Flowing):
-        super().__init__()
-        self.of = of
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.of.readout(self.of.simulate(inputs, states=True)[0])
+def loss_at(network: xr.Dataset, task: Task, trials: xr.Dataset) -> GaussNewton:
+    """The noise-free task loss of a `network.nc` of one seed on some trials, in double precision."""
+    bank = Bank.from_trials(trials)
+    targets, mask, variance = bank.targets.double(), bank.mask.double(), target_variance(bank.targets, bank.mask)
+    return GaussNewton(
+        as_trained(network, trials.attrs["dt"]).double(),
+        bank.inputs.double()[None],
+        lambda outputs: task.loss(outputs, targets, mask, variance).sum(),
+    )
 
 
 @dataclass(frozen=True)
@@ -185,7 +112,7 @@ def spectrum(matrix: LinearOperator, steps: int, seed: int) -> Spectrum:
 def curvature(
     network: xr.Dataset, task: Task, trials: xr.Dataset, thresholds: Sequence[float], steps: int, seed: int
 ) -> dict[str, float | list[float]]:
-    """Curvature of the task loss at a `network.nc` of one seed, `Flowing`, by the variables of `curvature.nc`.
+    """Curvature of the task loss at a `network.nc` of one seed by the variables of `curvature.nc`.
 
     Of the Gauss-Newton matrix: `top_eigenvalue`, `trace`, `participation_ratio`, and by threshold (over the largest
     eigenvalue) `flat_share` and `flat_share_error`. Of the Hessian: `sharpness`, its largest eigenvalue.
@@ -195,8 +122,8 @@ def curvature(
     trials : that the loss is of, noise-free.
     steps, seed : see `spectrum`.
     """
-    loss = Loss(network, task, trials)
-    found, hessian = spectrum(loss.gauss_newton(), steps, seed), loss.hessian()
+    loss = loss_at(network, task, trials)
+    found, hessian = spectrum(loss.operator(), steps, seed), loss.hessian()
     start = np.random.default_rng(seed).standard_normal(hessian.shape[0])
     sharpness = eigsh(hessian, 1, which="LA", v0=start, tol=TOLERANCE, return_eigenvectors=False)
     return {

@@ -92,13 +92,17 @@ class Objective:
                 loss = loss + (multipliers * counted).sum(1)
         return loss, record
 
+    def values(
+        self, rates: Rates, networks: Networks, trials: Int[Tensor, "network trial"]
+    ) -> dict[str, Float[Tensor, "network earlier"]]:
+        """The value of each term, by name, with its gradients."""
+        return {name: self._value(name, rates, networks, trials) for name in self.terms}
+
     def held_out(self, rates: Rates, networks: Networks, trials: Int[Tensor, "network trial"]) -> dict[str, np.ndarray]:
         """The values of all terms, as the history keeps them."""
         return {
-            self._variable("held_out_penalty", name): self._kept(name, self._value(name, rates, networks, trials))
-            .cpu()
-            .numpy()
-            for name in self.terms
+            self._variable("held_out_penalty", name): self._kept(name, value).cpu().numpy()
+            for name, value in self.values(rates, networks, trials).items()
         }
 
     def before_training(self) -> dict[str, np.ndarray]:
