@@ -987,6 +987,24 @@ def test_training_stops_within_the_bounds_that_are_drawn():
         assert [float(line.get_ydata()[0]) for line in dotted] == [bound]
 
 
+@pytest.mark.parametrize(
+    "terms, name", [(["multiplicative"], "S"), (["cka"], "cka"), (["predictivity", "dsa", "own:Mine"], "Mine, S, dsa")]
+)
+def test_the_penalty_is_called_by_the_terms_of_the_chains(terms, name):
+    # One population for each term; that of round 0 acts on nothing.
+    recipes = {(term, 1): {term: {"bound": 0.05}} for term in terms} | {("other", 0): {"costs": {"bound": 1.0}}}
+    histories = {
+        of: [
+            history_of(of[1]).assign_attrs(
+                settings=json.dumps({"recipe": {"training": {"loss_bound": 0.3}, "terms": acting}})
+            )
+        ]
+        for of, acting in recipes.items()
+    }
+    labels = [axes.get_ylabel() for axes in deflation_of(numbers_of(chain(seeds=1)), histories).axes]
+    assert f"held-out penalty {name}" in labels and f"multiplier of {name}" in labels
+
+
 def test_levels_are_counted_over_solved_networks_by_group():
     table = chain(seeds=3, unsolved=["insd/1/1"])
     histories = {(row["population"], row["round"]): [history_of(row["round"])] for row in table.to_dict("records")}

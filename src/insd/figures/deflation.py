@@ -25,6 +25,7 @@ from insd.figures.theme import (
     new_figure,
     note,
 )
+from insd.tables.networks import PENALTIES
 
 LEVELS = ("activity", "dynamics", "topology")
 """The levels of description of `levels.csv`."""
@@ -43,9 +44,9 @@ def deflation_figure(
     a: null-space r2 between standards, between untrained networks, and of each alternative towards its reference, with
     the shuffled baseline; hollow where the predictor is not solved, a cross where it is but is not deflated. b: how
     many pairs of a solved network and a reference are the same by activity, dynamics and topology
-    (`insd.tables.levels`). c: held-out task loss of every attempt. d: S towards each earlier round, on held-out trials,
-    noise-free. e: the multiplier of S in the loss. Dotted: the bounds of the loss and of S, within which training stops
-    early.
+    (`insd.tables.levels`). c: held-out task loss of every attempt. d: S, or the term in its place, towards each earlier
+    round, on held-out trials, noise-free. e: its multiplier in the loss. Dotted: the bounds of the loss and of the
+    term, within which training stops early.
 
     Parameters
     ----------
@@ -60,10 +61,11 @@ def deflation_figure(
     _null_r2(activity, grouped, predictivity)
     _levels(figure, agreement, grouped, levels)
     _losses(losses, grouped, histories)
-    _by_earlier(penalties, histories, "held_out_penalty", "held-out penalty S")
+    penalty = _penalty_name(histories)
+    _by_earlier(penalties, histories, "held_out_penalty", f"held-out penalty {penalty}")
     for bound in sorted({term["bound"] for recipe in _recipes(histories) for term in recipe["terms"].values()}):
         penalties.axhline(bound, **BOUND)
-    _by_earlier(multipliers, histories, "multiplier", "multiplier of S")
+    _by_earlier(multipliers, histories, "multiplier", f"multiplier of {penalty}")
     # The lines of both panels are the same.
     if penalties.get_legend_handles_labels()[0]:
         penalties.legend(loc="upper right", labelspacing=0.2, handlelength=2, borderaxespad=0)
@@ -185,6 +187,18 @@ def _by_earlier(axes: Axes, histories: Mapping[tuple[str, int], list[xr.Dataset]
     axes.set_ylabel(label)
     if not labelled:
         note(axes, "no deflated population")
+
+
+def _penalty_name(histories: Mapping[tuple[str, int], list[xr.Dataset]]) -> str:
+    """S, or the names of the terms that were compared with earlier rounds in its place."""
+    # The variable is without a name where its term is the only one.
+    shown = {
+        round_of: [file for file in files if "held_out_penalty" in file]
+        for round_of, files in histories.items()
+        if round_of[1]
+    }
+    terms = {name.rpartition(":")[2] for recipe in _recipes(shown) for name in recipe["terms"]}
+    return ", ".join(sorted({"S" if name in PENALTIES else name for name in terms})) or "S"
 
 
 def _recipes(histories: Mapping[tuple[str, int], list[xr.Dataset]]) -> list[dict[str, Any]]:
