@@ -1,0 +1,130 @@
+"""Statements on walks at constant loss (Hessian null-space continuation, HNC), in our words; criteria are ours.
+
+Source: arXiv 2609.38081. Criteria were fixed before any network of the study `generators` was trained; flat shares of a
+few networks were known from a first look (docs/analyses/curvature.md).
+
+They are judged for every population with alternatives, so that walks and penalties stand side by side. Two statements
+are left out, since no table has what they need: that the loss stays below a ceiling on the way where penalties cross
+it, and that further steps on the task alone do not bring a network back.
+"""
+
+import pandas as pd
+
+from insd.claims.base import MOST, NO_ANSWER, NOT, PARTLY, REPRODUCED, TOO_FEW, Answer, Claim, Evidence, Publication
+from insd.cohorts import REFERENCE, of_role, reference_labels, solved
+from insd.cohorts import network_labels as labels_of
+
+ACCURATE, LOW_LOSS = 0.999, 0.01
+"""The accuracy that their walks were above, and the loss that they were below."""
+DRIFTING = 0.5
+"""Share of autonomous runs that end on slow states from which on there are drifting regions (ours)."""
+FLAT = 0.9
+"""Share of directions with at most 1e-4 of the largest eigenvalue: 89.9 % in their networks."""
+
+
+def other_points(evidence: Evidence) -> Answer:
+    """Alternatives that solve the task as well have another number of stable points than their references."""
+    rows = _as_good(evidence)
+    if rows.empty:
+        return _none_as_good(evidence)
+    changed = rows["n_stable_fixed_points"] != rows["points_before"]
+    found = (
+        f"{_count(evidence, rows)}; stable points {rows['n_stable_fixed_points'].median():.0f}, before "
+        f"{rows['points_before'].median():.0f}, in the median; another number in {changed.sum()} of {len(rows)}"
+    )
+    return found, _by_share(float(changed.mean()))
+
+
+def points_dissolve(evidence: Evidence) -> Answer:
+    """In alternatives that solve the task as well, stable points are gone, and runs drift."""
+    rows = _as_good(evidence)
+    rows = rows[rows["points_before"] > 0]
+    if rows.empty:
+        return _none_as_good(evidence)
+    gone = rows["n_stable_fixed_points"] == 0
+    drifting = gone & (rows["runs_drifting"] >= DRIFTING)
+    found = (
+        f"{_count(evidence, rows)}; no stable point in {gone.sum()} of {len(rows)}, and runs drift in "
+        f"{drifting.sum()} of these; share of runs that drift {rows['runs_drifting'].median():.2f} in the median"
+    )
+    if drifting.mean() >= MOST:
+        return found, REPRODUCED
+    return found, PARTLY if gone.mean() >= 0.5 else NOT
+
+
+def flat_directions(evidence: Evidence) -> Answer:
+    """At standards and at alternatives, most directions hardly change the loss."""
+    if "flat_share" not in evidence.table:
+        return "no curvature in this grid", NO_ANSWER
+    found, shares = [], []
+    for name, group in (("standards", evidence.standards), ("alternatives", solved(evidence.alternatives))):
+        rows = group[group["flat_share"].notna()]
+        if rows.empty:
+            return TOO_FEW
+        shares.append(float((rows["flat_share"] >= FLAT).mean()))
+        found.append(
+            f"{name}: {100 * rows['flat_share'].median():.1f} % flat, at least {100 * rows['flat_share'].min():.1f} %; "
+            f"curved directions {rows['curved_directions'].median():.1f}, largest eigenvalue "
+            f"{rows['top_eigenvalue'].median():.1f}"
+        )
+    return (
+        f"{'. '.join(found)}. Theirs: 89.9 %, 23.2 and 10.8",
+        REPRODUCED if min(shares) >= MOST else PARTLY if max(shares) >= MOST else NOT,
+    )
+
+
+def _as_good(evidence: Evidence) -> pd.DataFrame:
+    """The alternatives within their bounds on accuracy and loss, with the stable points of their references."""
+    references = of_role(evidence.table, REFERENCE)
+    before = references["n_stable_fixed_points"].set_axis(labels_of(references))
+    rows = evidence.alternatives
+    rows = rows.assign(points_before=before.reindex(reference_labels(rows)).to_numpy(float))
+    rows = rows[(rows["score"] > ACCURATE) & (rows["test_loss"] < LOW_LOSS)]
+    return rows.dropna(subset=["n_stable_fixed_points", "points_before"])
+
+
+def _none_as_good(evidence: Evidence) -> Answer:
+    found = f"0 of {len(evidence.alternatives)} to compare above {ACCURATE:g} accuracy and below a loss of {LOW_LOSS:g}"
+    return found, NO_ANSWER
+
+
+def _count(evidence: Evidence, rows: pd.DataFrame) -> str:
+    return f"{len(rows)} of {len(evidence.alternatives)} above {ACCURATE:g} accuracy and below a loss of {LOW_LOSS:g}"
+
+
+def _by_share(share: float) -> str:
+    return REPRODUCED if share >= MOST else PARTLY if share >= 0.5 else NOT
+
+
+_AS_GOOD = f"alternatives with an accuracy above {ACCURATE:g} and a loss below {LOW_LOSS:g} on the regime test"
+CLAIMS = Publication(
+    citation="HNC (2026)",
+    source="arXiv 2609.38081",
+    claims=(
+        Claim(
+            id="fixed_points_change_at_the_same_accuracy",
+            text="At the same accuracy, networks away from their anchor have another number of fixed points",
+            criterion=f"{_AS_GOOD}, against their references: numbers of stable fixed points. Reproduced: different in "
+            f"{100 * MOST:.0f} % of them; partly: in half",
+            judge=other_points,
+        ),
+        Claim(
+            id="fixed_points_dissolve_into_drift",
+            text="At the same accuracy, stable points dissolve into drifting regions",
+            criterion=f"{_AS_GOOD}, whose references have stable points. Reproduced: {100 * MOST:.0f} % have none, and "
+            f"{100 * DRIFTING:.0f} % of their autonomous runs end slowly drifting; partly: half have none",
+            judge=points_dissolve,
+        ),
+        Claim(
+            id="most_directions_are_flat",
+            text="Most directions in the weights hardly change the loss, at solutions of either kind",
+            criterion="share of the Gauss-Newton matrix's eigenvalues that are at most 1e-4 of the largest. "
+            f"Reproduced: at least {100 * FLAT:.0f} % in {100 * MOST:.0f} % of solved standards and of solved "
+            "alternatives; partly: of one of the two. It depends on the number of trials, and G has at most as many "
+            "curved directions as these have scored outputs",
+            judge=flat_directions,
+        ),
+    ),
+    tasks=("flip_flop",),
+)
+"""The statements, in the order of the paper's argument."""
