@@ -42,7 +42,7 @@ INTRODUCTION = """\
 | `smoke.yaml` | laid over it: tiny networks that run every rule in two minutes |
 | `studies/hard_regimes.yaml` | laid over it: rungs that each change one thing, for standards and chains alike |
 | `studies/equal_training.yaml` | laid over it: controls that are trained like its alternatives, without the penalty |
-| `studies/generators.yaml` | laid over it: INSD, other terms and walks to other solutions of the flip-flop, from references trained alike |
+| `studies/generators.yaml` | laid over it: INSD, other terms, costs and walks on the flip-flop |
 
 A file given by `--configfile` is laid over `config.yaml`, key by key; `null` leaves out a population. Unknown keys are
 refused, and so are values of the wrong type.
