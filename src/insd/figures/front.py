@@ -29,7 +29,8 @@ AS_UNLIKE = 0.01
 def front_figure(table: pd.DataFrame, made_tasks: Mapping[str, Task]) -> Figure:
     """Score (top) and test loss (bottom) against null-space r2 to the reference, a column per task.
 
-    Every alternative is a point in the hue of its round, with the marker of its schedule, hollow if it is not solved.
+    Every alternative that was trained against S is a point in the hue of its round, with the marker of its schedule,
+    hollow if it is not solved.
     Medians of the populations with a constant lambda are joined in its order, and labelled with it below; a ring marks
     the one that `chosen_multiplier` chooses. The dashed line is the criterion of the task.
 
@@ -37,6 +38,8 @@ def front_figure(table: pd.DataFrame, made_tasks: Mapping[str, Task]) -> Figure:
     with it and not joined.
     """
     alternatives = of_role(table, ALTERNATIVE)
+    # Other terms and walks have no multiplier of S.
+    alternatives = alternatives.dropna(subset=["schedule"]) if len(alternatives) else alternatives
     by_setting = alternatives.drop_duplicates(
         [name for name in ("task", "population", "schedule", "multiplier", "ridge") if name in alternatives]
     )
