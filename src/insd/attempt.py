@@ -23,13 +23,12 @@ from insd.objectives.base import Stored
 from insd.objectives.objective import Objective, Rates
 from insd.progress import Progress
 from insd.provenance import random_seed
+from insd.rounds import NetworkName
 from insd.settings.recipe import Recipe, Training
 from insd.tasks.base import Task, target_variance
 
 Number = int | float | Float[Tensor, ""] | Int[Tensor, ""]
 """A number that changes from iteration to iteration, as a tensor where that is run as part of a CUDA graph."""
-NetworkName = tuple[str | int, ...]
-"""(task, population, seed, round): names a network and seeds its random streams."""
 
 
 class TrainingError(InsdError):

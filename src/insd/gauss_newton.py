@@ -21,7 +21,7 @@ from scipy.sparse.linalg import LinearOperator, cg, eigsh
 from torch import Tensor
 
 from insd.datasets import architecture_of
-from insd.networks.base import Flowing, Networks
+from insd.networks.base import Flowing, Networks, constants_in
 from insd.plugins import find
 
 Vector = Float[np.ndarray, "weight"]
@@ -62,13 +62,13 @@ class GaussNewton:
 
     def gradient(self) -> Vector:
         """The gradient of the loss in the weights."""
-        return _vector(self._gradients(self.outputs, self.slope.detach()))
+        return flattened(self._gradients(self.outputs, self.slope.detach()))
 
     def product(self, vector: Vector) -> Vector:
         """G v."""
         (change,) = torch.autograd.grad(self.transposed, self.at, self._parts(vector), retain_graph=True)
         (curved,) = torch.autograd.grad(self.slope, self.leaf, change, retain_graph=True)
-        return _vector(self._gradients(self.outputs, curved))
+        return flattened(self._gradients(self.outputs, curved))
 
     def operator(self, scale: float = 1.0, shift: float = 0.0) -> LinearOperator:
         """``scale G + shift I``, for solvers of scipy."""
@@ -77,7 +77,7 @@ class GaussNewton:
     def hessian(self) -> LinearOperator:
         """The Hessian of the loss in the weights, for solvers of scipy."""
         gradient = self._gradients(self.loss(self.outputs), create_graph=True)
-        return self._symmetric(lambda vector: _vector(self._gradients(gradient, self._parts(vector))))
+        return self._symmetric(lambda vector: flattened(self._gradients(gradient, self._parts(vector))))
 
     def largest(self) -> tuple[float, Vector]:
         """The largest eigenvalue of G, to a hundredth, and its eigenvector, by Lanczos iterations from the gradient."""
@@ -128,13 +128,12 @@ def as_trained(network: xr.Dataset, dt: float) -> Networks:
     """
     found = find("network", architecture_of(network))
     weights = {name: torch.from_numpy(network[name].values.copy()) for name in found.parameter_names()}
-    constants = {name: network.attrs[name] for name in found.constants if name in network.attrs}
-    return found(weights, dt / network.attrs["tau"], 0.0, **constants)
+    return found(weights, dt / network.attrs["tau"], 0.0, **constants_in(network, found))
 
 
 def weights_of(networks: Networks) -> Vector:
     """All parameters of one network in one vector."""
-    return _vector([parameter.detach() for parameter in networks.parameters()])
+    return flattened([parameter.detach() for parameter in networks.parameters()])
 
 
 @torch.no_grad()
@@ -145,5 +144,6 @@ def set_weights(networks: Networks, vector: Vector) -> None:
         parameter.copy_(part.view_as(parameter))
 
 
-def _vector(parts: Sequence[Tensor]) -> Vector:
+def flattened(parts: Sequence[Tensor]) -> Vector:
+    """Parts in the shapes of the parameters, in one vector."""
     return torch.cat([part.flatten() for part in parts]).double().numpy()

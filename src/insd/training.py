@@ -1,6 +1,5 @@
 """Training of one round: task loss plus the terms of the objective, many networks side by side."""
 
-import hashlib
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -11,15 +10,13 @@ import numpy as np
 import torch
 import xarray as xr
 
-from insd.attempt import Attempt, NetworkName, joined
+from insd.attempt import Attempt, joined
 from insd.checkpoints import Checkpoint
 from insd.devices import CPU
 from insd.objectives.base import Stored
-from insd.plugins import module_of
-from insd.provenance import code_fingerprint, modules_fingerprint, trials_fingerprint
+from insd.rounds import NetworkName, made_from, network_dataset
 from insd.settings.recipe import Recipe
 from insd.tasks.base import Task
-from insd.tasks.own import task_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +60,9 @@ def train_round(
     count, earlier = len(names), earlier or {}
     kept = None
     if checkpoint is not None:
-        kept = Checkpoint(checkpoint, _made_from(task, bank, recipe, names, earlier, device))
+        architecture = recipe.network.architecture
+        digest = made_from(__name__, architecture, task, bank, recipe, names, earlier, device.type)
+        kept = Checkpoint(checkpoint, digest)
     state = (kept.load() if kept else None) or {
         "attempt": 0,
         "pending": list(range(count)),
@@ -108,17 +107,9 @@ def train_round(
         if name != "iteration"
     }
     histories = [_history(record, count) for record in state["records"]]
-    seeds = {"seed": [int(name[2]) for name in names]}
-    made = run.networks
-    dimensions = made.dimensions
-    trained = xr.Dataset(
-        {name: (dimensions[name], values.cpu().numpy()) for name, values in made.stored_weights(weights).items()}
-        | {"restarts": ("seed", restarts), "iterations": ("seed", [int(end["iteration"]) for end in ends])}
-        | penalties,
-        coords=seeds | {"input": bank["input"], "output": bank["output"]},
-        attrs={"dt": bank.attrs["dt"], "tau": recipe.network.tau, **made.attributes()},
-    )
-    return trained, xr.concat(histories, "attempt", join="outer").assign_coords(seeds)
+    variables = {"restarts": ("seed", restarts), "iterations": ("seed", [int(end["iteration"]) for end in ends])}
+    trained = network_dataset(run.networks, weights, variables | penalties, names, bank, recipe.network.tau)
+    return trained, xr.concat(histories, "attempt", join="outer").assign_coords(seed=trained["seed"])
 
 
 def _history(record: dict[str, Any], count: int) -> xr.Dataset:
@@ -132,26 +123,6 @@ def _history(record: dict[str, Any], count: int) -> xr.Dataset:
         values = np.stack([row[name].numpy() for row in rows], axis=1)
         history[name] = (("seed", "iteration", "earlier")[: values.ndim], values.astype(np.float32))
     return history.where(alive).transpose("seed", "iteration", ...).reindex(seed=range(count))
-
-
-def _made_from(
-    task: Task,
-    bank: xr.Dataset,
-    recipe: Recipe,
-    names: Sequence[NetworkName],
-    earlier: Mapping[str, Stored],
-    device: torch.device,
-) -> str:
-    """Digest of everything that the networks of a round depend on."""
-    modules = [module_of("network", recipe.network.architecture), *(module_of("term", name) for name in recipe.terms)]
-    code = [code_fingerprint(__name__), modules_fingerprint(modules), task_fingerprint(type(task))]
-    made_by = [*code, torch.__version__, device.type]
-    parts = [repr(task), recipe.model_dump_json(), repr(list(names)), *made_by]
-    digest = hashlib.sha256("\n".join(parts).encode())
-    digest.update(trials_fingerprint(bank).encode())
-    for name in sorted(earlier):
-        digest.update(name.encode() + earlier[name].content())
-    return digest.hexdigest()
 
 
 def _select(earlier: Mapping[str, Stored], networks: Sequence[int]) -> dict[str, Stored]:

@@ -7,7 +7,6 @@ largest eigenvalue; a step of some length in it; and damped Gauss-Newton steps d
 A step that ends above the ceiling is taken back and tried again at half its length.
 """
 
-import hashlib
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,17 +24,16 @@ from insd.checkpoints import Checkpoint
 from insd.datasets import architecture_of
 from insd.devices import CPU
 from insd.errors import InsdError
-from insd.gauss_newton import GaussNewton, Vector, as_trained, set_weights, weights_of
+from insd.gauss_newton import GaussNewton, Vector, as_trained, flattened, set_weights, weights_of
 from insd.makers.base import NetworkName
 from insd.networks.base import Networks
 from insd.objectives.base import Stored
 from insd.objectives.objective import Objective
-from insd.plugins import module_of
 from insd.progress import Progress
-from insd.provenance import code_fingerprint, modules_fingerprint, random_seed, trials_fingerprint
+from insd.provenance import array_fingerprint, random_seed
+from insd.rounds import made_from, network_dataset
 from insd.settings.recipe import Recipe
 from insd.tasks.base import Task, target_variance
-from insd.tasks.own import task_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +205,7 @@ class Walk:
         found = self.objective.values(rates, self.networks, trials)
         values = [self.terms[name].multiplier * value.sum() for name, value in found.items()]
         parts = torch.autograd.grad(torch.stack(values).sum(), parameters, allow_unused=True, materialize_grads=True)
-        return torch.cat([part.flatten() for part in parts]).double().numpy()
+        return flattened(parts)
 
     @torch.no_grad()
     def _kept_loss(self) -> float:
@@ -306,7 +304,9 @@ def walk_round(
     """
     kept = None
     if checkpoint is not None:
-        kept = Checkpoint(checkpoint, _made_from(task, bank, recipe, settings, names, anchors, earlier))
+        own = settings.model_dump_json(), array_fingerprint(anchors, sorted(map(str, anchors.data_vars)))
+        digest = made_from(__name__, architecture_of(anchors), task, bank, recipe, names, earlier, *own)
+        kept = Checkpoint(checkpoint, digest)
     state: dict[str, Any] = (kept.load() if kept else None) or {"finished": []}
     for row in range(len(state["finished"]), len(names)):
         networks = as_trained(anchors.isel(seed=[row]), bank.attrs["dt"])
@@ -322,19 +322,19 @@ def walk_round(
     weights = {
         name: torch.cat([end["weights"][name] for end in state["finished"]]) for name in networks.parameter_names()
     }
-    seeds = {"seed": [int(name[2]) for name in names]}
-    history = _history([end["rows"] for end in state["finished"]]).assign_coords(seeds)
-    history["ceiling"] = ("seed", np.full(len(names), recipe.training.loss_bound))
+    history = _history([end["rows"] for end in state["finished"]])
     last = history.isel(attempt=0, iteration=-1)
-    penalties = {name: (last[name].dims, last[name].values) for name in last if str(name).startswith("held_out_pen")}
-    made = xr.Dataset(
-        {name: (networks.dimensions[name], values.numpy()) for name, values in networks.stored_weights(weights).items()}
-        | {"restarts": ("seed", np.zeros(len(names), int)), "iterations": ("seed", np.full(len(names), settings.steps))}
-        | {"largest_excursion": ("seed", history["excursion"].max(("attempt", "iteration")).values)}
-        | penalties,
-        coords=seeds | {"input": bank["input"], "output": bank["output"]},
-        attrs={"dt": bank.attrs["dt"], "tau": anchors.attrs["tau"], **networks.attributes()},
-    )
+    variables = {
+        "restarts": ("seed", np.zeros(len(names), int)),
+        "iterations": ("seed", np.full(len(names), settings.steps)),
+        "largest_excursion": ("seed", history["excursion"].max(("attempt", "iteration")).values),
+    }
+    penalties = {
+        name: (last[name].dims, last[name].values) for name in last if str(name).startswith("held_out_penalty")
+    }
+    made = network_dataset(networks, weights, variables | penalties, names, bank, anchors.attrs["tau"])
+    history = history.assign_coords(seed=made["seed"])
+    history["ceiling"] = ("seed", np.full(len(names), recipe.training.loss_bound))
     return made, history
 
 
@@ -347,25 +347,3 @@ def _history(walks: Sequence[Sequence[Mapping[str, Tensor]]]) -> xr.Dataset:
         dimensions = ("attempt", "seed", "iteration", *more)[: values.ndim + 1]
         history[name] = (dimensions, values[None])
     return history
-
-
-def _made_from(
-    task: Task,
-    bank: xr.Dataset,
-    recipe: Recipe,
-    settings: Any,
-    names: Sequence[NetworkName],
-    anchors: xr.Dataset,
-    earlier: Mapping[str, Stored],
-) -> str:
-    """Digest of everything that walks depend on."""
-    modules = [module_of("network", architecture_of(anchors)), *(module_of("term", name) for name in recipe.terms)]
-    code = [code_fingerprint(__name__), modules_fingerprint(modules), task_fingerprint(type(task)), torch.__version__]
-    parts = [repr(task), recipe.model_dump_json(), settings.model_dump_json(), repr(list(names)), *code]
-    digest = hashlib.sha256("\n".join(parts).encode())
-    digest.update(trials_fingerprint(bank).encode())
-    for name in sorted(map(str, anchors.data_vars)):
-        digest.update(name.encode() + anchors[name].values.tobytes())
-    for name in sorted(earlier):
-        digest.update(name.encode() + earlier[name].content())
-    return digest.hexdigest()

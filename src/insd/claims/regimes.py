@@ -45,7 +45,7 @@ def wins_somewhere(round_number: int) -> Callable[[Evidence], Answer]:
     """In some hard cell the alternative of a chain is better than nearly all standards, and it is matched.
 
     All chains of the round count, also those whose network does not solve the task (`insd.tables.existence`). Controls
-    with the same references are counted beside them, and do not change the verdict.
+    with the same references are counted, too, and do not change the verdict.
     """
 
     def answer(evidence: Evidence) -> Answer:
@@ -63,8 +63,10 @@ def wins_somewhere(round_number: int) -> Callable[[Evidence], Answer]:
             f"of {len(tested)} win"
         )
         for population, controls in evidence.controls.groupby("population", sort=False):
-            beside = existence(controls)
-            found += f"; control {population}: {beside.winning} of {beside.chains} win, both in {beside.both}"
+            of_controls = existence(controls)
+            found += (
+                f"; control {population}: {of_controls.winning} of {of_controls.chains} win, both in {of_controls.both}"
+            )
         return found, shown.verdict
 
     return answer

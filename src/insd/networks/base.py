@@ -267,7 +267,7 @@ def side_by_side(network: xr.Dataset) -> Hashable:
     runs = simulated_as(network)
     sizes = network[list(runs.parameter_names())].sizes
     shape = tuple(sorted((str(name), size) for name, size in sizes.items() if name != "seed"))
-    return runs.architecture, shape, network.attrs["tau"], tuple(_constants(runs, network).items())
+    return runs.architecture, shape, network.attrs["tau"], tuple(constants_in(network, runs).items())
 
 
 def stacked_weights(networks: Sequence[xr.Dataset]) -> dict[str, Tensor]:
@@ -293,7 +293,7 @@ def load_networks(networks: Sequence[xr.Dataset], dt: float) -> Networks:
 def made_of(network: xr.Dataset, weights: Mapping[str, Tensor], alpha: float, recurrent_noise: float = 0.0) -> Networks:
     """Networks of these weights that are otherwise as a `network.nc` says."""
     runs = simulated_as(network)
-    return runs(weights, alpha, recurrent_noise, **_constants(runs, network))
+    return runs(weights, alpha, recurrent_noise, **constants_in(network, runs))
 
 
 def state_size(network: xr.Dataset) -> int:
@@ -325,6 +325,6 @@ def normal(generators: Sequence[torch.Generator], scale: float, *shape: int) -> 
     return scale * torch.stack([torch.randn(*shape, generator=generator) for generator in generators])
 
 
-def _constants(runs: type[Networks], network: xr.Dataset) -> dict[str, Any]:
+def constants_in(network: xr.Dataset, runs: type[Networks]) -> dict[str, Any]:
     """The constants that a file gives; the constructor has defaults for the others."""
     return {name: network.attrs[name] for name in runs.constants if name in network.attrs}

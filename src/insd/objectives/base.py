@@ -62,7 +62,7 @@ class Stored:
 
 
 class Term(ABC):
-    """One summand of the training loss alongside the task's own.
+    """One part of the training loss alongside the task's own.
 
     A term that compares networks with earlier ones (`Settings.compares`) says by `variables` what it keeps of each
     network, computes it in `stores`, and finds it again in the `stored` of `value`. Any other term acts in every round,

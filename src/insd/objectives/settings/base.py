@@ -39,6 +39,15 @@ class TermSettings(Section):
             )
 
 
+class UncomparedSettings(TermSettings):
+    """The weight of a term that looks at no other network, and so may never be within a bound: constant by default."""
+
+    compares: ClassVar[bool] = False
+    schedule: Literal["constant", "constrained"] = "constant"
+    """`constant`: one lambda. `constrained`: a multiplier that is raised while the term is above `bound` and the task
+    within `training.loss_bound`, and lowered otherwise."""
+
+
 def term_settings(name: str) -> type[TermSettings]:
     """The settings of a term; raises PluginError if there is no such term."""
     return settings_of("term", name)

@@ -1,19 +1,14 @@
 """The settings of costs."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
 
-from insd.objectives.settings.base import TermSettings
+from insd.objectives.settings.base import UncomparedSettings
 from insd.settings.base import Count, NotNegative, Positive
 
 
-class CostsSettings(TermSettings):
+class CostsSettings(UncomparedSettings):
     """The penalty on what a solution costs: large weights, activity, and outputs that private noise moves."""
 
-    compares: ClassVar[bool] = False
-    schedule: Literal["constant", "constrained"] = "constant"
-    """`constant`: one lambda. `constrained`: a multiplier that is raised while the term is above `bound` and the task
-    within `training.loss_bound`, and lowered otherwise."""
     multiplier: Positive = 0.1
     """The weight of all costs together: lambda of the constant schedule, or where the constrained schedule starts."""
     weights: NotNegative = 1.0
