@@ -175,7 +175,7 @@ def test_no_round_has_the_colour_of_something_else():
 def test_the_front_has_a_point_per_alternative_and_rings_the_chosen_one():
     rows = [alternative(0.1, 0.9), alternative(0.5, 0.4), alternative(1.0, 0.1, solved=False)]
     rows += [alternative(0.5, 0.3, ridge=1e-4), alternative(0.1, 0.05, schedule="constrained", number=2)]
-    # Of another term, or of a walk: without a multiplier of S.
+    # Of another term: without a multiplier of S.
     other = alternative(1.0, 0.7, schedule=np.nan)
     figure = front_figure(pd.DataFrame([network("p"), *rows, other]), {"flip_flop": FlipFlop()})
     panel = figure.axes[0]

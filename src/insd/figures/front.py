@@ -38,7 +38,7 @@ def front_figure(table: pd.DataFrame, made_tasks: Mapping[str, Task]) -> Figure:
     with it and not joined.
     """
     alternatives = of_role(table, ALTERNATIVE)
-    # Other terms and walks have no multiplier of S.
+    # Those of other terms have no multiplier of S.
     alternatives = alternatives.dropna(subset=["schedule"]) if len(alternatives) else alternatives
     by_setting = alternatives.drop_duplicates(
         [name for name in ("task", "population", "schedule", "multiplier", "ridge") if name in alternatives]
