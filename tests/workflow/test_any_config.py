@@ -34,7 +34,7 @@ PARAMETERS = st.dictionaries(
 def values(schema):
     """Mostly values that a part of the schema allows, and sometimes nonsense."""
     # Not at an end of the range, which hypothesis draws more often.
-    return st.integers(0, 39).flatmap(lambda draw: NONSENSE if draw == 23 else _allowed(schema))
+    return st.integers(0, 79).flatmap(lambda draw: NONSENSE if draw == 23 else _allowed(schema))
 
 
 def _allowed(schema):
@@ -63,20 +63,21 @@ def _allowed(schema):
 def _object(schema):
     if "properties" not in schema:
         (entry,) = (schema.get("patternProperties") or {"any": schema["additionalProperties"]}).values()
-        is_task = "TaskEntry" in str(entry) or "Recipe" in str(entry)
+        is_task = any(kind in str(entry) for kind in ("TaskEntry", "Recipe", "Changes"))
         names = st.sampled_from(sorted(TASKS)) if is_task else st.sampled_from(["insd", "standard", "A.b-c_1"])
         return st.dictionaries(names, values(entry), min_size=schema.get("minProperties", 0), max_size=2)
     known = {name: values(part) for name, part in schema["properties"].items()}
     required = schema.get("required", [])
     drawn = st.lists(st.sampled_from(sorted(known)), max_size=2, unique=True).flatmap(
-        lambda names: st.fixed_dictionaries({name: known[name] for name in {*names, *required}})
+        lambda names: st.fixed_dictionaries({name: known[name] for name in sorted({*names, *required})})
     )
     return drawn.map(_with_its_maker) if "make" in known else drawn
 
 
 def _with_its_maker(population):
-    """A population that has the section of a maker mostly names that maker, and the role that it then needs."""
-    named = {name: {"make": name, "role": "reference"} for name in ("checkpoint", "recording") if name in population}
+    """A population that has the section of a maker mostly names that maker, and a role that it may have."""
+    roles = {"checkpoint": "reference", "recording": "reference", "walk": "alternative"}
+    named = {name: {"make": name, "role": role} for name, role in roles.items() if name in population}
     of_maker = next(iter(named.values()), {"make": "train"} if population.get("make") == "insd" else {})
     return {"role": "control", **population, **of_maker} if len(named) < 2 and of_maker else population
 
