@@ -77,7 +77,7 @@ def test_the_page_and_the_figure_have_all_rungs():
     assert not ladder(table[table["role"] == "standard"], 0.25).size
 
 
-@pytest.mark.parametrize("study", ["hard_regimes", "equal_training", "generators"])
+@pytest.mark.parametrize("study", ["hard_regimes", "equal_training", "context_front", "generators"])
 def test_each_rung_of_a_study_has_standards_of_its_own_tasks(study):
     def laid_over(below, above):
         if not isinstance(below, dict) or not isinstance(above, dict):

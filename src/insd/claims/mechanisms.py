@@ -152,11 +152,13 @@ def rotating_angle_axis(evidence: Evidence) -> Answer:
         return TOO_FEW
     names = network_labels(rows)
     rotates = differences[0][1] > 0 and rotation[names].median() >= ORTHOGONAL
-    lowest = axes["output_relevance"].min("lag").to_series()[names].median()
+    ordinary = peak[network_labels(evidence.standards)].median()
+    value, low, high = differences[1]
+    percent = (100 * value, 100 * low, 100 * high)
     found = (
         f"axis turns by {rotation[names].median():.0f}°, {interval_text(differences[0], 0)}° more than in standards; "
-        f"share of it in the output space from {lowest:.2f} to {peak[names].median():.2f} over the delay, largest "
-        f"{interval_text(differences[1], 2)} more than in standards"
+        f"largest share of it in the output space {100 * peak[names].median():.3f} % (standards "
+        f"{100 * ordinary:.3f} %), difference {interval_text(percent, 3)}"
     )
     return found, (NOT, PARTLY, REPRODUCED)[int(rotates) + int(differences[1][1] > 0)]
 
