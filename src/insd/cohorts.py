@@ -100,6 +100,7 @@ TEXT = (
         "level",
         "duration",
         "verdict",
+        "ended_by",
         "paper",
         "id",
         "claim",

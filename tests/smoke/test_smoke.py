@@ -31,12 +31,15 @@ def test_everything_is_made_and_keeps_its_contract(finished):
             for name in ("network", "activity", "history"):
                 read(round_file(finished, name, task, number=number), name)
     by_task = [f"{name}_{task}" for name in ("mechanism", "deflation") for task in TASKS]
-    for name in ("collapse", "regimes", "regime_grids", "networks", "front", "ladder", *by_task):
+    for name in ("collapse", "regimes", "regime_grids", "networks", "front", "ladder", "capacity", *by_task):
         for suffix, start in (("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")):
             assert (results / f"figures/{name}.{suffix}").read_bytes().startswith(start)
     read(results / "context_integration/analysis/line_attractor.nc", "line_attractor")
     # Three standard networks against each of two references, and two alternatives of each of two chains.
     assert len(pd.read_csv(results / "tables/levels.csv")) == 3 * (3 * 2 + 2 * 2)
+    # Two chains of each task, of two alternatives: the first has one earlier network, the second two.
+    assert len(pd.read_csv(results / "tables/capacity.csv")) == 3 * 2
+    assert len(pd.read_csv(results / "tables/capacity_pairs.csv")) == 3 * 2 * (1 + 2)
     assert not list(results.rglob("*.part"))
 
 

@@ -23,6 +23,7 @@ FIGURES = (
     "figure_networks",
     "figure_front",
     "figure_ladder",
+    "figure_capacity",
 )
 """Figures of all tasks in one."""
 SMOKE = ("--configfile", "config/smoke.yaml")
@@ -43,15 +44,16 @@ def test_the_papers_grid(checkout):
         "network_table": 1,
         "levels": 1,
         "ladder": 1,
+        "capacity": 1,
         "comparisons": 1,
         "summary": 1,
         "claims": 1,
-        "table_page": 6,
+        "table_page": 7,
         "explorer": 3,
         **dict.fromkeys(("figure_mechanism", "figure_deflation"), 3),
         **dict.fromkeys(FIGURES, 1),
         "all": 1,
-        "total": 15 + 180 + 3 * len(BY_TASK) + 4 + 6 + 6 + 3 + (3 + 3 + len(FIGURES)) + 1,
+        "total": 15 + 180 + 3 * len(BY_TASK) + 4 + 7 + 7 + 3 + (3 + 3 + len(FIGURES)) + 1,
     }
 
 
@@ -63,14 +65,22 @@ def test_the_papers_grid(checkout):
             "analysis",
             {
                 *("sample_trials", "train_round", *BY_TASK, "line_attractor", "corners", "axes"),
-                *("network_table", "levels", "ladder", "comparisons", "summary", "claims", "table_page"),
+                *("network_table", "levels", "ladder", "capacity", "comparisons", "summary", "claims", "table_page"),
                 "analysis",
             },
         ),
         (
             "figures",
             {
-                *("sample_trials", "train_round", "line_attractor", "network_table", "levels", "comparisons"),
+                *(
+                    "sample_trials",
+                    "train_round",
+                    "line_attractor",
+                    "network_table",
+                    "levels",
+                    "capacity",
+                    "comparisons",
+                ),
                 # Claims alone read what a kernel decodes.
                 *(set(BY_TASK) - {"kernel_decoding"}),
                 *("figure_mechanism", "figure_deflation", *FIGURES, "figures"),

@@ -55,6 +55,9 @@ LEVELS = "results/tables/levels.csv"
 COMPARISONS = "results/tables/comparisons.csv"
 LADDER = "results/tables/ladder.csv"
 LADDER_PAGE = "results/tables/ladder.md"
+CAPACITY = "results/tables/capacity.csv"
+CAPACITY_PAIRS = "results/tables/capacity_pairs.csv"
+CAPACITY_PAGE = "results/tables/capacity.md"
 SUMMARY = "results/tables/summary.md"
 STATEMENTS = "results/tables/summary.csv"
 CLAIMS = "results/tables/claims.csv"
@@ -100,11 +103,21 @@ def of_networks(name):
 
 def all_tables():
     """The tables, and the pages made of them."""
-    names = ["networks", "levels", "ladder", "comparisons", "summary", "claims"]
+    names = [
+        "networks",
+        "levels",
+        "ladder",
+        "capacity",
+        "comparisons",
+        "summary",
+        "claims",
+    ]
     return [
         *expand("results/tables/{name}.{format}", name=names, format=["csv", "html"]),
         SUMMARY,
         LADDER_PAGE,
+        CAPACITY_PAIRS,
+        CAPACITY_PAGE,
         CLAIMS_PAGE,
     ]
 

@@ -96,6 +96,43 @@ rule ladder:
         "../scripts/ladder.py"
 
 
+rule capacity:
+    """How many alternatives each chain has before one is not solved, or is like an earlier one; r² of all rounds."""
+    input:
+        table=TABLE,
+        predictivity=by_task("predictivity"),
+    output:
+        capacity=report(
+            CAPACITY,
+            category="tables",
+            labels={"table": "capacity", "kind": "csv"},
+            caption="../report/table_capacity.rst",
+        ),
+        pairs=report(
+            CAPACITY_PAIRS,
+            category="tables",
+            labels={"table": "capacity, r² of pairs", "kind": "csv"},
+            caption="../report/table_capacity.rst",
+        ),
+        page=CAPACITY_PAGE,
+    log:
+        "results/logs/capacity/all.log",
+    benchmark:
+        "results/benchmarks/capacity/all.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=per_attempt(1500),
+        runtime=per_attempt(10),
+    params:
+        tasks=list(SETTINGS.tasks),
+        deflated_r2=SETTINGS.analysis.deflated_r2,
+        code=when_asked(code_fingerprint, "insd.tables.capacity"),
+    script:
+        "../scripts/capacity.py"
+
+
 rule comparisons:
     """Alternatives against standard networks in every regime and under every perturbation, with intervals."""
     input:

@@ -44,6 +44,8 @@ INTRODUCTION = """\
 | `studies/equal_training.yaml` | laid over it: controls that are trained like its alternatives, without the penalty |
 | `studies/context_front.yaml` | laid over it: longer alternatives of context integration at four bounds of S |
 | `studies/generators.yaml` | laid over it: INSD, other terms, costs and walks on the flip-flop |
+| `studies/capacity.yaml` | laid over it: long chains, by units, bits of the flip-flop, private noise and lambda |
+| `studies/capacity_full.yaml` | laid over `capacity.yaml`: more and longer chains |
 
 A file given by `--configfile` is laid over `config.yaml`, key by key; `null` leaves out a population. Unknown keys are
 refused, and so are values of the wrong type.

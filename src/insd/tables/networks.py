@@ -19,7 +19,10 @@ IDENTITY = {
     "chain": Column("population and seed of its chain"),
     "standards": Column("populations of the standards that it is compared with"),
     "architecture": Column("kind of network; empty for recordings"),
+    "units": Column("number of units N; empty for recordings", "", 1),
+    "outputs": Column("number of outputs of the task, of a flip-flop its bits; empty for recordings", "", 1),
     "gain": Column("initial gain g: recurrent weights start with variance g²/N; empty if not trained here", "", 0),
+    "recurrent_noise": Column("private noise during training; empty if not trained here", "", 0),
     "seed": Column("independent repeat, or chain", "", 0),
     "round": Column("place in the chain; 0 is the reference", "", 0),
     "iterations": Column("iterations that were run, of the attempt that is kept; empty if not trained here", "", 0),
@@ -54,7 +57,7 @@ PENALTIES = ("predictivity", "condition_predictivity", "multiplicative")
 """The terms whose value is S, of single trials and of averages over trials: those of the first that acted count."""
 
 _SOURCES = dict.fromkeys(("test_loss", "score", "solved"), "activity.nc")
-_SOURCES |= dict.fromkeys(("architecture", "restarts", "iterations", "penalty"), "network.nc")
+_SOURCES |= dict.fromkeys(("architecture", "units", "outputs", "restarts", "iterations", "penalty"), "network.nc")
 _SOURCES |= {"excess_loss": "fresh_loss and standards", "matched": "excess_loss, fresh_score and standards"}
 _SOURCES["deflated"] = "penalty, penalty_bound and r2_null_max_to_earlier"
 
@@ -97,7 +100,9 @@ def identity(task: str, member: Member, reference: str, standards: Sequence[str]
         "chain": f"{member.population}/{member.seed}",
         "standards": " ".join(standards),
         "architecture": None if network is None else architecture_of(network),
-        "gain": recipe.get("network", {}).get("gain"),
+        "units": None if network is None else network["output_weights"].sizes["unit"],
+        "outputs": None if network is None else network["output_weights"].sizes["output"],
+        **{name: recipe.get("network", {}).get(name) for name in ("gain", "recurrent_noise")},
         "seed": member.seed,
         "round": member.round,
         "iterations": None if network is None or "iterations" not in network else int(network["iterations"][0]),
