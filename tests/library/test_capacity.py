@@ -7,6 +7,7 @@ import xarray as xr
 import yaml
 from conftest import ROOT
 from drawn import check_text
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from insd.cohorts import network_label, read_table
@@ -30,36 +31,45 @@ def chain(rounds, population="insd", seed=0, started=True, reference=None, **set
     } | settings
     rows = [base | {"round": 0, "role": "reference", "solved": started, "deflated": None}]
     for number, kind in enumerate(rounds, start=1):
+        penalty = {"unpenalised": np.nan, "alike S": 0.152}.get(kind, 0.1)
         r2 = 0.4 if kind.startswith("alike r2") else 0.01 * number
         deflated = {"good": True, "unsolved": True, "alike S": False, "alike r2": False}.get(kind)
         rows.append(
-            base | {"round": number, "solved": kind != "unsolved", "deflated": deflated, "r2_null_max_to_earlier": r2}
+            base
+            | {
+                "round": number,
+                "solved": kind != "unsolved",
+                "deflated": deflated,
+                "r2_null_max_to_earlier": r2,
+                "penalty": penalty,
+            }
         )
     return pd.DataFrame(rows if reference is None else rows[1:])
 
 
 @pytest.mark.parametrize(
-    "rounds, k_max, censored, ended_by, r2",
+    "rounds, k_max, censored, ended_by, by_r2, last",
     [
-        (["good", "good", "good"], 3, True, "", 0.03),
-        (["good", "good", "unsolved"], 2, False, "not solved", 0.02),
+        (["good", "good", "good"], 3, True, "", 3, (0.1, 0.03)),
+        (["good", "good", "unsolved"], 2, False, "not solved", 2, (0.1, 0.03)),
         # What comes after the end does not count.
-        (["good", "alike S", "good", "good"], 1, False, "not deflated", 0.01),
-        (["alike r2", "good"], 0, False, "not deflated", np.nan),
-        (["unsolved"], 0, False, "not solved", np.nan),
+        (["good", "alike S", "good", "good"], 1, False, "not deflated", 4, (0.152, 0.02)),
+        (["alike r2", "good"], 0, False, "not deflated", 0, (0.1, 0.4)),
+        (["unsolved"], 0, False, "not solved", 0, (0.1, 0.01)),
         # Walks and other terms: r2 alone decides.
-        (["unpenalised", "alike r2, unpenalised"], 1, False, "not deflated", 0.01),
+        (["unpenalised", "alike r2, unpenalised"], 1, False, "not deflated", 1, (0.1, 0.4)),
     ],
 )
-def test_a_chain_lasts_until_its_first_failure(rounds, k_max, censored, ended_by, r2, tmp_path):
+def test_a_chain_lasts_until_its_first_failure(rounds, k_max, censored, ended_by, by_r2, last, tmp_path):
     # Neither does the order of the rows count, nor what a file makes of them.
     chain(rounds).iloc[::-1].to_csv(tmp_path / "networks.csv", index=False)
     found = capacity(read_table(tmp_path / "networks.csv"), 0.25)
     assert list(found) == CAPACITY_COLUMNS and len(found) == 1
     row = found.iloc[0]
-    assert (row["k_max"], row["rounds"], row["ended_by"]) == (k_max, len(rounds), ended_by)
+    assert (row["k_max"], row["rounds"], row["k_max_r2"]) == (k_max, len(rounds), by_r2)
+    assert row["ended_by"] == ended_by
     assert bool(row["censored"]) is censored
-    np.testing.assert_allclose([row["r2"], row["r2_shuffled"]], [r2, np.nan if np.isnan(r2) else 0.02])
+    np.testing.assert_allclose(row[["last_penalty", "last_r2", "last_r2_shuffled"]].tolist(), [*last, 0.02])
 
 
 def test_rounds_are_in_the_order_of_numbers():
@@ -93,6 +103,7 @@ def test_medians_say_where_they_are_lower_bounds():
     assert median_of(small) == (2.0, False) and median_of(large) == (3.0, True)
     # The middle of two: one that ended after 2, and one that had not ended after 3.
     assert median_of(small[1:]) == (2.5, True)
+    assert median_of(small, "k_max_r2") == (3.0, True)
     assert np.isnan(median_of(small[:0])[0])
     assert (at_least(2.5, True), at_least(3.0, False)) == ("≥ 2.5", "3")
 
@@ -130,8 +141,8 @@ def test_the_page_has_the_summary_and_every_chain():
     table = planted()
     page = capacity_page(capacity(table, 0.25), capacity_pairs(table, {"flip_flop": predictivity(table)}, 0.25))
     start = "| 3 | 0.05 | constrained 0.1 |"
-    assert f"| n8 | 8 {start} 3 of 3 | 3 | 2 | 1 to ≥ 3 | 1 | 1 | 0.020 | 0.020 |" in page
-    assert f"| n16 | 16 {start} 2 of 2 | 3 | ≥ 3 | ≥ 3 | 0 | 0 | 0.030 | 0.020 |" in page
+    assert f"| n8 | 8 {start} 3 of 3 | 3 | 2 | 1 to ≥ 3 | ≥ 3 | 1 | 1 | 0.100 | 0.030 | 0.020 |" in page
+    assert f"| n16 | 16 {start} 2 of 2 | 3 | ≥ 3 | ≥ 3 | ≥ 3 | 0 | 0 | 0.100 | 0.030 | 0.020 |" in page
     assert "| n8/1 | 2 | not deflated | 1: " in page and "| n16/1 | ≥ 3 |  | 1: " in page
 
 
@@ -142,13 +153,15 @@ def test_the_figure_compares_what_differs_in_one_setting():
     assert "number of units N" in check_text(figure)
     units, noise, weight = figure.axes[:3]
 
-    def lines(axes: object) -> list[Line2D]:
-        return [line for line in axes.lines if len(line.get_xdata()) > 1]  # type: ignore[attr-defined]
+    def lines(axes: Axes) -> list[Line2D]:
+        return [line for line in axes.lines if len(line.get_xdata()) > 1 and line.get_linestyle() != ":"]
 
     # From a median of 2 to one of at least 3.
     (line,) = lines(units)
     assert list(line.get_ydata()) == [2.0, 3.0] and line.get_linestyle() == "--"
-    assert [one.get_marker() for one in units.lines if one not in lines(units)] == ["o", "o", "^", "^", "^"]
+    (by_r2,) = (one for one in units.lines if one.get_linestyle() == ":")
+    assert list(by_r2.get_ydata()) == [3.0, 3.0]
+    assert [one.get_marker() for one in units.lines if len(one.get_xdata()) == 1] == ["o", "o", "^", "^", "^"]
     # Those of n16 have a noise between the two.
     assert [list(one.get_ydata()) for one in lines(noise)] == [[1.0, 3.0], [3.0, 1.0]]
     assert weight.texts[0].get_text() == "one value in this grid"

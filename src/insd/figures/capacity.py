@@ -17,10 +17,11 @@ VARIED = {"units": "number of units N", "recurrent_noise": "private noise", "mul
 
 
 def capacity_figure(chains: pd.DataFrame) -> Figure:
-    """A column per setting that varies: `k_max` of every chain (top), and its r2 with the shuffled baseline (bottom).
+    """Rows: `k_max` of every chain, r2 of its last alternative with the baseline. Columns: settings that vary.
 
     Lines join medians of populations that differ in this setting alone, in the hue of the number of outputs (of a
     flip-flop, bits). Triangles and dashed lines: a chain that had not ended, and a median that is a lower bound.
+    Dotted: medians where r2 alone decides.
 
     `chains` is `capacity.csv`. Controls, chains without a solved reference, and λ of other schedules than the constant
     are left out.
@@ -46,7 +47,7 @@ def capacity_figure(chains: pd.DataFrame) -> Figure:
     axes[0, 0].set_ylabel("alternatives before\nthe chain ends")
     axes[0, 0].set_ylim(-0.4, max([1.0, *chains["rounds"]]) + 0.6)
     axes[0, 0].yaxis.get_major_locator().set_params(integer=True)
-    axes[1, 0].set_ylabel("null-space r²\nto earlier networks")
+    axes[1, 0].set_ylabel("null-space r²\nof the last")
     axes[1, 0].set_ylim(bottom=0.0)
     letters(axes.flat)
     handles = [key(f"{n} output{'s' * (n > 1)}", color=hues[n], marker="o", markersize=3) for n in sorted(drawn)]
@@ -54,6 +55,7 @@ def capacity_figure(chains: pd.DataFrame) -> Figure:
         key("shuffled trials", color=SHUFFLED, marker=".", linestyle=""),
         key("not ended", color="0.3", marker="^", linestyle="", markersize=3),
         key("median, ≥", color="0.3", linestyle="--"),
+        key("median, r² alone", color="0.3", linestyle=":"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
@@ -81,10 +83,11 @@ def _group(axes: np.ndarray, rows: pd.DataFrame, setting: str, hues: dict[int, s
         ):
             marker = "^" if chain["censored"] else "o"
             axes[0].plot(place, chain["k_max"], marker, color=colour, markersize=2.5, alpha=0.7)
-            axes[1].plot(place, chain["r2"], ".", color=colour, markersize=3)
-            axes[1].plot(place, chain["r2_shuffled"], ".", color=SHUFFLED, markersize=2)
+            axes[1].plot(place, chain["last_r2"], ".", color=colour, markersize=3)
+            axes[1].plot(place, chain["last_r2_shuffled"], ".", color=SHUFFLED, markersize=2)
         medians.append(median_of(chains))
         places += _placed(pd.Series([value]), np.array([shift]), setting, rows)
+    axes[0].plot(places, rows.groupby(setting)["k_max_r2"].median(), ":", color=colour, linewidth=0.8)
     for pair in zip(range(len(places)), range(1, len(places)), strict=False):
         (left, left_bound), (right, right_bound) = (medians[one] for one in pair)
         style = "--" if left_bound or right_bound else "-"

@@ -16,9 +16,11 @@ SETTINGS = ("architecture", "units", "outputs", "recurrent_noise", "schedule", "
 """The columns of `networks.csv` that capacity is compared over; those of the first alternative."""
 CAPACITY_COLUMNS = [
     *("task", "population", "role", "seed", *SETTINGS),
-    *("rounds", "k_max", "censored", "ended_by", "r2", "r2_shuffled"),
+    *("rounds", "k_max", "censored", "ended_by", "k_max_r2", "last_penalty", "last_r2", "last_r2_shuffled"),
 ]
 """The columns of `capacity.csv`, also where it has no rows."""
+LAST = ("last_penalty", "last_r2", "last_r2_shuffled")
+"""Those of the alternative that ended the chain."""
 PAIR_COLUMNS = ["task", "population", "seed", "round", "round_to", "counted", "r2_null", "r2_null_shuffled"]
 """The columns of `capacity_pairs.csv`, also where it has no rows."""
 NOT_SOLVED, NOT_DEFLATED, REFERENCE_NOT_SOLVED = "not solved", "not deflated", "reference not solved"
@@ -44,8 +46,10 @@ def capacity(table: pd.DataFrame, largest_r2: float) -> pd.DataFrame:
     k_max : alternatives before the first that does not count; empty where the reference does not solve the task.
     censored : whether all count, so that more rounds might count, too.
     ended_by : "not solved", "not deflated" or "reference not solved"; empty where it is censored.
-    r2 : the largest null-space r2 of those that count to any earlier network; empty for a `k_max` of 0.
-    r2_shuffled : the largest of these r2 with trials shuffled: the baseline.
+    k_max_r2 : the same with the bound of r2 in the place of both bounds, since S ends near its own by design.
+    last_penalty, last_r2 : S and the largest null-space r2 to any earlier network of the alternative that ended the
+        chain or, where it is censored, of its last.
+    last_r2_shuffled : that r2 with the trials of the earlier network shuffled: the baseline.
     """
     rows = [_chain(chain, table, largest_r2) for chain in _chains(table)]
     return pd.DataFrame(rows, columns=CAPACITY_COLUMNS)
@@ -61,7 +65,9 @@ def _chains(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 def _chain(rows: pd.DataFrame, table: pd.DataFrame, largest_r2: float) -> dict[str, Any]:
     first = rows.iloc[0]
-    counts, endings = _counting(rows, largest_r2)
+    counts = _counting(rows, largest_r2)
+    ended = int(counts.sum())
+    by_r2 = _until_first(rows, rows["r2_null_max_to_earlier"].astype(float) <= largest_r2)
     # A recording in the place of the reference has no score of this kind.
     reference = table[
         (table["task"] == first["task"])
@@ -70,26 +76,31 @@ def _chain(rows: pd.DataFrame, table: pd.DataFrame, largest_r2: float) -> dict[s
         & (table["round"] == 0)
     ]
     started = bool(reference["solved"].all())
-    within = rows[counts]
+    last = rows.iloc[min(ended, len(rows) - 1)]
+    how = "" if counts.all() else NOT_DEFLATED if last["solved"] else NOT_SOLVED
     known = {name: first[name] for name in ("task", "population", "role", "seed", *SETTINGS)}
     return known | {
         "rounds": len(rows),
-        "k_max": float(counts.sum()) if started else np.nan,
+        "k_max": float(ended) if started else np.nan,
         "censored": started and bool(counts.all()),
-        "ended_by": endings[int(counts.sum())] if started else REFERENCE_NOT_SOLVED,
-        "r2": within["r2_null_max_to_earlier"].astype(float).max() if started else np.nan,
-        "r2_shuffled": within["r2_null_shuffled_max_to_earlier"].astype(float).max() if started else np.nan,
+        "ended_by": how if started else REFERENCE_NOT_SOLVED,
+        "k_max_r2": float(by_r2.sum()) if started else np.nan,
+        "last_penalty": last["penalty"],
+        "last_r2": last["r2_null_max_to_earlier"],
+        "last_r2_shuffled": last["r2_null_shuffled_max_to_earlier"],
     }
 
 
-def _counting(rows: pd.DataFrame, largest_r2: float) -> tuple[np.ndarray, list[str]]:
-    """Which rounds of a chain come before its end, and what ends it at each round; nothing after the last."""
-    solved = rows["solved"].to_numpy(bool)
-    unlike = (rows["r2_null_max_to_earlier"].astype(float) <= largest_r2).to_numpy()
-    acted = rows["deflated"].notna().to_numpy()
-    unlike = np.where(acted, (rows["deflated"] == True).to_numpy(bool), unlike)  # noqa: E712 - empty where none acted
-    endings = [NOT_DEFLATED if one else NOT_SOLVED for one in solved]
-    return np.logical_and.accumulate(solved & unlike), [*endings, ""]
+def _counting(rows: pd.DataFrame, largest_r2: float) -> np.ndarray:
+    """Which rounds of a chain come before its end."""
+    acted = rows["deflated"].notna()
+    deflated = rows["deflated"] == True  # noqa: E712 - empty where no penalty acted
+    return _until_first(rows, deflated.where(acted, rows["r2_null_max_to_earlier"].astype(float) <= largest_r2))
+
+
+def _until_first(rows: pd.DataFrame, unlike: pd.Series) -> np.ndarray:
+    """Which rounds come before the first that is not solved, or not unlike the earlier ones."""
+    return np.logical_and.accumulate(rows["solved"].to_numpy(bool) & unlike.to_numpy(bool))
 
 
 def capacity_pairs(table: pd.DataFrame, predictivity: Mapping[str, xr.Dataset], largest_r2: float) -> pd.DataFrame:
@@ -110,7 +121,7 @@ def capacity_pairs(table: pd.DataFrame, predictivity: Mapping[str, xr.Dataset], 
         task, population, reference = (str(chain.iloc[0][name]) for name in ("task", "population", "reference"))
         null = predictivity[task].sel(space="null")
         known = set(null["target"].values.tolist())
-        for round_number, counted in zip(chain["round"].astype(int), _counting(chain, largest_r2)[0], strict=True):
+        for round_number, counted in zip(chain["round"].astype(int), _counting(chain, largest_r2), strict=True):
             seed = int(chain.iloc[0]["seed"])
             for earlier in range(round_number):
                 label = network_label(population, seed, round_number)
@@ -123,17 +134,17 @@ def capacity_pairs(table: pd.DataFrame, predictivity: Mapping[str, xr.Dataset], 
     return pd.DataFrame(rows, columns=PAIR_COLUMNS)
 
 
-def median_of(chains: pd.DataFrame) -> tuple[float, bool]:
-    """Median of `k_max` over the chains of some rows of `capacity`, and whether it is a lower bound, which rests on a
-    chain that is censored. NaN without any chain.
+def median_of(chains: pd.DataFrame, name: str = "k_max") -> tuple[float, bool]:
+    """Median of `k_max` or `k_max_r2` over the chains of some rows of `capacity`, and whether it is a lower bound: it
+    rests on a chain whose alternatives all count. NaN without any chain.
 
     The median of a sample that is censored on the right is known as long as the chains in the middle ended.
     """
-    known = chains.dropna(subset=["k_max"]).sort_values(["k_max", "censored"])
+    known = chains.dropna(subset=[name]).sort_values(name)
     if not len(known):
         return np.nan, False
     middle = known.iloc[(len(known) - 1) // 2 : len(known) // 2 + 1]
-    return float(middle["k_max"].mean()), bool(middle["censored"].any())
+    return float(middle[name].mean()), bool((middle[name] == middle["rounds"]).any())
 
 
 def at_least(value: float, censored: bool) -> str:
@@ -145,12 +156,12 @@ def capacity_page(chains: pd.DataFrame, pairs: pd.DataFrame) -> str:
     """The summary by population and the r2 of every round as Markdown, a section per task."""
     parts = ["# How many alternatives can a chain have?\n", "<!-- Generated by the rule `capacity`. -->\n"]
     summary = (
-        "| population | N | outputs | noise | λ | chains | rounds | K_max: median | range | ended: not solved | "
-        "not deflated | null-space r² | shuffled |"
+        "| population | N | outputs | noise | λ | chains | rounds | K_max: median | range | by r² alone | "
+        "ended: not solved | not deflated | S of the last | null-space r² | shuffled |"
     )
     by_chain = "| chain | K_max | ended | null-space r² to each earlier round, shuffled in brackets |"
     for task, of_task in chains.groupby("task", sort=False):
-        parts += [f"## {str(task).replace('_', ' ')}\n", summary, "|---" * 13 + "|"]
+        parts += [f"## {str(task).replace('_', ' ')}\n", summary, "|---" * 15 + "|"]
         parts += [_summary(str(population), rows) for population, rows in of_task.groupby("population", sort=False)]
         parts += ["", by_chain, "|---" * 4 + "|"]
         parts += [_line(row, pairs[pairs["task"] == task]) for row in of_task.to_dict("records")]
@@ -170,8 +181,9 @@ def _summary(population: str, rows: pd.DataFrame) -> str:
         _number(rows["rounds"].max()),
         at_least(*median_of(rows)) if len(known) else "",
         (least if least == most else f"{least} to {most}") if len(known) else "",
+        at_least(*median_of(rows, "k_max_r2")) if len(known) else "",
         *(str((rows["ended_by"] == one).sum()) for one in (NOT_SOLVED, NOT_DEFLATED)),
-        *(f"{rows[name].median():.3f}" if rows[name].notna().any() else "" for name in ("r2", "r2_shuffled")),
+        *(f"{known[name].astype(float).median():.3f}" if known[name].notna().any() else "" for name in LAST),
     ]
     return f"| {' | '.join(cells)} |"
 
