@@ -16,7 +16,7 @@ from insd.captured import Captured
 from insd.devices import CPU
 from insd.errors import InsdError
 from insd.minibatches import Minibatches
-from insd.networks.base import Flowing, initialise
+from insd.networks.base import Flowing, Networks, initialise
 from insd.networks.engine.bptt import Workspace
 from insd.networks.engine.keyed import KeyedNoise
 from insd.objectives.base import Stored
@@ -36,7 +36,10 @@ class TrainingError(InsdError):
 
 
 class Attempt:
-    """One attempt at some networks, from fresh weights to the end of training; `scores` are the final held-out ones.
+    """One attempt at some networks, from fresh weights or those of `start` to the end of training.
+
+    `scores` are the final held-out ones. `start` are networks at the time step of the bank, with the private noise to
+    train under; they are moved. The recipe's section `network` then counts for nothing.
 
     Networks that have stopped leave the block that is trained side by side: what is one per network is in the order of
     `running`, but for `rows`, `final`, `last_row` and `in_a_row`, which are of all networks.
@@ -55,6 +58,7 @@ class Attempt:
         names: Sequence[NetworkName],
         earlier: Mapping[str, Stored],
         device: torch.device,
+        start: Networks | None = None,
     ):
         settings = recipe.training
         self.task, self.recipe, self.names, self.device = task, recipe, names, device
@@ -68,13 +72,10 @@ class Attempt:
         self.held_out_trials = bank.isel(trial=slice(self.n_train, None))
         self.held_out = torch.arange(self.n_train, bank.sizes["trial"], device=device).expand(len(names), -1)
         self.variance = target_variance(self.bank.targets, self.bank.mask)
-        self.networks = initialise(
-            recipe.network,
-            bank.sizes["input"],
-            bank.sizes["output"],
-            bank.attrs["dt"] / recipe.network.tau,
-            self._streams("weights"),
-        ).to(device)
+        if start is None:
+            sizes, alpha = (bank.sizes["input"], bank.sizes["output"]), bank.attrs["dt"] / recipe.network.tau
+            start = initialise(recipe.network, *sizes, alpha, self._streams("weights"))
+        self.networks = start.to(device)
         if max(settings.substeps) > 1 and not isinstance(self.networks, Flowing):
             raise TrainingError(
                 f"training.substeps = {settings.substeps}: networks of the architecture "

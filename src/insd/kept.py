@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("insd.kept")
 
 Pair = tuple[str, str]
-"""The labels of two networks, in the order of the grid."""
+"""The labels of two networks: in the order of the grid, or from the one to the other where that matters."""
 
 
 class Kept:
-    """What was found of networks, by label, and of pairs of networks, by their labels in the order of the grid.
+    """What was found of networks, by label, and of pairs of networks, by their labels.
 
     Without a file it is held in memory alone.
 

@@ -26,6 +26,7 @@ from insd.tasks.flip_flop import FlipFlop
 PARAMETERS = {"channels": 1, "duration": 0.6}
 TASK = FlipFlop(**PARAMETERS)
 MADE = {"task": {"name": "flip_flop", "parameters": PARAMETERS}, "recipe": {"network": {"architecture": "rate"}}}
+MADE["recipe"]["training"] = {"batch_size": 8, "validation_trials": 8}
 SETTINGS = {
     "costs": {"noise_probes": 1},
     "curvature": {"trials": 4, "steps": 4},
@@ -38,6 +39,7 @@ SETTINGS = {
     "performance": {"grid_trials": 4},
     "robustness": {"trials": 8, "draws": 1},
     "similarity": {},
+    "stability": {"iterations": 8},
 }
 """Of every analysis that keeps what it finds, but for recordings."""
 UNITS = {"p": 8, "q": 6, "r": 8}
@@ -85,7 +87,7 @@ class Grid:
         inputs = {
             "networks": [str(self.folder / one / "network.nc") for one in populations],
             "activities": [str(self.folder / one / "activity.nc") for one in populations],
-            "trials": [str(self.folder / f"{regime}.nc") for regime in ("test", "noisy")],
+            "trials": [str(self.folder / f"{regime}.nc") for regime in ("train", "test", "noisy")],
         }
         made_with = settings_fingerprint(MADE["task"], MADE["recipe"])
         role = changes.pop("role", "standard")
@@ -95,7 +97,7 @@ class Grid:
             "parameters": PARAMETERS,
             "rounds": [(one, "0", 0, role, made_with) for one in populations],
             "settings": own | changes.pop("settings", {}),
-            "more": {},
+            "more": {"fixed_points": SETTINGS["fixed_points"]} if name == "stability" else {},
             "code": "c",
             "task_code": "t",
         }
@@ -179,7 +181,9 @@ def test_every_analysis_says_what_its_numbers_are_of():
     assert {name for name, one in over.items() if one == "all"} == {
         *("axes", "corners", "hard_cells", "kernel_decoding", "line_attractor", "responses"),
     }
-    assert {name for name, one in over.items() if one == "pairs"} == {"dsa", "inputs", "landscape", "similarity"}
+    assert {name for name, one in over.items() if one == "pairs"} == {
+        *("dsa", "inputs", "landscape", "similarity", "stability"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -201,6 +205,13 @@ def test_what_a_change_computes_again(grid, computed, changes, again):
     computed()
     grid.analyse("costs", "p", "q", "r", **changes)
     assert "".join(computed()) == again
+
+
+def test_which_seeds_are_analysed_is_no_part_of_any_network(grid, computed):
+    grid.analyse("stability", "p", settings={"seeds": 1})
+    assert computed() == ["p", "pp"]
+    grid.analyse("stability", "p", settings={"seeds": 2})
+    assert computed() == []
 
 
 def test_a_changed_network_or_trials_are_computed_again(grid, computed):

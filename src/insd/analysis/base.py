@@ -213,8 +213,8 @@ def run_analysis(
         results = analysis.run(job)
     else:
         known = fingerprints(inputs["networks"], inputs["activities"], rounds)
-        # Which populations are analysed changes nothing of any of them.
-        used = {key: value for key, value in settings.items() if key != "populations"}
+        # Which networks are analysed changes nothing of any of them.
+        used = {key: value for key, value in settings.items() if key not in ("populations", "seeds")}
         files = [(Path(path).name, content_fingerprint(path)) for key in FILES for path in inputs.get(key, ())]
         made_from = [task, parameters, used, more, files, code, task_code, packages_fingerprint()]
         digest = hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode()).hexdigest()
