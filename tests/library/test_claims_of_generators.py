@@ -82,6 +82,32 @@ def test_flat_directions():
 @pytest.mark.parametrize(
     "changes, answer",
     [
+        ({}, REPRODUCED),
+        ({"r2_null_to_reference_after": [0.2, 0.2, 0.2, 0.9, 0.9]}, PARTLY),
+        ({"r2_null_to_reference_after": 0.9}, NOT),
+        # Half of the way from .2 to .9.
+        ({"r2_null_to_reference_after": 0.54}, REPRODUCED),
+        ({"r2_null_to_reference_after": 0.56}, NOT),
+        # Those that are not away, not as good, or not trained further do not count.
+        ({"r2_null_to_reference": [0.95, 0.95, 0.95, 0.95, 0.2], "r2_null_to_reference_after": 0.9}, NOT),
+        ({"r2_null_to_reference": 0.95}, NO_ANSWER),
+        ({"test_loss": 0.02}, NO_ANSWER),
+        ({"r2_null_to_reference_after": np.nan}, NO_ANSWER),
+    ],
+)
+def test_further_training(changes, answer):
+    further = {"r2_null_to_reference": 0.2, "r2_null_to_reference_after": 0.3, "test_loss_after": 0.001}
+    table = planted(**further).assign(r2_null_to_itself_after=0.9)
+    for name, value in changes.items():
+        table.loc[table["round"] == 1, name] = value
+    assert verdict(huang_2026, "further_training_does_not_bring_back", table) == answer
+    without = table.drop(columns="r2_null_to_itself_after")
+    assert verdict(huang_2026, "further_training_does_not_bring_back", without) == NO_ANSWER
+
+
+@pytest.mark.parametrize(
+    "changes, answer",
+    [
         ({"mean_squared_recurrent_weight": 0.005}, REPRODUCED),
         ({"mean_squared_recurrent_weight": 0.005, "n_stable_fixed_points": HALF}, NOT),
         ({"mean_squared_recurrent_weight": 0.005, "n_stable_fixed_points": [0, 0, 8, 8, 8]}, PARTLY),

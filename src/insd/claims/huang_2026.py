@@ -1,11 +1,11 @@
 """Statements on walks at constant loss (Hessian null-space continuation, HNC), in our words; criteria are ours.
 
 Source: arXiv 2609.38081. Criteria were fixed before any network of the study `generators` was trained; flat shares of a
-few networks were known from a first look (docs/analyses/curvature.md).
+few networks were known from a first look (docs/analyses/curvature.md). That of further training was fixed before any
+network was trained further.
 
-They are judged for every population with alternatives, so that walks and penalties stand side by side. Two statements
-are left out, since no table has what they need: that the loss stays below a ceiling on the way where penalties cross
-it, and that further steps on the task alone do not bring a network back.
+They are judged for every population with alternatives, so that walks and penalties stand side by side. One statement is
+left out, since no table has what it needs: that the loss stays below a ceiling on the way where penalties cross it.
 """
 
 import pandas as pd
@@ -20,6 +20,8 @@ DRIFTING = 0.5
 """Share of autonomous runs that end on slow states from which on there are drifting regions (ours)."""
 FLAT = 0.9
 """Share of directions with at most 1e-4 of the largest eigenvalue: 89.9 % in their networks."""
+BACK = 0.5
+"""Share of the way back to its reference that a network which is pulled back has gone (ours)."""
 
 
 def other_points(evidence: Evidence) -> Answer:
@@ -73,14 +75,40 @@ def flat_directions(evidence: Evidence) -> Answer:
     )
 
 
+def stays(evidence: Evidence) -> Answer:
+    """Alternatives that solve the task as well, and are trained further on it alone, do not go back."""
+    if "r2_null_to_itself_after" not in evidence.table:
+        return "no further training in this grid", NO_ANSWER
+    rows = _with_reference(evidence, "r2_null_to_itself_after", "drift")
+    before, after = rows["r2_null_to_reference"], rows["r2_null_to_reference_after"]
+    # Nearer than the reference stays to itself, there is no way back.
+    rows = rows[(before < rows["drift"]) & after.notna()]
+    if rows.empty:
+        return f"{_none_as_good(evidence)[0]}, and away from their references", NO_ANSWER
+    before, after = rows["r2_null_to_reference"], rows["r2_null_to_reference_after"]
+    back = (after - before) / (rows["drift"] - before) >= BACK
+    found = (
+        f"{_count(evidence, rows)}, and away from their references; r2 to these {before.median():.2f}, after it "
+        f"{after.median():.2f}, and to themselves {rows['r2_null_to_itself_after'].median():.2f}; references to "
+        f"themselves {rows['drift'].median():.2f}; all in the median. Pulled back: {back.sum()} of {len(rows)}. "
+        f"Loss {rows['test_loss'].median():.2g}, after it {rows['test_loss_after'].median():.2g}"
+    )
+    return found, _by_share(float(1 - back.mean()))
+
+
 def _as_good(evidence: Evidence) -> pd.DataFrame:
     """The alternatives within their bounds on accuracy and loss, with the stable points of their references."""
-    references = of_role(evidence.table, REFERENCE)
-    before = references["n_stable_fixed_points"].set_axis(labels_of(references))
-    rows = evidence.alternatives
-    rows = rows.assign(points_before=before.reindex(reference_labels(rows)).to_numpy(float))
-    rows = rows[(rows["score"] > ACCURATE) & (rows["test_loss"] < LOW_LOSS)]
+    rows = _with_reference(evidence, "n_stable_fixed_points", "points_before")
     return rows.dropna(subset=["n_stable_fixed_points", "points_before"])
+
+
+def _with_reference(evidence: Evidence, column: str, name: str) -> pd.DataFrame:
+    """The alternatives within their bounds on accuracy and loss, with a column of their references by another name."""
+    references = of_role(evidence.table, REFERENCE)
+    of_reference = references[column].set_axis(labels_of(references))
+    rows = evidence.alternatives
+    rows = rows.assign(**{name: of_reference.reindex(reference_labels(rows)).to_numpy(float)})
+    return rows[(rows["score"] > ACCURATE) & (rows["test_loss"] < LOW_LOSS)]
 
 
 def _none_as_good(evidence: Evidence) -> Answer:
@@ -123,6 +151,14 @@ CLAIMS = Publication(
             "alternatives; partly: of one of the two. It depends on the number of trials, and G has at most as many "
             "curved directions as these have scored outputs",
             judge=flat_directions,
+        ),
+        Claim(
+            id="further_training_does_not_bring_back",
+            text="Further training on the task alone does not pull networks back",
+            criterion=f"{_AS_GOOD}, whose null-space r2 to their references is below that of the references to "
+            f"themselves after the same further training. Pulled back: it has gone {100 * BACK:.0f} % of the way to "
+            f"the latter. Reproduced: {100 * MOST:.0f} % are not; partly: half are not. Theirs are 8,000 iterations",
+            judge=stays,
         ),
     ),
     tasks=("flip_flop",),
