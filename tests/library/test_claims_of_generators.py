@@ -97,6 +97,7 @@ def test_flat_directions():
 )
 def test_further_training(changes, answer):
     further = {"r2_null_to_reference": 0.2, "r2_null_to_reference_after": 0.3, "test_loss_after": 0.001}
+    further["n_stable_fixed_points_after"] = 8.0
     table = planted(**further).assign(r2_null_to_itself_after=0.9)
     for name, value in changes.items():
         table.loc[table["round"] == 1, name] = value

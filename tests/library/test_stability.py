@@ -110,7 +110,7 @@ def test_a_network_slides_to_where_the_task_alone_leads():
     reference = member(end.assign(restarts=("seed", [0])), "r", 0, "reference")
     found = along([member(made), reference])
     assert found["network"].values.tolist() == ["p/0/1", "r/0/0"] and found["reference"].values.tolist() == ["r/0/0"]
-    to_reference = found["r2"].sel(network="p/0/1", reference="r/0/0").values
+    to_reference = found["r2_to_reference"].sel(network="p/0/1", reference="r/0/0").values
     assert to_reference[0] < 0.995 and to_reference[-1] == pytest.approx(1, abs=1e-5)
     of_network = found.sel(network="p/0/1")
     assert (np.diff(of_network["task_loss"]) < 0).all() and (np.diff(of_network["weight_distance"]) > 0).all()
@@ -124,7 +124,12 @@ def test_a_network_slides_to_where_the_task_alone_leads():
     x, y = x - x.mean(0), y - y.mean(0)
     left = y - x @ np.linalg.lstsq(x, y, rcond=1e-4)[0]
     assert to_reference[0] == pytest.approx(1 - (left**2).sum() / (y**2).sum(), abs=2e-3)
-    np.testing.assert_array_equal(found["r2"].sel(network="r/0/0")[0], found["r2_to_itself"].sel(network="r/0/0"))
+    back = x - y @ np.linalg.lstsq(y, x, rcond=1e-4)[0]
+    from_reference = float(found["r2_from_reference"].sel(network="p/0/1", reference="r/0/0")[0])
+    assert from_reference == pytest.approx(1 - (back**2).sum() / (x**2).sum(), abs=2e-3)
+    of_reference = found.sel(network="r/0/0", reference="r/0/0")
+    np.testing.assert_array_equal(of_reference["r2_to_reference"], of_reference["r2_to_itself"])
+    np.testing.assert_array_equal(of_reference["r2_from_reference"], of_reference["r2_from_itself"])
 
 
 def test_a_new_reference_trains_no_network_again(monkeypatch):
@@ -135,9 +140,9 @@ def test_a_new_reference_trains_no_network_again(monkeypatch):
     monkeypatch.setattr(code, "further", lambda *given: trained.append(given[-1][1]) or of_all(*given))
     found = along([one, reference], 8, kept)
     assert trained == ["r"] and found.sizes["reference"] == 1
-    xr.testing.assert_identical(
-        found.sel(network=["p/0/1"]).drop_vars(["r2", "reference"]), before.drop_vars(["r2", "reference"])
-    )
+    assert found["network"].values.tolist() == ["p/0/1", "r/0/0"]
+    for name, values in before.drop_dims("reference").items():
+        np.testing.assert_array_equal(found[name][0], values[0])
 
 
 def test_which_networks_are_trained_and_by_which_recipe(monkeypatch):
@@ -192,13 +197,16 @@ def test_columns_are_the_end_and_the_own_reference():
         name: (("network", "iteration"), values + 100 * k) for k, name in enumerate([*code.KNOWN_ALONE, "r2_to_itself"])
     }
     r2 = (("network", "reference", "iteration"), np.arange(30.0).reshape(3, 2, 5))
-    result = xr.Dataset(one | {"r2": r2}, {"network": labels, "reference": references, "iteration": looked_at(16)})
+    one |= {"r2_to_reference": r2, "r2_from_reference": (r2[0], r2[1] + 50)}
+    result = xr.Dataset(one, {"network": labels, "reference": references, "iteration": looked_at(16)})
     table = pd.DataFrame(
         {"round": [0, 1, 1], "reference_label": ["p/0/0", "p/0/0", "gone/0/0"]}, ["p/0/0", "p/0/1", "x/0/1"]
     )
     found = plugins.find("analysis", "stability").columns(result, table)
     np.testing.assert_array_equal(found["r2_null_to_reference_after"], [np.nan, 14, np.nan])
+    np.testing.assert_array_equal(found["r2_null_from_reference_after"], [np.nan, 64, np.nan])
     np.testing.assert_array_equal(found["test_loss_after"], [4, 9, np.nan])
     np.testing.assert_array_equal(found["weight_distance_after"], [204, 209, np.nan])
     np.testing.assert_array_equal(found["n_stable_fixed_points_after"], [304, 309, np.nan])
-    np.testing.assert_array_equal(found["r2_null_to_itself_after"], [404, 409, np.nan])
+    np.testing.assert_array_equal(found["n_cycles_after"], [404, 409, np.nan])
+    np.testing.assert_array_equal(found["r2_null_to_itself_after"], [504, 509, np.nan])

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from insd.settings.recipe import Recipe
 
 CONTRACT = Contract(
-    dict.fromkeys(
-        ("task_loss", "score", "weight_distance", "n_stable_fixed_points", "r2_to_itself"), ("network", "iteration")
-    )
-    | {"r2": ("network", "reference", "iteration")},
+    dict.fromkeys(("task_loss", "score", "weight_distance"), ("network", "iteration"))
+    | dict.fromkeys(("n_stable_fixed_points", "n_cycles"), ("network", "iteration"))
+    | dict.fromkeys(("r2_to_itself", "r2_from_itself"), ("network", "iteration"))
+    | dict.fromkeys(("r2_to_reference", "r2_from_reference"), ("network", "reference", "iteration")),
     # A network whose activity does not vary has nothing to predict.
-    may_be_nan=frozenset({"r2_to_itself", "r2"}),
+    may_be_nan=frozenset({"r2_to_itself", "r2_from_itself", "r2_to_reference", "r2_from_reference"}),
 )
 """What its file holds."""
 
@@ -81,16 +81,20 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
 _AFTER = "after further training on the task alone"
 COLUMNS = {
     "test_loss_after": Column(
-        f"task loss on the regime test {_AFTER}; this and the next four only with `analysis.stability`", "", 0
+        f"task loss on the regime test {_AFTER}; this and the next six only with `analysis.stability`", "", 0
     ),
     "r2_null_to_itself_after": Column(f"null-space r², network {_AFTER} → itself before it", "", 0, 1),
     "r2_null_to_reference_after": Column(
         f"null-space r², network {_AFTER} → reference before it; empty in round 0", "", 0, 1
     ),
+    "r2_null_from_reference_after": Column(
+        f"null-space r², reference before it → network {_AFTER}; empty in round 0", "", 0, 1
+    ),
     "weight_distance_after": Column(
         f"distance of all weights {_AFTER} from those before it: 0 the same, 1 orthogonal", "", 0, round(2**0.5, 4)
     ),
     "n_stable_fixed_points_after": Column(f"stable fixed points {_AFTER}, over all static inputs", "", 0),
+    "n_cycles_after": Column(f"limit cycles {_AFTER}, over all static inputs", "", 0),
 }
 """What its columns of `networks.csv` hold."""
 
@@ -98,13 +102,14 @@ COLUMNS = {
 def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
     """The end of further training."""
     end = result.isel(iteration=-1)
-    names = ("task_loss", "r2_to_itself", "weight_distance", "n_stable_fixed_points")
+    names = ("task_loss", "r2_to_itself", "weight_distance", "n_stable_fixed_points", "n_cycles")
     found = pd.DataFrame({name: end[name].to_series() for name in names}).reindex(table.index)
-    found = found.set_axis([name for name in COLUMNS if name != "r2_null_to_reference_after"], axis=1)
-    r2 = end["r2"].reindex(network=table.index, reference=table["reference_label"].unique())
+    found = found.set_axis([name for name in COLUMNS if "reference" not in name], axis=1)
     pairs = {"network": table.index.to_series(), "reference": table["reference_label"]}
-    values = r2.sel({name: xr.DataArray(list(labels), dims="row") for name, labels in pairs.items()}).values
-    found["r2_null_to_reference_after"] = np.where(table["round"] > 0, values, np.nan)
+    rows = {name: xr.DataArray(list(labels), dims="row") for name, labels in pairs.items()}
+    for way in ("to", "from"):
+        r2 = end[f"r2_{way}_reference"].reindex(network=table.index, reference=table["reference_label"].unique())
+        found[f"r2_null_{way}_reference_after"] = np.where(table["round"] > 0, r2.sel(rows).values, np.nan)
     return found[list(COLUMNS)]
 
 

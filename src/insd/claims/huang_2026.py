@@ -91,7 +91,8 @@ def stays(evidence: Evidence) -> Answer:
         f"{_count(evidence, rows)}, and away from their references; r2 to these {before.median():.2f}, after it "
         f"{after.median():.2f}, and to themselves {rows['r2_null_to_itself_after'].median():.2f}; references to "
         f"themselves {rows['drift'].median():.2f}; all in the median. Pulled back: {back.sum()} of {len(rows)}. "
-        f"Loss {rows['test_loss'].median():.2g}, after it {rows['test_loss_after'].median():.2g}"
+        f"Loss {rows['test_loss'].median():.2g}, after it {rows['test_loss_after'].median():.2g}; stable points "
+        f"{rows['n_stable_fixed_points'].median():.0f}, after it {rows['n_stable_fixed_points_after'].median():.0f}"
     )
     return found, _by_share(float(1 - back.mean()))
 

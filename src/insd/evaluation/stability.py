@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from insd.evaluation.matching import distance
 from insd.gauss_newton import as_trained
 from insd.jobs import return_freed_memory, reuse_freed_memory
 from insd.kept import Kept
-from insd.measures.base import Statistics
+from insd.measures.base import Statistics, both_ways, overlap_of
 from insd.measures.pairs import prepare
 from insd.measures.predictivity import Predictivity
 from insd.members import Member
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 WEIGHTS, ALONE = "weights", "alone"
 """What is kept of a network: its weights along further training, and what is known of it without any other network."""
-KNOWN_ALONE = ("task_loss", "score", "weight_distance", "n_stable_fixed_points")
+KNOWN_ALONE = ("task_loss", "score", "weight_distance", "n_stable_fixed_points", "n_cycles")
 """The variables of the latter."""
 
 
@@ -67,9 +68,10 @@ def stability(
     Returns
     -------
     By network and iteration (`looked_at`): `task_loss` and `score` on the trials, noise-free; `weight_distance` from
-    the weights at the start (`insd.evaluation.matching.distance`); `n_stable_fixed_points`, over all static inputs;
-    `r2_to_itself`, null-space r2 from the network to itself at the start; and, by reference too, `r2`, that to each
-    reference at the start. r2 is NaN towards activity that does not vary.
+    the weights at the start (`insd.evaluation.matching.distance`); `n_stable_fixed_points` and `n_cycles`, over all
+    static inputs; `r2_to_itself` and `r2_from_itself`, null-space r2 from the network to itself at the start and back;
+    and, by reference too, `r2_to_reference` and `r2_from_reference`, those to each reference at the start and back. r2
+    is NaN towards activity that does not vary.
     """
     references = [member for member in members if member.role == REFERENCE]
     prepared: dict[str, Statistics] = {}
@@ -95,9 +97,10 @@ def stability(
             if label not in prepared:
                 assert target.network is not None
                 prepared[label] = null_space(target.rates, target.network)
-            r2 = [Predictivity().compare(one, prepared[label]) for one in along]
+            measure, start = Predictivity(), prepared[label]
+            r2 = [both_ways(measure, one, start, overlap_of(one, start)) for one in along]
             # Rounding may put shares outside their range.
-            kept.add_pair((member.label, label), {"r2": np.clip(r2, 0.0, 1.0)})
+            kept.add_pair((member.label, label), {"r2": np.clip(r2, 0.0, 1.0).T})
         # Of references, the activity is asked for again.
         if member.role != REFERENCE:
             prepared.pop(member.label, None)
@@ -143,7 +146,8 @@ def alone(
         found["task_loss"].append(float(loss[0]))
         found["score"].append(float(score[0]))
         found["weight_distance"].append(distance(networks[0], network))
-        found["n_stable_fixed_points"].append(float(points["n_stable_fixed_points"].sum()))
+        for count in ("n_stable_fixed_points", "n_cycles"):
+            found[count].append(float(points[count].sum()))
     return xr.Dataset({key: ("iteration", values) for key, values in found.items()})
 
 
@@ -161,14 +165,15 @@ def _joined(labels: Sequence[str], references: Sequence[str], iterations: int, k
     """What is kept of all networks, as `stability` returns it."""
     points = looked_at(iterations)
     values = {key: [kept.networks[label][ALONE][key].values for label in labels] for key in KNOWN_ALONE}
-    values["r2_to_itself"] = [kept.pairs[label, label]["r2"] for label in labels]
-    found = {
-        key: (("network", "iteration"), np.array(rows, float).reshape(len(labels), len(points)))
-        for key, rows in values.items()
-    }
-    r2 = [[kept.pairs[label, reference]["r2"] for reference in references] for label in labels]
-    shape = len(labels), len(references), len(points)
-    coordinates = {"network": list(labels), "reference": list(references), "iteration": points}
-    return xr.Dataset(
-        found | {"r2": (("network", "reference", "iteration"), np.array(r2, float).reshape(shape))}, coordinates
-    )
+    sizes = {"network": len(labels), "reference": len(references), "iteration": len(points)}
+
+    def as_variable(dimensions: tuple[str, ...], numbers: list[Any]) -> tuple[tuple[str, ...], np.ndarray]:
+        return dimensions, np.array(numbers, float).reshape([sizes[name] for name in dimensions])
+
+    found = {key: as_variable(("network", "iteration"), rows) for key, rows in values.items()}
+    for number, way in enumerate(("to", "from")):
+        own = [kept.pairs[label, label]["r2"][number] for label in labels]
+        found[f"r2_{way}_itself"] = as_variable(("network", "iteration"), own)
+        towards = [[kept.pairs[label, one]["r2"][number] for one in references] for label in labels]
+        found[f"r2_{way}_reference"] = as_variable(("network", "reference", "iteration"), towards)
+    return xr.Dataset(found, {"network": list(labels), "reference": list(references), "iteration": points})
