@@ -80,6 +80,11 @@ def references(table: pd.DataFrame, population: str) -> pd.DataFrame:
     return of_role(table[table["population"].isin(chosen)], REFERENCE)
 
 
+def controls(table: pd.DataFrame, population: str) -> pd.DataFrame:
+    """The rows of the controls that have the references of one population's alternatives."""
+    return of_role(table[table["reference"].isin(alternatives(table, population)["reference"])], CONTROL)
+
+
 def network_labels(rows: pd.DataFrame) -> list[str]:
     """The labels of the networks in some rows of `networks.csv`."""
     columns = (rows["population"], rows["seed"], rows["round"])

@@ -313,6 +313,13 @@ def test_what_alternatives_are_compared_with():
     assert [name for name, _, _ in standards_and_alternatives(deflated, "insd")] == ["reference", "alt-1", "alt-2"]
     alone = chain()[lambda rows: rows["population"] != "insd"]
     assert [name for name, _, _ in standards_and_alternatives(alone, "insd")] == ["standards"]
+    controls = [
+        network(name, 1, role="control", reference=reference)
+        for name, reference in (("long", "insd"), ("other", "elsewhere"), ("longer", "insd"))
+    ]
+    beside = standards_and_alternatives(pd.concat([chain(), pd.DataFrame(controls)]), "insd")
+    assert [name for name, _, _ in beside] == ["standards", "long 1", "longer 1", "alt-1", "alt-2"]
+    assert len({colour for _, colour, _ in beside}) == len(beside)
     assert [(name, colour) for name, colour, _ in chain_rounds(chain(), "insd")] == list(
         zip(["reference", "alt-1", "alt-2"], ROUND_HUES, strict=False)
     )

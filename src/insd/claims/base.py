@@ -15,9 +15,9 @@ import xarray as xr
 
 from insd import plugins
 from insd.cohorts import (
-    CONTROL,
     UNTRAINED,
     alternatives,
+    controls,
     deflated_populations,
     network_labels,
     of_role,
@@ -88,7 +88,7 @@ class Evidence:
     @property
     def controls(self) -> pd.DataFrame:
         """The controls with the references of the population's alternatives, solved or not."""
-        return of_role(self.table[self.table["reference"].isin(self.alternatives["reference"])], CONTROL)
+        return controls(self.table, self.population)
 
     @property
     def comparisons(self) -> pd.DataFrame:

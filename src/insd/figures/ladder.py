@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from insd.cohorts import ALTERNATIVE, CONTROL, STANDARD, of_role, round_name
 from insd.figures import base
-from insd.figures.theme import CONTROL_HUE, ROUND_HUES, STANDARDS, TWO_COLUMNS, key, letters, new_figure, note
+from insd.figures.theme import CONTROL_HUES, ROUND_HUES, STANDARDS, TWO_COLUMNS, key, letters, new_figure, note
 from insd.tables.networks import LARGEST_EXCESS
 from insd.tasks.base import Task
 
@@ -71,7 +71,7 @@ def _points(axes: Axes, position: int, quantity: str, rows: pd.DataFrame, standa
     for _, of_round in rows.groupby("round"):
         control = of_round["role"].iloc[0] == CONTROL
         groups.append(
-            ("", CONTROL_HUE if control else ROUND_HUES[int(of_round["round"].iloc[0]) % len(ROUND_HUES)], of_round)
+            ("", CONTROL_HUES[0] if control else ROUND_HUES[int(of_round["round"].iloc[0]) % len(ROUND_HUES)], of_round)
         )
     for offset, (_, colour, group) in zip(np.linspace(-0.25, 0.25, len(groups)), groups, strict=True):
         values = group[quantity].astype(float).to_numpy()
@@ -102,7 +102,7 @@ def _legend(figure: Figure, table: pd.DataFrame) -> None:
     keys = [key("standards", color=STANDARDS, marker=".", linestyle="")]
     keys += [key(round_name(one), color=ROUND_HUES[one % len(ROUND_HUES)], marker=".", linestyle="") for one in rounds]
     if len(of_role(table, CONTROL)):
-        keys.append(key("controls", color=CONTROL_HUE, marker=".", linestyle=""))
+        keys.append(key("controls", color=CONTROL_HUES[0], marker=".", linestyle=""))
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys))
 
 

@@ -99,7 +99,8 @@ def score_legend(
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=-(-len(handles) // 2),
+        # As many in a row as the width holds.
+        ncols=-(-len(handles) // (2 if len(handles) <= 14 else 3)),
         columnspacing=1.0,
         handlelength=1.4,
         handletextpad=0.4,

@@ -1,6 +1,7 @@
 """One look for all figures: sizes in mm, small sans text, greys for standards by gain, one hue per round."""
 
 from collections.abc import Iterable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from PIL import Image
 
 from insd.cohorts import (
     ALTERNATIVE,
+    CONTROL,
     REFERENCE,
     STANDARD,
     UNTRAINED,
+    controls,
     deflated_populations,
     of_role,
     references,
@@ -43,8 +46,8 @@ ROUND_HUES = [_PALETTE[number] for number in (0, 1, 2, 3, 9, 5, 8)]
 Grey is left to standards and pink to untrained networks."""
 UNTRAINED_HUE = _PALETTE[4]
 """Colour of untrained networks."""
-CONTROL_HUE = "#999933"
-"""Colour of controls."""
+CONTROL_HUES = ("#999933", "#661100", "#6699cc")
+"""Colours of controls, one population after the other; after the last, they begin again."""
 SHUFFLED = "#c44e52"
 """Colour of the trial-shuffled baseline."""
 CONDITION_HUES = ("#332288", "#88ccee", "#882255", "#cc6677", "#117733", "#44aa99", "#999933", "#ddcc77")
@@ -275,12 +278,13 @@ def groups(table: pd.DataFrame) -> list[Group]:
     """The networks of a table as figures group them: (name, colour, rows) by population, those of chains by round.
 
     The name of a deflated population is left out where there is only one. Standards are greys, darker for larger
-    gains; untrained populations are pink, controls olive.
+    gains; untrained populations are pink, controls have hues of their own.
     """
     several = len(deflated_populations(table)) > 1
     gains = sorted(set(of_role(table, STANDARD)["gain"]))
     greys = np.linspace(0.75, 0.15, max(len(gains), 2))
     found: list[Group] = []
+    control_hues = dict(zip(dict.fromkeys(of_role(table, CONTROL)["population"]), cycle(CONTROL_HUES), strict=False))
     for population in dict.fromkeys(table["population"]):
         rows = table[table["population"] == population]
         for number, part in rows.groupby("round"):
@@ -293,7 +297,7 @@ def groups(table: pd.DataFrame) -> list[Group]:
                 found.append((population, str(greys[gains.index(part["gain"].iloc[0])]), part))
             else:
                 name = population if round_number == 0 else f"{population} {round_number}"
-                found.append((name, UNTRAINED_HUE if role == UNTRAINED else CONTROL_HUE, part))
+                found.append((name, UNTRAINED_HUE if role == UNTRAINED else control_hues[population], part))
     return found
 
 
@@ -307,12 +311,18 @@ def short_names(grouped: Sequence[Group]) -> list[str]:
 
 
 def standards_and_alternatives(table: pd.DataFrame, chain: str | None) -> list[Group]:
-    """The groups to compare: the standards of all gains together, and each round of the deflated population `chain`.
+    """The groups to compare: the standards of all gains together, the controls with the references of the deflated
+    population `chain`, and each of its rounds.
 
     If there are references but no standards, references take their place.
     """
     grouped = groups(table)
-    later = [group for group in grouped if chain is not None and is_round_of(group[2], chain)]
+    later = []
+    if chain is not None:
+        beside = set(controls(table, chain)["population"])
+        # Controls are in the place of standards that train for longer.
+        later = [one for one in grouped if one[2]["population"].iloc[0] in beside]
+        later += [one for one in grouped if is_round_of(one[2], chain)]
     standard = of_role(table, STANDARD) if chain is None else standards_of(table, chain)
     if len(standard):
         return [("standards", STANDARDS, standard), *later]

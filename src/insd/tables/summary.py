@@ -14,6 +14,7 @@ from insd.cohorts import (
     REFERENCE,
     STANDARD,
     UNTRAINED,
+    controls,
     deflated_populations,
     network_labels,
     of_role,
@@ -120,10 +121,13 @@ class _Task:
         return standards_of(self.table, networks["population"].iloc[0])
 
     def groups(self) -> Iterable[_Group]:
-        """Standards and all alternatives of each deflated population."""
+        """Standards, all alternatives of each deflated population, and the controls with its references."""
         yield _Group("standards", self.standards, "standards")
         for text, population, rows in self.populations():
             yield _Group(f"{text}alternatives", of_role(rows, ALTERNATIVE), "alternatives", population)
+            beside = controls(self.table, rows["population"].iloc[0])
+            for control, networks in beside.groupby("population", sort=False):
+                yield _Group(f"{text}control {control}", networks, f"control:{control}", population)
 
     def rounds(self) -> Iterable[_Group]:
         """Standards, solved or not, and the solved networks of each round of each deflated population."""
