@@ -157,8 +157,8 @@ def rotating_angle_axis(evidence: Evidence) -> Answer:
     percent = (100 * value, 100 * low, 100 * high)
     found = (
         f"axis turns by {rotation[names].median():.0f}°, {interval_text(differences[0], 0)}° more than in standards; "
-        f"largest share of it in the output space {100 * peak[names].median():.3f} % (standards "
-        f"{100 * ordinary:.3f} %), difference {interval_text(percent, 3)}"
+        f"largest share of it in the output space {100 * peak[names].median():.3f} % in the median (standards "
+        f"{100 * ordinary:.3f} %), difference of the means {interval_text(percent, 3)} %"
     )
     return found, (NOT, PARTLY, REPRODUCED)[int(rotates) + int(differences[1][1] > 0)]
 
