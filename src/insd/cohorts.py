@@ -97,7 +97,18 @@ def reference_labels(rows: pd.DataFrame) -> list[str]:
 
 
 TEXT = (
-    *("task", "population", "reference", "role", "chain", "architecture", "schedule", "compared_to", "disagreement"),
+    *(
+        "task",
+        "population",
+        "reference",
+        "role",
+        "chain",
+        "architecture",
+        "term",
+        "schedule",
+        "compared_to",
+        "disagreement",
+    ),
     *(
         "standards",
         "measure",

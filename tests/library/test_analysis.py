@@ -15,6 +15,7 @@ from insd.analysis.dimensions import run as dimensions_of
 from insd.datasets import DatasetError, write
 from insd.members import read_members
 from insd.provenance import settings_fingerprint
+from insd.tables.excursions import with_excursions
 from insd.tables.levels import LEVEL_COLUMNS, levels
 from insd.tables.networks import (
     dictionary,
@@ -224,7 +225,8 @@ def test_table_rows_and_predictivity_towards_earlier_rounds(tmp_path, random):
     )
     identities = pd.DataFrame(identity("flip_flop", one, "insd") for one in rounds).set_index("label")
     joined = join_columns(identities, found)
-    table = network_table([with_matched(with_deflated(joined, largest_r2=1.0), 0.01, True)])
+    matched = with_matched(with_deflated(joined, largest_r2=1.0), 0.01, True)
+    table = network_table([with_excursions(matched, {}, 0.01)])
     assert table["gain"].tolist() == [1.5] * 3
     assert table["iterations"].tolist() == [5] * 3 and table["max_iterations"].tolist() == [7] * 3
     # S towards the earlier network where it is largest, .04 and .06, and a bound of .05.

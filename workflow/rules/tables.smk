@@ -4,6 +4,7 @@ rule network_table:
         **GRID.table_inputs(),
         networks=of_networks("network.nc"),
         activities=of_networks("activity.nc"),
+        histories=GRID.all_rounds(["history"]),
     output:
         table=report(
             TABLE,
@@ -25,6 +26,7 @@ rule network_table:
         rounds={
             task: GRID.made_with(task, GRID.blocks(task)) for task in SETTINGS.tasks
         },
+        histories={task: GRID.blocks(task, writes="history") for task in SETTINGS.tasks},
         references={name: SETTINGS.reference(name) for name in SETTINGS.populations},
         standards={task: GRID.standards(task) for task in SETTINGS.tasks},
         scores={task: GRID.scores(task) for task in SETTINGS.tasks},

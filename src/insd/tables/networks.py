@@ -1,6 +1,7 @@
 """The table of all networks: their identity, and the columns of each analysis joined to it by label."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import xarray as xr
@@ -10,6 +11,7 @@ from insd.analysis.base import Column
 from insd.cohorts import solved, standards_of
 from insd.datasets import architecture_of, read
 from insd.members import Member
+from insd.tables import excursions
 
 IDENTITY = {
     "task": Column("task"),
@@ -27,6 +29,7 @@ IDENTITY = {
     "round": Column("place in the chain; 0 is the reference", "", 0),
     "iterations": Column("iterations that were run, of the attempt that is kept; empty if not trained here", "", 0),
     "max_iterations": Column("most iterations of one attempt; empty if not trained here", "", 0),
+    "term": Column("the terms of its objective that acted on it; empty in round 0, and where none did"),
     "schedule": Column("how the multiplier of S changes: constant or constrained; empty in round 0"),
     "multiplier": Column("lambda, or where the constrained schedule starts; empty in round 0", "", 0),
     "ridge": Column("ridge of S over the mean variance of a unit; empty in round 0", "", 0),
@@ -49,6 +52,7 @@ IDENTITY = {
     "deflated": Column(
         "whether S is within its bound and r2_null_max_to_earlier within its own; empty where no penalty acted"
     ),
+    **excursions.COLUMNS,
 }
 """The columns that come from the config and the files of the rounds, and what each holds."""
 LARGEST_EXCESS = 0.01
@@ -60,6 +64,11 @@ _SOURCES = dict.fromkeys(("test_loss", "score", "solved"), "activity.nc")
 _SOURCES |= dict.fromkeys(("architecture", "units", "outputs", "restarts", "iterations", "penalty"), "network.nc")
 _SOURCES |= {"excess_loss": "fresh_loss and standards", "matched": "excess_loss, fresh_score and standards"}
 _SOURCES["deflated"] = "penalty, penalty_bound and r2_null_max_to_earlier"
+_SOURCES |= {
+    "ceiling": "history.nc, fresh_loss and standards",
+    "excursion": "history.nc",
+    "excursion_tried": "history.nc",
+}
 
 
 def dictionary(analyses: Iterable[str]) -> dict[str, tuple[str, Column]]:
@@ -86,7 +95,8 @@ def identity(task: str, member: Member, reference: str, standards: Sequence[str]
     `standards` are the populations of the standards that it is compared with.
     """
     recipe = member.settings["recipe"]
-    acting = [recipe["terms"][name] for name in PENALTIES if name in recipe["terms"]] if member.round else []
+    terms = _acting(recipe) if member.round else []
+    acting = [recipe["terms"][name] for name in PENALTIES if name in terms]
     deflation = acting[0] if acting else {}
     activity = member.read(["test_loss", "score", "solved"])
     network = member.network
@@ -107,6 +117,7 @@ def identity(task: str, member: Member, reference: str, standards: Sequence[str]
         "round": member.round,
         "iterations": None if network is None or "iterations" not in network else int(network["iterations"][0]),
         "max_iterations": recipe.get("training", {}).get("iterations"),
+        "term": " ".join(terms) or None,
         **{name: deflation.get(name) for name in ("schedule", "multiplier", "ridge")},
         "penalty_bound": deflation.get("bound"),
         "penalty": _largest_penalty(network) if deflation else None,
@@ -115,6 +126,11 @@ def identity(task: str, member: Member, reference: str, standards: Sequence[str]
         "solved": bool(activity["solved"]),
         "restarts": 0 if network is None else int(network["restarts"].values[0]),
     }
+
+
+def _acting(recipe: Mapping[str, Any]) -> list[str]:
+    """The terms that act on the later rounds of a recipe: on a walk in a random direction none, with terms or not."""
+    return sorted(recipe.get("terms", {})) if recipe.get("maker", {}).get("steered", True) else []
 
 
 def _largest_penalty(network: xr.Dataset | None) -> float | None:
