@@ -106,6 +106,41 @@ def test_further_training(changes, answer):
     assert verdict(huang_2026, "further_training_does_not_bring_back", without) == NO_ANSWER
 
 
+ABOVE = {"excursion": 0.03}
+
+
+@pytest.mark.parametrize(
+    "changes, of_walk, of_penalty",
+    [
+        ({}, REPRODUCED, NOT),
+        (ABOVE, NOT, REPRODUCED),
+        ({"excursion_tried": 0.5}, PARTLY, NOT),
+        ({"excursion": [0.03, 0.03, 0.03, 0.01, 0.01]}, NOT, PARTLY),
+        ({"excursion": [0.03, 0.03, 0.01, 0.01, 0.01]}, NOT, NOT),
+        # Only those that are solved and were ever low count.
+        ({"excursion": [0.03, 0.03, 0.03, np.nan, np.nan]}, NOT, REPRODUCED),
+        (ABOVE | {"solved": [True, False, False, False, False]}, NOT, REPRODUCED),
+        ({"excursion": np.nan}, NO_ANSWER, NO_ANSWER),
+        (ABOVE | {"solved": False}, NO_ANSWER, NO_ANSWER),
+    ],
+)
+def test_a_ceiling_on_the_way(changes, of_walk, of_penalty):
+    name = "penalties_cross_the_ceiling_and_walks_do_not"
+    table = planted(excursion=0.01, excursion_tried=0.01, ceiling=0.01)
+    for column, value in changes.items():
+        table.loc[table["round"] == 1, column] = value
+    assert verdict(huang_2026, name, table) == of_walk
+    table["excursion_tried"] = np.nan
+    # Of five controls, two rise above it as well, or three.
+    controls = table[table["population"] == "standard"].assign(role="control", population="control", ceiling=0.01)
+    few, many = (controls.assign(excursion=[0.03] * k + [0.01] * (5 - k)) for k in (2, 3))
+    assert verdict(huang_2026, name, pd.concat([table, few])) == of_penalty
+    without = PARTLY if of_penalty == REPRODUCED else of_penalty
+    assert verdict(huang_2026, name, pd.concat([table, many])) == without
+    assert verdict(huang_2026, name, table) == without
+    assert verdict(huang_2026, name, table.drop(columns="excursion")) == NO_ANSWER
+
+
 @pytest.mark.parametrize(
     "changes, answer",
     [
