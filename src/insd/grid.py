@@ -126,6 +126,16 @@ class Grid:
         """The files of all rounds of all tasks, as far as their makers write them."""
         return [path for task in self.settings.tasks for path in self.round_files(task, names)]
 
+    def network_benchmarks(self, task: str) -> list[tuple[str, int, int, str]]:
+        """Population, seed and round of every network of a task, and the benchmark file of the job that makes it."""
+        folder = ROUND.replace("results/", "results/benchmarks/{rule}/", 1)
+        found = []
+        for population, seeds, number in self.blocks(task):
+            rule = self.round_rule(self.settings.population(population).make)
+            path = f"{folder}.tsv".format(rule=rule, task=task, population=population, seeds=seeds, round=number)
+            found += [(population, seed, number, path) for seed in seeds_of(seeds)]
+        return found
+
     def round_inputs(self, wildcards: Wildcards) -> dict[str, list[str]]:
         """What a round reads besides trials: `earlier` rounds of the same seeds, and `sources`, the user's own files.
 

@@ -16,6 +16,7 @@ from insd.networks.settings.rate import RateSettings
 from insd.provenance import array_fingerprint
 from insd.settings.load import load
 from insd.settings.recipe import Recipe
+from insd.tables.excursions import ways
 from insd.tasks.flip_flop import FlipFlop
 from insd.walks import TRIES, WalkError
 
@@ -80,6 +81,10 @@ def test_no_accepted_step_is_above_the_ceiling(steered):
     # The largest loss that was ever reached is of a try.
     np.testing.assert_array_equal(history["excursion"], history["restored_loss"].max(("try", "restoring")))
     np.testing.assert_array_equal(steered.network["largest_excursion"], history["excursion"].max("iteration"))
+    found = dict(ways(steered.history, True))
+    assert [found[seed].tried for seed in (0, 1)] == steered.network["largest_excursion"].values.tolist()
+    for seed, way in found.items():
+        assert way.excursion(way.ceiling) == float(history["kept_loss"].sel(seed=seed).max()) <= CEILING
     accepted = (history["step_size"] > 0).values
     assert accepted[:, 1:].any() and (history["excursion"] >= history["kept_loss"] - 1e-6).values[accepted].all()
 

@@ -31,7 +31,17 @@ def test_everything_is_made_and_keeps_its_contract(finished):
             for name in ("network", "activity", "history"):
                 read(round_file(finished, name, task, number=number), name)
     by_task = [f"{name}_{task}" for name in ("mechanism", "deflation") for task in TASKS]
-    for name in ("collapse", "regimes", "regime_grids", "networks", "front", "ladder", "capacity", *by_task):
+    for name in (
+        "collapse",
+        "regimes",
+        "regime_grids",
+        "networks",
+        "front",
+        "ladder",
+        "capacity",
+        "generators",
+        *by_task,
+    ):
         for suffix, start in (("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")):
             assert (results / f"figures/{name}.{suffix}").read_bytes().startswith(start)
     read(results / "context_integration/analysis/line_attractor.nc", "line_attractor")
@@ -40,6 +50,11 @@ def test_everything_is_made_and_keeps_its_contract(finished):
     # Two chains of each task, of two alternatives: the first has one earlier network, the second two.
     assert len(pd.read_csv(results / "tables/capacity.csv")) == 3 * 2
     assert len(pd.read_csv(results / "tables/capacity_pairs.csv")) == 3 * 2 * (1 + 2)
+    # The same networks, each with the time of the job that made both chains.
+    generators = pd.read_csv(results / "tables/generators.csv")
+    assert len(generators) == 3 * 2 * 2 and (generators["core_minutes"] > 0).all()
+    assert generators[["distance_r2", "distance_cka", "distance_dsa"]].notna().all(axis=None)
+    assert len(pd.read_csv(results / "tables/generators_summary.csv")) == 3
     assert not list(results.rglob("*.part"))
 
 

@@ -24,6 +24,7 @@ FIGURES = (
     "figure_front",
     "figure_ladder",
     "figure_capacity",
+    "figure_generators",
 )
 """Figures of all tasks in one."""
 SMOKE = ("--configfile", "config/smoke.yaml")
@@ -45,15 +46,16 @@ def test_the_papers_grid(checkout):
         "levels": 1,
         "ladder": 1,
         "capacity": 1,
+        "generators": 1,
         "comparisons": 1,
         "summary": 1,
         "claims": 1,
-        "table_page": 7,
+        "table_page": 8,
         "explorer": 3,
         **dict.fromkeys(("figure_mechanism", "figure_deflation"), 3),
         **dict.fromkeys(FIGURES, 1),
         "all": 1,
-        "total": 15 + 180 + 3 * len(BY_TASK) + 4 + 7 + 7 + 3 + (3 + 3 + len(FIGURES)) + 1,
+        "total": 15 + 180 + 3 * len(BY_TASK) + 4 + 8 + 8 + 3 + (3 + 3 + len(FIGURES)) + 1,
     }
 
 
@@ -65,8 +67,8 @@ def test_the_papers_grid(checkout):
             "analysis",
             {
                 *("sample_trials", "train_round", *BY_TASK, "line_attractor", "corners", "axes"),
-                *("network_table", "levels", "ladder", "capacity", "comparisons", "summary", "claims", "table_page"),
-                "analysis",
+                *("network_table", "levels", "ladder", "capacity", "generators", "comparisons", "summary"),
+                *("claims", "table_page", "analysis"),
             },
         ),
         (
@@ -79,6 +81,7 @@ def test_the_papers_grid(checkout):
                     "network_table",
                     "levels",
                     "capacity",
+                    "generators",
                     "comparisons",
                 ),
                 # Claims alone read what a kernel decodes.

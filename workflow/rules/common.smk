@@ -58,6 +58,9 @@ LADDER_PAGE = "results/tables/ladder.md"
 CAPACITY = "results/tables/capacity.csv"
 CAPACITY_PAIRS = "results/tables/capacity_pairs.csv"
 CAPACITY_PAGE = "results/tables/capacity.md"
+GENERATORS = "results/tables/generators.csv"
+GENERATORS_SUMMARY = "results/tables/generators_summary.csv"
+GENERATORS_PAGE = "results/tables/generators.md"
 SUMMARY = "results/tables/summary.md"
 STATEMENTS = "results/tables/summary.csv"
 CLAIMS = "results/tables/claims.csv"
@@ -108,6 +111,7 @@ def all_tables():
         "levels",
         "ladder",
         "capacity",
+        "generators",
         "comparisons",
         "summary",
         "claims",
@@ -118,6 +122,8 @@ def all_tables():
         LADDER_PAGE,
         CAPACITY_PAIRS,
         CAPACITY_PAGE,
+        GENERATORS_SUMMARY,
+        GENERATORS_PAGE,
         CLAIMS_PAGE,
     ]
 

@@ -135,6 +135,48 @@ rule capacity:
         "../scripts/capacity.py"
 
 
+rule generators:
+    """How far each population gets from its references, at which loss and cost, and how far the loss rose on the way."""
+    input:
+        table=TABLE,
+        predictivity=by_task("predictivity"),
+        similarity=by_task("similarity"),
+        dsa=by_task("dsa"),
+    output:
+        generators=report(
+            GENERATORS,
+            category="tables",
+            labels={"table": "generators", "kind": "csv"},
+            caption="../report/table_generators.rst",
+        ),
+        summary=report(
+            GENERATORS_SUMMARY,
+            category="tables",
+            labels={"table": "generators, means at matched loss", "kind": "csv"},
+            caption="../report/table_generators.rst",
+        ),
+        page=GENERATORS_PAGE,
+    log:
+        "results/logs/generators/all.log",
+    benchmark:
+        "results/benchmarks/generators/all.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=per_attempt(1500),
+        runtime=per_attempt(10),
+    params:
+        tasks=list(SETTINGS.tasks),
+        # Benchmarks are read where they are: as inputs, those that are missing would have networks made again.
+        jobs={task: GRID.network_benchmarks(task) for task in SETTINGS.tasks},
+        chain=SETTINGS.shown_chain(),
+        settings=SETTINGS.analysis.comparisons.model_dump(),
+        code=when_asked(code_fingerprint, "insd.tables.generators"),
+    script:
+        "../scripts/generators.py"
+
+
 rule comparisons:
     """Alternatives against standard networks in every regime and under every perturbation, with intervals."""
     input:
