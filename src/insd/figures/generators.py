@@ -62,7 +62,7 @@ def generators_figure(rows: pd.DataFrame, means: pd.DataFrame) -> Figure:
         key("references, or ceiling", color="0.6", linewidth=1.6),
         key("cycles, or tried steps", color="0.3", marker="x", linestyle="", markersize=3),
     ]
-    figure.legend(handles=keys, loc="outside lower center", ncols=6, handletextpad=0.4, columnspacing=1.2)
+    figure.legend(handles=keys, loc="outside lower center", ncols=5, handletextpad=0.4, columnspacing=1.2)
     return figure
 
 
@@ -79,7 +79,9 @@ def _task(figure: SubFigure, rows: pd.DataFrame, means: pd.DataFrame, looks: Map
                 continue
             _distances(panel, known, means, f"distance_{name}", against, looks)
             panel.axhline(rows[f"far_{name}"].max(), color=STANDARDS, linestyle=":", linewidth=0.8)
-            panel.set_ylim(bottom=0.0)
+            panel.set_ylim(
+                0.0, 1.08 * max(known[f"distance_{name}"].max(), 1e-3, np.nan_to_num(rows[f"far_{name}"].max()))
+            )
     _topology(axes[0, -1], rows, looks)
     # The panel below has the same places, and their names.
     axes[0, -1].tick_params(labelbottom=False)
@@ -120,7 +122,7 @@ def _distances(
         low, high = rows[against].min(), rows[against].max()
         axes.set_xlim(min(-0.2 * LARGEST_EXCESS, 1.2 * low), max(2 * LARGEST_EXCESS, 1.3 * high))
     else:
-        axes.set_xlim(left=0.0)
+        axes.set_xlim(0.0, 1.08 * rows[against].max())
 
 
 def _topology(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Look]) -> None:
