@@ -111,7 +111,8 @@ def files(distance):
     predictivity = xr.Dataset(null, {"space": ["full", "null"], "predictor": labels, "target": labels})
     places = {"network": labels, "network_to": labels}
     similar = xr.Dataset(
-        {"value": (("measure", *places), np.stack([1 - values / 2, values]))}, {"measure": ["cka", "rsa"], **places}
+        {"value": (("measure", *places), np.stack([1 - values / 2, values]))},
+        {"measure": ["cka_full", "cka_null"], **places},
     )
     dsa = xr.Dataset({"distance": (tuple(places), values)}, places)
     return {"flip_flop": predictivity}, {"flip_flop": similar}, {"flip_flop": dsa}
@@ -133,7 +134,7 @@ def test_distances_costs_and_topology_are_those_that_were_planted():
     assert walks["cycles"].tolist() == [2.0] * 4 and (rows["stable_points_of_reference"] == 8).all()
     # CKA may not be measured.
     predictivity, similar, dsa = files(distance)
-    without = {"flip_flop": similar["flip_flop"].sel(measure=["rsa"])}
+    without = {"flip_flop": similar["flip_flop"].sel(measure=["cka_null"])}
     found = generators(table, predictivity, without, dsa, {"flip_flop": costs})
     assert found[["distance_cka", "far_cka"]].isna().all(axis=None) and found["distance_r2"].notna().all()
     # Nor are there alternatives in every grid.

@@ -28,6 +28,8 @@ from insd.tables.comparisons import clustered_interval
 
 DISTANCES = {"r2": "1 − null-space r²", "cka": "1 − CKA", "dsa": "DSA (rad)"}
 """The distances to the reference, with their names on pages and in figures."""
+CKA = "cka_full"
+"""CKA of all rates in `similarity.nc`."""
 POINTS = {"stable_points": "n_stable_fixed_points", "cycles": "n_cycles"}
 """The columns on topology, by the columns of `networks.csv` that they are from."""
 SAME = ("role", "term", "solved", "matched", "excess_loss", "ceiling", "excursion", "excursion_tried")
@@ -104,8 +106,8 @@ def generators(
 def _distances(predictivity: xr.Dataset, similarity: xr.Dataset, dsa: xr.Dataset) -> dict[str, pd.DataFrame]:
     """The distances that there are, each from networks (rows) to networks (columns)."""
     found = {"r2": 1 - predictivity["r2"].sel(space="null").transpose("predictor", "target")}
-    if "cka" in similarity["measure"].values:
-        found["cka"] = 1 - similarity["value"].sel(measure="cka").transpose("network", "network_to")
+    if CKA in similarity["measure"].values:
+        found["cka"] = 1 - similarity["value"].sel(measure=CKA).transpose("network", "network_to")
     found["dsa"] = dsa["distance"].transpose("network", "network_to")
     return {
         name: pd.DataFrame(matrix.values, matrix[matrix.dims[0]].to_index(), matrix[matrix.dims[1]].to_index())
