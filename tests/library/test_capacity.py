@@ -21,6 +21,7 @@ def chain(rounds, population="insd", seed=0, started=True, reference=None, **set
     base = {
         **{"task": "flip_flop", "population": population, "seed": seed, "reference": reference or population},
         **{"units": 16, "outputs": 3, "recurrent_noise": 0.05, "schedule": "constrained", "multiplier": 0.1},
+        **{"gain": 1.5, "max_iterations": 8000, "term": "predictivity"},
         **{
             "architecture": "rate",
             "ridge": 1e-3,
@@ -47,6 +48,14 @@ def chain(rounds, population="insd", seed=0, started=True, reference=None, **set
     return pd.DataFrame(rows if reference is None else rows[1:])
 
 
+def test_a_chain_that_is_not_compared_has_no_length():
+    rows = chain(["good", "good"])
+    rows.loc[rows["round"] == 2, "r2_null_max_to_earlier"] = np.nan
+    row = capacity(rows, 0.25).iloc[0]
+    assert np.isnan([row["k_max"], row["k_max_r2"]]).all()
+    assert (row["ended_by"], bool(row["censored"])) == ("not compared", False)
+
+
 @pytest.mark.parametrize(
     "rounds, k_max, censored, ended_by, by_r2, last",
     [
@@ -65,6 +74,7 @@ def test_a_chain_lasts_until_its_first_failure(rounds, k_max, censored, ended_by
     chain(rounds).iloc[::-1].to_csv(tmp_path / "networks.csv", index=False)
     found = capacity(read_table(tmp_path / "networks.csv"), 0.25)
     assert list(found) == CAPACITY_COLUMNS and len(found) == 1
+    assert not found.isna().all().drop("ended_by").any()
     row = found.iloc[0]
     assert (row["k_max"], row["rounds"], row["k_max_r2"]) == (k_max, len(rounds), by_r2)
     assert row["ended_by"] == ended_by

@@ -126,17 +126,23 @@ ABOVE = {"excursion": 0.03}
 )
 def test_a_ceiling_on_the_way(changes, of_walk, of_penalty):
     name = "penalties_cross_the_ceiling_and_walks_do_not"
-    table = planted(excursion=0.01, excursion_tried=0.01, ceiling=0.01)
+    table = planted(excursion=0.01, excursion_tried=0.01, ceiling=0.01).assign(term="predictivity")
     for column, value in changes.items():
         table.loc[table["round"] == 1, column] = value
     assert verdict(huang_2026, name, table) == of_walk
     table["excursion_tried"] = np.nan
     # Of five controls, two rise above it as well, or three.
-    controls = table[table["population"] == "standard"].assign(role="control", population="control", ceiling=0.01)
+    controls = table[table["population"] == "standard"].assign(
+        role="control", population="control", ceiling=0.01, term=None, excursion_tried=np.nan
+    )
     few, many = (controls.assign(excursion=[0.03] * k + [0.01] * (5 - k)) for k in (2, 3))
     assert verdict(huang_2026, name, pd.concat([table, few])) == of_penalty
     without = PARTLY if of_penalty == REPRODUCED else of_penalty
     assert verdict(huang_2026, name, pd.concat([table, many])) == without
+    # Controls that walk, or have a penalty, say nothing of training without one.
+    for other in ({"excursion_tried": 0.01}, {"term": "predictivity"}):
+        calm = controls.assign(excursion=0.01, population="other", **other)
+        assert verdict(huang_2026, name, pd.concat([table, many, calm, calm])) == without
     assert verdict(huang_2026, name, table) == without
     assert verdict(huang_2026, name, table.drop(columns="excursion")) == NO_ANSWER
 

@@ -142,6 +142,8 @@ class Analysis:
     reads: tuple[str, ...] = ()
     """What it reads besides networks and their activity: `trials/REGIME`, `trials/evaluation` (every regime but
     `train`), `analysis/NAME`."""
+    chooses: tuple[str, ...] = ("populations",)
+    """The settings that choose networks, and change nothing of any of them: what is kept of these stays."""
     needs: tuple[str, ...] = ()
     """Capabilities of networks, classes of `insd.networks.base`; networks without them are left out."""
     networks: Literal["all", "reference"] = "all"
@@ -213,8 +215,7 @@ def run_analysis(
         results = analysis.run(job)
     else:
         known = fingerprints(inputs["networks"], inputs["activities"], rounds)
-        # Which networks are analysed changes nothing of any of them.
-        used = {key: value for key, value in settings.items() if key not in ("populations", "seeds")}
+        used = {key: value for key, value in settings.items() if key not in analysis.chooses}
         files = [(Path(path).name, content_fingerprint(path)) for key in FILES for path in inputs.get(key, ())]
         made_from = [task, parameters, used, more, files, code, task_code, packages_fingerprint()]
         digest = hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode()).hexdigest()

@@ -120,6 +120,7 @@ ANALYSIS = Analysis(
     over="pairs",
     settings=StabilitySettings,
     reads=("trials/train", "trials/test"),
+    chooses=("populations", "seeds"),
     needs=("Flowing",),
     applies=applies,
     more=more,

@@ -120,6 +120,8 @@ def crosses(evidence: Evidence) -> Answer:
         )
         return found, NOT if above.any() else REPRODUCED if 1 - tried.mean() >= MOST else PARTLY
     controls = solved(of_role(evidence.table, CONTROL)).dropna(subset=["excursion"])
+    # Those of other kinds have a penalty, or walk.
+    controls = controls[controls["term"].isna() & controls["excursion_tried"].isna()]
     too = controls["excursion"] > controls["ceiling"]
     found += f"; of controls: {too.sum()} of {len(controls)}"
     if above.mean() < 0.5:

@@ -21,7 +21,7 @@ from insd.figures.scores import (
     verdicts_on_scores,
     wrapped,
 )
-from insd.figures.theme import TWO_COLUMNS, letter, new_figure, standards_and_alternatives
+from insd.figures.theme import TWO_COLUMNS, control_hues, letter, new_figure, standards_and_alternatives
 
 
 def regime_grids_figure(
@@ -40,7 +40,7 @@ def regime_grids_figure(
     axes = figure.subplots(len(performance), columns, sharey="row", squeeze=False)
     names: dict[str, str] = {}
     for panels, text, (task, scores) in zip(axes, letters_in_turn(1), performance.items(), strict=False):
-        grouped = standards_and_alternatives(table[table["task"] == task], chain)
+        grouped = standards_and_alternatives(table[table["task"] == task], chain, control_hues(table))
         names |= {name: colour for name, colour, _ in grouped}
         about = scores["grid_score"].attrs
         _grid(panels, grouped, scores["grid_score"], verdicts_on_scores(comparisons, task), confidence)

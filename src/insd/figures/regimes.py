@@ -30,6 +30,7 @@ from insd.figures.theme import (
     TWO_COLUMNS,
     band,
     chain_rounds,
+    control_hues,
     dots,
     key,
     new_figure,
@@ -84,7 +85,7 @@ def regimes_figure(
     names: dict[str, str] = {}
     for part, letters, (task, scores) in zip(parts, letters_in_turn(5), performance.items(), strict=False):
         rows = table[table["task"] == task]
-        grouped, rounds = standards_and_alternatives(rows, chain), chain_rounds(rows, chain)
+        grouped, rounds = standards_and_alternatives(rows, chain, control_hues(table)), chain_rounds(rows, chain)
         names |= {name: colour for name, colour, _ in [*grouped, *rounds]}
         verdicts = verdicts_on_scores(comparisons, task)
         about = scores["score"].attrs

@@ -1,6 +1,6 @@
 """One look for all figures: sizes in mm, small sans text, greys for standards by gain, one hue per round."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -274,17 +274,22 @@ def is_standard(rows: pd.DataFrame) -> bool:
     return bool((rows["role"] == STANDARD).all())
 
 
-def groups(table: pd.DataFrame) -> list[Group]:
+def control_hues(table: pd.DataFrame) -> dict[str, str]:
+    """The colour of each population of controls; of all tasks of a figure at once, it is the same in all its panels."""
+    return dict(zip(dict.fromkeys(of_role(table, CONTROL)["population"]), cycle(CONTROL_HUES), strict=False))
+
+
+def groups(table: pd.DataFrame, hues: Mapping[str, str] | None = None) -> list[Group]:
     """The networks of a table as figures group them: (name, colour, rows) by population, those of chains by round.
 
     The name of a deflated population is left out where there is only one. Standards are greys, darker for larger
-    gains; untrained populations are pink, controls have hues of their own.
+    gains; untrained populations are pink, controls have `hues` or, without them, the `control_hues` of the table.
     """
     several = len(deflated_populations(table)) > 1
     gains = sorted(set(of_role(table, STANDARD)["gain"]))
     greys = np.linspace(0.75, 0.15, max(len(gains), 2))
     found: list[Group] = []
-    control_hues = dict(zip(dict.fromkeys(of_role(table, CONTROL)["population"]), cycle(CONTROL_HUES), strict=False))
+    hues = control_hues(table) if hues is None else hues
     for population in dict.fromkeys(table["population"]):
         rows = table[table["population"] == population]
         for number, part in rows.groupby("round"):
@@ -297,7 +302,7 @@ def groups(table: pd.DataFrame) -> list[Group]:
                 found.append((population, str(greys[gains.index(part["gain"].iloc[0])]), part))
             else:
                 name = population if round_number == 0 else f"{population} {round_number}"
-                found.append((name, UNTRAINED_HUE if role == UNTRAINED else control_hues[population], part))
+                found.append((name, UNTRAINED_HUE if role == UNTRAINED else hues[population], part))
     return found
 
 
@@ -310,13 +315,15 @@ def short_names(grouped: Sequence[Group]) -> list[str]:
     return [name if gain is None else f"g = {gain:g}" for (name, _, _), gain in zip(grouped, of_standards, strict=True)]
 
 
-def standards_and_alternatives(table: pd.DataFrame, chain: str | None) -> list[Group]:
+def standards_and_alternatives(
+    table: pd.DataFrame, chain: str | None, hues: Mapping[str, str] | None = None
+) -> list[Group]:
     """The groups to compare: the standards of all gains together, the controls with the references of the deflated
     population `chain`, and each of its rounds.
 
-    If there are references but no standards, references take their place.
+    If there are references but no standards, references take their place. `hues` are those of controls.
     """
-    grouped = groups(table)
+    grouped = groups(table, hues)
     later = []
     if chain is not None:
         beside = set(controls(table, chain)["population"])

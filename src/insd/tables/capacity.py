@@ -12,8 +12,12 @@ import xarray as xr
 
 from insd.cohorts import ALTERNATIVE, CONTROL, network_label, of_role
 
-SETTINGS = ("architecture", "units", "outputs", "recurrent_noise", "schedule", "multiplier", "penalty_bound", "ridge")
-"""The columns of `networks.csv` that capacity is compared over; those of the first alternative."""
+SETTINGS = (
+    *("architecture", "units", "outputs", "gain", "recurrent_noise", "max_iterations"),
+    *("term", "schedule", "multiplier", "penalty_bound", "ridge"),
+)
+"""The columns of `networks.csv` that capacity is compared over; those of the first alternative. Other settings, such as
+the time constant or sub-steps, are not among them."""
 CAPACITY_COLUMNS = [
     *("task", "population", "role", "seed", *SETTINGS),
     *("rounds", "k_max", "censored", "ended_by", "k_max_r2", "last_penalty", "last_r2", "last_r2_shuffled"),
@@ -25,6 +29,8 @@ PAIR_COLUMNS = ["task", "population", "seed", "round", "round_to", "counted", "r
 """The columns of `capacity_pairs.csv`, also where it has no rows."""
 NOT_SOLVED, NOT_DEFLATED, REFERENCE_NOT_SOLVED = "not solved", "not deflated", "reference not solved"
 """What ends a chain."""
+NOT_COMPARED = "not compared"
+"""What is said of a chain with an alternative whose r2 is not known."""
 
 
 def capacity(table: pd.DataFrame, largest_r2: float) -> pd.DataFrame:
@@ -43,9 +49,10 @@ def capacity(table: pd.DataFrame, largest_r2: float) -> pd.DataFrame:
     architecture, units, outputs, recurrent_noise, schedule, multiplier, penalty_bound, ridge : of the first
         alternative.
     rounds : alternatives that were made.
-    k_max : alternatives before the first that does not count; empty where the reference does not solve the task.
+    k_max : alternatives before the first that does not count; empty where the reference does not solve the task, or
+        the r2 of an alternative is not known, as in populations that were not analysed.
     censored : whether all count, so that more rounds might count, too.
-    ended_by : "not solved", "not deflated" or "reference not solved"; empty where it is censored.
+    ended_by : "not solved", "not deflated", "reference not solved" or "not compared"; empty where it is censored.
     k_max_r2 : the same with the bound of r2 in the place of both bounds, since S ends near its own by design.
     last_penalty, last_r2 : S and the largest null-space r2 to any earlier network of the alternative that ended the
         chain or, where it is censored, of its last.
@@ -76,15 +83,17 @@ def _chain(rows: pd.DataFrame, table: pd.DataFrame, largest_r2: float) -> dict[s
         & (table["round"] == 0)
     ]
     started = bool(reference["solved"].all())
+    compared = bool(rows["r2_null_max_to_earlier"].notna().all())
+    counted = started and compared
     last = rows.iloc[min(ended, len(rows) - 1)]
     how = "" if counts.all() else NOT_DEFLATED if last["solved"] else NOT_SOLVED
     known = {name: first[name] for name in ("task", "population", "role", "seed", *SETTINGS)}
     return known | {
         "rounds": len(rows),
-        "k_max": float(ended) if started else np.nan,
-        "censored": started and bool(counts.all()),
-        "ended_by": how if started else REFERENCE_NOT_SOLVED,
-        "k_max_r2": float(by_r2.sum()) if started else np.nan,
+        "k_max": float(ended) if counted else np.nan,
+        "censored": counted and bool(counts.all()),
+        "ended_by": REFERENCE_NOT_SOLVED if not started else how if compared else NOT_COMPARED,
+        "k_max_r2": float(by_r2.sum()) if counted else np.nan,
         "last_penalty": last["penalty"],
         "last_r2": last["r2_null_max_to_earlier"],
         "last_r2_shuffled": last["r2_null_shuffled_max_to_earlier"],
@@ -143,8 +152,9 @@ def median_of(chains: pd.DataFrame, name: str = "k_max") -> tuple[float, bool]:
     known = chains.dropna(subset=[name]).sort_values(name)
     if not len(known):
         return np.nan, False
-    middle = known.iloc[(len(known) - 1) // 2 : len(known) // 2 + 1]
-    return float(middle[name].mean()), bool((middle[name] == middle["rounds"]).any())
+    # A chain of few rounds that had not ended may belong above the middle.
+    lower = known.iloc[: len(known) // 2 + 1]
+    return float(known[name].median()), bool((lower[name] == lower["rounds"]).any())
 
 
 def at_least(value: float, censored: bool) -> str:

@@ -29,7 +29,9 @@ IDENTITY = {
     "round": Column("place in the chain; 0 is the reference", "", 0),
     "iterations": Column("iterations that were run, of the attempt that is kept; empty if not trained here", "", 0),
     "max_iterations": Column("most iterations of one attempt; empty if not trained here", "", 0),
-    "term": Column("the terms of its objective that acted on it; empty in round 0, and where none did"),
+    "term": Column(
+        "the terms of its objective that acted on it, in round 0 those that compare with no earlier network"
+    ),
     "schedule": Column("how the multiplier of S changes: constant or constrained; empty in round 0"),
     "multiplier": Column("lambda, or where the constrained schedule starts; empty in round 0", "", 0),
     "ridge": Column("ridge of S over the mean variance of a unit; empty in round 0", "", 0),
@@ -95,7 +97,8 @@ def identity(task: str, member: Member, reference: str, standards: Sequence[str]
     `standards` are the populations of the standards that it is compared with.
     """
     recipe = member.settings["recipe"]
-    terms = _acting(recipe) if member.round else []
+    # In round 0 those act that compare with no earlier network.
+    terms = [term for term in _acting(recipe) if member.round or not plugins.find("term", term).Settings.compares]
     acting = [recipe["terms"][name] for name in PENALTIES if name in terms]
     deflation = acting[0] if acting else {}
     activity = member.read(["test_loss", "score", "solved"])
