@@ -96,6 +96,13 @@ def reference_labels(rows: pd.DataFrame) -> list[str]:
     return [network_label(str(p), int(seed), 0) for p, seed in zip(rows["reference"], rows["seed"], strict=True)]
 
 
+def of_references(table: pd.DataFrame, rows: pd.DataFrame, column: str) -> np.ndarray:
+    """A column of the reference of each network in some rows of `networks.csv`, (row); NaN where there is none."""
+    references = of_role(table, REFERENCE)
+    own = references[column].set_axis(network_labels(references))
+    return own.reindex(reference_labels(rows)).to_numpy(float)
+
+
 TEXT = (
     *(
         "task",

@@ -10,8 +10,7 @@ They are judged for every population with alternatives, so that walks and penalt
 import pandas as pd
 
 from insd.claims.base import MOST, NO_ANSWER, NOT, PARTLY, REPRODUCED, TOO_FEW, Answer, Claim, Evidence, Publication
-from insd.cohorts import CONTROL, REFERENCE, of_role, reference_labels, solved
-from insd.cohorts import network_labels as labels_of
+from insd.cohorts import CONTROL, of_references, of_role, solved
 
 ACCURATE, LOW_LOSS = 0.999, 0.01
 """The accuracy that their walks were above, and the loss that they were below."""
@@ -137,10 +136,8 @@ def _as_good(evidence: Evidence) -> pd.DataFrame:
 
 def _with_reference(evidence: Evidence, column: str, name: str) -> pd.DataFrame:
     """The alternatives within their bounds on accuracy and loss, with a column of their references by another name."""
-    references = of_role(evidence.table, REFERENCE)
-    of_reference = references[column].set_axis(labels_of(references))
     rows = evidence.alternatives
-    rows = rows.assign(**{name: of_reference.reindex(reference_labels(rows)).to_numpy(float)})
+    rows = rows.assign(**{name: of_references(evidence.table, rows, column)})
     return rows[(rows["score"] > ACCURATE) & (rows["test_loss"] < LOW_LOSS)]
 
 

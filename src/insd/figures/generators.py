@@ -131,12 +131,7 @@ def _topology(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Look]) -> None
     if rows[list(POINTS)].isna().all(axis=None):
         note(axes, "no fixed points\nin this grid")
         return
-    for place, name in enumerate(looks):
-        own = rows[rows["population"] == name]
-        colour, marker = looks[name]
-        _bar(axes, place, own["stable_points_of_reference"].median())
-        _column(axes, place - 0.12, own["stable_points"], marker, colour)
-        _column(axes, place + 0.25, own["cycles"], "x", colour)
+    _side_by_side(axes, rows, looks, bar="stable_points_of_reference", points="stable_points", crosses="cycles")
     # A few of many, and none, on one axis.
     axes.set_yscale("symlog", linthresh=10)
     ticks = [0, 2, 4, 6, 8, 10, 20, 50, 100, 200, 500]
@@ -153,18 +148,24 @@ def _excursions(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Look]) -> No
     if rows["excursion"].isna().all():
         note(axes, "no loss was\never low")
         return
-    for place, name in enumerate(looks):
-        own = rows[rows["population"] == name]
-        colour, marker = looks[name]
-        _bar(axes, place, own["ceiling"].median())
-        _column(axes, place - 0.12, own["excursion"], marker, colour)
-        _column(axes, place + 0.25, own["excursion_tried"], "x", colour)
+    _side_by_side(axes, rows, looks, bar="ceiling", points="excursion", crosses="excursion_tried")
     log_axis(axes)
 
 
 def _places(axes: Axes, looks: Mapping[str, Look]) -> None:
     axes.set_xlim(-0.6, len(looks) - 0.4)
     axes.set_xticks(range(len(looks)), list(looks), rotation=90)
+
+
+def _side_by_side(
+    axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Look], *, bar: str, points: str, crosses: str
+) -> None:
+    """Two columns of the table, population by population, with the median of a third as a grey bar."""
+    for place, (name, (colour, marker)) in enumerate(looks.items()):
+        own = rows[rows["population"] == name]
+        _bar(axes, place, own[bar].median())
+        _column(axes, place - 0.12, own[points], marker, colour)
+        _column(axes, place + 0.25, own[crosses], "x", colour)
 
 
 def _column(axes: Axes, place: float, values: pd.Series, marker: str, colour: str) -> None:

@@ -14,10 +14,10 @@ import xarray as xr
 from insd.cohorts import (
     ALTERNATIVE,
     CONTROL,
-    REFERENCE,
     matched,
     network_label,
     network_labels,
+    of_references,
     of_role,
     reference_labels,
     solved,
@@ -119,8 +119,6 @@ def _of_task(table: pd.DataFrame, distances: Mapping[str, pd.DataFrame], costs: 
     rows = of_role(table, ALTERNATIVE, CONTROL)
     rows = rows[rows["round"] > 0].reset_index(drop=True)
     labels, to = network_labels(rows), reference_labels(rows)
-    references = of_role(table, REFERENCE)
-    by_label = references.set_axis(network_labels(references))
     found: dict[str, Any] = {name: rows[name] for name in ("task", "population", "seed", "round", "chain", *SAME)}
     far = {
         name: {
@@ -136,7 +134,7 @@ def _of_task(table: pd.DataFrame, distances: Mapping[str, pd.DataFrame], costs: 
         found[f"far_{name}"] = rows["population"].map(far.get(name, {})).astype(float)
     for name, column in POINTS.items():
         found[name] = rows[column]
-        found[f"{name}_of_reference"] = by_label[column].reindex(to).to_numpy(float)
+        found[f"{name}_of_reference"] = of_references(table, rows, column)
     found["core_minutes"] = [costs.get(label, np.nan) for label in labels]
     return pd.DataFrame(found)[GENERATOR_COLUMNS]
 
