@@ -1,4 +1,4 @@
-"""The two schedules of the multipliers."""
+"""The schedules of the multipliers."""
 
 import pytest
 import torch
@@ -23,6 +23,36 @@ def test_constant_with_ramp():
     schedule = make_schedule(settings, 0.05, networks=1, earlier=1)
     values = [multipliers(schedule, progress).item() for progress in (0.0, 0.1, 0.3, 0.5, 0.9)]
     assert values == pytest.approx([0.0, 0.0, 1.0, 2.0, 2.0])
+
+
+def test_yielding_is_the_constant_as_far_as_the_task_affords_it():
+    settings = TermSettings(schedule="yielding", multiplier=2.0, task_only=0.1, ramp=0.4)
+    for loss, share in ((0.1, 1.0), (0.2, 1.0), (0.3, 0.5), (0.4, 0.0), (1.0, 0.0), (0.0, 1.0)):
+        schedule = make_schedule(settings, loss_bound=0.2, networks=1, earlier=2)
+        # Before the loss is known, the task has it all.
+        assert multipliers(schedule, 1.0).tolist() == [[0.0, 0.0]]
+        run(schedule, loss, [1.0, 0.0], 500)
+        values = [multipliers(schedule, progress)[0].tolist() for progress in (0.05, 0.3, 0.9)]
+        assert values == [pytest.approx([lambda_ * share] * 2, abs=1e-4) for lambda_ in (0.0, 1.0, 2.0)]
+    # A spike of the loss costs nothing of the multiplier once it is over.
+    run(schedule, 5.0, [1.0, 1.0], 100)
+    assert multipliers(schedule, 1.0).tolist() == [[0.0, 0.0]]
+    assert run(schedule, 0.0, [1.0, 1.0], 200).tolist() == pytest.approx([2.0, 2.0])
+
+
+def test_a_schedule_goes_on_from_its_state():
+    settings = TermSettings(schedule="yielding", multiplier=2.0)
+    first, second = (make_schedule(settings, loss_bound=0.2, networks=3, earlier=1) for _ in range(2))
+    for schedule in (first, second):
+        schedule.update(torch.tensor([0.1, 0.3, 0.9]), torch.zeros(3, 1, dtype=torch.float64), 1.0)
+    resumed = make_schedule(settings, loss_bound=0.2, networks=3, earlier=1)
+    resumed.load_state_dict(first.state_dict())
+    for schedule in (first, second, resumed):
+        schedule.keep([0, 2])
+        for _ in range(60):
+            schedule.update(torch.tensor([0.1, 0.3]), torch.zeros(2, 1, dtype=torch.float64), 1.0)
+    torch.testing.assert_close(multipliers(resumed, 1.0), multipliers(second, 1.0), rtol=0, atol=0)
+    assert 0 < multipliers(resumed, 1.0)[1] < 2.0
 
 
 def constrained(**settings):

@@ -9,7 +9,7 @@ pytest.importorskip("triton")
 
 from insd.objectives import moved, predictivity
 from insd.objectives.predictivity import deflation_penalty
-from insd.objectives.schedules import make_schedule
+from insd.objectives.schedules import SMOOTHING, make_schedule
 from insd.objectives.settings.base import TermSettings
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -64,7 +64,7 @@ def test_the_kernel_of_the_constrained_schedule_moves_as_the_schedule_does():
         state = [part.to(DEVICE) for part in (other.logarithms, other.loss)]
         found = moved.move(
             *(*state, loss.to(DEVICE), value.to(DEVICE), share, finishing),
-            *(other.SMOOTHING, 0.2, 0.1, settings.multiplier_rate, (math.log(other.LEAST), math.log(4.0))),
+            *(SMOOTHING, 0.2, 0.1, settings.multiplier_rate, (math.log(other.LEAST), math.log(4.0))),
         )
         other.load_state_dict({"logarithms": state[0], "loss": state[1]})
         torch.testing.assert_close(found.cpu(), expected, rtol=1e-5, atol=1e-6)

@@ -16,7 +16,7 @@ from insd.figures import base
 from insd.figures.theme import ROUND_HUES, TWO_COLUMNS, key, letters, log_axis, new_figure, note
 from insd.tasks.base import Task
 
-MARKERS = {"constrained": "o", "constant": "s"}
+MARKERS = {"constrained": "o", "constant": "s", "yielding": "D"}
 """Marker of the alternatives of each schedule."""
 JOINED = "0.35"
 """Colour of the line through the populations with a constant lambda."""
@@ -166,8 +166,11 @@ def _legend(figure: Figure, alternatives: pd.DataFrame) -> None:
         for number in sorted(set(alternatives["round"]))
     ]
     schedules = set(alternatives["schedule"])
-    if "constrained" in schedules:
-        handles.append(key(marker=MARKERS["constrained"], color="0.3", label="constrained", **mark))
+    handles += [
+        key(marker=MARKERS[schedule], color="0.3", label=schedule, **mark)
+        for schedule in ("constrained", "yielding")
+        if schedule in schedules
+    ]
     if "constant" in schedules:
         handles += [
             key(marker=MARKERS["constant"], color="0.3", linewidth=0.7, markersize=3.5, label="constant λ"),

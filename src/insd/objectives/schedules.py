@@ -21,6 +21,10 @@ Share = float | Float[Tensor, ""]
 """What `Schedule.share` gives; as a tensor where a GPU repeats what it once did (`insd.captured`)."""
 
 
+SMOOTHING = 0.95
+"""How much of the smoothed task loss stays from one iteration to the next."""
+
+
 class Schedule(ABC):
     """Sets the multipliers of an iteration, and adapts to its losses, in tensors that it changes in place."""
 
@@ -100,6 +104,42 @@ class Constant(Schedule):
         pass
 
 
+class Yielding(Constant):
+    """A constant multiplier that counts only as far as the task affords it.
+
+    Its share falls from 1 where the smoothed task loss is `training.loss_bound` to 0 at twice that, as in
+    `Constrained`: the task is not lost while the multiplier rises. Unlike there, nothing has to be gained back after a
+    spike of the loss.
+    """
+
+    def __init__(self, settings: TermSettings, loss_bound: float, networks: int, earlier: int, device: torch.device):
+        super().__init__(settings, networks, earlier, device)
+        self.loss_bound = loss_bound
+        self.loss = torch.ones(networks, device=device)
+
+    def multipliers(self, share: Share, finishing: Share = 0.0) -> Float[Tensor, "network earlier"]:
+        return super().multipliers(share) * _affordable(self.loss, self.loss_bound)
+
+    def update(
+        self,
+        task_loss: Float[Tensor, "network"],
+        value: Float[Tensor, "network earlier"],
+        share: Share,
+        finishing: Share = 0.0,
+    ) -> None:
+        self.loss.lerp_(task_loss, 1 - SMOOTHING)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        super().keep(rows)
+        self.loss = self.loss[list(rows)]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"loss": self.loss}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.loss.copy_(state["loss"])
+
+
 class Constrained(Schedule):
     """One multiplier per earlier round, moved to bring each value to its bound while the task keeps to its own.
 
@@ -122,7 +162,6 @@ class Constrained(Schedule):
     """
 
     LEAST = 0.03
-    SMOOTHING = 0.95
 
     def __init__(self, settings: TermSettings, loss_bound: float, networks: int, earlier: int, device: torch.device):
         self.settings = settings
@@ -134,8 +173,7 @@ class Constrained(Schedule):
         return float(progress >= self.settings.task_only)
 
     def multipliers(self, share: Share, finishing: Share = 0.0) -> Float[Tensor, "network earlier"]:
-        affordable = (2 - self.loss / self.loss_bound).clamp(0, 1)
-        return self.logarithms.exp() * affordable[:, None] * share
+        return self.logarithms.exp() * _affordable(self.loss, self.loss_bound) * share
 
     def update(
         self,
@@ -144,7 +182,7 @@ class Constrained(Schedule):
         share: Share,
         finishing: Share = 0.0,
     ) -> None:
-        self.loss.lerp_(task_loss, 1 - self.SMOOTHING)
+        self.loss.lerp_(task_loss, 1 - SMOOTHING)
         bound, rate = self.settings.bound, self.settings.multiplier_rate
         direction = ((value.float() - bound) / bound).clamp(-1, 1)
         if isinstance(finishing, Tensor) or finishing:
@@ -167,7 +205,7 @@ class Constrained(Schedule):
             return super().weigh(task_loss, value, share, finishing)
         own, ending = self.settings, finishing if isinstance(finishing, Tensor) else None
         return moved.move(
-            *(self.logarithms, self.loss, task_loss, value, share, ending, self.SMOOTHING, self.loss_bound, own.bound),
+            *(self.logarithms, self.loss, task_loss, value, share, ending, SMOOTHING, self.loss_bound, own.bound),
             *(own.multiplier_rate, (math.log(self.LEAST), math.log(own.multiplier_max))),
         )
 
@@ -182,10 +220,17 @@ class Constrained(Schedule):
         self.loss.copy_(state["loss"])
 
 
+def _affordable(loss: Float[Tensor, "network"], bound: float) -> Float[Tensor, "network one"]:
+    """How much of the multipliers the task affords: all at its bound, none at twice that."""
+    return (2 - loss / bound).clamp(0, 1)[:, None]
+
+
 def make_schedule(
     settings: TermSettings, loss_bound: float, networks: int, earlier: int, device: torch.device = CPU
 ) -> Schedule:
     """The schedule that the settings name, for some networks with some earlier rounds that are trained on a device."""
     if settings.schedule == "constant":
         return Constant(settings, networks, earlier, device)
+    if settings.schedule == "yielding":
+        return Yielding(settings, loss_bound, networks, earlier, device)
     return Constrained(settings, loss_bound, networks, earlier, device)

@@ -13,16 +13,18 @@ class TermSettings(Section):
     compares: ClassVar[bool] = True
     """Whether the term compares a network with those of earlier rounds, and so is without effect in round 0."""
 
-    schedule: Literal["constant", "constrained"] = "constrained"
-    """`constant`: one lambda for all earlier rounds (the paper's). `constrained`: one multiplier per earlier round,
-    raised while its term is above `bound` and the task within `training.loss_bound`, and lowered otherwise."""
+    schedule: Literal["constant", "yielding", "constrained"] = "constrained"
+    """`constant`: one lambda for all earlier rounds (the paper's). `yielding`: the same as far as the task affords it,
+    all of it at `training.loss_bound` and none at twice that. `constrained`: one multiplier per earlier round, raised
+    while its term is above `bound` and the task within `training.loss_bound`, and lowered otherwise."""
     multiplier: Positive = 0.1
-    """The weight of the term for each earlier round: lambda of the constant schedule, or where the constrained schedule
-    starts."""
+    """The weight of the term for each earlier round: lambda of the constant and yielding schedules, or where the
+    constrained schedule starts."""
     task_only: Share = 0.1
     """Share of the iterations that train on the task alone, before the term starts."""
     ramp: Share = 0.6
-    """Constant schedule: share of the iterations over which lambda then rises linearly from 0; 0 for no ramp."""
+    """Constant and yielding schedules: share of the iterations over which lambda then rises linearly from 0; 0 for no
+    ramp."""
     bound: Positive = 0.05
     """Value for each earlier round that is low enough: held by the constrained schedule, and needed to stop early."""
     multiplier_rate: Positive = 0.01
@@ -43,9 +45,9 @@ class UncomparedSettings(TermSettings):
     """The weight of a term that looks at no other network, and so may never be within a bound: constant by default."""
 
     compares: ClassVar[bool] = False
-    schedule: Literal["constant", "constrained"] = "constant"
-    """`constant`: one lambda. `constrained`: a multiplier that is raised while the term is above `bound` and the task
-    within `training.loss_bound`, and lowered otherwise."""
+    schedule: Literal["constant", "yielding", "constrained"] = "constant"
+    """`constant`: one lambda. `yielding`: the same as far as the task affords it. `constrained`: a multiplier that is
+    raised while the term is above `bound` and the task within `training.loss_bound`, and lowered otherwise."""
 
 
 def term_settings(name: str) -> type[TermSettings]:
