@@ -72,16 +72,16 @@ def initial_network(member: Member, task: str) -> Initial | str:
 def similarity_to(weights: dict[str, np.ndarray], initial: dict[str, np.ndarray]) -> float:
     """Sum over matrices of the cosine of weights and initial weights, over its standard deviation by chance.
 
-    The standard deviation is that over signs of the initial weights that are drawn at random, each on its own. Initial
-    weights that are all 0 count for nothing.
+    The cosine with n numbers that are drawn on their own has the standard deviation ``1 / sqrt(n)``. Initial weights
+    that are all 0 count for nothing.
     """
     total, variance = 0.0, 0.0
     for name, first in initial.items():
-        products = weights[name].astype(float) * first.astype(float)
-        scale = np.linalg.norm(weights[name].astype(float)) * np.linalg.norm(first.astype(float))
+        one, other = weights[name].astype(float), first.astype(float)
+        scale = np.linalg.norm(one) * np.linalg.norm(other)
         if scale > 0:
-            total += products.sum() / scale
-            variance += np.square(products / scale).sum()
+            total += float((one * other).sum() / scale)
+            variance += 1 / other.size
     return float(total / np.sqrt(variance)) if variance > 0 else 0.0
 
 
