@@ -96,9 +96,9 @@ def test_networks_that_were_not_trained_from_known_weights_say_so():
     assert np.isnan(found["weight_change"]) and np.isnan(found["kernel_alignment"])
 
 
-@pytest.mark.parametrize("architecture", ["rate", "low_rank"])
-def test_the_jacobian_is_that_of_central_differences(architecture):
-    network, places = small(architecture=architecture), scored_places(TRIALS, 4)
+@pytest.mark.parametrize("settings", [{}, {"architecture": "low_rank", "rank": 2}])
+def test_the_jacobian_is_that_of_central_differences(settings):
+    network, places = small(**settings), scored_places(TRIALS, 4)
     assert {len(of_trial) for of_trial in places} == {4}
     networks = as_trained(network, TRIALS.attrs["dt"]).double()
     at, inputs = weights_of(networks), torch.from_numpy(TRIALS["inputs"].values).double().transpose(0, 1)[None]
@@ -113,7 +113,7 @@ def test_the_jacobian_is_that_of_central_differences(architecture):
     expected = np.stack([(outputs(at + one) - outputs(at - one)) / 2e-5 for one in step], 1)
     jacobian = output_jacobian(network, TRIALS, 4)
     np.testing.assert_allclose(jacobian, expected, atol=1e-8)
-    other = output_jacobian(small(4, architecture=architecture), TRIALS, 4)
+    other = output_jacobian(small(4, **settings), TRIALS, 4)
     kernels = [one @ one.T for one in (jacobian, other)]
     expected = np.trace(kernels[0] @ kernels[1]) / np.prod([np.sqrt(np.trace(one @ one)) for one in kernels])
     assert kernel_alignment(jacobian, other) == pytest.approx(expected) and expected < 0.999
