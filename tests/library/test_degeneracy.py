@@ -29,17 +29,16 @@ from insd.settings.base import SettingsError
 from insd.settings.load import load
 from insd.tasks.flip_flop import FlipFlop
 
-DSA = DynamicalSimilarity(delays=2, rank=14, starts=7, iterations=50)
-"""Of all directions: which of them a smaller rank keeps depends on the trials where their variances are nearly equal."""
+DSA = DynamicalSimilarity(delays=2, rank=7, starts=7, iterations=50)
 NUMBERS = {"a": 5, "b": 4, "c": 1}
 """Networks by population; the chain `chain` has three seeds of three rounds."""
 
 
-def rates(seed, noise=0.3):
+def rates(seed, noise=0.02):
     """Activity of 7 units that rotates, with trials of their own."""
     random = np.random.default_rng(seed)
-    state, found = random.standard_normal((30, 7)), []
-    turn = np.linalg.qr(np.eye(7) + 0.2 * np.random.default_rng(seed).standard_normal((7, 7)))[0]
+    state, found = random.standard_normal((200, 7)), []
+    turn = np.linalg.qr(np.eye(7) + 0.5 * np.random.default_rng(seed).standard_normal((7, 7)))[0]
     for _ in range(20):
         state = 0.98 * state @ turn + noise * random.standard_normal(state.shape)
         found.append(state)

@@ -33,6 +33,7 @@ SETTINGS = {
     "decoding": {"time_stride": 10, "folds": 2},
     "dimensions": {},
     "dsa": {"rank": 4, "starts": 7, "iterations": 20},
+    "feature_learning": {"trials": 2, "times": 2},
     "fixed_points": {"starts": 8, "block": 1.0, "blocks": 1},
     "inputs": {},
     "landscape": {"trials": 4, "points": 3},
@@ -40,6 +41,7 @@ SETTINGS = {
     "robustness": {"trials": 8, "draws": 1},
     "similarity": {},
     "stability": {"iterations": 8},
+    "weight_distance": {"pairs": "all", "starts": 2},
 }
 """Of every analysis that keeps what it finds, but for recordings."""
 UNITS = {"p": 8, "q": 6, "r": 8}
@@ -179,10 +181,10 @@ def test_adding_and_removing_networks_computes_only_what_is_new(grid, computed, 
 def test_every_analysis_says_what_its_numbers_are_of():
     over = {name: plugins.find("analysis", name).over for name in plugins.names("analysis")}
     assert {name for name, one in over.items() if one == "all"} == {
-        *("axes", "corners", "hard_cells", "kernel_decoding", "line_attractor", "responses"),
+        *("axes", "corners", "degeneracy", "hard_cells", "kernel_decoding", "line_attractor", "responses"),
     }
     assert {name for name, one in over.items() if one == "pairs"} == {
-        *("dsa", "inputs", "landscape", "similarity", "stability"),
+        *("dsa", "inputs", "landscape", "similarity", "stability", "weight_distance"),
     }
 
 

