@@ -25,7 +25,7 @@ class WeightDistanceSettings(AnalysisSettings):
 
     pairs: Literal["within", "all"] = "within"
     """`within`: pairs of networks of one population and round; `all`: all pairs of a task."""
-    starts: Count = 10
+    starts: Count = 5
     """Starts of the search for the best order of units of each pair."""
 
 
