@@ -205,10 +205,10 @@ def degeneracy(
         logger.info("%s: %d of %d networks solve the task", group.name, len(labels), len(group.labels))
     tail = 100 * (1 - confidence) / 2
     interval = np.full((*value.shape, 2), np.nan)
-    for place in np.ndindex(value.shape):
-        known_draws = draws[place][np.isfinite(draws[place])]
+    for at in np.ndindex(value.shape):
+        known_draws = draws[at][np.isfinite(draws[at])]
         if known_draws.size:
-            interval[place] = np.percentile(known_draws, [tail, 100 - tail])
+            interval[at] = np.percentile(known_draws, [tail, 100 - tail])
     return xr.Dataset(
         {
             "value": (("level", "group"), value),
