@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import torch
-from known import TASKS
+from known import GRID
 
 from insd import datasets
 from insd.activity import record_activity
@@ -32,7 +32,7 @@ LOSS_BOUNDS = {"context_integration": 0.15, "flip_flop": 0.05, "memory_pro": 0.0
 
 def main() -> None:
     torch.set_num_threads(1)
-    for name in TASKS:
+    for name in GRID:
         task = trained_task(name)
         bank, test = task.sample("train", BANK_TRIALS, random_seed("trained", name)), evaluation_trials(name)
         bank.attrs["fingerprint"] = array_fingerprint(bank, ["inputs", "targets", "mask"])

@@ -230,7 +230,7 @@ def test_the_network_of_a_seed(chain, capsys, tmp_path):
     [
         (
             ["train", "flipflop", "x"],
-            "error: there is no task 'flipflop'; choose from context_integration, flip_flop, memory_pro, or module:C",
+            "error: there is no task 'flipflop'; choose from context_integration, delayed_discrimination, fl",
         ),
         (["train", "nowhere:Mine", "x"], "cannot import 'nowhere'"),
         (

@@ -20,7 +20,7 @@ from types import ModuleType
 
 import pytest
 from conftest import ROOT
-from known import TASKS
+from known import GRID
 
 import insd
 from insd import plugins
@@ -80,13 +80,13 @@ def test_pages_show_all_figures_and_only_those_that_are_copied():
     names = re.search(r"^FIGURES := (.+)$", make, re.MULTILINE)[1]
     copied = set(re.findall(r"\b(\w+\.png)", names.split("$")[0]))
     per_task = re.findall(r"\b(\w+)_\$\(task\)\.png", names)
-    copied |= {f"{figure}_{task}.png" for figure in per_task for task in TASKS}
+    copied |= {f"{figure}_{task}.png" for figure in per_task for task in GRID}
     # The page has those of config/sweep.yaml and of studies, which `make results` must leave alone.
     of_others = {"front.png", "ladder.png", "capacity.png", "generators.png"}
     assert not of_others & copied
     assert sorted(shown_figures("docs/figures.md")) == sorted(copied | of_others)
     figures = {name: planned(name).per for name in plugins.names("figure")}
-    every = {f"{name}_{task}.png" for name, per in figures.items() if per == "task" for task in TASKS}
+    every = {f"{name}_{task}.png" for name, per in figures.items() if per == "task" for task in GRID}
     assert copied | of_others == every | {f"{name}.png" for name, per in figures.items() if per == "grid"}
     assert set(shown_figures("README.md")) <= copied and shown_figures("README.md")
 

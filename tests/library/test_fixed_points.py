@@ -371,8 +371,11 @@ def test_networks_without_points_or_cycles(tmp_path):
 def test_static_inputs_are_inputs_of_the_task():
     expected = {
         "context_integration": ["context_1_hold", "context_1_response", "context_2_hold", "context_2_response"],
+        "delayed_discrimination": ["no_stimulus"],
         "flip_flop": ["hold"],
         "memory_pro": ["memory", "response"],
+        "path_integration": ["rest"],
+        "sine_wave": ["lowest", "middle", "highest"],
     }
     for name, kind in TASKS.items():
         task = kind()

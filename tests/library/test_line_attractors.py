@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import xarray as xr
-from known import TASKS
+from known import GRID
 
 from insd.analysis.line_attractor import columns, lines
 from insd.dynamics.held import held, held_evidence, states_at
@@ -39,7 +39,7 @@ def integrator(units, saturation):
 
 def test_what_is_held_on_a_line_and_at_two_points():
     """Of a network whose recurrence is the identity along one direction, and of one that amplifies along it."""
-    task = TASKS["context_integration"]()
+    task = GRID["context_integration"]()
     trials = task.sample("test", 200, 0)
     columns = [list(trials["input"].values).index(name) for name in task.evidence_inputs]
     static = np.array(task.static_inputs()["context_1_hold"])
@@ -66,7 +66,7 @@ def test_what_is_held_on_a_line_and_at_two_points():
 
 
 def test_states_at_the_end_of_evidence_equal_a_plain_loop():
-    task = TASKS["context_integration"]()
+    task = GRID["context_integration"]()
     trials = task.sample("test", 6, 0)
     weights, inputs = integrator(20, 1.3)
     network = one_network(weights, inputs).isel(seed=0)
@@ -82,7 +82,7 @@ def test_states_at_the_end_of_evidence_equal_a_plain_loop():
 
 def test_lines_are_counted_by_context():
     """By the worst of both contexts; static inputs under which no evidence ends count nowhere."""
-    task = TASKS["context_integration"]()
+    task = GRID["context_integration"]()
     trials = task.sample("test", 100, 0)
     networks = [one_network(*integrator(400, gain)) for gain in (1.0, 3.0)]
     found = [Member.of_datasets("a", 0, "standard", network, xr.Dataset())[0] for network in networks]

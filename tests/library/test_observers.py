@@ -7,10 +7,11 @@ from known import TASKS
 from scipy.stats import norm
 
 from insd.activity import loss_and_score
-from insd.tasks import observers
+from insd.tasks import Task, observers
 from insd.tasks.context_integration import ContextIntegration
 from insd.tasks.flip_flop import FlipFlop
 from insd.tasks.memory_pro import MemoryPro
+from insd.tasks.sine_wave import SineWave
 
 N = 20_000
 
@@ -111,7 +112,10 @@ def test_flip_flop_observer_by_a_loop():
                 assert found[trial, time, channel] == pytest.approx(np.tanh(seen / 0.49), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", TASKS)
+OBSERVED = [name for name, task in TASKS.items() if task.ideal_outputs is not Task.ideal_outputs]
+
+
+@pytest.mark.parametrize("name", OBSERVED)
 def test_no_simple_change_beats_the_ideal_observer(name):
     """Its error is that of a posterior mean: larger by the square of whatever is added, and of any shrinkage."""
     field = "evidence_noise" if name == "context_integration" else "input_noise"
@@ -129,8 +133,23 @@ def test_no_simple_change_beats_the_ideal_observer(name):
     assert task.floor(blurred) > floor
 
 
+def test_frequencies_are_weighed_by_bayes_rule():
+    """The products of the densities of all inputs so far, by a loop."""
+    task = SineWave(channels=2, frequencies=4, input_noise=(0.5, 2.0), duration=0.5)
+    trials = task.sample("test", 6, 0)
+    found, known = task.ideal_outputs(trials), np.array([0.1, 1.0667, 2.0333, 3.0])
+    for trial, channel in np.ndindex(6, 2):
+        weights = np.ones(4)
+        for step in range(trials.sizes["time"]):
+            seen, sd = (float(trials[name][trial, step, channel]) for name in ("inputs", "noise_sd"))
+            weights = weights * norm.pdf(seen, known / 3, sd)
+            sines = np.sin(2 * np.pi * known * 0.02 * (step + 1))
+            assert found[trial, step, channel] == pytest.approx(weights @ sines / weights.sum(), abs=1e-3)
+
+
 def test_what_has_no_noise_is_known():
-    for task in (FlipFlop(input_noise=0.0), MemoryPro(input_noise=0.0), ContextIntegration(evidence_noise=0.0)):
+    noiseless = [task(input_noise=0.0) for task in (FlipFlop, MemoryPro, SineWave)]
+    for task in (*noiseless, ContextIntegration(evidence_noise=0.0)):
         assert task.floor(task.sample("test", 50, 0)) == pytest.approx(0, abs=1e-9)
     integral = ContextIntegration(target="integral")
     assert integral.floor(integral.sample("test", 50, 0)) == 0

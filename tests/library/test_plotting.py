@@ -12,7 +12,7 @@ import xarray as xr
 import yaml
 from conftest import ROOT
 from drawn import check_text
-from known import TASKS
+from known import GRID
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.art3d import Path3DCollection
@@ -624,9 +624,9 @@ def test_a_network_that_no_file_holds_is_named():
         read_shown(shown, ["a.nc"], ["b.nc"], [("insd", "5-6", 0, "reference", "made with")])
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", GRID)
 def test_conditions_that_colour_trajectories(name):
-    task = TASKS[name]()
+    task = GRID[name]()
     trials = task.sample("test", 30, 0)
     condition = condition_of(task.variables(trials), trials)
     assert condition.values.shape == (30, trials.sizes["time"])
@@ -1058,7 +1058,7 @@ def test_a_chain_that_begins_with_a_recording_is_shown_without_it():
 def whole_grid():
     """The files of a grid of all tasks, with the names, levels and conditions of the default one."""
     of_task = {}
-    for name, task_class in TASKS.items():
+    for name, task_class in GRID.items():
         table = numbers_of(chain(3, unsolved=["insd/1/2"])).assign(task=name)
         table = table.assign(
             schedule="constrained", ridge=1e-3, multiplier=np.nan, test_loss=np.geomspace(0.002, 0.3, len(table))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from known import TASKS
+from known import GRID, TASKS
 from trained import evaluation_trials, trained_network, trained_task
 
 from insd.activity import loss_and_score, record_activity, simulate_trials
@@ -99,7 +99,7 @@ def test_grids_that_cannot_be_are_refused_by_name():
     assert from_yaml.in_grid(0, 0).delay == (1.0, 2.0)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", GRID)
 def test_networks_of_noise_score_at_chance_everywhere(name, random):
     task = TASKS[name]()
     network = random_networks(random, task, seeds=30)
@@ -114,7 +114,7 @@ def test_networks_of_noise_score_at_chance_everywhere(name, random):
         assert floor == task.in_regime(regime).floor(trials[regime])
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", GRID)
 def test_a_trained_network_with_noise_for_weights_scores_at_chance_everywhere(name, random):
     task, network = trained_task(name), trained_network(name, 0)
     trials = {regime: task.sample(regime, 60, 1) for regime in task.regime_names()[1:]}
@@ -169,7 +169,7 @@ def plain_score(name, trials, outputs):
 
 
 @pytest.mark.parametrize("number", [0, 1])
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", GRID)
 def test_the_regime_test_has_the_stored_score(name, number):
     task, network, trials = trained_task(name), trained_network(name, number), evaluation_trials(name)
     found = performance(task, name, members(network), {"test": trials}, 5)["score"].item()
@@ -181,7 +181,7 @@ def test_the_regime_test_has_the_stored_score(name, number):
     assert plain_score(name, trials, plain_outputs(network, trials)) == close
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", GRID)
 def test_each_point_of_the_grid_has_the_score_of_a_plain_loop_on_its_trials(name):
     full = trained_task(name).grid
     task = dataclasses.replace(trained_task(name), grid={axis: [levels[0], levels[2]] for axis, levels in full.items()})

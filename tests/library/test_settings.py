@@ -199,7 +199,7 @@ def test_task_parameters_reach_the_task():
             {"seeds": 1, "reference": "insd"},
             "populations.x.rounds = 1: a population with a `ref",
         ),
-        ("tasks/flipflop", {}, "tasks.flipflop: there is no such task; choose from: context_integration, flip_flop"),
+        ("tasks/flipflop", {}, "tasks.flipflop: there is no such task; choose from: context_integration, delayed_dis"),
         (
             "tasks/flip_flop/parameters",
             {"noise": 1.0},

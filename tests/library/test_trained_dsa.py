@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from known import TASKS
+from known import GRID
 from trained import evaluation_trials, oracle, trained_network
 
 from insd.activity import simulate_trials
@@ -20,7 +20,7 @@ SEEDS = 3
 @pytest.fixture(scope="module")
 def operators():
     found = {}
-    for name in TASKS:
+    for name in GRID:
         trials = evaluation_trials(name)
         for number in (0, 1):
             rates = simulate_trials(trained_network(name, number), trials)[0][0].numpy()
@@ -43,7 +43,7 @@ def test_no_distance_is_below_the_bound_of_von_neumann(operators, distances):
         assert found > 0.01
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", GRID)
 def test_no_distance_is_above_the_published_tools_best(operators, distances, name):
     simdist = oracle("DSA.simdist")
     one, other = (f"{name}/0/{number}" for number in (0, 1))

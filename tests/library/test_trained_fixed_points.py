@@ -7,14 +7,14 @@ import pytest
 import scipy.optimize
 import scipy.spatial.distance
 import torch
-from known import TASKS
+from known import GRID
 from trained import trained_network, trained_round, trained_task
 
 from insd.dynamics.search import fixed_points
 from insd.dynamics.settings import FixedPoints
 
 SETTINGS = FixedPoints(starts=96, blocks=2)
-NETWORKS = [(name, number) for name in TASKS for number in (0, 1)]
+NETWORKS = [(name, number) for name in GRID for number in (0, 1)]
 each_network = pytest.mark.parametrize(("name", "number"), NETWORKS)
 
 
@@ -92,7 +92,7 @@ def test_the_networks_are_trained_and_differ():
         assert trained_task(name).solved(trained_network(name, number).attrs["score"])
     stable = {key: int(search(*key)["n_stable_fixed_points"].sum()) for key in NETWORKS}
     assert stable["flip_flop", 0] == 8 and stable["flip_flop", 1] == 0
-    assert sum(stable[name, 0] for name in TASKS) >= 12
+    assert sum(stable[name, 0] for name in GRID) >= 12
 
 
 @each_network

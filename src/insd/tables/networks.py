@@ -38,7 +38,7 @@ IDENTITY = {
     "test_loss": Column("task loss on the regime test: share of the targets' variance left unexplained", "", 0),
     "score": Column(
         "score on the regime test",
-        "accuracy (context_integration, flip_flop), or median error in degrees (memory_pro)",
+        "accuracy (of signs), explained variance, or median error in degrees (memory_pro)",
     ),
     "excess_loss": Column("fresh_loss minus the median of its solved standards; empty where there are none"),
     "matched": Column(
