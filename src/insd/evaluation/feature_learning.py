@@ -24,7 +24,9 @@ RECOGNISED = 4.0
 """The least correlation of a network's weights with its initial ones, over the standard deviation that it has by
 chance."""
 NOT_FROM_RANDOM_WEIGHTS = "not trained here from random weights"
+"""Why an imported network or the end of a walk has no initial weights to compare with."""
 NOT_RECOGNISED = "its weights do not show which initial weights it began with"
+"""Why a network has none whose attempt cannot be told."""
 
 
 @dataclass(frozen=True)
