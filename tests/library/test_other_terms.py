@@ -14,6 +14,7 @@ from insd.networks.settings.base import network_settings
 from insd.objectives.adjoint_norm import AdjointNorm
 from insd.objectives.base import Stored, join_earlier
 from insd.objectives.dsa import eigenvalues
+from insd.objectives.nuclear_norm import nuclear_norm
 from insd.objectives.objective import Objective
 from insd.objectives.settings.adjoint_norm import AdjointNormSettings
 from insd.provenance import array_fingerprint
@@ -194,6 +195,59 @@ def test_costs_of_weights_in_factors_are_those_of_their_product():
     rates = torch.zeros(1, 3, 2, UNITS)
     value = term(term.Settings()).value(rates, made, Stored(), torch.zeros(1, 2, dtype=torch.int64), None)
     torch.testing.assert_close(value[0, 0], made.recurrent_weights.square().sum() / UNITS)
+
+
+@pytest.mark.parametrize("name", ["nuclear_norm", "l1_norm"])
+def test_norms_of_recurrent_weights_are_per_unit(name):
+    networks, _, value = at_work(name)
+    matrices = networks.recurrent_weights.detach().numpy()
+    expected = {
+        "nuclear_norm": [np.linalg.norm(one, "nuc") / UNITS for one in matrices],
+        "l1_norm": [np.abs(one).sum() / UNITS**1.5 for one in matrices],
+    }[name]
+    np.testing.assert_allclose(value().detach()[:, 0], expected)
+    # The same at any width before training: means of the quarter-circle law and of sizes of normal numbers.
+    limit = {"nuclear_norm": 8 / (3 * np.pi), "l1_norm": np.sqrt(2 / np.pi)}[name]
+    term = plugins.find("term", name)(plugins.find("term", name).Settings())
+    for units in (32, 256):
+        wide = initialise(
+            network_settings({"units": units, "gain": 1.5}), 1, 1, 0.2, [torch.Generator().manual_seed(0)]
+        )
+        found = term.value(torch.zeros(1, 1, 1, units), wide, Stored(), torch.zeros(1, 1, dtype=torch.int64), None)
+        assert float(found) == pytest.approx(1.5 * limit, rel=0.03)
+
+
+def test_the_nuclear_norm_has_a_gradient_at_equal_and_small_singular_values():
+    random = np.random.default_rng(0)
+    left, right = (np.linalg.qr(random.standard_normal((6, 6)))[0] for _ in range(2))
+
+    def gradient(values):
+        matrix = torch.from_numpy((left * values) @ right.T).requires_grad_()
+        return torch.autograd.grad(nuclear_norm(matrix), matrix)[0].numpy()
+
+    for values in ([2.0] * 6, [3.0, 1.0, 1.0, 1.0, 1e-3, 1e-6]):
+        np.testing.assert_allclose(gradient(np.array(values)), left @ right.T, atol=1e-8)
+    # Of rank 3: the shortest subgradient has no part in the null spaces.
+    np.testing.assert_allclose(gradient(np.array([2.0, 2, 1, 0, 0, 0])), left[:, :3] @ right[:, :3].T, atol=1e-12)
+    assert not gradient(np.zeros(6)).any()
+    # A step against it lowers all singular values alike, down to 0.
+    singular = (left * [2.0, 2, 1, 0, 0, 0]) @ right.T
+    after = np.linalg.svd(singular - 0.5 * gradient(np.array([2.0, 2, 1, 0, 0, 0])), compute_uv=False)
+    np.testing.assert_allclose(after, [1.5, 1.5, 0.5, 0, 0, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["nuclear_norm", "l1_norm"])
+def test_norms_act_in_a_standard_of_one_round(name):
+    ends = {}
+    for multiplier in (1e-6, 1.0):
+        population = {"seeds": 1, "role": "standard", "terms": {name: AT_ONCE | {"multiplier": multiplier}}}
+        training = {"iterations": 60, "batch_size": 8, "evaluate_every": 20, "validation_trials": 16, "restarts": 0}
+        population |= {"network": {"units": UNITS}, "training": training}
+        settings = load({"tasks": {"flip_flop": {}}, "populations": {"p": population}})
+        assert settings.role("flip_flop", "p", 0) == "standard"
+        _, history = train_round(TASK, BANK, settings.recipe("flip_flop", "p", 0), [("flip_flop", "p", 0, 0)])
+        ends[multiplier] = float(history[f"held_out_penalty_{name}"].squeeze()[-1])
+    assert ends[1.0] < ends[1e-6] - 0.1
 
 
 @pytest.mark.parametrize(

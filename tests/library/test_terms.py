@@ -67,6 +67,11 @@ class Detached(Energy):
         return super().value(rates.detach() * 2 - rates, networks, stored, trials, valid)
 
 
+class Weighty(Energy):
+    def value(self, rates, networks, stored, trials, valid):
+        return (networks.bias.detach() * 2 - networks.bias).sum(1, keepdim=True)
+
+
 class Mixed(Energy):
     def value(self, rates, networks, stored, trials, valid):
         value = super().value(rates, networks, stored, trials, valid)
@@ -114,8 +119,9 @@ def test_predictivity_with_other_settings(settings):
 def test_the_check_says_what_is_wrong(toy):
     for name in ("Energy", "Offset"):
         check_term(plugins.find("term", f"{toy}:{name}"))
-    with pytest.raises(TermError, match=r"Detached: its gradient is .* where differences give"):
-        check_term(plugins.find("term", f"{toy}:Detached"))
+    for name in ("Detached", "Weighty"):
+        with pytest.raises(TermError, match=rf"{name}: its gradient is .* where differences give"):
+            check_term(plugins.find("term", f"{toy}:{name}"))
     with pytest.raises(TermError, match="Mixed: the value of a network alone differs by"):
         check_term(plugins.find("term", f"{toy}:Mixed"))
     offset = plugins.find("term", f"{toy}:Offset")

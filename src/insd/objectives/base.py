@@ -153,6 +153,21 @@ def mean_over_samples(
     return (values * counts).sum((1, 2)) / counts.sum((1, 2))
 
 
+def recurrent_matrices(
+    networks: Networks, key: str, remedy: str = "leave it out"
+) -> list[Float[Tensor, "network unit unit_from"]]:
+    """The weights from units to units, of every gate; of low-rank networks, their product.
+
+    Raises TermError, with the key of `terms` that asks for them and what to do, where there are none.
+    """
+    matrices = [getattr(networks, name) for name in networks.runs_as().recurrent_names()]
+    if not matrices:
+        raise TermError(
+            f"terms.{key}: networks of the architecture {networks.architecture!r} have no weights between units; {remedy}"
+        )
+    return matrices
+
+
 def make_terms(settings: Mapping[str, TermSettings]) -> dict[str, Term]:
     """The terms that a recipe names."""
     return {name: find("term", name)(own) for name, own in settings.items()}

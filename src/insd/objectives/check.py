@@ -23,7 +23,7 @@ def check_term(term: type[Term], **settings: Any) -> None:
 
     Checked are its declarations, what it stores of networks and finds again, the shape of its value, that the value of
     a network does not depend on those alongside it nor on what rates do after the end of a trial, and its gradient in
-    the rates against differences in double precision. Raises TermError at the first that fails.
+    the rates and in the weights against differences in double precision. Raises TermError at the first that fails.
     """
     name = term.__name__
     _must(issubclass(term.Settings, TermSettings), name, "its Settings are not a subclass of TermSettings")
@@ -43,7 +43,11 @@ def check_term(term: type[Term], **settings: Any) -> None:
     expected = (_COUNT, _EARLIER if compares else 1)
     _must(value.shape == expected, name, f"its value has the shape {tuple(value.shape)}, expected {expected}")
     _must(bool(torch.isfinite(value).all()), name, "its value is not finite")
-    _must(value.requires_grad, name, "its value does not depend on the rates by operations that PyTorch can follow")
+    _must(
+        value.requires_grad,
+        name,
+        "its value depends neither on the rates nor on the weights by operations that PyTorch can follow",
+    )
 
     if made.multiplies:
         factors = made.factors(value)
@@ -53,15 +57,19 @@ def check_term(term: type[Term], **settings: Any) -> None:
         positive = bool(torch.isfinite(factors).all() and (factors > 0).all())
         _must(positive, name, "its factors are not all positive and finite")
 
-    direction = torch.randn(rates.shape, dtype=rates.dtype, generator=_stream(30))
-    (gradient,) = torch.autograd.grad(value.sum(), rates)
+    moved = [rates, *networks.parameters()]
+    stream = _stream(30)
+    directions = [torch.randn(one.shape, dtype=one.dtype, generator=stream) for one in moved]
+    gradients = torch.autograd.grad(value.sum(), moved, materialize_grads=True)
+    ends = []
     with torch.no_grad():
-        ends = [
-            made.value(rates + s * STEP * direction, networks, _double(stored), chosen, None).sum() for s in (1, -1)
-        ]
+        for sign in (1, -2, 1):
+            for one, direction in zip(moved, directions, strict=True):
+                one += sign * STEP * direction
+            ends.append(made.value(rates, networks, _double(stored), chosen, None).sum())
     difference = float(ends[0] - ends[1]) / (2 * STEP)
-    found = float((gradient * direction).sum())
-    scale = max(abs(difference), float(gradient.norm()) * 1e-3, 1e-9)
+    found = sum(float((gradient * along).sum()) for gradient, along in zip(gradients, directions, strict=True))
+    scale = max(abs(difference), max(float(gradient.norm()) for gradient in gradients) * 1e-3, 1e-9)
     close = abs(found - difference) <= 1e-4 * scale
     _must(close, name, f"its gradient is {found:.6g} where differences give {difference:.6g}")
 

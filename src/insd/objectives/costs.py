@@ -6,7 +6,7 @@ from torch import Tensor
 
 from insd.networks.base import Networks
 from insd.objectives.adjoint_norm import AdjointNorm
-from insd.objectives.base import Stored, Term, TermError, mean_over_samples
+from insd.objectives.base import Stored, Term, mean_over_samples, recurrent_matrices
 from insd.objectives.settings.adjoint_norm import AdjointNormSettings
 from insd.objectives.settings.costs import CostsSettings
 
@@ -37,19 +37,10 @@ class Costs(Term):
         own = self.settings
         total = own.activity * mean_over_samples(rates.square(), valid).mean(-1, keepdim=True)
         if own.weights:
-            total = total + own.weights * _squared_weights(networks)[:, None] / rates.shape[-1]
+            matrices = recurrent_matrices(networks, "costs.weights", "set it to 0")
+            squares = torch.stack([matrix.square().sum((1, 2)) for matrix in matrices]).sum(0)
+            total = total + own.weights * squares[:, None] / rates.shape[-1]
         if own.adjoint_norm:
             noise = AdjointNorm(AdjointNormSettings(trials=own.trials))
             total = total + own.adjoint_norm * noise.value(rates, networks, stored, trials, valid)
         return total
-
-
-def _squared_weights(networks: Networks) -> Float[Tensor, "network"]:
-    """Sum of the squared weights from units to units; of low-rank networks, those of their product."""
-    matrices = [getattr(networks, name) for name in networks.runs_as().recurrent_names()]
-    if not matrices:
-        raise TermError(
-            f"terms.costs.weights: networks of the architecture {networks.architecture!r} have no weights between "
-            "units; set it to 0"
-        )
-    return torch.stack([matrix.square().sum((1, 2)) for matrix in matrices]).sum(0)
