@@ -91,8 +91,15 @@ class Attempt:
         ahead = None if device.type == "cpu" else settings.evaluate_every
         self.minibatches = Minibatches(self._streams("batches"), self.n_train, settings.batch_size, device, ahead)
         self.objective = Objective(recipe.terms, earlier, settings.loss_bound, len(names), device, self.bank.valid)
+        factors = self.networks.step_factors()
+        groups: dict[float, list[Tensor]] = {}
+        for name, parameter in self.networks.named_parameters():
+            groups.setdefault(factors.get(name, 1.0), []).append(parameter)
         self.optimiser = torch.optim.Adam(
-            self.networks.parameters(), lr=settings.step_size, fused=True, capturable=device.type == "cuda"
+            [{"params": group, "factor": factor} for factor, group in groups.items()],
+            lr=settings.step_size,
+            fused=True,
+            capturable=device.type == "cuda",
         )
         self.step_sizes = _step_sizes(self.optimiser, settings)
         own_loss = type(task).loss is not Task.loss
@@ -263,12 +270,15 @@ class Attempt:
             self._refuse_failed()
         self.optimiser.zero_grad()
         loss.sum().backward()
-        record["gradient_norm"] = _clip(list(self.networks.parameters()), settings.gradient_clip)
-        (group,) = self.optimiser.param_groups
-        # The schedule of step sizes goes on from the number, which is the same.
-        scheduled, group["lr"] = group["lr"], step_size
+        record["gradient_norm"] = _clip(self.networks, settings.gradient_clip)
+        groups = self.optimiser.param_groups
+        # The schedule of step sizes, one for all groups, goes on from the number, which is the same.
+        scheduled = groups[0]["lr"]
+        for group in groups:
+            group["lr"] = step_size if group["factor"] == 1 else step_size * group["factor"]
         self.optimiser.step()
-        group["lr"] = scheduled
+        for group in groups:
+            group["lr"] = scheduled
         return record
 
     def _why_not_finite(self, iteration: int) -> str:
@@ -373,12 +383,21 @@ def _means(records: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
     return {name: torch.stack([record[name] for record in records]).mean(0).cpu().numpy() for name in records[0]}
 
 
-def _clip(parameters: list[Tensor], largest: float) -> Float[Tensor, "network"]:
-    """Scale each network's gradient to a norm of at most `largest`; returns the norms before."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norms = torch.linalg.vector_norm(torch.cat([gradient.flatten(1) for gradient in gradients], 1), dim=1)
+def _clip(networks: Networks, largest: float) -> Float[Tensor, "network"]:
+    """Scale each network's gradient to a norm of at most `largest`; returns the norms before.
+
+    Where parameters have step sizes of their own (`Networks.step_factors`), the gradient in each of them counts its
+    factor times the root of its number of entries: no step of Adam of size 1 moves the loss by more than these numbers
+    sum to. They do not grow with the width, as the plain norm does, so that the clip is the same at any.
+    """
+    gradients = {name: one.grad for name, one in networks.named_parameters() if one.grad is not None}
+    parts = [gradient.flatten(1) for gradient in gradients.values()]
+    if factors := networks.step_factors():
+        scales = [factors.get(name, 1.0) * part.shape[1] ** 0.5 for name, part in zip(gradients, parts, strict=True)]
+        parts = [scale * part for scale, part in zip(scales, parts, strict=True)]
+    norms = torch.linalg.vector_norm(torch.cat(parts, 1), dim=1)
     scale = largest / norms.clamp(min=largest)
-    for gradient in gradients:
+    for gradient in gradients.values():
         gradient.mul_(scale.view(-1, *[1] * (gradient.ndim - 1)))
     return norms
 

@@ -155,6 +155,10 @@ class Networks(torch.nn.Module, ABC):
         rates = self(inputs, noise, workspace)
         return self.readout(rates), rates[:, ::every] if every else None
 
+    def step_factors(self) -> Mapping[str, float]:
+        """Factors of the optimiser's step size by the names of parameters; 1 for those that are left out."""
+        return {}
+
     def weights(self) -> dict[str, Tensor]:
         """Copies of all parameters by name, detached."""
         return {name: getattr(self, name).detach().clone() for name in self.parameter_names()}

@@ -39,7 +39,7 @@ class RateRNN(Additive):
         "output_bias": READOUT["output_bias"],
         "initial_state": ("seed", "unit"),
     }
-    constants = ("nonlinearity",)
+    constants: ClassVar[tuple[str, ...]] = ("nonlinearity",)
 
     def __init__(self, weights: Mapping[str, Tensor], alpha: float, recurrent_noise: float, nonlinearity: str = "tanh"):
         super().__init__(weights, alpha, recurrent_noise)

@@ -155,17 +155,18 @@ def mean_over_samples(
 
 def recurrent_matrices(
     networks: Networks, key: str, remedy: str = "leave it out"
-) -> list[Float[Tensor, "network unit unit_from"]]:
-    """The weights from units to units, of every gate; of low-rank networks, their product.
+) -> Float[Tensor, "network matrix unit unit_from"]:
+    """The weights from units to units, with those of every gate as a matrix; of low-rank networks, their product.
 
     Raises TermError, with the key of `terms` that asks for them and what to do, where there are none.
     """
-    matrices = [getattr(networks, name) for name in networks.runs_as().recurrent_names()]
-    if not matrices:
+    found = [getattr(networks, name) for name in networks.runs_as().recurrent_names()]
+    if not found:
         raise TermError(
-            f"terms.{key}: networks of the architecture {networks.architecture!r} have no weights between units; {remedy}"
+            f"terms.{key}: networks of the architecture {networks.architecture!r} have no weights between units; "
+            f"{remedy}"
         )
-    return matrices
+    return torch.cat([weights.reshape(len(weights), -1, *weights.shape[-2:]) for weights in found], 1)
 
 
 def make_terms(settings: Mapping[str, TermSettings]) -> dict[str, Term]:

@@ -64,8 +64,8 @@ def check_term(term: type[Term], **settings: Any) -> None:
     ends = []
     with torch.no_grad():
         for sign in (1, -2, 1):
-            for one, direction in zip(moved, directions, strict=True):
-                one += sign * STEP * direction
+            for part, direction in zip(moved, directions, strict=True):
+                part.add_(direction, alpha=sign * STEP)
             ends.append(made.value(rates, networks, _double(stored), chosen, None).sum())
     difference = float(ends[0] - ends[1]) / (2 * STEP)
     found = sum(float((gradient * along).sum()) for gradient, along in zip(gradients, directions, strict=True))

@@ -1,6 +1,5 @@
 """What a solution costs, as a term: weights, activity, and outputs that private noise moves."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -38,8 +37,8 @@ class Costs(Term):
         total = own.activity * mean_over_samples(rates.square(), valid).mean(-1, keepdim=True)
         if own.weights:
             matrices = recurrent_matrices(networks, "costs.weights", "set it to 0")
-            squares = torch.stack([matrix.square().sum((1, 2)) for matrix in matrices]).sum(0)
-            total = total + own.weights * squares[:, None] / rates.shape[-1]
+            squares = matrices.square().sum((2, 3)).sum(1, keepdim=True)
+            total = total + own.weights * squares / rates.shape[-1]
         if own.adjoint_norm:
             noise = AdjointNorm(AdjointNormSettings(trials=own.trials))
             total = total + own.adjoint_norm * noise.value(rates, networks, stored, trials, valid)

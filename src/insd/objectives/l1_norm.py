@@ -1,6 +1,5 @@
 """The L1 norm of the recurrent weights, as a term: sparse connections."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -31,5 +30,4 @@ class L1Norm(Term):
         valid: Float[Tensor, "network sampled_time trial"] | None,
     ) -> Float[Tensor, "network earlier"]:
         matrices = recurrent_matrices(networks, "l1_norm")
-        sums = torch.stack([matrix.abs().sum((1, 2)) for matrix in matrices]).sum(0)
-        return (sums / matrices[0].shape[-1] ** 1.5)[:, None]
+        return matrices.abs().sum((1, 2, 3))[:, None] / matrices.shape[-1] ** 1.5

@@ -33,7 +33,7 @@ class NuclearNorm(Term):
         valid: Float[Tensor, "network sampled_time trial"] | None,
     ) -> Float[Tensor, "network earlier"]:
         matrices = recurrent_matrices(networks, "nuclear_norm")
-        return (nuclear_norm(torch.stack(matrices)).sum(0) / matrices[0].shape[-1])[:, None]
+        return nuclear_norm(matrices).sum(1, keepdim=True) / matrices.shape[-1]
 
 
 def nuclear_norm(matrices: Float[Tensor, "*any row column"]) -> Float[Tensor, "*any"]:
@@ -44,7 +44,7 @@ def nuclear_norm(matrices: Float[Tensor, "*any row column"]) -> Float[Tensor, "*
     "Characterization of the subdifferential of some matrix norms"). The gradient of a general decomposition, which
     divides by differences of singular values, would not be finite where they are equal.
     """
-    norms: Float[Tensor, "*any"] = _NuclearNorm.apply(matrices)  # type: ignore[no-untyped-call]
+    norms: Float[Tensor, "*any"] = _NuclearNorm.apply(matrices)
     return norms
 
 
