@@ -291,7 +291,7 @@ def test_the_flow_of_an_architecture(nonlinearity):
 def test_files_of_an_unknown_architecture_are_refused():
     with pytest.raises(
         datasets.DatasetError,
-        match=r"x.nc: there is no architecture 'lstm'; choose from gru, low_rank, orthogonal, rate",
+        match=r"x.nc: there is no architecture 'lstm'; choose from gru, low_rank, maximal_update, orthogonal, rate",
     ):
         datasets.validate(gru_file().assign_attrs(architecture="lstm"), "network", "x.nc")
     with pytest.raises(datasets.DatasetError, match=r"x.nc: lacks the variable 'candidate_bias'"):
@@ -322,7 +322,7 @@ def test_files_of_an_unknown_architecture_are_refused():
         (
             {"architecture": "lstm"},
             "populations.p.network.architecture = 'lstm': there is no architecture 'lstm'; choose from gru, low_rank, "
-            "orthogonal, rate, or name your own as 'module:Class'",
+            "maximal_update, orthogonal, rate, or name your own as 'module:Class'",
         ),
         (
             {"architecture": "none_such:Net"},
