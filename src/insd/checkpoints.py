@@ -38,11 +38,15 @@ class Checkpoint:
         """
         self.last = time.monotonic()
         try:
-            with written_whole(self.path) as beside:
-                torch.save({"made_from": self.made_from, "state": state}, beside)
+            self.write(state)
         except (WriteError, RuntimeError) as error:
             why = error.reason if isinstance(error, WriteError) else error
             log.warning("%s: the checkpoint could not be written (%s); the job continues without it", self.path, why)
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Write this state; WriteError or RuntimeError if that cannot be done."""
+        with written_whole(self.path) as beside:
+            torch.save({"made_from": self.made_from, "state": state}, beside)
 
     def load(self) -> dict[str, Any] | None:
         """The last saved state; None, with a line in the log, if it cannot be used."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from insd import plugins
 from insd.analysis.base import Analysis, code_of
+from insd.blocks import divided, pairs_of
 from insd.makers.base import Maker, MakerError, MissingFileError
 from insd.makers.base import code_of as code_of_round
 from insd.provenance import modules_fingerprint, settings_fingerprint
@@ -43,6 +44,9 @@ class Grid:
         # All analyses ask for all rounds.
         self._made = cache(settings.made_with)
         self._identity = cache(self._identity_of)
+        # All pairs of blocks ask for them.
+        self.network_blocks = cache(self._network_blocks)
+        self._order = cache(self._order_of)
 
     # --- Rounds
 
@@ -252,9 +256,15 @@ class Grid:
         return self.blocks(task, self.settings.analysis_settings(name).populations)
 
     def analysis_inputs(self, name: str, task: str) -> dict[str, list[str]]:
-        """The files that an analysis reads, by what they are."""
+        """The files that an analysis reads, by what they are; of one that is divided, those of its pairs of blocks."""
+        found = self._inputs(name, task, self.analysis_blocks(name, task))
+        if pairs := pairs_of(list(self.network_blocks(name, task))):
+            folder = f"results/{task}/analysis/blocks/{self.rule_name(name)}"
+            found["pairs"] = [f"{folder}/{one}-{other}.pt" for one, other in pairs]
+        return found
+
+    def _inputs(self, name: str, task: str, blocks: Sequence[RoundBlock]) -> dict[str, list[str]]:
         analysis: Analysis = plugins.find("analysis", name)
-        blocks = self.analysis_blocks(name, task)
         found = {
             "networks": self.files("network.nc", task, blocks),
             "activities": self.files("activity.nc", task, blocks),
@@ -268,16 +278,60 @@ class Grid:
         return found
 
     def analysis_params(self, name: str, task: str) -> dict[str, Any]:
-        """What an analysis uses of the config and of code."""
+        """What an analysis uses of the config and of code; of one that is divided, also the block of each round."""
+        blocks = self.analysis_blocks(name, task)
+        own_blocks = self.network_blocks(name, task)
+        return self._params(name, task, blocks) | ({"blocks": _names_of(blocks, own_blocks)} if own_blocks else {})
+
+    def _params(self, name: str, task: str, blocks: Sequence[RoundBlock]) -> dict[str, Any]:
         analysis: Analysis = plugins.find("analysis", name)
         own = self.settings.analysis_settings(name)
         return {
             "parameters": self.settings.task_parameters(task),
-            "rounds": self.made_with(task, self.analysis_blocks(name, task)),
+            "rounds": self.made_with(task, blocks),
             "settings": own.model_dump(),
             "more": analysis.more(self.settings, task),
             "code": code_of(name, own),
         }
+
+    def _network_blocks(self, name: str, task: str) -> dict[str, list[RoundBlock]]:
+        """The blocks of networks that an analysis is divided by for a task; none where it is one job."""
+        if plugins.find("analysis", name).compare is None:
+            return {}
+        found = divided(self.analysis_blocks(name, task), self.settings.analysis.networks_per_block)
+        return found if len(found) > 1 else {}
+
+    def divided_analyses(self) -> dict[str, Analysis]:
+        """The analyses by the names in the config that are divided for a task."""
+        return {
+            name: analysis
+            for name, analysis in self.analyses().items()
+            if any(self.network_blocks(name, task) for task in self.analysis_tasks(name))
+        }
+
+    def _order_of(self, name: str, task: str) -> dict[RoundBlock, int]:
+        return {one: number for number, one in enumerate(self.analysis_blocks(name, task))}
+
+    def _pair(self, name: str, wildcards: Wildcards) -> list[RoundBlock]:
+        """The jobs of the networks of two blocks, in the order of the grid."""
+        blocks = self.network_blocks(name, wildcards["task"])
+        names = dict.fromkeys((wildcards["block"], wildcards["block_to"]))
+        if unknown := [one for one in names if one not in blocks]:
+            raise SettingsError(
+                f"{name}: there is no block '{unknown[0]}' of the networks of {wildcards['task']}; its blocks are: "
+                f"{', '.join(blocks) or 'none, for it is one job'}"
+            )
+        order = self._order(name, wildcards["task"])
+        return sorted((one for block in names for one in blocks[block]), key=order.__getitem__)
+
+    def block_inputs(self, name: str, wildcards: Wildcards) -> dict[str, list[str]]:
+        """The files that a pair of blocks of an analysis reads, by what they are."""
+        return self._inputs(name, wildcards["task"], self._pair(name, wildcards))
+
+    def block_params(self, name: str, wildcards: Wildcards) -> dict[str, Any]:
+        """What a pair of blocks of an analysis uses of the config and of code, and the block of each round."""
+        task, blocks = wildcards["task"], self._pair(name, wildcards)
+        return self._params(name, task, blocks) | {"blocks": _names_of(blocks, self.network_blocks(name, task))}
 
     def analysis_files(self) -> list[str]:
         """All files of all analyses."""
@@ -329,9 +383,19 @@ class Grid:
         """The name of an analysis' rule: that of its file or, of the user's own, of the first file that it writes."""
         return first_file(name) if ":" in name else name
 
+    def of_pair(self, function: Callable[..., Any], name: str) -> Callable[[Wildcards], Any]:
+        """A function of the grid as Snakemake calls it, for an analysis and the blocks in the wildcards."""
+        return partial(function, name)
+
     def of_task(self, function: Callable[..., Any], *arguments: Any) -> Callable[[Wildcards], Any]:
         """A function of the grid as Snakemake calls it, for the task in the wildcards."""
         return partial(_of_task, function, arguments)
+
+
+def _names_of(rounds: Sequence[RoundBlock], blocks: Mapping[str, Sequence[RoundBlock]]) -> list[str]:
+    """The block of each round."""
+    names = {one: name for name, part in blocks.items() for one in part}
+    return [names[one] for one in rounds]
 
 
 def _of_task(function: Callable[..., Any], arguments: Sequence[Any], wildcards: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ import xarray as xr
 from insd import plugins
 from insd.activity import record_activity
 from insd.analysis import base
-from insd.analysis.base import run_analysis
+from insd.analysis.base import compare_blocks, run_analysis
+from insd.blocks import pairs_of
 from insd.checkpoints import Checkpoint
-from insd.datasets import read, write
+from insd.datasets import DatasetError, read, write
 from insd.dynamics.alignment import best_alignment
 from insd.evaluation import costs
 from insd.kept import Kept, kept_in
@@ -84,7 +86,31 @@ class Grid:
         write(record_activity(network, TASK, bank, test, {}), self.folder / population / "activity.nc", "activity")
 
     def analyse(self, name: str, *populations: str, to: str = "analysis", **changes) -> dict[str, xr.Dataset]:
-        """Its files for the networks of some populations."""
+        """Its files for the networks of some populations; with `blocks`, those of the pairs of blocks are joined."""
+        analysis = plugins.find("analysis", name)
+        outputs = {file: str(self.folder / to / f"{file}.nc") for file in analysis.writes}
+        blocks = changes.pop("blocks", {})
+        inputs, arguments = self.arguments(name, populations, changes)
+        if blocks:
+            names = sorted(set(blocks.values()))
+            inputs["pairs"] = [str(self.pair(name, pair, to)) for pair in pairs_of(names)]
+            arguments["blocks"] = [blocks[one] for one in populations]
+        run_analysis(name, "flip_flop", inputs, outputs, **arguments)
+        return {file: read(path, file) for file, path in outputs.items()}
+
+    def compare(self, name: str, blocks: dict[str, str], pair: tuple[str, str], to: str = "analysis", **changes):
+        """The job of a pair of blocks; `blocks` are those of populations, in the order of the grid."""
+        populations = [one for one, block in blocks.items() if block in pair]
+        inputs, arguments = self.arguments(name, populations, changes)
+        output = self.pair(name, pair, to)
+        compare_blocks(name, "flip_flop", inputs, str(output), **arguments, blocks=[blocks[one] for one in populations])
+
+    def pair(self, name: str, pair: tuple[str, str], to: str = "analysis") -> Path:
+        """What the job of a pair of blocks writes."""
+        return self.folder / to / "blocks" / name / f"{'-'.join(pair)}.pt"
+
+    def arguments(self, name: str, populations: Sequence[str], changes: dict) -> tuple[dict, dict]:
+        """The inputs and the other arguments of an analysis."""
         analysis = plugins.find("analysis", name)
         inputs = {
             "networks": [str(self.folder / one / "network.nc") for one in populations],
@@ -93,7 +119,6 @@ class Grid:
         }
         made_with = settings_fingerprint(MADE["task"], MADE["recipe"])
         role = changes.pop("role", "standard")
-        outputs = {file: str(self.folder / to / f"{file}.nc") for file in analysis.writes}
         own = analysis.settings.model_validate(SETTINGS.get(name, {})).model_dump()
         arguments = {
             "parameters": PARAMETERS,
@@ -103,8 +128,7 @@ class Grid:
             "code": "c",
             "task_code": "t",
         }
-        run_analysis(name, "flip_flop", inputs, outputs, **arguments | changes)
-        return {file: read(path, file) for file, path in outputs.items()}
+        return inputs, arguments | changes
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +204,7 @@ def test_adding_and_removing_networks_computes_only_what_is_new(grid, computed, 
 
 def test_every_analysis_says_what_its_numbers_are_of():
     over = {name: plugins.find("analysis", name).over for name in plugins.names("analysis")}
+    assert {over[name] for name in DIVIDED} == {"pairs"}
     assert {name for name, one in over.items() if one == "all"} == {
         *("axes", "corners", "degeneracy", "hard_cells", "kernel_decoding", "line_attractor", "responses"),
     }
@@ -306,6 +331,67 @@ def test_a_job_that_is_stopped_keeps_what_it_has(grid, computed, monkeypatch):
     assert computed() == ["r"]
 
 
+BLOCKS = {"p": "0", "q": "1", "r": "0"}
+"""Blocks that do not follow the order of the grid."""
+DIVIDED = [name for name in plugins.names("analysis") if plugins.find("analysis", name).compare]
+
+
+@pytest.mark.parametrize("name", DIVIDED)
+def test_blocks_give_the_file_of_one_job_and_divide_it_where_it_grew(grid, computed, name):
+    from_scratch = grid.analyse(name, "p", "q", "r", to="other")
+    pairs = [one for one in computed() if len(one) == 2]
+    for pair in pairs_of(["0", "1"]):
+        grid.compare(name, BLOCKS, pair)
+    assert sorted(one for one in computed() if len(one) == 2) == pairs
+    assert_same(grid.analyse(name, *BLOCKS, blocks=BLOCKS), from_scratch)
+    assert computed() == []
+    # A job that is run again, for its file was deleted or the networks came to other blocks, compares nothing again.
+    divided = {"p": "00", "q": "1", "r": "01"}
+    for pair in pairs_of(["00", "01", "1"]):
+        grid.compare(name, divided, pair)
+    assert [one for one in computed() if len(one) == 2] == []
+    assert_same(grid.analyse(name, *BLOCKS, blocks=divided), from_scratch)
+    kept = sorted(path.name for path in (grid.folder / "analysis/kept").rglob("*.pt"))
+    assert kept == ["00-00.pt", "00-01.pt", "00-1.pt", "01-01.pt", "01-1.pt", "1-1.pt"]
+    # Of one job that grew into blocks, too.
+    grid.analyse(name, "p", "q", "r", to="grown")
+    computed()
+    grid.compare(name, BLOCKS, ("0", "1"), to="grown")
+    assert [one for one in computed() if len(one) == 2] == []
+
+
+def test_a_network_that_is_added_to_a_block_is_compared_and_no_others(grid, computed):
+    before = {"p": "0", "r": "1"}
+    for pair in pairs_of(["0", "1"]):
+        grid.compare("dsa", before, pair)
+    assert computed() == ["p", "pr", "r"]
+    for pair in (("0", "0"), ("0", "1")):
+        grid.compare("dsa", BLOCKS | {"q": "0", "r": "1"}, pair)
+    assert computed() == ["pq", "q", "qr"]
+
+
+def test_a_pair_of_blocks_that_is_broken_or_of_other_networks_is_refused(grid, computed):
+    for pair in pairs_of(["0", "1"]):
+        grid.compare("dsa", BLOCKS, pair)
+    grid.make("q", seed=1)
+    with pytest.raises(DatasetError, match=r"blocks/dsa/1-1.pt: broken, or made of other networks .* blocks 1 and 1"):
+        grid.analyse("dsa", *BLOCKS, blocks=BLOCKS)
+    grid.compare("dsa", BLOCKS, ("1", "1"))
+    grid.pair("dsa", ("0", "1")).write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"blocks/dsa/0-1.pt"):
+        grid.analyse("dsa", *BLOCKS, blocks=BLOCKS)
+
+
+def test_an_error_names_the_blocks(grid, monkeypatch):
+    def fail(*arguments):
+        raise np.linalg.LinAlgError("no convergence")
+
+    monkeypatch.setattr("insd.dynamics.similarity.fit_operator", fail)
+    with pytest.raises(np.linalg.LinAlgError) as raised:
+        grid.compare("dsa", BLOCKS, ("0", "1"))
+    assert raised.value.__notes__ == ["in dsa, networks of the blocks 0 and 1 of flip_flop"]
+
+
 def test_what_is_found_is_written_while_it_is_computed(tmp_path, monkeypatch):
     monkeypatch.setattr(Checkpoint, "EVERY_SECONDS", 0.0)
     path, known = tmp_path / "kept.pt", {"p/0/0": "a", "q/0/0": "b"}
@@ -370,9 +456,9 @@ def test_the_similarity_of_a_pair_does_not_depend_on_others():
         for name, units in (("a", 9), ("b", 13), ("c", 10), ("d", 11), ("e", 7))
     }
     among_all = Kept()
-    compare(networks, measures, 0, among_all)
+    compare(networks, among_all.missing(list(networks)), measures, 0, among_all)
     for pair in among_all.pairs:
         two = Kept()
-        compare({name: networks[name] for name in dict.fromkeys(pair)}, measures, 0, two)
+        compare({name: networks[name] for name in dict.fromkeys(pair)}, [pair], measures, 0, two)
         for name, values in two.pairs[pair].items():
             np.testing.assert_array_equal(values, among_all.pairs[pair][name])

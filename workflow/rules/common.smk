@@ -74,6 +74,8 @@ wildcard_constraints:
     population="[A-Za-z0-9][A-Za-z0-9._-]*",
     seeds=r"\d+(-\d+)?",
     round=r"\d+",
+    block="[01]+",
+    block_to="[01]+",
     regime="[a-z][a-z0-9_]*",
     table="[a-z]+",
 

@@ -13,7 +13,10 @@ with job(snakemake.log[0]):
     run_analysis(
         snakemake.params.analysis,
         snakemake.wildcards.task,
-        {name: list(inputs.get(name, [])) for name in ("networks", "activities", "trials", "analysis", "files")},
+        {
+            name: list(inputs.get(name, []))
+            for name in ("networks", "activities", "trials", "analysis", "files", "pairs")
+        },
         dict(outputs.items()),
         **snakemake.params.job,
         task_code=snakemake.params.task_code,

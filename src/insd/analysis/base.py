@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, combinations_with_replacement
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,10 +21,14 @@ import xarray as xr
 from pydantic import Field
 
 from insd import plugins
+from insd.blocks import related
+from insd.cohorts import network_label
 from insd.datasets import Contract, read, write
-from insd.kept import Kept, kept_in
+from insd.errors import InsdError
+from insd.kept import Kept, KeptOfBlocks, Pair, kept_in
 from insd.provenance import attributes, content_fingerprint, modules_fingerprint, packages_fingerprint
 from insd.settings.base import PopulationName, Section
+from insd.settings.config import seeds_of
 from insd.settings.tasks import make_task
 from insd.tasks import Task
 
@@ -134,6 +138,11 @@ class Analysis:
     """What its numbers are of. `networks`: of single networks, whichever others there are; `run` is given one at a
     time, of which nothing is kept. `pairs`: of two networks; `run` is given all, and leaves out what `Job.kept` has.
     `all`: of all networks together; nothing is kept."""
+    compare: Callable[[Job, Sequence[Pair]], None] | None = None
+    """Adds what it finds of these pairs, each of two networks in the order of the grid or of one with itself, to
+    `Job.kept`, and what it needs of single networks. With it, an analysis over `pairs` is divided where a task has more
+    networks than `analysis.networks_per_block`: this is called once for each pair of blocks of networks, and at last
+    `run`, for which nothing is missing. `run` takes pairs from `Kept.found`, then, and reads no activity."""
     join: Callable[[Sequence[xr.Dataset]], xr.Dataset] = along_networks
     """One of its files for all networks, from those of each, in the order of the grid, if it is over `networks`."""
     settings: type[AnalysisSettings] = AnalysisSettings
@@ -196,36 +205,34 @@ def run_analysis(
     more: Mapping[str, Any],
     code: str,
     task_code: str,
+    blocks: Sequence[str] = (),
 ) -> None:
     """Run an analysis on those networks of a task that have what it needs, and write its files.
 
     `inputs` and the arguments after `outputs` are those of `insd.grid.Grid.analysis_inputs` and `analysis_params`.
     Which networks were left out, and why, is in the coordinates `left_out` and `reason` of each file. What is kept of
-    networks and pairs is in the folder `kept` next to the files.
+    networks and pairs is in the folder `kept` next to the files. With `blocks`, the block of each round, the files of
+    `compare_blocks` are joined, which `inputs` has as `pairs`.
     """
-    from insd.members import fingerprints, read_members
-
-    analysis: Analysis = plugins.find("analysis", name)
-    members, left_out = capable(read_members(inputs["networks"], inputs["activities"], rounds), analysis.needs)
-    own = analysis.settings.model_validate(settings)
-    trials = {Path(path).stem: read(path, "trials") for path in inputs.get("trials", ())}
-    analyses = {Path(path).stem: read(path, Path(path).stem) for path in inputs.get("analysis", ())}
-    job = Job(task, make_task(task, parameters), members, own, trials, analyses, more)
-    if analysis.over == "all" or not members:
+    analysis, job, left_out = _job(name, task, inputs, parameters, rounds, settings, more)
+    if analysis.over == "all" or not job.members:
         results = analysis.run(job)
     else:
-        known = fingerprints(inputs["networks"], inputs["activities"], rounds)
-        used = {key: value for key, value in settings.items() if key not in analysis.chooses}
-        files = [(Path(path).name, content_fingerprint(path)) for key in FILES for path in inputs.get(key, ())]
-        made_from = [task, parameters, used, more, files, code, task_code, packages_fingerprint()]
-        digest = hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode()).hexdigest()
-        first = next(iter(outputs.values()))
-        path = Path(first).parent / "kept" / f"{Path(first).stem}.pt"
-        with kept_in(path, digest, {member.label: known[member.label] for member in members}) as kept:
-            of_pairs = f", and {len(kept.pairs)} pairs" if kept.pairs else ""
-            logger.info("%d of %d networks kept%s", len({*kept.networks, *chain(*kept.pairs)}), len(members), of_pairs)
-            job = replace(job, kept=kept)
-            results = _of_networks(analysis, job) if analysis.over == "networks" else analysis.run(job)
+        digest, known = _depends_on(analysis, job, inputs, rounds, parameters, settings, code, task_code)
+        folder = _kept_folder(analysis, next(iter(outputs.values())))
+        if blocks:
+            of_label = {label: block for label, block in _of_labels(rounds, blocks) if label in known}
+            job = replace(job, kept=_of_blocks(inputs["pairs"], digest, known, of_label))
+            results = analysis.run(job)
+            # What was kept of other blocks than there are now.
+            current = {Path(path).name for path in inputs["pairs"]}
+            for path in [folder.with_suffix(".pt"), *(one for one in folder.glob("*.pt") if one.name not in current)]:
+                path.unlink(missing_ok=True)
+        else:
+            with kept_in(folder.with_suffix(".pt"), digest, known) as kept:
+                _log_kept(kept, job)
+                job = replace(job, kept=kept)
+                results = _of_networks(analysis, job) if analysis.over == "networks" else analysis.run(job)
     about = {"analysis": dict(settings), "rounds": list(rounds)}
     for file, contract in analysis.writes.items():
         result = results[file]
@@ -233,6 +240,141 @@ def run_analysis(
             result = result.assign_coords(left_out=list(left_out), reason=("left_out", list(left_out.values())))
         result.attrs |= attributes(about, "insd.analysis.base", code_fingerprint=code, analysis=name)
         write(result, outputs[file], contract)
+
+
+def compare_blocks(
+    name: str,
+    task: str,
+    inputs: Mapping[str, Sequence[str]],
+    output: str,
+    parameters: Mapping[str, Any],
+    rounds: Sequence[tuple[str, str, int, str, str]],
+    settings: Mapping[str, Any],
+    more: Mapping[str, Any],
+    code: str,
+    task_code: str,
+    blocks: Sequence[str],
+) -> None:
+    """Compare the networks of one block with those of another, or with each other, and write what an analysis finds of
+    these pairs to `results/{task}/analysis/blocks/{analysis}/{block}-{block}.pt`, from where `run_analysis` takes it.
+
+    `inputs` and the arguments after `output` are those of `insd.grid.Grid.block_inputs` and `block_params`, of the
+    networks of both blocks. What is kept of pairs is in a file of the same name in `kept/{first file}/`; what is kept of
+    networks, in those of a block with itself. A job also looks into what is kept of blocks that its own were divided
+    from or made of. Errors name the blocks.
+    """
+    from insd.checkpoints import Checkpoint
+
+    names = _names(output)
+    analysis, job, _ = _job(name, task, inputs, parameters, rounds, settings, more)
+    assert analysis.compare is not None
+    digest, known = _depends_on(analysis, job, inputs, rounds, parameters, settings, code, task_code)
+    of_label = dict(_of_labels(rounds, blocks))
+    folder = _kept_folder(analysis, str(Path(output).parents[1]))
+    with kept_in(folder / Path(output).name, digest, known, _others(folder, names), names[0] != names[1]) as kept:
+        _log_kept(kept, job)
+        wanted = [
+            pair
+            for pair in combinations_with_replacement([member.label for member in job.members], 2)
+            if {of_label[label] for label in pair} == set(names) and pair not in kept.pairs
+        ]
+        where = f"networks of the blocks {' and '.join(dict.fromkeys(names))} of {task}"
+        logger.info("%s: %d of its pairs are compared", where, len(wanted))
+        try:
+            if wanted:
+                analysis.compare(replace(job, kept=kept), wanted)
+        except InsdError as error:
+            raise InsdError(f"{where}: {error}") from None
+        except Exception as error:
+            error.add_note(f"in {name}, {where}")
+            raise
+        kept.write(Checkpoint(Path(output), digest))
+
+
+def _job(
+    name: str,
+    task: str,
+    inputs: Mapping[str, Sequence[str]],
+    parameters: Mapping[str, Any],
+    rounds: Sequence[tuple[str, str, int, str, str]],
+    settings: Mapping[str, Any],
+    more: Mapping[str, Any],
+) -> tuple[Analysis, Job, dict[str, str]]:
+    """The analysis, what it works on, and of the networks that are left out, by label, what they lack."""
+    from insd.members import read_members
+
+    analysis: Analysis = plugins.find("analysis", name)
+    members, left_out = capable(read_members(inputs["networks"], inputs["activities"], rounds), analysis.needs)
+    own = analysis.settings.model_validate(settings)
+    trials = {Path(path).stem: read(path, "trials") for path in inputs.get("trials", ())}
+    analyses = {Path(path).stem: read(path, Path(path).stem) for path in inputs.get("analysis", ())}
+    return analysis, Job(task, make_task(task, parameters), members, own, trials, analyses, more), left_out
+
+
+def _depends_on(
+    analysis: Analysis,
+    job: Job,
+    inputs: Mapping[str, Sequence[str]],
+    rounds: Sequence[tuple[str, str, int, str, str]],
+    parameters: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    code: str,
+    task_code: str,
+) -> tuple[str, dict[str, str]]:
+    """Digest of all that what is found of networks depends on besides them; and of each of them, by label."""
+    from insd.members import fingerprints
+
+    known = fingerprints(inputs["networks"], inputs["activities"], rounds)
+    used = {key: value for key, value in settings.items() if key not in analysis.chooses}
+    files = [(Path(path).name, content_fingerprint(path)) for key in FILES for path in inputs.get(key, ())]
+    made_from = [job.name, parameters, used, job.more, files, code, task_code, packages_fingerprint()]
+    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode()).hexdigest()
+    return digest, {member.label: known[member.label] for member in job.members}
+
+
+def _kept_folder(analysis: Analysis, file: str) -> Path:
+    """Where what is kept of an analysis is, next to one of its files; that of one job has this name and an ending."""
+    return Path(file).parent / "kept" / next(iter(analysis.writes))
+
+
+def _log_kept(kept: Kept, job: Job) -> None:
+    of_pairs = f", and {len(kept.pairs)} pairs" if kept.pairs else ""
+    count = len({*kept.networks, *chain(*kept.pairs)})
+    logger.info("%d of %d networks kept%s", count, len(job.members), of_pairs)
+
+
+def _of_blocks(
+    paths: Sequence[str], digest: str, known: Mapping[str, str], of_label: Mapping[str, str]
+) -> KeptOfBlocks:
+    """What `compare_blocks` wrote."""
+    from insd.checkpoints import Checkpoint
+
+    return KeptOfBlocks(known, {_names(path): Checkpoint(Path(path), digest) for path in paths}, of_label)
+
+
+def _names(path: str) -> tuple[str, str]:
+    """The blocks of a file of `compare_blocks`."""
+    one, _, other = Path(path).stem.partition("-")
+    return one, other
+
+
+def _of_labels(rounds: Sequence[tuple[str, str, int, str, str]], blocks: Sequence[str]) -> Iterable[tuple[str, str]]:
+    """The labels of networks, and the block of each."""
+    for (population, seeds, number, *_), block in zip(rounds, blocks, strict=True):
+        for seed in seeds_of(seeds):
+            yield network_label(population, seed, number), block
+
+
+def _others(folder: Path, names: tuple[str, str]) -> list[Path]:
+    """Files that may hold something of the networks or pairs of two blocks, besides that of these blocks."""
+    found = [folder.with_suffix(".pt")]
+    for path in sorted(folder.glob("*.pt")):
+        theirs = _names(str(path))
+        of_networks = theirs in ((names[0], names[0]), (names[1], names[1]))
+        both = [related(a, c) and related(b, d) for a, b in (names, names[::-1]) for c, d in (theirs,)]
+        if theirs != names and (of_networks or any(both)):
+            found.append(path)
+    return found
 
 
 FILES = ("trials", "analysis", "files")

@@ -1,7 +1,8 @@
 """Dynamical similarity between all networks of a task."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import pandas as pd
 import xarray as xr
@@ -9,6 +10,7 @@ import xarray as xr
 from insd.analysis.base import Analysis, AnalysisSettings, Column, Job
 from insd.datasets import Contract
 from insd.dynamics.settings import DynamicalSimilarity
+from insd.kept import Pair
 from insd.provenance import random_seed
 
 CONTRACT = Contract(
@@ -36,6 +38,16 @@ CONTRACT = Contract(
 
 class DSASettings(AnalysisSettings, DynamicalSimilarity):
     """Dynamical similarity analysis; the defaults were chosen by held-out prediction error (docs/science.md)."""
+
+
+def compare(job: Job, pairs: Sequence[Pair]) -> None:
+    """`insd.dynamics.similarity.align_pairs` of the rates on the test trials."""
+    from insd.dynamics.similarity import align_pairs, network_operators
+
+    own, named = job.settings, set(chain(*pairs))
+    members = [member for member in job.members if member.label in named]
+    operators, _ = network_operators(members, own.delays, own.rank, job.kept)
+    align_pairs(operators, pairs, own.starts, own.iterations, random_seed("dsa", job.name), job.kept)
 
 
 def run(job: Job) -> Mapping[str, xr.Dataset]:
@@ -73,6 +85,7 @@ ANALYSIS = Analysis(
     writes={"dsa": CONTRACT},
     run=run,
     over="pairs",
+    compare=compare,
     settings=DSASettings,
     columns=columns,
     dictionary=COLUMNS,

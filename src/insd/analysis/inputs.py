@@ -1,6 +1,6 @@
 """What the inputs alone predict of all networks of a task, and how similar networks are beyond that."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -10,6 +10,7 @@ from pydantic import Field
 
 from insd.analysis.base import Analysis, AnalysisSettings, Column, Job
 from insd.datasets import Contract
+from insd.kept import Pair
 from insd.provenance import random_seed
 from insd.settings.base import NotNegative
 
@@ -30,6 +31,14 @@ class InputsSettings(AnalysisSettings):
 
     time_constants: Annotated[list[NotNegative], Field(min_length=1)] = [0.0, 0.1, 0.3, 1.0, 3.0]
     """Time constants in s of the filtered copies of each input that are the regressors; 0 is the input itself."""
+
+
+def compare(job: Job, pairs: Sequence[Pair]) -> None:
+    """`insd.evaluation.inputs.compare_beyond` of the rates on the test trials."""
+    from insd.evaluation.inputs import compare_beyond
+
+    seed = random_seed("inputs", job.name)
+    compare_beyond(job.members, pairs, job.trials["test"], job.settings.time_constants, seed, job.kept)
 
 
 def run(job: Job) -> Mapping[str, xr.Dataset]:
@@ -70,6 +79,7 @@ ANALYSIS = Analysis(
     writes={"inputs": CONTRACT},
     run=run,
     over="pairs",
+    compare=compare,
     settings=InputsSettings,
     reads=("trials/test",),
     columns=columns,

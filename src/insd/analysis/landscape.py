@@ -1,6 +1,6 @@
 """The task loss along the straight line between networks whose units are matched: are they in one valley?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
@@ -9,6 +9,7 @@ from pydantic import Field
 
 from insd.analysis.base import Analysis, AnalysisSettings, Column, Job
 from insd.datasets import Contract
+from insd.kept import Pair
 from insd.settings.base import Count
 
 if TYPE_CHECKING:
@@ -39,6 +40,14 @@ class LandscapeSettings(AnalysisSettings):
 def applies(settings: "Settings", task: str) -> bool:
     """Where the config has its section."""
     return settings.has_analysis("landscape")
+
+
+def compare(job: Job, pairs: Sequence[Pair]) -> None:
+    """`insd.evaluation.landscape.compare` on the first of the test trials."""
+    from insd.evaluation import landscape
+
+    trials = job.trials["test"].isel(trial=slice(job.settings.trials))
+    landscape.compare(job.task, job.members, pairs, trials, job.settings.points, job.kept)
 
 
 def run(job: Job) -> Mapping[str, xr.Dataset]:
@@ -74,6 +83,7 @@ ANALYSIS = Analysis(
     writes={"landscape": CONTRACT},
     run=run,
     over="pairs",
+    compare=compare,
     settings=LandscapeSettings,
     reads=("trials/test",),
     needs=("Additive",),

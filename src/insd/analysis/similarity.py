@@ -1,6 +1,7 @@
 """Linear predictivity and the usual measures of similarity between all networks of a task."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from insd.analysis.base import Analysis, AnalysisSettings, Column, Job
 from insd.cohorts import network_label
 from insd.datasets import Contract
 from insd.errors import InsdError
+from insd.kept import Pair
 from insd.provenance import random_seed
 from insd.settings.base import MeasureName
 
@@ -42,16 +44,26 @@ class SimilaritySettings(AnalysisSettings):
     `module:Class`, a measure of your own."""
 
 
+def compare(job: Job, pairs: Sequence[Pair]) -> None:
+    """`insd.measures.pairs.compare` of the rates on the test trials."""
+    from insd.measures import pairs as of_pairs
+    from insd.measures.base import find_measures
+
+    measures, named = find_measures(job.settings.measures), set(chain(*pairs))
+    members = [member for member in job.members if member.label in named]
+    prepared = {member.label: of_pairs.prepare(member.rates, member.output_weights, measures) for member in members}
+    of_pairs.compare(prepared, pairs, measures, random_seed("shuffle", job.name), job.kept)
+
+
 def run(job: Job) -> Mapping[str, xr.Dataset]:
     """`insd.measures.pairs` of the rates on the test trials."""
     from insd.measures.base import find_measures
-    from insd.measures.pairs import compare, joined, prepare
+    from insd.measures.pairs import joined
 
-    measures, labels = find_measures(job.settings.measures), [member.label for member in job.members]
-    if job.kept.missing(labels):
-        prepared = {member.label: prepare(member.rates, member.output_weights, measures) for member in job.members}
-        compare(prepared, measures, random_seed("shuffle", job.name), job.kept)
-    predictivity, similarities = joined(labels, measures, job.kept)
+    labels = [member.label for member in job.members]
+    if missing := job.kept.missing(labels):
+        compare(job, missing)
+    predictivity, similarities = joined(labels, find_measures(job.settings.measures), job.kept)
     return {"predictivity": predictivity, "similarity": similarities}
 
 
@@ -121,6 +133,7 @@ ANALYSIS = Analysis(
     writes={"predictivity": PREDICTIVITY, "similarity": SIMILARITY},
     run=run,
     over="pairs",
+    compare=compare,
     settings=SimilaritySettings,
     problems=problems,
     modules=measure_modules,

@@ -5,8 +5,7 @@ the measures `insd.measures.dsa` and `insd.measures.dsa_spectrum` of their opera
 """
 
 import logging
-from collections.abc import Iterable, Mapping
-from itertools import combinations
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from sklearn.manifold import MDS
 
 from insd.dynamics.alignment import best_alignment
 from insd.dynamics.operators import fit_operator, prediction_error, spectrum
-from insd.kept import Kept
+from insd.kept import Kept, Pair
 from insd.measures.dsa_spectrum import DSASpectrum
 from insd.members import Member
 
@@ -83,40 +82,13 @@ def dynamical_similarity(
     stacked = np.stack([operators[label] for label in labels])
     finite = np.flatnonzero(np.isfinite(stacked).all((1, 2)))
     eigenvalues = np.stack([spectrum(operator) for operator in stacked])
-    of_spectra = DSASpectrum()
-
-    measured = {
-        name: np.full((count, count), np.nan)
-        for name in ("distance", "gradient_norm", "agreement", "spectral_distance")
-    }
+    align_pairs(operators, kept.missing(labels), starts, iterations, seed, kept)
+    names = ("distance", "gradient_norm", "agreement", "spectral_distance")
+    measured = {name: np.full((count, count), np.nan) for name in names}
     for name, values in measured.items():
         values[finite, finite] = 1.0 if name == "agreement" else 0.0
-    matrices = torch.tensor(stacked)
-    for number, i in enumerate(finite[:-1]):
-        later = [j for j in finite[number + 1 :] if (labels[i], labels[j]) not in kept.pairs]
-        if not later:
-            continue
-        # All pairs of a network in one batch, which `insd.measures.dsa.DSA.compare` does one by one.
-        found = best_alignment(matrices[i], matrices[later], starts, iterations, seed)
-        for place, j in enumerate(later):
-            of_pair = {
-                "distance": found.angles[place].numpy(),
-                "gradient_norm": found.gradient_norms[place].numpy(),
-                "agreement": found.agreement[place].numpy(),
-                "spectral_distance": np.array(of_spectra.compare(eigenvalues[i], eigenvalues[j])),
-            }
-            kept.add_pair((labels[i], labels[j]), of_pair)
-        logger.info(
-            "network %d of %d: %d pairs, largest relative gradient %.1e, mean agreement of starts %.2f",
-            number + 1,
-            len(finite),
-            len(later),
-            found.gradient_norms.max(),
-            found.agreement.mean(),
-        )
-
-    for i, j in combinations(finite, 2):
-        for name, value in kept.pairs[labels[i], labels[j]].items():
+    for i, j, found in kept.found(labels):
+        for name, value in found.items():
             measured[name][i, j] = measured[name][j, i] = value
 
     maps: dict[str, tuple] = {}
@@ -135,6 +107,48 @@ def dynamical_similarity(
         },
         coords={"network": labels, "network_to": labels},
     )
+
+
+def align_pairs(
+    operators: Mapping[str, Float[np.ndarray, "rank rank"]],
+    pairs: Sequence[Pair],
+    starts: int,
+    iterations: int,
+    seed: int,
+    kept: Kept,
+) -> None:
+    """Compare the operators of pairs of networks, and add what is found to `kept`.
+
+    Pairs of a network with itself, or with one whose operator is not finite, are left out. The other parameters are
+    those of `dynamical_similarity`.
+    """
+    finite = {label for label, operator in operators.items() if np.isfinite(operator).all()}
+    eigenvalues = {label: spectrum(operator) for label, operator in operators.items()}
+    of_spectra = DSASpectrum()
+    later: dict[str, list[str]] = {}
+    for one, other in pairs:
+        if one != other and {one, other} <= finite:
+            later.setdefault(one, []).append(other)
+    for number, (one, others) in enumerate(later.items(), start=1):
+        # All pairs of a network in one batch, which `insd.measures.dsa.DSA.compare` does one by one.
+        batch = torch.tensor(np.stack([operators[other] for other in others]))
+        found = best_alignment(torch.tensor(operators[one]), batch, starts, iterations, seed)
+        for place, other in enumerate(others):
+            of_pair = {
+                "distance": found.angles[place].numpy(),
+                "gradient_norm": found.gradient_norms[place].numpy(),
+                "agreement": found.agreement[place].numpy(),
+                "spectral_distance": np.array(of_spectra.compare(eigenvalues[one], eigenvalues[other])),
+            }
+            kept.add_pair((one, other), of_pair)
+        logger.info(
+            "network %d of %d: %d pairs, largest relative gradient %.1e, mean agreement of starts %.2f",
+            number,
+            len(later),
+            len(others),
+            found.gradient_norms.max(),
+            found.agreement.mean(),
+        )
 
 
 def _plane(distances: Float[np.ndarray, "network network"]) -> tuple[Float[np.ndarray, "network 2"], float]:

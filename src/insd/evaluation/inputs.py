@@ -8,12 +8,13 @@ itself (T = 0). What is left of activity after a linear regression on them is co
 
 import logging
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from insd.kept import Kept
+from insd.kept import Kept, Pair
 from insd.measures.base import orthonormal_basis
 from insd.measures.pairs import SPACES, Prepared, compare, joined, prepare
 from insd.members import Member
@@ -62,8 +63,8 @@ def beyond_inputs(
     """
     kept = Kept() if kept is None else kept
     labels = [member.label for member in members]
-    if kept.missing(labels):
-        compare(_left_by_inputs(members, trials, time_constants, kept), [], seed, kept)
+    if missing := kept.missing(labels):
+        compare_beyond(members, missing, trials, time_constants, seed, kept)
     between = joined(labels, [], kept)[0]
     shares = [kept.networks[label]["inputs"]["r2_inputs"].values for label in labels]
     return xr.Dataset(
@@ -74,6 +75,22 @@ def beyond_inputs(
         },
         coords={"network": labels},
     )
+
+
+def compare_beyond(
+    members: Sequence[Member],
+    pairs: Sequence[Pair],
+    trials: xr.Dataset,
+    time_constants: Sequence[float],
+    seed: int,
+    kept: Kept,
+) -> None:
+    """Compare pairs of networks beyond the inputs, and add them to `kept`, and the share of each network that the
+    inputs predict. The other parameters are those of `beyond_inputs`.
+    """
+    named = set(chain(*pairs))
+    chosen_members = [member for member in members if member.label in named]
+    compare(_left_by_inputs(chosen_members, trials, time_constants, kept), pairs, [], seed, kept)
 
 
 def _left_by_inputs(

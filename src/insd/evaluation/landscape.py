@@ -11,7 +11,7 @@ from jaxtyping import Float
 from insd.bank import Bank
 from insd.evaluation.matching import Matching, by_activity, by_weights, distance, is_odd, unmatched
 from insd.evaluation.performance import chunked_outputs
-from insd.kept import Kept
+from insd.kept import Kept, Pair
 from insd.members import Member
 from insd.networks.base import made_of, side_by_side, stacked_weights
 from insd.samples import samples
@@ -43,36 +43,12 @@ def landscape(task: Task, members: Sequence[Member], trials: xr.Dataset, points:
 
     NaN for pairs that differ in size, nonlinearity or time constant: there is no line between them.
     """
-    labels, shares = [member.label for member in members], np.linspace(0, 1, points)
-    numbers = {label: number for number, label in enumerate(labels)}
-    rates: dict[str, np.ndarray] = {}
-
-    def rates_of(label: str) -> Float[np.ndarray, "sample unit"]:
-        if label not in rates:
-            rates[label] = samples(members[numbers[label]].rates[: trials.sizes["trial"]])
-        return rates[label]
-
-    missing = kept.missing(labels)
-    for done, (label, label_to) in enumerate(missing, start=1):
-        first, second = members[numbers[label]].network, members[numbers[label_to]].network
-        assert first is not None and second is not None
-        if side_by_side(first) == side_by_side(second):
-            matched = matchings(first, second, rates_of(label), rates_of(label_to))
-            found = along_lines(task, first, second, matched, trials, shares)
-        else:
-            found = {
-                "loss": np.full((len(MATCHINGS), points), np.nan),
-                "weight_distance": np.full(len(MATCHINGS), np.nan),
-            }
-        kept.add_pair((label, label_to), found)
-        if done % len(labels) == 0:
-            logger.info("%d of %d pairs", done, len(missing))
-
+    labels, shares = [member.label for member in members], _shares(points)
+    compare(task, members, kept.missing(labels), trials, points, kept)
     count = len(labels)
     loss = np.full((len(MATCHINGS), count, count, points), np.nan)
     distances = np.full((len(MATCHINGS), count, count), np.nan)
-    for (label, label_to), of_pair in kept.pairs.items():
-        i, j = numbers[label], numbers[label_to]
+    for i, j, of_pair in kept.found(labels):
         # Matched in the other direction, the line is the same one.
         loss[:, j, i], loss[:, i, j] = of_pair["loss"][:, ::-1], of_pair["loss"]
         distances[:, j, i] = distances[:, i, j] = of_pair["weight_distance"]
@@ -84,6 +60,40 @@ def landscape(task: Task, members: Sequence[Member], trials: xr.Dataset, points:
         },
         coords={"matching": list(MATCHINGS), "network": labels, "network_to": labels, "share": shares},
     )
+
+
+def compare(
+    task: Task, members: Sequence[Member], pairs: Sequence[Pair], trials: xr.Dataset, points: int, kept: Kept
+) -> None:
+    """Compare pairs of networks, and add to `kept` the loss along their line and the distance of its ends. The other
+    parameters are those of `landscape`.
+    """
+    by_label, shares = {member.label: member for member in members}, _shares(points)
+    rates: dict[str, np.ndarray] = {}
+
+    def rates_of(label: str) -> Float[np.ndarray, "sample unit"]:
+        if label not in rates:
+            rates[label] = samples(by_label[label].rates[: trials.sizes["trial"]])
+        return rates[label]
+
+    for done, (label, label_to) in enumerate(pairs, start=1):
+        first, second = by_label[label].network, by_label[label_to].network
+        assert first is not None and second is not None
+        if side_by_side(first) == side_by_side(second):
+            matched = matchings(first, second, rates_of(label), rates_of(label_to))
+            found = along_lines(task, first, second, matched, trials, shares)
+        else:
+            found = {
+                "loss": np.full((len(MATCHINGS), points), np.nan),
+                "weight_distance": np.full(len(MATCHINGS), np.nan),
+            }
+        kept.add_pair((label, label_to), found)
+        if done % len(members) == 0:
+            logger.info("%d of %d pairs", done, len(pairs))
+
+
+def _shares(points: int) -> Float[np.ndarray, "share"]:
+    return np.linspace(0, 1, points)
 
 
 def barriers(loss: Float[np.ndarray, "*any share"]) -> Float[np.ndarray, "*any"]:

@@ -1,20 +1,22 @@
 """How similar the activity of networks is: linear predictivity and other measures, for all pairs of a task."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from insd.kept import Kept
+from insd.kept import Kept, Pair
 from insd.measures.base import Activity, Measure, Statistics, both_ways
 from insd.measures.predictivity import Predictivity, explained_share
 from insd.predictivity import null_projector_array
 from insd.readouts import why_no_null_space
 from insd.samples import can_be_shuffled, shuffled_trials
+
+logger = logging.getLogger("insd.measures.pairs")
 
 SPACES = ("full", "null")
 """The spaces in which activity is compared: all of it, and the null space of the readout. Without a readout, all
@@ -73,16 +75,18 @@ def similarity(
     -------
     Two datasets, predictivity and similarity: see `joined`.
     """
-    kept = Kept()
-    compare(networks, measures, seed, kept)
-    return joined(list(networks), measures, kept)
+    kept, labels = Kept(), list(networks)
+    compare(networks, kept.missing(labels), measures, seed, kept)
+    return joined(labels, measures, kept)
 
 
-def compare(networks: Mapping[str, Prepared], measures: Sequence[Measure], seed: int, kept: Kept) -> None:
-    """Compare those pairs of networks that `kept` lacks by all measures, and add them to it.
+def compare(
+    networks: Mapping[str, Prepared], pairs: Sequence[Pair], measures: Sequence[Measure], seed: int, kept: Kept
+) -> None:
+    """Compare pairs of networks by all measures, and add what is found to `kept`.
 
-    The parameters are those of `similarity`. All measures of a pair come of the same products of bases, which are most
-    of the work. Each pair has products of its own, so that rounding does not depend on which others there are.
+    The other parameters are those of `similarity`. All measures of a pair come of the same products of bases, which are
+    most of the work. Each pair has products of its own, so that rounding does not depend on which others there are.
     """
     steps = next(iter(networks.values())).statistics["full"].steps
     unshuffled, shuffles = np.argsort(shuffled_trials(steps, seed)), can_be_shuffled(steps)
@@ -91,29 +95,31 @@ def compare(networks: Mapping[str, Prepared], measures: Sequence[Measure], seed:
     predictors = {label: _flat(one.directions[unshuffled]) for label, one in networks.items()} if shuffles else {}
     time_courses = {label: one.statistics["full"].time_course for label, one in networks.items()}
     predictivity = Predictivity()
-    for pair in kept.missing(list(networks)):
+    for number, pair in enumerate(pairs):
+        if number % 500 == 0:
+            logger.info("%d of %d pairs", number, len(pairs))
         ways = (pair, pair[::-1])
         r2 = np.full((3, len(SPACES), len(ways)), np.nan)
         values = np.full((len(measures), len(SPACES), len(ways)), np.nan)
         product = samples[pair[0]].T @ samples[pair[1]]
-        for number, space in enumerate(SPACES):
+        for place, space in enumerate(SPACES):
             x, y = (networks[label].statistics[space] for label in pair)
             overlap = x.basis.T @ product.astype(np.float64) @ y.basis
-            r2[0, number] = predictivity.compare(x, y, overlap), predictivity.compare(y, x, overlap.T)
+            r2[0, place] = predictivity.compare(x, y, overlap), predictivity.compare(y, x, overlap.T)
             for k, measure in enumerate(measures):
                 a, b = (networks[label].by_measure[space][measure.name] for label in pair)
-                values[k, number] = both_ways(measure, a, b, overlap)
+                values[k, place] = both_ways(measure, a, b, overlap)
         for way, (predictor, target) in enumerate(ways if shuffles else ()):
             shuffled = predictors[predictor].T @ samples[target]
             # Their means over trials are those of the unshuffled ones.
             residual = shuffled - time_courses[predictor].T @ time_courses[target]
-            for number, space in enumerate(SPACES):
+            for place, space in enumerate(SPACES):
                 x, y = (networks[label].statistics[space] for label in (predictor, target))
                 overlap = x.basis.T @ shuffled.astype(np.float64) @ y.basis
-                r2[1, number, way] = predictivity.compare(x, y, overlap)
+                r2[1, place, way] = predictivity.compare(x, y, overlap)
                 if y.residual_variances.size:
                     overlap = x.residual_basis.T @ residual @ y.residual_basis
-                    r2[2, number, way] = explained_share(overlap, y.residual_variances)
+                    r2[2, place, way] = explained_share(overlap, y.residual_variances)
         # Rounding may put shares outside their range.
         kept.add_pair(pair, {"r2": r2.clip(0.0, 1.0), "value": values})
 
@@ -140,8 +146,7 @@ def joined(labels: Sequence[str], measures: Sequence[Measure], kept: Kept) -> tu
     count = len(labels)
     r2 = np.empty((3, len(SPACES), count, count))
     values = np.empty((len(measures), len(SPACES), count, count))
-    for (i, one), (j, other) in combinations_with_replacement(enumerate(labels), 2):
-        found = kept.pairs[one, other]
+    for i, j, found in kept.found(labels):
         for way, at in enumerate(((i, j), (j, i))):
             r2[..., *at], values[..., *at] = found["r2"][..., way], found["value"][..., way]
     dimensions = ("space", "predictor", "target")

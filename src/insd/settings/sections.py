@@ -128,6 +128,9 @@ class Analyses(Section):
 
     comparisons: Comparisons = Comparisons()
     """Alternatives against standard networks."""
+    networks_per_block: Count = 64
+    """Most networks of a task whose pairs are compared in one job; pairs of more are compared in blocks of at most so
+    many networks, in one job per pair of blocks (docs/scale.md)."""
     deflated_r2: Share = 0.25
     """Largest null-space r² to any earlier network of its chain that a network has that counts as deflated (ours)."""
 
