@@ -10,7 +10,7 @@
 # make docs	set up, and build the documentation in site/; a warning fails
 # make results	copy the tables and figures of the paper's grid into the documentation
 # make resources	memory and run time of each rule in the results that are there
-# make benchmark	write docs/benchmarks.md: speed beside the usual tools, of the grid, and how cost grows (half an hour on a quiet machine, after the paper's grid, which it reads and makes if it is not there)
+# make benchmark	write docs/benchmarks.md and the numbers of docs/scale.md: speed beside the usual tools, of the grid, and how cost grows (half an hour on a quiet machine, after the paper's grid, which it reads and makes if it is not there)
 # make schema	write the config's schema, its table of keys, and the tables of figures and claims, after a change in src/insd/settings/, src/insd/figures/ or docs/claims.md
 # make schematic	draw the schematic of the method in docs/figures/
 PYTHON ?= python3
@@ -82,6 +82,7 @@ benchmark: paper .venv/benchmarks
 	$(BIN)/python benchmarks/analyses.py results
 	$(BIN)/python benchmarks/grid.py results
 	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/pairs.py
 	$(BIN)/python benchmarks/gpu.py
 
 schema: .venv/installed

@@ -48,6 +48,7 @@ rule all:
     input:
         GRID.trial_files(),
         GRID.all_rounds(),
+        GRID.pair_files(),
         GRID.analysis_files(),
         all_tables(),
         files.figure_files(GRID),
@@ -61,6 +62,7 @@ rule rounds:
 
 rule analysis:
     input:
+        GRID.pair_files(),
         GRID.analysis_files(),
         all_tables(),
 

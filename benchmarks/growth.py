@@ -7,12 +7,10 @@ depends on sizes alone.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import xarray as xr
-from common import PAGE, one_core, side_by_side, table, write_section
+from common import PAGE, forget_peak, one_core, peak, side_by_side, table, write_section
 from training import STEPS, TASK, attempt, ours
 
 from insd.activity import simulate_trials
@@ -80,9 +78,9 @@ def main() -> None:
     if len(sys.argv) == 3:
         one_core()
         torch.set_num_threads(1)
-        _forget_peak()
+        forget_peak()
         seconds = POINTS[sys.argv[1]](int(sys.argv[2]))
-        print(json.dumps([seconds, _peak()]))
+        print(json.dumps([seconds, peak()]))
         return
     measured = {name: np.array([_in_a_process(name, size) for size in sweep.sizes]) for name, sweep in SWEEPS.items()}
     least_training = _in_a_process("least training", 0)[1]
@@ -147,11 +145,11 @@ At {MANY:,} networks of one task:
 
 - **Training** stays as it is: jobs share nothing. Snakemake plans as many jobs in the time that *Planning* gives; with
   `seeds_per_job` of 10 to 40, a tenth of that and less.
-- **Similarity** breaks first, by memory: the bases of all networks, which are held at once, take {bases:.0f} GB, and
+- **Similarity** would break first, by memory: the bases of all networks take {bases:.0f} GB, and
   {_pairs(MANY) / 1e6:.0f} million pairs at {1e3 * compared:.1f} ms each (measured on {networks} networks of the default
-  size) take {_days(compared)}. Then: one job per block of pairs of networks, which reads the two blocks alone.
-- **Dynamical similarity** is next, by time: at {1e3 * pair:.0f} ms a pair it takes {_days(pair)}. Then: blocks of
-  pairs as well, or the distance of spectra alone, which is cheap.
+  size) take {_days(compared)}. So one job holds the networks of two blocks alone ([scale.md](scale.md)).
+- **Dynamical similarity** is next, by time: at {1e3 * pair:.0f} ms a pair it takes {_days(pair)}, in blocks as well.
+  The distance of spectra alone is cheap.
 - Rules that read every round of a task (tables, fixed points, decoding, performance) grow in proportion, and would
   become one job per block of seeds.
 """
@@ -263,20 +261,6 @@ POINTS: dict[str, Callable[[int], float]] = {
     "fixed_points": fixed_points_point,
     "decoding": decoding_point,
 }
-
-
-def _forget_peak() -> None:
-    """Let the peak of memory start anew, where Linux can: imports reach higher than most points."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak() -> float:
-    """Largest memory in MB of this process since `_forget_peak`, or since its start."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    found = [int(line.split()[1]) for line in lines if line.startswith("VmHWM")]
-    return (found[0] if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
 
 
 def _in_a_process(sweep: str, size: int) -> list[float]:

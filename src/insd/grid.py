@@ -258,10 +258,22 @@ class Grid:
     def analysis_inputs(self, name: str, task: str) -> dict[str, list[str]]:
         """The files that an analysis reads, by what they are; of one that is divided, those of its pairs of blocks."""
         found = self._inputs(name, task, self.analysis_blocks(name, task))
-        if pairs := pairs_of(list(self.network_blocks(name, task))):
-            folder = f"results/{task}/analysis/blocks/{self.rule_name(name)}"
-            found["pairs"] = [f"{folder}/{one}-{other}.pt" for one, other in pairs]
-        return found
+        pairs = self._pair_files(name, task)
+        return found | ({"pairs": pairs} if pairs else {})
+
+    def _pair_files(self, name: str, task: str) -> list[str]:
+        """The files of the pairs of blocks of an analysis; none where it is one job."""
+        folder = f"results/{task}/analysis/blocks/{self.rule_name(name)}"
+        return [f"{folder}/{one}-{other}.pt" for one, other in pairs_of(list(self.network_blocks(name, task)))]
+
+    def pair_files(self) -> list[str]:
+        """The files of all pairs of blocks of all analyses."""
+        return [
+            file
+            for name in self.divided_analyses()
+            for task in self.analysis_tasks(name)
+            for file in self._pair_files(name, task)
+        ]
 
     def _inputs(self, name: str, task: str, blocks: Sequence[RoundBlock]) -> dict[str, list[str]]:
         analysis: Analysis = plugins.find("analysis", name)

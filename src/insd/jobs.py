@@ -70,7 +70,7 @@ def job(log: str | Path) -> Iterator[None]:
         elif _is_want_of_memory(error):
             message = (
                 f"not enough memory ({error}): use a machine with more, raise mem_mb of the rule on a cluster, or "
-                "lower trials.train, trials.evaluation or seeds_per_job"
+                "lower trials.train, trials.evaluation, seeds_per_job or analysis.networks_per_block"
             )
         else:
             logger.error(traceback.format_exc())

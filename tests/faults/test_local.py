@@ -166,7 +166,7 @@ def test_not_enough_memory_to_train(unfinished, undisturbed, tmp_path):
     message = "error: not enough memory ([enforce fail at alloc_cpu.cpp"
     assert message in result.stdout, result.stdout[-2000:]
     assert "can't allocate memory" in result.stdout
-    assert "lower trials.train, trials.evaluation or seeds_per_job" in result.stdout
+    assert "lower trials.train, trials.evaluation, seeds_per_job or analysis.networks_per_block" in result.stdout
     assert "Traceback" not in result.stdout
     assert not (unfinished / TARGET).exists()
     rerun_equals(unfinished, undisturbed)
@@ -179,7 +179,7 @@ def test_not_enough_memory_for_trials(unfinished, undisturbed, tmp_path):
     result = snakemake(unfinished, trials, *GRID, str(overlay))
     assert result.returncode == 1
     assert "error: not enough memory (Unable to allocate " in result.stdout, result.stdout[-2000:]
-    assert "lower trials.train, trials.evaluation or seeds_per_job" in result.stdout
+    assert "lower trials.train, trials.evaluation, seeds_per_job or analysis.networks_per_block" in result.stdout
     assert "Traceback" not in result.stdout
     assert not (unfinished / trials).exists()
     rerun_equals(unfinished, undisturbed)

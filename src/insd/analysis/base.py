@@ -259,8 +259,8 @@ def compare_blocks(
     these pairs to `results/{task}/analysis/blocks/{analysis}/{block}-{block}.pt`, from where `run_analysis` takes it.
 
     `inputs` and the arguments after `output` are those of `insd.grid.Grid.block_inputs` and `block_params`, of the
-    networks of both blocks. What is kept of pairs is in a file of the same name in `kept/{first file}/`; what is kept of
-    networks, in those of a block with itself. A job also looks into what is kept of blocks that its own were divided
+    networks of both blocks. What is kept of pairs is in a file of the same name in `kept/{first file}/`; what is kept
+    of networks, in those of a block with itself. A job also looks into what is kept of blocks that its own were divided
     from or made of. Errors name the blocks.
     """
     from insd.checkpoints import Checkpoint
