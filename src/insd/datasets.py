@@ -202,8 +202,10 @@ def write(dataset: xr.Dataset, path: str | Path, contract: str | Contract) -> No
         raise WriteError(path, error) from None
 
 
-def read(path: str | Path, contract: str | Contract, only: Collection[str] | None = None) -> xr.Dataset:
-    """A whole file, or its variables in `only`, checked against the contract.
+def read(
+    path: str | Path, contract: str | Contract, only: Collection[str] | None = None, seed: int | None = None
+) -> xr.Dataset:
+    """A whole file, or its variables in `only`, and of one `seed` alone, checked against the contract.
 
     Raises DatasetError if the file is missing, unreadable or breaks the contract.
     """
@@ -212,7 +214,7 @@ def read(path: str | Path, contract: str | Contract, only: Collection[str] | Non
     try:
         with xr.open_dataset(path, engine=ENGINE) as opened:
             chosen = opened if only is None else opened[[name for name in only if name in opened]]
-            dataset = chosen.load()
+            dataset = (chosen if seed is None else chosen.sel(seed=[seed])).load()
     except MemoryError:
         raise
     except Exception as error:  # a file with arbitrary content may raise anything

@@ -177,7 +177,8 @@ class KeptOfBlocks(Kept):
             for one, other, found in _pairs(self._read(names), self._labels):
                 if one in numbers and other in numbers and numbers[one] <= numbers[other]:
                     yield numbers[one], numbers[other], found
-            logger.info("%d of %d pairs of blocks", number, len(self._files))
+            if number % 100 == 0:
+                logger.info("%d of %d pairs of blocks", number, len(self._files))
 
     def _read(self, names: tuple[str, str]) -> dict[str, Any]:
         file = self._files[names]

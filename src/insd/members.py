@@ -135,6 +135,7 @@ def fingerprints(networks: Sequence[str], activities: Sequence[str], blocks: Seq
 
 def _reader(file: str, seed: int) -> Callable[[Collection[str]], xr.Dataset]:
     def read_seed(names: Collection[str]) -> xr.Dataset:
-        return read(file, "activity", names).sel(seed=seed)
+        # Not the networks that were made side by side with it.
+        return read(file, "activity", names, seed).sel(seed=seed)
 
     return read_seed
