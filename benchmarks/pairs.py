@@ -1,4 +1,5 @@
 """What pairs of many networks of a task cost, in blocks: time and memory of a pair of blocks, and of joining all.
+Time is that of the processor, on which other work has less influence.
 
     python benchmarks/pairs.py
 
@@ -54,7 +55,7 @@ RECIPE: dict[str, Any] = {
     "training": {"iterations": 0, "restarts": 0, "batch_size": 8, "validation_trials": 8},
 }
 MADE = {"task": {"name": "flip_flop", "parameters": {}}, "recipe": RECIPE}
-ROWS = {"similarity": (1, 5), "inputs": (1, 5), "dsa": (1, 2)}
+ROWS = {"similarity": (1, 11), "inputs": (1, 11), "dsa": (1, 3)}
 """By analysis, how many networks of the first block are compared with all of the second, in two runs."""
 
 
@@ -93,9 +94,9 @@ def main() -> None:
     write_section(
         "Measured",
         f"Untrained networks of {UNITS} units on {TRIALS} trials of the 3-bit flip-flop (90 steps), {MOST} in a block, "
-        "on one core. To open a network is to read its files for their checks and digests; to prepare it, to compute "
-        "what its pairs need. Minutes are those of two full blocks, extrapolated from some of their pairs; memory is "
-        f"measured with all their networks, start of Python included. *Joined* are {JOINED} networks.\n\n"
+        "in time of one core. To open a network is to read its files for their checks and digests; to prepare it, to "
+        "compute what its pairs need. Minutes are those of two full blocks, extrapolated from some of their pairs; "
+        f"memory is measured with all their networks, start of Python included. *Joined* are {JOINED} networks.\n\n"
         + table(head, rows)
         + f"\nThe distance of spectra alone takes {1e3 * spectra:.2f} ms of a pair of `dsa`; all the rest is the "
         "search for the alignment.\n\n"
@@ -125,7 +126,11 @@ def _hours(name: str, cost: "Cost", count: int, most: int) -> list[str]:
     # A network is in as many jobs as there are blocks. Operators are kept, and computed in one of them.
     networks = count * (blocks * cost.opened + cost.prepared * (1 if name == "dsa" else blocks))
     hours = np.array([cost.pair * count * (count - 1) / 2, networks, START * jobs]) / 3600
-    return [name, f"{count:,}", str(most), f"{jobs:,}", *(f"{one:.2g}" for one in hours), f"{hours.sum():.3g}"]
+    return [name, f"{count:,}", str(most), f"{jobs:,}", *map(_rounded, [*hours, hours.sum()])]
+
+
+def _rounded(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2f}"
 
 
 @dataclass(frozen=True)
@@ -178,16 +183,16 @@ def compared(folder: Path, rows: int, most: int, name: str) -> tuple[float, ...]
     these.
     """
     inputs, given = arguments(folder, name, 2 * most)
-    start = time.perf_counter()
+    start = time.process_time()
     analysis, job, _ = opened(name, inputs, given)
-    ready = time.perf_counter()
+    ready = time.process_time()
     labels = [member.label for member in job.members]
     first, second = labels[:most], labels[most:]
     pairs = [(one, other) for one in first[:rows] for other in second]
     # All networks are prepared.
     pairs += zip(first[rows:], second[rows:], strict=True)
     analysis.compare(job, pairs)
-    return ready - start, time.perf_counter() - ready, len(pairs)
+    return ready - start, time.process_time() - ready, len(pairs)
 
 
 def opened(name: str, inputs: dict[str, list[str]], given: dict[str, Any]) -> tuple[base.Analysis, base.Job, Any]:
@@ -201,9 +206,9 @@ def operators(folder: Path, name: str) -> tuple[float, ...]:
     """Seconds of what is computed once for each network of two blocks."""
     inputs, given = arguments(folder, name, 2 * MOST)
     _, job, _ = base._job(name, "flip_flop", inputs, **given)
-    start = time.perf_counter()
+    start = time.process_time()
     network_operators(job.members, job.settings.delays, job.settings.rank, job.kept)
-    return (time.perf_counter() - start,)
+    return (time.process_time() - start,)
 
 
 def spectra(folder: Path, name: str) -> tuple[float, ...]:
@@ -211,10 +216,10 @@ def spectra(folder: Path, name: str) -> tuple[float, ...]:
     random, measure = np.random.default_rng(0), DSASpectrum()
     rank = plugins.find("analysis", name).settings().rank
     values = [np.linalg.eigvals(random.standard_normal((rank, rank)) / rank**0.5) for _ in range(40)]
-    start = time.perf_counter()
+    start = time.process_time()
     for one, other in combinations(values, 2):
         measure.compare(one, other)
-    return ((time.perf_counter() - start) / (40 * 39 / 2),)
+    return ((time.process_time() - start) / (40 * 39 / 2),)
 
 
 def join(folder: Path, name: str) -> tuple[float, ...]:
@@ -238,9 +243,9 @@ def join(folder: Path, name: str) -> tuple[float, ...]:
         inputs["pairs"].append(str(path))
     outputs = {file: str(folder / name / f"{file}.nc") for file in analysis.writes}
     forget_peak()
-    start = time.perf_counter()
+    start = time.process_time()
     base.run_analysis(name, "flip_flop", inputs, outputs, **given, **CODE, blocks=names)
-    return (time.perf_counter() - start,)
+    return (time.process_time() - start,)
 
 
 def random_network(name: str) -> Mapping[str, xr.Dataset]:
