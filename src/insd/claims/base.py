@@ -7,7 +7,7 @@ name. Further claims are named `module:CLAIMS` there.
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ REPRODUCED, PARTLY, NOT, NO_ANSWER = existence.REPRODUCED, existence.PARTLY, exi
 """The verdicts."""
 PAIR_RESAMPLES = 1999
 """Most resamples of the interval of a median over pairs, each of which takes a median of all of them."""
-TABLES = ("comparisons", "levels")
+TABLES = ("comparisons", "levels", "degeneracy_ratios")
 """The tables that claims may read in addition to `networks.csv`; every other name in `Claim.reads` is an analysis."""
 CLAIM_COLUMNS = ["paper", "id", "claim", "task", "population", "number", "verdict", "criterion"]
 """The columns of `claims.csv`, also where it has no rows."""
@@ -45,6 +45,8 @@ MOST = 0.9
 """Share of networks that a statement on all of them must hold for (ours)."""
 LEAST_STANDARDS = 5
 """With fewer solved standards there is no verdict (ours)."""
+ALL_TASKS = "all tasks"
+"""What the table has in the place of the task where a claim is on all of them together."""
 TOO_FEW: Answer = ("too few solved networks in this grid", NO_ANSWER)
 """The answer where nothing can be said."""
 Interval = tuple[float, float, float]
@@ -57,11 +59,12 @@ class ClaimError(InsdError):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a grid shows of one task and one deflated population, as far as a claim reads it."""
+    """What a grid shows of one task and one deflated population, or of all tasks, as far as a claim reads it."""
 
     task: str
+    """`ALL_TASKS` for a claim on all of them."""
     population: str
-    """The deflated population; empty where the task has none."""
+    """The deflated population; empty where the task has none, and for a claim on all tasks."""
     table: pd.DataFrame
     """The rows of `networks.csv` of the trained networks of the task."""
     untrained: pd.DataFrame
@@ -127,6 +130,9 @@ class Claim:
     """The analyses, and the tables in `TABLES`, that it reads. All claims read `networks.csv`."""
     tasks: tuple[str, ...] | None = None
     """The tasks that it is about; all if none are named."""
+    over: Literal["task", "grid"] = "task"
+    """What it is judged on: each task, with each of its deflated populations; or all tasks together, with whole tables
+    and no analyses. Which networks are enough for a verdict, a claim on all tasks says itself."""
     intervals: int = 0
     """Intervals that its verdict rests on, in addition to those of `comparisons.csv`."""
 
@@ -195,7 +201,7 @@ def judged(
     -------
     paper, id : the name of the paper in the config, and the id of the claim.
     claim, criterion : the texts of both.
-    task, population : what it was judged on.
+    task, population : what it was judged on; `ALL_TASKS` and no population for a claim on all tasks.
     number : what was found.
     verdict : "reproduced", "partly", "not" or, with fewer solved standards than `LEAST_STANDARDS`, too few other solved
         networks or no alternatives, "no answer".
@@ -212,7 +218,8 @@ def judged(
                 )
             for evidence in _evidence(claim, networks, analyses, tables, confidence, resamples):
                 number, verdict = claim.judge(evidence)
-                if verdict != NO_ANSWER and len(evidence.standards) < LEAST_STANDARDS:
+                few = claim.over == "task" and len(evidence.standards) < LEAST_STANDARDS
+                if verdict != NO_ANSWER and few:
                     number = f"{number}; {len(evidence.standards)} solved standards, {LEAST_STANDARDS} needed"
                     verdict = NO_ANSWER
                 rows.append(
@@ -238,7 +245,14 @@ def _evidence(
     confidence: float,
     resamples: int,
 ) -> Iterable[Evidence]:
-    """What a claim is judged on, task by task and population by population; a grid without chains has none of these."""
+    """What a claim is judged on: all tasks, or task by task and population by population, of which a grid without chains
+    has none.
+    """
+    if claim.over == "grid":
+        whole = {name: of for name, of in tables.items() if name in claim.reads}
+        rows = trained(networks), of_role(networks, UNTRAINED)
+        yield Evidence(ALL_TASKS, "", *rows, _Named(claim, {}), _Named(claim, whole), confidence, resamples)
+        return
     for task, of_task in networks.groupby("task", sort=False):
         if claim.tasks is not None and task not in claim.tasks:
             continue
