@@ -27,6 +27,13 @@ pytest_plugins = ["micro_grid", "builds"]
 install_import_hook("insd", "beartype.beartype")
 
 
+def laid_over(below, above):
+    """A config with another laid over it, as Snakemake does."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return below | {key: laid_over(below.get(key), value) for key, value in above.items()}
+
+
 def pytest_configure(config):
     """The smoke grid is run once: for all processes that the tests run in, and for more than one call of pytest where
     the environment says where it is kept.

@@ -387,6 +387,13 @@ class Grid:
         modules = [plugins.module_of("analysis", name) for name, _ in self.joined()]
         return modules_fingerprint(["insd.tables.networks", *modules])
 
+    def tasks_by_class(self) -> dict[str, dict[str, Any]]:
+        """By task, all its parameters, and by the key `class` the name of its class."""
+        return {
+            name: {**self.settings.task_parameters(name), "class": type(self.settings.task(name)).__name__}
+            for name in self.settings.tasks
+        }
+
     def file_tasks(self) -> dict[str, list[str]]:
         """The tasks that have each file of an analysis, by the name of the file."""
         return {file: self.analysis_tasks(name) for name, one in self.analyses().items() for file in one.writes}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 import yaml
-from conftest import ROOT
+from conftest import ROOT, laid_over
 from drawn import check_text
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -176,12 +176,6 @@ def test_the_figure_compares_what_differs_in_one_setting():
     assert [list(one.get_ydata()) for one in lines(noise)] == [[1.0, 3.0], [3.0, 1.0]]
     assert weight.texts[0].get_text() == "one value in this grid"
     assert capacity_figure(capacity(table[:1], 0.25)).axes[0].texts
-
-
-def laid_over(below, above):
-    if not isinstance(below, dict) or not isinstance(above, dict):
-        return above
-    return below | {key: laid_over(below.get(key), value) for key, value in above.items()}
 
 
 @pytest.mark.parametrize("files, seeds, rounds", [(["capacity"], 2, 6), (["capacity", "capacity_full"], 5, 9)])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, laid_over
 
 from insd.figures.ladder import ladder_figure
 from insd.settings.load import load
@@ -77,13 +77,8 @@ def test_the_page_and_the_figure_have_all_rungs():
     assert not ladder(table[table["role"] == "standard"], 0.25).size
 
 
-@pytest.mark.parametrize("study", ["hard_regimes", "equal_training", "context_front", "generators"])
+@pytest.mark.parametrize("study", ["hard_regimes", "equal_training", "context_front", "generators", "degeneracy"])
 def test_each_rung_of_a_study_has_standards_of_its_own_tasks(study):
-    def laid_over(below, above):
-        if not isinstance(below, dict) or not isinstance(above, dict):
-            return above
-        return below | {key: laid_over(below.get(key), value) for key, value in above.items()}
-
     below, above = (
         yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("config", f"studies/{study}")
     )

@@ -61,6 +61,10 @@ CAPACITY_PAGE = "results/tables/capacity.md"
 GENERATORS = "results/tables/generators.csv"
 GENERATORS_SUMMARY = "results/tables/generators_summary.csv"
 GENERATORS_PAGE = "results/tables/generators.md"
+DEGENERACY = "results/tables/degeneracy.csv"
+DEGENERACY_FACTORS = "results/tables/degeneracy_factors.csv"
+DEGENERACY_RATIOS = "results/tables/degeneracy_ratios.csv"
+DEGENERACY_PAGE = "results/tables/degeneracy.md"
 SUMMARY = "results/tables/summary.md"
 STATEMENTS = "results/tables/summary.csv"
 CLAIMS = "results/tables/claims.csv"
@@ -114,6 +118,7 @@ def all_tables():
         "ladder",
         "capacity",
         "generators",
+        "degeneracy",
         "comparisons",
         "summary",
         "claims",
@@ -126,6 +131,9 @@ def all_tables():
         CAPACITY_PAGE,
         GENERATORS_SUMMARY,
         GENERATORS_PAGE,
+        DEGENERACY_FACTORS,
+        DEGENERACY_RATIOS,
+        DEGENERACY_PAGE,
         CLAIMS_PAGE,
     ]
 

@@ -177,6 +177,50 @@ rule generators:
         "../scripts/generators.py"
 
 
+rule degeneracy_table:
+    """How much the networks of each recipe differ, at each level of the factors that control it, and by deflation."""
+    input:
+        degeneracy=by_task("degeneracy", GRID.analysis_tasks("degeneracy")),
+    output:
+        groups=report(
+            DEGENERACY,
+            category="tables",
+            labels={"table": "degeneracy", "kind": "csv"},
+            caption="../report/table_degeneracy.rst",
+        ),
+        factors=report(
+            DEGENERACY_FACTORS,
+            category="tables",
+            labels={"table": "degeneracy, comparisons", "kind": "csv"},
+            caption="../report/table_degeneracy.rst",
+        ),
+        ratios=report(
+            DEGENERACY_RATIOS,
+            category="tables",
+            labels={"table": "degeneracy, ratios", "kind": "csv"},
+            caption="../report/table_degeneracy.rst",
+        ),
+        page=DEGENERACY_PAGE,
+    log:
+        "results/logs/degeneracy_table/all.log",
+    benchmark:
+        "results/benchmarks/degeneracy_table/all.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=per_attempt(1000),
+        runtime=per_attempt(5),
+    params:
+        analysed=GRID.analysis_tasks("degeneracy"),
+        tasks=when_asked(GRID.tasks_by_class),
+        references={name: SETTINGS.reference(name) for name in SETTINGS.populations},
+        confidence=SETTINGS.analysis.comparisons.confidence,
+        code=when_asked(code_fingerprint, "insd.tables.degeneracy"),
+    script:
+        "../scripts/degeneracy_table.py"
+
+
 rule comparisons:
     """Alternatives against standard networks in every regime and under every perturbation, with intervals."""
     input:
@@ -268,11 +312,19 @@ CLAIMED = {
     )
 }
 
+# The table that claims on degeneracy read, where there is something in it.
+TABLES_CLAIMED = (
+    {"degeneracy_ratios": DEGENERACY_RATIOS}
+    if GRID.analysis_tasks("degeneracy")
+    else {}
+)
+
 
 rule claims:
     """The published statements of papers, claim by claim, next to what the grid shows."""
     input:
         **{name: by_task(name, tasks) for name, tasks in CLAIMED.items()},
+        **TABLES_CLAIMED,
         table=TABLE,
         comparisons=COMPARISONS,
     output:

@@ -21,10 +21,11 @@ CONTRACT = Contract(
         "interval": ("level", "group", "bound"),
         "draws": ("level", "group", "resample"),
         "null": ("group", "draw"),
+        "test_loss_range": ("group", "bound"),
         **dict.fromkeys((*NUMBERS, "networks", "solved", "pairs"), ("group",)),
     },
     # Groups in which fewer than two networks solve the task, and what an analysis does not know of networks.
-    may_be_nan=frozenset({"value", "interval", "draws", "null", *NUMBERS}),
+    may_be_nan=frozenset({"value", "interval", "draws", "null", "test_loss_range", *NUMBERS}),
 )
 """What its file holds."""
 

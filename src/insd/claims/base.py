@@ -245,8 +245,8 @@ def _evidence(
     confidence: float,
     resamples: int,
 ) -> Iterable[Evidence]:
-    """What a claim is judged on: all tasks, or task by task and population by population, of which a grid without chains
-    has none.
+    """What a claim is judged on: all tasks together, or task by task and population by population; a grid without
+    chains has none of these.
     """
     if claim.over == "grid":
         whole = {name: of for name, of in tables.items() if name in claim.reads}

@@ -1,6 +1,6 @@
 """Statements on how much independently trained networks differ, in our words, with criteria that are ours.
 
-Source: arXiv 2410.03972 ("Measuring and controlling solution degeneracy across task-trained recurrent neural networks").
+Source: arXiv 2410.03972, "Measuring and controlling solution degeneracy across task-trained recurrent neural networks".
 Criteria were fixed before any network of the study `degeneracy` was trained.
 
 A factor is a setting of networks or a parameter of tasks that varies alone (`insd.tables.degeneracy`). A comparison is
@@ -45,8 +45,8 @@ def verdict(rows: pd.DataFrame, sign: int) -> Answer:
     by_chance = chance(right, count)
     found = (
         f"{'higher' if sign > 0 else 'lower'} in {right} of {count} comparisons at matched loss (sign test p = "
-        f"{by_chance:.3f}; {int(row['unmatched'])} more are not matched), {row['ratio']:.2f} ({row['ratio_low']:.2f} to "
-        f"{row['ratio_high']:.2f}) times in the geometric mean"
+        f"{by_chance:.3f}; {int(row['unmatched'])} more are not matched), in the geometric mean "
+        f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f}) times"
     )
     if by_chance < CHANCE:
         return found, REPRODUCED
@@ -66,10 +66,10 @@ def _claim(factor: str, level: str, sign: int, why: str) -> Claim:
         text=f"Networks differ {way} in {level} where {why}",
         criterion=(
             f"degeneracy of {level} at the highest level of the factor over that at the lowest, on each task or, for "
-            "complexity, for each class of tasks and parameter that varies alone, among comparisons whose median losses "
-            f"are matched. Reproduced: {'above' if sign > 0 else 'below'} 1 in so many that the one-sided sign test gives "
-            f"p < {CHANCE:g}, such as all of five; partly: the geometric mean is, with an interval of resampled networks "
-            f"that excludes 1. No answer with fewer than {LEAST} comparisons"
+            "complexity, for each class of tasks and parameter that varies alone, among comparisons whose median "
+            f"losses are matched. Reproduced: {'above' if sign > 0 else 'below'} 1 in so many that the one-sided sign "
+            f"test gives p < {CHANCE:g}, such as all of five; partly: the geometric mean is, with an interval of "
+            f"resampled networks that excludes 1. No answer with fewer than {LEAST} comparisons"
         ),
         judge=lambda evidence: _judge(factor, level, sign, evidence),
         reads=("degeneracy_ratios",),

@@ -8,6 +8,7 @@ Source: arXiv:2410.03972, "Measuring and controlling solution degeneracy across 
 resamples, and the network's own name for a group, are ours.
 """
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ class Group:
     round: int
     role: str
     labels: tuple[str, ...]
+    recipe: str
+    """The resolved settings that its networks were made with, as JSON."""
 
 
 def groups_of(members: Sequence[Member]) -> list[Group]:
@@ -51,7 +54,14 @@ def groups_of(members: Sequence[Member]) -> list[Group]:
     for member in members:
         found.setdefault((member.population, member.round), []).append(member)
     return [
-        Group(f"{population}/{number}", population, number, one[0].role, tuple(member.label for member in one))
+        Group(
+            f"{population}/{number}",
+            population,
+            number,
+            one[0].role,
+            tuple(member.label for member in one),
+            json.dumps(one[0].settings.get("recipe", {}), sort_keys=True),
+        )
         for (population, number), one in found.items()
     ]
 
@@ -168,6 +178,7 @@ def degeneracy(
     interval (level, group, bound) : percentiles of these draws.
     null (group, draw) : `null_distances`, NaN where fewer networks solve the task.
     loss (group) : mean of the losses that `behaviour` is of.
+    test_loss_range (group, bound) : the least and the largest, which show how far groups are matched.
     test_loss, weight_change, relative_weight_change, kernel_alignment (group) : medians.
     networks, solved, pairs (group) : numbers of networks, of those that solve the task, and of their pairs.
     """
@@ -178,6 +189,7 @@ def degeneracy(
     distances = np.full((len(groups), null[0] * null[1]), np.nan)
     medians = {name: np.full(len(groups), np.nan) for name in names}
     losses, solved = np.full(len(groups), np.nan), np.zeros(len(groups), int)
+    ranges = np.full((len(groups), 2), np.nan)
     for number, group in enumerate(groups):
         labels = [label for label in group.labels if bool(known.solved.sel(network=label))]
         solved[number] = len(labels)
@@ -185,6 +197,8 @@ def degeneracy(
             continue
         loss = known.loss.sel(network=labels).values
         losses[number] = np.nanmean(loss) if np.isfinite(loss).any() else np.nan
+        on_test = known.test_loss.sel(network=labels)
+        ranges[number] = float(on_test.min()), float(on_test.max())
         for name, values in medians.items():
             of_group = known.test_loss if name == "test_loss" else known.learning[name]
             values[number] = _median(of_group.sel(network=labels).values)
@@ -216,6 +230,7 @@ def degeneracy(
             "draws": (("level", "group", "resample"), draws.astype(np.float32)),
             "null": (("group", "draw"), distances),
             "loss": ("group", losses),
+            "test_loss_range": (("group", "bound"), ranges),
             **{name: ("group", values) for name, values in medians.items()},
             "networks": ("group", [len(group.labels) for group in groups]),
             "solved": ("group", solved),
@@ -227,6 +242,7 @@ def degeneracy(
             "population": ("group", [group.population for group in groups]),
             "round": ("group", [group.round for group in groups]),
             "role": ("group", [group.role for group in groups]),
+            "recipe": ("group", [group.recipe for group in groups]),
             "bound": ["low", "high"],
         },
         attrs={"confidence": confidence},
