@@ -82,7 +82,7 @@ def test_pages_show_all_figures_and_only_those_that_are_copied():
     per_task = re.findall(r"\b(\w+)_\$\(task\)\.png", names)
     copied |= {f"{figure}_{task}.png" for figure in per_task for task in GRID}
     # The page has those of config/sweep.yaml and of studies, which `make results` must leave alone.
-    of_others = {"front.png", "ladder.png", "capacity.png", "generators.png"}
+    of_others = {"front.png", "ladder.png", "capacity.png", "generators.png", "degeneracy.png"}
     assert not of_others & copied
     assert sorted(shown_figures("docs/figures.md")) == sorted(copied | of_others)
     figures = {name: planned(name).per for name in plugins.names("figure")}

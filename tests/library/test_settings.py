@@ -428,7 +428,10 @@ def test_claims_are_those_of_the_paper_unless_the_config_says_otherwise():
 @pytest.mark.parametrize(
     "names, message",
     [
-        (["qian"], "claims: there is no set of claims 'qian'; choose from huang_2026, qian_2025, qian_2026, or name"),
+        (
+            ["qian"],
+            "claims: there is no set of claims 'qian'; choose from huang_2025, huang_2026, qian_2025, qian_2026, or nam",
+        ),
         (["nowhere:CLAIMS"], "claims: nowhere:CLAIMS: the module 'nowhere' cannot be imported"),
         (["insd.claims.qian_2025:CLAIM"], "claims: insd.claims.qian_2025:CLAIM: the module .* has no 'CLAIM'"),
         (["qian_2025", "qian_2025"], "claims: 'qian_2025' is listed twice"),

@@ -40,6 +40,7 @@ def test_everything_is_made_and_keeps_its_contract(finished):
         "ladder",
         "capacity",
         "generators",
+        "degeneracy",
         *by_task,
     ):
         for suffix, start in (("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")):

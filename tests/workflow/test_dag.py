@@ -25,6 +25,7 @@ FIGURES = (
     "figure_ladder",
     "figure_capacity",
     "figure_generators",
+    "figure_degeneracy",
 )
 """Figures of all tasks in one."""
 SMOKE = ("--configfile", "config/smoke.yaml")
@@ -47,15 +48,16 @@ def test_the_papers_grid(checkout):
         "ladder": 1,
         "capacity": 1,
         "generators": 1,
+        "degeneracy_table": 1,
         "comparisons": 1,
         "summary": 1,
         "claims": 1,
-        "table_page": 8,
+        "table_page": 9,
         "explorer": 3,
         **dict.fromkeys(("figure_mechanism", "figure_deflation"), 3),
         **dict.fromkeys(FIGURES, 1),
         "all": 1,
-        "total": 15 + 180 + 3 * len(BY_TASK) + 4 + 8 + 8 + 3 + (3 + 3 + len(FIGURES)) + 1,
+        "total": 15 + 180 + 3 * len(BY_TASK) + 4 + 9 + 9 + 3 + (3 + 3 + len(FIGURES)) + 1,
     }
 
 
@@ -68,7 +70,7 @@ def test_the_papers_grid(checkout):
             {
                 *("sample_trials", "train_round", *BY_TASK, "line_attractor", "corners", "axes"),
                 *("network_table", "levels", "ladder", "capacity", "generators", "comparisons", "summary"),
-                *("claims", "table_page", "analysis"),
+                *("degeneracy_table", "claims", "table_page", "analysis"),
             },
         ),
         (
@@ -82,6 +84,7 @@ def test_the_papers_grid(checkout):
                     "levels",
                     "capacity",
                     "generators",
+                    "degeneracy_table",
                     "comparisons",
                 ),
                 # Claims alone read what a kernel decodes.

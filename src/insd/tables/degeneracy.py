@@ -155,7 +155,7 @@ def comparisons(
     factor : one of `FACTORS`; or alt-1, alt-2, ...: deflation, whose levels are 0, standards with the recipe of the
         references, and 1, the alternatives of that round.
     compared : the task, with the population where there would be several of the same name; for complexity the class and
-        the parameter that varies. There, networks of the recipe that most of the tasks have are compared.
+        the parameter that varies. There, of the recipes with the most levels, that which most tasks have is compared.
     """
     draws = {(task, group): file["draws"].sel(group=group) for task, file in files.items() for group in _names(file)}
     recipes = {
@@ -266,6 +266,9 @@ def _matched(one: Comparison, place: Place) -> bool:
 
 def _of_tasks(standards: Sequence[Place], tasks: Mapping[str, Mapping[str, Any]]) -> Iterator[Comparison]:
     """Tasks of one class that differ in one parameter."""
+    tasks_of: dict[str, set[str]] = {}
+    for place in standards:
+        tasks_of.setdefault(_of_any_task(place.recipe), set()).add(place.row["task"])
     for parameter in PARAMETERS:
         families: dict[tuple[str, str], dict[str, float]] = {}
         for name, of in tasks.items():
@@ -279,10 +282,10 @@ def _of_tasks(standards: Sequence[Place], tasks: Mapping[str, Mapping[str, Any]]
                 if place.row["task"] in members:
                     at = replace(place, value=members[place.row["task"]])
                     by_recipe.setdefault(_of_any_task(place.recipe), []).append(at)
-            # The first of those with as many levels.
-            most = max(by_recipe.values(), key=lambda places: len({place.value for place in places}), default=[])
-            if len({place.value for place in most}) > 1:
-                yield Comparison(COMPLEXITY, f"{of_class}: {parameter}", _in_order(most))
+            levels = {name: len({place.value for place in places}) for name, places in by_recipe.items()}
+            most = max(levels, key=lambda name: (levels[name], len(tasks_of[name])), default=None)
+            if most is not None and levels[most] > 1:
+                yield Comparison(COMPLEXITY, f"{of_class}: {parameter}", _in_order(by_recipe[most]))
 
 
 def _amount(value: Any) -> float:
@@ -363,7 +366,7 @@ def degeneracy_page(rows: pd.DataFrame, factors: pd.DataFrame, ratios: pd.DataFr
     parts += [f"| factor | {' | '.join(NAMES.values())} | matched |", "|---" * (len(LEVELS) + 2) + "|"]
     for factor, own in ratios.groupby("factor", sort=False):
         by_level = own.set_index("level")
-        cells = [_interval(by_level.loc[level], "ratio") for level in LEVELS]
+        cells = [_interval(by_level.loc[level].to_dict(), "ratio") for level in LEVELS]
         counts = f"{own['comparisons'].max()} of {(own['comparisons'] + own['unmatched']).max()}"
         parts.append(f"| {FACTORS.get(str(factor), factor)} | {' | '.join(cells)} | {counts} |")
     parts += ["", "## Comparison by comparison\n"]
