@@ -85,6 +85,7 @@ def _levels(axes: Axes, rows: pd.DataFrame, places: Mapping[float, int], level: 
     known = known[known[level] > 0]
     if known.empty:
         note(axes, "one level\nin this grid" if rows.empty else "not known")
+        axes.set_yticks([])
         return
     count = rows["compared"].nunique()
     for number, (compared, own) in enumerate(known.groupby("compared", sort=False)):
