@@ -380,8 +380,8 @@ def degeneracy_page(rows: pd.DataFrame, factors: pd.DataFrame, ratios: pd.DataFr
     head = "| task | population | round | solved | test loss, least to largest | DSA of one network, resampled |"
     parts += [f"{head} change of weights | kernel alignment |", "|---" * 8 + "|"]
     for row in rows.to_dict("records"):
-        losses = f"{_number(row['test_loss'])} ({_number(row['test_loss_low'])} to {_number(row['test_loss_high'])})"
-        cells = [row["task"], row["population"], str(row["round"]), f"{row['solved']} of {row['networks']}", losses]
+        cells = [row["task"], row["population"], str(row["round"]), f"{row['solved']} of {row['networks']}"]
+        cells.append(_interval(row, "test_loss"))
         cells += [_number(row[name]) for name in ("null", "weight_change", "kernel_alignment")]
         parts.append(f"| {' | '.join(cells)} |")
     return "\n".join([*parts, ""])
