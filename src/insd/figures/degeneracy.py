@@ -84,7 +84,7 @@ def _levels(axes: Axes, rows: pd.DataFrame, places: Mapping[float, int], level: 
     known = rows.dropna(subset=[level])
     known = known[known[level] > 0]
     if known.empty:
-        note(axes, "one level\nin this grid" if rows.empty else "not known")
+        note(axes, "one level\nin this grid" if rows.empty else "too few\nsolved")
         axes.set_yticks([])
         return
     count = rows["compared"].nunique()
