@@ -173,7 +173,11 @@ def test_task_parameters_reach_the_task():
         ("defaults/training/step_size", "1e-3", "'1e-3': input should be a valid number (YAML reads 1e-3 as text"),
         ("defaults/training/step_size", -1.0, "defaults.training.step_size = -1.0: input should be greater than 0"),
         ("defaults/network/gain", True, "defaults.network.gain = True: input should be a valid number"),
-        ("defaults/terms/predictivity/schedule", "soft", "= 'soft': input should be 'constant', 'yielding' or 'constrained'"),
+        (
+            "defaults/terms/predictivity/schedule",
+            "soft",
+            "= 'soft': input should be 'constant', 'yielding' or 'constrained'",
+        ),
         (
             "defaults/by_task/flipflop",
             {},

@@ -28,7 +28,10 @@ def refused(checkout, tmp_path, overlay, *targets):
             "populatons = {}: unknown key; known here: tasks, trials, seeds_per_job, device, analysis, claims",
         ),
         ({"populations": {"insd": {"rounds": 0}}}, "populations.insd.rounds = 0: input should be greater than or eq"),
-        ({"tasks": {"flipflop": {}}}, "tasks.flipflop: there is no such task; choose from: context_integration, delayed"),
+        (
+            {"tasks": {"flipflop": {}}},
+            "tasks.flipflop: there is no such task; choose from: context_integration, delayed",
+        ),
         ({"defaults": {"training": {"iterations": "many"}}}, "defaults.training.iterations = 'many': input should be"),
     ],
 )
