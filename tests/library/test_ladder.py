@@ -77,6 +77,12 @@ def test_the_page_and_the_figure_have_all_rungs():
     assert not ladder(table[table["role"] == "standard"], 0.25).size
 
 
+def test_a_grid_without_hard_cells_says_so_in_the_panel_that_would_be_empty():
+    for table, notes in ((planted(), []), (planted().assign(hard_cells_beaten=np.nan), ["no hard cells in this grid"])):
+        figure = ladder_figure(table, {"flip_flop": FlipFlop()})
+        assert [text.get_text() for axes in figure.axes for text in axes.texts] == notes
+
+
 @pytest.mark.parametrize("study", ["hard_regimes", "equal_training", "context_front", "generators", "degeneracy"])
 def test_each_rung_of_a_study_has_standards_of_its_own_tasks(study):
     below, above = (

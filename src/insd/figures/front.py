@@ -54,6 +54,8 @@ def front_figure(table: pd.DataFrame, made_tasks: Mapping[str, Task]) -> Figure:
             if settings
             else "no deflated population"
         )
+        for panel in axes.flat:
+            panel.set_axis_off()
         note(axes[0, 0], why)
         return figure
     labels: list[list[Annotation]] = []

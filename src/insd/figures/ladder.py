@@ -51,6 +51,8 @@ def ladder_figure(table: pd.DataFrame, tasks: Mapping[str, Task], deflated_r2: f
                 named = str(rows["standards"].iloc[0]).split()
                 _points(axes[row, column], position, quantity, rows, standards[standards["population"].isin(named)])
             _bounds(axes[row, column], quantity, deflated_r2)
+            if quantity == "hard_cells_beaten" and rungs and not len(axes[row, column].lines[1:]):
+                note(axes[row, column], "no hard cells in this grid")
         axes[-1, column].set_xticks(
             range(len(rungs)),
             [population for _, population, _ in rungs],

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import NullLocator, StrMethodFormatter
 
 from insd.cohorts import ALTERNATIVE, states
 from insd.figures import base
@@ -24,8 +24,8 @@ QUANTITIES = {
     "dsa_to_reference": ("DSA distance\nto ref. (rad)", "linear"),
 }
 """Columns of `networks.csv` that are drawn, with a label and what kind of axis they have."""
-COUNTS = (0, 1, 3, 10, 30, 100, 300, 1000, 3000)
-"""Ticks of axes of counts."""
+COUNTS = (10, 100, 1000)
+"""Ticks of axes of counts, besides 0, 1 and the largest count."""
 
 
 def networks_figure(table: pd.DataFrame, score_names: Mapping[str, str], confidence: float) -> Figure:
@@ -79,7 +79,9 @@ def _quantity(
     elif scale == "count":
         most = max(float(np.nanmax(np.concatenate([rows[name] for _, _, rows in grouped]))), 1.0)
         axes.set_yscale("symlog", linthresh=1.0)
-        axes.set_yticks([tick for tick in COUNTS if tick <= most])
+        # Nearer to the largest, labels would overlap.
+        axes.set_yticks(sorted({0.0, 1.0, most, *(tick for tick in COUNTS if 3 * tick <= most)}))
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.set_ylim(-0.3, most * 1.4)
 
