@@ -11,7 +11,9 @@ import torch
 from conftest import ROOT
 
 from insd import datasets
+from insd.activity import simulate_trials
 from insd.deflation import DeflationError, DeflationPenalty, null_space_activity
+from insd.imported import import_checkpoint
 from insd.measures.predictivity import linear_predictivity
 from insd.predictivity import null_projector
 from insd.provenance import array_fingerprint
@@ -183,10 +185,10 @@ def test_the_example_of_a_gru_runs_on_stored_files(tmp_path):
     assert np.abs(null @ network["output_weights"].values[0].T).max() < 1e-5
 
 
-def readme_loop(name, iterations):
-    """The code of the README that makes a network of that name, with fewer iterations."""
+def readme_loop(made, iterations):
+    """The code of the README that has this line's beginning, with fewer iterations."""
     blocks = re.findall(r"(?:^(?:    .*)?\n)+", (ROOT / "README.md").read_text(), re.MULTILINE)
-    (code,) = (textwrap.dedent(block) for block in blocks if f"torch.nn.{name}(" in block)
+    (code,) = (textwrap.dedent(block) for block in blocks if f"{made} = torch.nn." in block)
     fewer, count = re.subn(r"range\(\d\d+\)", f"range({iterations})", code)
     assert count == 1
     return fewer
@@ -204,19 +206,30 @@ def test_the_readme_s_gru_trains_against_a_stored_network(tmp_path, monkeypatch)
     # All that this task has can be read out of a reference that was never trained: with a heavy penalty it is given up.
     for run, multiplier in ((deflated, "0.5"), (plain, "0.0")):
         torch.manual_seed(0)
-        exec(readme_loop("GRU", 250).replace("0.1 * penalty", f"{multiplier} * penalty"), run)
+        exec(readme_loop("gru, readout", 250).replace("0.1 * penalty", f"{multiplier} * penalty"), run)
     assert plain["task_loss"] < 0.02
     last = [run["penalty"](run["rates"], run["readout"], run["batch"]).item() for run in (deflated, plain)]
     assert last[0] < 0.3 and last[1] > 0.8
 
 
 def test_the_readme_s_rnns_differ_from_all_before(capsys):
-    exec(readme_loop("RNN", 300), {})
+    exec(readme_loop("rnn, readout", 300), {})
     lines = re.findall(r"task loss (\d\.\d+), S to each earlier network \[(.*)\]", capsys.readouterr().out)
     assert all(float(loss) < 0.1 for loss, _ in lines)
     predicted = [[float(value) for value in values.split()] for _, values in lines]
     assert [len(values) for values in predicted] == [1, 1, 2]
     assert max(predicted[1] + predicted[2]) < 0.3
+
+
+def test_the_readme_s_own_network_is_what_is_imported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trials = FlipFlop(channels=1, duration=0.4).sample("train", 96, 0).assign_attrs(fingerprint="f")
+    datasets.write(trials, tmp_path / "bank/train.nc", "trials")
+    run = {}
+    exec(readme_loop("model.rnn", 20), run)
+    network = import_checkpoint(tmp_path / "mine.pt", trials, readout="out", nonlinearity="tanh")
+    expected = run["model"].out(run["model"].rnn(run["inputs"])[0])
+    np.testing.assert_allclose(simulate_trials(network, trials)[1][0], expected.detach(), atol=1e-5)
 
 
 def test_the_example_of_an_rnn_finds_another_solution():
