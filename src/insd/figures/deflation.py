@@ -30,7 +30,7 @@ from insd.tables.networks import PENALTIES
 LEVELS = ("activity", "dynamics", "topology")
 """The levels of description of `levels.csv`."""
 BOUND: Any = {"linestyle": ":", "color": "0.3", "linewidth": 0.7, "zorder": 0}
-"""The look of the bounds within which training stops."""
+"""The look of bounds of the loss and of terms."""
 
 
 def deflation_figure(
@@ -46,7 +46,7 @@ def deflation_figure(
     many pairs of a solved network and a reference are the same by activity, dynamics and topology
     (`insd.tables.levels`). c: held-out task loss of every attempt. d: S, or the term in its place, towards each earlier
     round, on held-out trials, noise-free. e: its multiplier in the loss. Dotted: the bounds of the loss and of the
-    term, within which training stops early.
+    term, all of which training without a finishing phase must meet to stop early.
 
     Parameters
     ----------
