@@ -231,6 +231,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as opened:
                 return dict(opened)
         with xr.open_dataset(path, engine=ENGINE) as opened:
+            _check_order(path, opened)
             averages = "rates" in opened and "condition" in opened["rates"].dims
             names = [
                 str(name)
@@ -244,3 +245,14 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         why = f"no npz file of arrays ({error})" if path.suffix == ".npz" else why_unreadable(path, error)
         raise DatasetError(f"{path}: {why.removesuffix(f'; {AGAIN}')}") from None
+
+
+def _check_order(path: Path, opened: xr.Dataset) -> None:
+    """Raise DatasetError where rates have a dimension of a name that belongs to another place."""
+    dims = [str(name) for name in opened["rates"].dims] if "rates" in opened else []
+    needed = ("condition" if "condition" in dims else "trial", "time", "unit")
+    if any(name in needed and needed.index(name) != place for place, name in enumerate(dims)):
+        raise DatasetError(
+            f"{path}: 'rates' has the dimensions ({', '.join(dims)}); needs ({', '.join(needed)}) in this order: "
+            "transpose it"
+        )

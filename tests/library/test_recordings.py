@@ -57,6 +57,18 @@ def test_npz_and_netcdf_files_say_the_same(tmp_path, suffix):
     np.testing.assert_allclose(found["output_weights"], GOOD["output_weights"], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "dims", [("neuron", "trial", "time"), ("unit", "condition", "time"), ("time", "trial", "unit")]
+)
+def test_dimensions_of_a_netcdf_file_in_another_order_are_named(tmp_path, dims):
+    # As many of each: shapes alone would not tell.
+    xr.Dataset({"rates": (dims, np.ones((30, 30, 30)))}, attrs={"fingerprint": "f"}).to_netcdf(tmp_path / "r.nc")
+    first = "condition" if "condition" in dims else "trial"
+    message = rf"r.nc: 'rates' has the dimensions \({', '.join(dims)}\); needs \({first}, time, unit\) in this order"
+    with pytest.raises(datasets.DatasetError, match=message):
+        read_recording(tmp_path / "r.nc", BANK)
+
+
 def kept(file, seeds=(0, 1), **changes):
     """The activity file of a recording, as its maker makes it."""
     recipe = Recipe(terms={"predictivity": changes})
