@@ -270,6 +270,11 @@ def broken(x, u):
         (lambda x, u: SINGLE(u, x), {}, r"step: computes in single precision, .* \(module.double\(\)\)"),
         (lambda x, u: x.float(), {}, "step: computes in single precision"),
         (broken, {}, r"step: fails for states \(6, 8\) \(NameError: name 'undefined' is not defined, .*test_maps"),
+        (
+            lambda x, u: x,
+            {"inputs": None},
+            r"step: fails .* argument: 'u'\); if it takes an input, give inputs={\"off\": \[",
+        ),
         (lambda x, u: (x, x), {}, r"step: gives a tuple for states \(6, 8\); needs the next states"),
         (lambda x, u: x[:, :3], {}, r"step: gives a tensor \(6, 3\) for states \(6, 8\)"),
         (lambda x, u: x / 0, {}, "step: gives values that are not finite"),

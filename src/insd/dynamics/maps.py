@@ -294,7 +294,9 @@ def _check(flow: StepFlow, states: Float[Tensor, "state unit"]) -> None:
     except Exception as error:  # the user's own code may raise anything
         if _works_in_single(flow, states):
             raise StepError(_SINGLE) from None
-        raise StepError(f"step: fails for states {tuple(states.shape)} ({told(error)})") from None
+        takes_input = isinstance(error, TypeError) and not flow.inputs.numel()
+        hint = '; if it takes an input, give inputs={"off": [...]}' if takes_input else ""
+        raise StepError(f"step: fails for states {tuple(states.shape)} ({told(error)}){hint}") from None
     if not isinstance(after, Tensor) or after.shape != states.shape:
         what = f"a tensor {tuple(after.shape)}" if isinstance(after, Tensor) else f"a {type(after).__name__}"
         raise StepError(
