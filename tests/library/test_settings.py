@@ -167,7 +167,7 @@ def test_task_parameters_reach_the_task():
         ("populations/insd/rounds", 1.5, "populations.insd.rounds = 1.5: input should be a valid integer"),
         ("populations/insd/seeds", None, "populations.insd.seeds = None: input should be a valid integer"),
         ("populations/new", {}, "populations.new.seeds: this key is required"),
-        ("populations", {}, "populations = {}: dictionary should have at least 1 item"),
+        ("populations", {}, "populations: no population is left (null leaves one out); list at least one"),
         ("populations", None, "populations = None: input should be an object"),
         ("populations/a b", {"seeds": 1}, "populations.a b = 'a b': string should match pattern"),
         ("defaults/training/step_size", "1e-3", "'1e-3': input should be a valid number (YAML reads 1e-3 as text"),

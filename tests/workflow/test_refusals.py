@@ -65,8 +65,12 @@ def test_a_grid_laid_over_nothing_in_a_folder_elsewhere(checkout, tmp_path):
     assert "tasks: this key is required" in output
     assert f"{tmp_path} has no config/config.yaml; to lay a file over the workflow's, name both: " in output
     assert f"--configfile {base} FILE" in output
-    # A whole config of one's own needs nothing under it: its errors are its own.
     own = tmp_path / "own.yaml"
+    own.write_text("tasks: {context_integration: null, memory_pro: null}\npopulations: {standard: {seeds: 2}}\n")
+    output = snakemake(checkout, *elsewhere, str(own)).stdout
+    assert "tasks: no task is left (null leaves one out); list at least one" in output
+    assert f"name both: --configfile {base} FILE" in output
+    # A whole config of one's own needs nothing under it: its errors are its own.
     own.write_text("tasks: {flip_flop: {}}\npopulations: {standard: {seeds: 0}}\n")
     output = snakemake(checkout, *elsewhere, str(own)).stdout
     assert "populations.standard.seeds = 0: " in output and "lay a file over" not in output

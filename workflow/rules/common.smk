@@ -20,6 +20,7 @@ from insd.provenance import code_fingerprint, file_fingerprint, modules_fingerpr
 from insd.report import LiveNumbers
 from insd.settings.config import Settings
 from insd.settings.load import load
+from insd.settings.sections import without_null
 from insd.settings.written import check_written
 
 if any(map(str.isspace, sys.executable)):
@@ -39,10 +40,13 @@ try:
 except InsdError as error:
     message = str(error)
     without = not any(Path(file).name == "config.yaml" for file in workflow.configfiles)
-    if without and any(
-        field.is_required() and name not in config
+    # Null leaves out what the file under it has.
+    empty = [
+        name
         for name, field in Settings.model_fields.items()
-    ):
+        if field.is_required() and without_null(config.get(name)) in (None, {})
+    ]
+    if without and empty:
         # Snakemake looks for it in the working directory, and does without where another file is named.
         message += (
             f"\n{Path.cwd()} has no config/config.yaml; to lay a file over the workflow's, name both: "

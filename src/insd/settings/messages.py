@@ -23,6 +23,10 @@ def lines(error: ValidationError, prefix: Callable[[str], str], known: Callable[
             found.append(f"{path}{shown}: unknown key; known here: {choices}")
         elif problem["type"] == "missing":
             found.append(f"{path}: this key is required")
+        elif problem["type"] == "too_short" and given == {}:
+            found.append(
+                f"{path}: no {location[-1].removesuffix('s')} is left (null leaves one out); list at least one"
+            )
         elif problem["type"] == "value_error":
             # Raised by the task itself; the message begins with the name of the field.
             found.append(f"{path}.{problem['ctx']['error']}")
