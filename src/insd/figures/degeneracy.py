@@ -20,6 +20,7 @@ ROWS = {
 SHORT = {"feature_learning": "γ", "width": "N", "nuclear_norm": "nuclear", "l1_norm": "L1"}
 """Names of factors under the ratios."""
 MARKERS = "os^DvP*"
+"""Markers of comparisons, in order."""
 Look = tuple[str, str]
 """Colour and marker of a comparison."""
 

@@ -22,6 +22,7 @@ from insd.tables.networks import LARGEST_EXCESS
 LEVELS = ("behaviour", "dynamics", "weights", "relative_weights", "representation")
 """The levels of degeneracy, as in `degeneracy.nc`."""
 COMPLEXITY = "complexity"
+"""The factor that is a parameter of tasks."""
 PARAMETERS = ("auxiliary", "channels", "delay", "dimensions")
 """Parameters of tasks of which more is more complex; of a span, its end counts (after arXiv 2410.03972)."""
 WITHOUT = ("dt", "grid", "regimes")
