@@ -58,7 +58,7 @@ def timed(function: Callable[[], Result]) -> tuple[float, Result]:
 
 
 def forget_peak() -> None:
-    """Let the peak of memory start anew, where Linux can: imports reach higher than most points."""
+    """Reset the peak of memory, where Linux can: imports reach higher than most points."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -224,7 +224,7 @@ def run_analysis(
             of_label = {label: block for label, block in _of_labels(rounds, blocks) if label in known}
             job = replace(job, kept=_of_blocks(inputs["pairs"], digest, known, of_label))
             results = analysis.run(job)
-            # What was kept of other blocks than there are now.
+            # What was kept of blocks that are gone.
             current = {Path(path).name for path in inputs["pairs"]}
             for path in [folder.with_suffix(".pt"), *(one for one in folder.glob("*.pt") if one.name not in current)]:
                 path.unlink(missing_ok=True)

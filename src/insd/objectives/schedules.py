@@ -108,8 +108,8 @@ class Yielding(Constant):
     """A constant multiplier that counts only as far as the task affords it.
 
     Its share falls from 1 where the smoothed task loss is `training.loss_bound` to 0 at twice that, as in
-    `Constrained`: the task is not lost while the multiplier rises. Unlike there, nothing has to be gained back after a
-    spike of the loss.
+    `Constrained`. Unlike there, nothing has to be gained back after a spike of the loss. It does not keep a task from
+    being lost while the multiplier rises (docs/hard-regimes.md).
     """
 
     def __init__(self, settings: TermSettings, loss_bound: float, networks: int, earlier: int, device: torch.device):
