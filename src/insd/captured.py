@@ -31,7 +31,7 @@ class Captured:
         self.graph: torch.cuda.CUDAGraph | None = None
         self.possible = True
 
-    def __call__(self, function: Function, first: Tensor, *numbers: float) -> dict[str, Tensor]:
+    def __call__(self, function: Function, first: Tensor, *numbers: int | float) -> dict[str, Tensor]:
         """What the function, the same in all calls, gives for a tensor on the GPU and some numbers."""
         if not self.arguments:
             self.arguments = [first.clone(), *(torch.tensor(number, device=first.device) for number in numbers)]

@@ -36,7 +36,7 @@ from insd.objectives import over_samples, small_matrices
 
 MOST = 128, 256, 64
 """Units, components and outputs: the matrices of more do not fit on chip."""
-SAMPLES = 32
+SAMPLES = 64
 """Of the moments: samples at a time; and those whose mean is near that of all."""
 STAGES = 2
 """Of the same: how many sets of samples are on chip, or on their way."""
