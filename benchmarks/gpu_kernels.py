@@ -13,11 +13,11 @@ from insd.networks.engine.keyed import KeyedNoise
 from insd.objectives import predictivity
 
 PENALTY_SETTINGS: tuple[dict[str, Any], ...] = (
-    {"ELIMINATION": (32, 8)},
-    {"ELIMINATION": (64, 4)},
-    {"ELIMINATION": (32, 4)},
-    {"MOMENTS_WARPS": 8},
+    {"SAMPLES": 32},
+    {"SAMPLES": 128},
+    {"STAGES": 1},
     {"STAGES": 3},
+    {"MOMENTS_WARPS": 8},
     {"TILE": 32},
 )
 """Of the penalty's kernels, other than those of the library."""
