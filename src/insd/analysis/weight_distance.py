@@ -1,12 +1,13 @@
 """Distance of the recurrent weights of networks of a task, the least over all orders of their units."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import xarray as xr
 
 from insd.analysis.base import Analysis, AnalysisSettings, Job
 from insd.datasets import Contract
+from insd.kept import Pair
 from insd.provenance import random_seed
 from insd.settings.base import Count
 
@@ -34,6 +35,14 @@ def applies(settings: "Settings", task: str) -> bool:
     return settings.has_analysis("weight_distance")
 
 
+def compare(job: Job, pairs: Sequence[Pair]) -> None:
+    """`insd.evaluation.weight_distance.compare` of some pairs."""
+    from insd.evaluation import weight_distance
+
+    own, seed = job.settings, random_seed("weight distance", job.name)
+    weight_distance.compare(job.members, pairs, own.starts, own.pairs == "within", seed, job.kept)
+
+
 def run(job: Job) -> Mapping[str, xr.Dataset]:
     """`insd.evaluation.weight_distance.weight_distances` of all networks."""
     from insd.evaluation.weight_distance import weight_distances
@@ -47,6 +56,7 @@ ANALYSIS = Analysis(
     writes={"weight_distance": CONTRACT},
     run=run,
     over="pairs",
+    compare=compare,
     settings=WeightDistanceSettings,
     chooses=("populations", "pairs"),
     needs=("Connected",),

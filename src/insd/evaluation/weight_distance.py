@@ -6,7 +6,7 @@ assignment, of which a search finds local optima; it is an upper bound.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,6 +104,19 @@ def distances(
     return {name: np.array(float(value)) for name, value in zip(VARIABLES, values, strict=True)}
 
 
+def compare(
+    members: Sequence[Member], pairs: Sequence[Pair], starts: int, within: bool, seed: int, kept: Kept
+) -> None:
+    """Add to `kept` what `distances` finds of those pairs of `Connected` networks that are wanted (`weight_distances`)."""
+    weights = {member.label: _recurrent(member) for member in members}
+    wanted = _wanted(members, within)
+    missing = [pair for pair in pairs if wanted(*pair)]
+    for done, (label, label_to) in enumerate(missing, start=1):
+        kept.add_pair((label, label_to), distances(weights[label], weights[label_to], starts, seed))
+        if done % 100 == 0:
+            logger.info("%d of %d pairs", done, len(missing))
+
+
 def weight_distances(members: Sequence[Member], starts: int, within: bool, seed: int, kept: Kept) -> xr.Dataset:
     """Distances of the recurrent weights of networks, `Connected`, by the contract of `weight_distance.nc`.
 
@@ -124,30 +137,23 @@ def weight_distances(members: Sequence[Member], starts: int, within: bool, seed:
 
     NaN for networks with different numbers of units.
     """
-    labels = [member.label for member in members]
-    groups = {member.label: (member.population, member.round) for member in members}
-    weights = {member.label: _recurrent(member) for member in members}
-
-    def wanted(pair: Pair) -> bool:
-        return pair[0] != pair[1] and (not within or groups[pair[0]] == groups[pair[1]])
-
-    missing = [pair for pair in kept.missing(labels) if wanted(pair)]
-    for done, (label, label_to) in enumerate(missing, start=1):
-        kept.add_pair((label, label_to), distances(weights[label], weights[label_to], starts, seed))
-        if done % 100 == 0:
-            logger.info("%d of %d pairs", done, len(missing))
-
-    numbers, count = {label: number for number, label in enumerate(labels)}, len(labels)
-    found = {name: np.where(np.eye(count, dtype=bool), 0.0, np.nan) for name in VARIABLES}
-    for pair, of_pair in kept.pairs.items():
-        if wanted(pair):
-            i, j = (numbers[label] for label in pair)
+    labels, wanted = [member.label for member in members], _wanted(members, within)
+    compare(members, kept.missing(labels), starts, within, seed, kept)
+    found = {name: np.where(np.eye(len(labels), dtype=bool), 0.0, np.nan) for name in VARIABLES}
+    for i, j, of_pair in kept.found(labels):
+        if wanted(labels[i], labels[j]):
             for name, values in found.items():
                 values[i, j] = values[j, i] = of_pair[name]
     return xr.Dataset(
         {name: (("network", "network_to"), values) for name, values in found.items()},
         coords={"network": labels, "network_to": labels},
     )
+
+
+def _wanted(members: Sequence[Member], within: bool) -> Callable[[str, str], bool]:
+    """Whether the distance of two networks is asked for."""
+    groups = {member.label: (member.population, member.round) for member in members}
+    return lambda one, other: one != other and (not within or groups[one] == groups[other])
 
 
 def _recurrent(member: Member) -> Weights:
