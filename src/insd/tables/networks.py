@@ -32,7 +32,7 @@ IDENTITY = {
     "term": Column(
         "the terms of its objective that acted on it, in round 0 those that compare with no earlier network"
     ),
-    "schedule": Column("how the multiplier of S changes: constant or constrained; empty in round 0"),
+    "schedule": Column("how the multiplier of S changes: constant, constrained or yielding; empty in round 0"),
     "multiplier": Column("lambda, or where the constrained schedule starts; empty in round 0", "", 0),
     "ridge": Column("ridge of S over the mean variance of a unit; empty in round 0", "", 0),
     "test_loss": Column("task loss on the regime test: share of the targets' variance left unexplained", "", 0),
