@@ -58,6 +58,6 @@ def _with_modules(_app: Sphinx, _page: str, source: list[str]) -> None:
 
 def _without_missing_figures(app: Sphinx, _page: str, source: list[str]) -> None:
     def shown(image: re.Match) -> str:
-        return image[0] if (Path(app.srcdir) / image[1]).exists() else "*Made by* `make results`."
+        return image[0] if (Path(app.srcdir) / image[1]).exists() else "*Not in this documentation yet: made by* `make results` *or, where it is of a study, by the command of the study.*"
 
     source[0] = re.sub(r"^!\[.*\]\((figures/\S+)\)$", shown, source[0], flags=re.MULTILINE)
