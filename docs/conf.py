@@ -58,6 +58,7 @@ def _with_modules(_app: Sphinx, _page: str, source: list[str]) -> None:
 
 def _without_missing_figures(app: Sphinx, _page: str, source: list[str]) -> None:
     def shown(image: re.Match) -> str:
-        return image[0] if (Path(app.srcdir) / image[1]).exists() else "*Not in this documentation yet: made by* `make results` *or, where it is of a study, by the command of the study.*"
+        there = (Path(app.srcdir) / image[1]).exists()
+        return image[0] if there else "*Made by* `make results` *or, of a study, by the command of its page.*"
 
     source[0] = re.sub(r"^!\[.*\]\((figures/\S+)\)$", shown, source[0], flags=re.MULTILINE)
