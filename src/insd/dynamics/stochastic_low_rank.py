@@ -1,0 +1,193 @@
+"""Stochastic low-rank networks: a few latent variables with noise, observed through many units.
+
+    z_t = a z_{t-1} + N' phi(M z_{t-1} + W v_{t-1}) + L eps_t,     v_t = a v_{t-1} + (1 - a) u_{t-1},     v_1 = 0
+
+The connectivity is ``J = M N'`` with M, N (unit, rank); ``M z + W v`` are the currents of the units, and z follows them
+exactly. Time is in steps, all else has the unit of the observations or none.
+
+Source: Pals et al. (2024), "Inferring stochastic low-rank recurrent neural networks from neural data".
+"""
+
+import math
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Poisson
+from torch.nn.functional import softplus
+
+Nonlinearity = Literal["relu", "clipped_relu", "identity"]
+"""phi by the threshold h of each unit: ``relu(x - h)``, ``relu(x + h) - relu(x)`` or ``x``: a linear system."""
+Observation = Literal["gaussian", "poisson"]
+"""Observations are ``mean + noise`` with a variance of each unit, or counts whose rate per step is ``softplus(mean)``.
+"""
+Readout = Literal["currents", "affine"]
+"""Means of observations: ``M z + W v + b``, each observed unit being one unit of the network, or ``C z + b``."""
+
+DECAY, NOISE = 0.9, 0.1
+"""a, and the standard deviation of the noise of z, before fitting (the values of Pals et al.)."""
+
+
+class StochasticLowRank(torch.nn.Module):
+    """A stochastic low-rank network and how it is observed.
+
+    Parameters, all of which are fitted: `left_vectors` M and `right_vectors` N (unit, rank), `input_weights` W (unit,
+    input), `thresholds` h (unit), `log_log_decay` p with ``a = exp(-exp(p))``, `initial_mean` (rank) of z_1,
+    `initial_factor` and `noise_factor` (rank, rank), `bias` b and `log_noise` (observed), the latter of the standard
+    deviation of Gaussian observations, and with the readout `affine` the `readout_weights` C (observed, rank). Of the
+    factors, the lower triangle counts, with the exponential of its diagonal: these are L and its like for z_1.
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        units: int,
+        observations: Float[Tensor, "trial time observed"],
+        inputs: int = 0,
+        nonlinearity: Nonlinearity = "relu",
+        observation: Observation = "gaussian",
+        readout: Readout = "currents",
+        generator: torch.Generator | None = None,
+    ):
+        """A random network.
+
+        Vectors are uniform within ``1 / sqrt(fan)`` as in Pals et al. From the `observations`, NaN after the end of a
+        trial, come their mean and standard deviation for the bias and the noise (ours). Raises ValueError if
+        `currents` are observed of another number of units, or counts are not whole and positive.
+        """
+        super().__init__()
+        seen = observations[observations.isfinite().all(-1)]
+        if readout == "currents" and seen.shape[1] != units:
+            raise ValueError(f"{seen.shape[1]} observed units are not the currents of {units}: take the readout affine")
+        if observation == "poisson" and bool(((seen < 0) | (seen != seen.round())).any()):
+            raise ValueError("Poisson observations are counts: whole numbers of at least 0")
+        self.nonlinearity, self.observation = nonlinearity, observation
+
+        def uniform(fan: int, *shape: int) -> torch.nn.Parameter:
+            drawn = torch.rand(*shape, generator=generator, dtype=observations.dtype)
+            return torch.nn.Parameter((2 * drawn - 1) / math.sqrt(max(fan, 1)))
+
+        def constant(value: float | Tensor, *shape: int) -> torch.nn.Parameter:
+            return torch.nn.Parameter(torch.as_tensor(value, dtype=observations.dtype).expand(shape).clone())
+
+        self.left_vectors = uniform(rank, units, rank)
+        self.right_vectors = uniform(units, units, rank)
+        self.input_weights = uniform(inputs, units, inputs)
+        self.thresholds = constant(1.0, units) if nonlinearity == "clipped_relu" else uniform(rank, units)
+        self.log_log_decay = constant(math.log(-math.log(DECAY)))
+        self.initial_mean = constant(0.0, rank)
+        self.initial_factor = torch.nn.Parameter(torch.zeros(rank, rank, dtype=observations.dtype))
+        self.noise_factor = torch.nn.Parameter(math.log(NOISE) * torch.eye(rank, dtype=observations.dtype))
+        mean = seen.mean(0)
+        if observation == "poisson":
+            mean = mean.clamp(min=1e-3).expm1().log()
+        self.bias = constant(mean, len(mean))
+        self.log_noise = constant(seen.std(0, correction=0).clamp(min=1e-3).log(), len(mean))
+        self.readout_weights = uniform(rank, len(mean), rank) if readout == "affine" else None
+
+    @property
+    def decay(self) -> Float[Tensor, ""]:
+        """a, what is left of z after one step."""
+        return torch.exp(-torch.exp(self.log_log_decay))
+
+    @property
+    def readout(self) -> Float[Tensor, "observed rank"]:
+        """H: the means of observations per unit of z."""
+        return self.left_vectors if self.readout_weights is None else self.readout_weights
+
+    def factors(self) -> tuple[Float[Tensor, "rank rank"], Float[Tensor, "rank rank"]]:
+        """Cholesky factors of the covariance of z_1, and of the noise of later steps, Q."""
+        first, later = (
+            factor.tril(-1) + torch.diag(factor.diagonal().exp()) for factor in (self.initial_factor, self.noise_factor)
+        )
+        return first, later
+
+    def noise(self) -> Float[Tensor, "rank rank"]:
+        """Q, the covariance of the noise of z, in the arbitrary basis of z: see `orthogonalised_noise`."""
+        factor = self.factors()[1]
+        return factor @ factor.T
+
+    def input_currents(self, inputs: Float[Tensor, "trial time input"]) -> Float[Tensor, "trial time unit"]:
+        """``W v``."""
+        time = torch.arange(inputs.shape[1], device=inputs.device)
+        lag = time[:, None] - time - 1
+        kernel = torch.where(lag >= 0, (1 - self.decay) * self.decay ** lag.clamp(min=0), 0)
+        return kernel @ inputs @ self.input_weights.T
+
+    def offsets(self, currents: Float[Tensor, "trial time unit"]) -> Float[Tensor, "trial time observed"]:
+        """The means of observations at z = 0."""
+        if self.readout_weights is None:
+            return currents + self.bias
+        return self.bias.expand(*currents.shape[:2], len(self.bias))
+
+    def rates(self, currents: Float[Tensor, "*any unit"]) -> Float[Tensor, "*any unit"]:
+        """Phi."""
+        if self.nonlinearity == "relu":
+            return torch.relu(currents - self.thresholds)
+        if self.nonlinearity == "clipped_relu":
+            return torch.relu(currents + self.thresholds) - torch.relu(currents)
+        return currents
+
+    def step(
+        self, latents: Float[Tensor, "trial particle rank"], currents: Float[Tensor, "trial unit"]
+    ) -> Float[Tensor, "trial particle rank"]:
+        """The mean of the next z, from z and ``W v``."""
+        rates = self.rates(latents @ self.left_vectors.T + currents[:, None])
+        return self.decay * latents + rates @ self.right_vectors
+
+    def log_probability(
+        self, observed: Float[Tensor, "trial observed"], means: Float[Tensor, "trial particle observed"]
+    ) -> Float[Tensor, "trial particle"]:
+        """Log-probability (density) of observations at one time step by their means."""
+        if self.observation == "poisson":
+            rates = softplus(means).clamp(min=1e-6)
+            return Poisson(rates, validate_args=False).log_prob(observed[:, None]).sum(-1)
+        scaled = (observed[:, None] - means) / self.log_noise.exp()
+        constant = self.log_noise.sum() + len(self.log_noise) * math.log(2 * math.pi) / 2
+        return -scaled.square().sum(-1) / 2 - constant
+
+    @torch.no_grad()
+    def generate(
+        self, inputs: Float[Tensor, "trial time input"], generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "trial time rank"], Float[Tensor, "trial time observed"]]:
+        """Latent variables and observations of new trials."""
+        currents = self.input_currents(inputs)
+        offsets = self.offsets(currents)
+        first, later = self.factors()
+        trials, steps = inputs.shape[:2]
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator, dtype=first.dtype)
+
+        latents = [self.initial_mean + normal(trials, 1, len(first)) @ first.T]
+        for time in range(1, steps):
+            mean = self.step(latents[-1], currents[:, time - 1])
+            latents.append(mean + normal(trials, 1, len(first)) @ later.T)
+        states = torch.cat(latents, 1)
+        means = states @ self.readout.T + offsets
+        if self.observation == "poisson":
+            return states, torch.poisson(softplus(means), generator=generator)
+        return states, means + normal(*means.shape) * self.log_noise.exp()
+
+
+def orthogonalised_noise(
+    left: Float[np.ndarray, "unit rank"], right: Float[np.ndarray, "unit rank"], noise: Float[np.ndarray, "rank rank"]
+) -> Float[np.ndarray, "rank rank"]:
+    """The covariance of latent noise along orthonormal axes of the currents: ``P Q P'`` with ``P = U' M``.
+
+    U (unit, rank) are the left singular vectors of ``J = M N'``, by decreasing singular value, each with the sign that
+    makes its largest entry positive. The basis of z is arbitrary: for any invertible A, ``A z`` with ``M A^-1``, ``N
+    A'`` and ``A Q A'`` is the same network. Q itself has therefore no meaning; this covariance is the same for all.
+
+    It is in squared units of the currents. These have a unit only where they are observed themselves (readout
+    `currents`): behind a readout of its own, the current of a relu unit can be scaled at will.
+
+    Source: Pals et al. (2024).
+    """
+    vectors = np.linalg.svd(left @ right.T)[0][:, : left.shape[1]]
+    largest = np.abs(vectors).argmax(0)
+    vectors = vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    to_axes = vectors.T @ left
+    return to_axes @ noise @ to_axes.T
