@@ -3,13 +3,16 @@
 import copy
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
+from conftest import ROOT
 from trained import oracle
 
+from insd.dynamics.regions import all_fixed_points
 from insd.dynamics.sequential_monte_carlo import (
     Encoder,
     FitSettings,
@@ -18,7 +21,7 @@ from insd.dynamics.sequential_monte_carlo import (
     optimal_proposal,
     systematic_resampling,
 )
-from insd.dynamics.stochastic_low_rank import StochasticLowRank, orthogonalised_noise
+from insd.dynamics.stochastic_low_rank import StochasticLowRank, orthogonalised_noise, without_noise
 
 
 def generator(seed=0):
@@ -68,7 +71,7 @@ def test_later_weights_are_those_of_the_transition():
     with torch.no_grad():
         model.initial_factor.copy_(torch.diag(torch.full((2,), -18.0)))
         found = log_mean_weights(model, observed, inputs, 3, generator=generator())[0].numpy()
-        decay = math.exp(-math.exp(float(model.log_log_decay)))
+        decay = math.exp(-math.exp(model.log_log_decay.item()))
         left, right, start = (
             one.detach().numpy() for one in (model.left_vectors, model.right_vectors, model.initial_mean)
         )
@@ -144,13 +147,13 @@ def likelihood_on_a_grid(model, counts, currents):
     left, right, bias, thresholds = (
         one.detach().numpy() for one in (model.left_vectors, model.right_vectors, model.bias, model.thresholds)
     )
-    first, later = (float(factor.squeeze()) for factor in model.factors())
-    density = scipy.stats.norm(float(model.initial_mean), first).pdf(grid)
+    first, later = (factor.item() for factor in model.factors())
+    density = scipy.stats.norm(model.initial_mean.item(), first).pdf(grid)
     total = 0.0
     for time, seen in enumerate(counts):
         if time:
             rates = np.maximum(grid[:, None] * left[:, 0] + currents[time - 1] - thresholds, 0)
-            mean = float(model.decay) * grid + rates @ right[:, 0]
+            mean = model.decay.item() * grid + rates @ right[:, 0]
             density = (scipy.stats.norm(mean[:, None], later).pdf(grid) * density[:, None]).sum(0) * (grid[1] - grid[0])
         means = grid[:, None] * left[:, 0] + currents[time] + bias
         density = density * np.exp(scipy.stats.poisson(np.logaddexp(0, means)).logpmf(seen).sum(1))
@@ -240,8 +243,44 @@ def held_out(model, trials):
     return float(found.sum() / lasts.sum())
 
 
+def test_without_noise_it_is_a_rate_network():
+    model = model_of(normal(2, 2, 6), rank=2, units=6, inputs=3)
+    inputs = normal(4, 9, 3, seed=1)
+    network = without_noise(model)
+    with torch.no_grad():
+        states = network.simulate(inputs.transpose(0, 1)[None], states=True)[1][0]
+        latents, currents = model.initial_mean.expand(4, 1, -1), model.input_currents(inputs)
+        for time in range(1, 9):
+            latents = model.step(latents, currents[:, time - 1])
+            expected = latents[:, 0] @ model.left_vectors.T + currents[:, time] - model.thresholds
+            np.testing.assert_allclose(states[time - 1], expected, atol=1e-12)
+        vectors, driven = (model.left_vectors.numpy(), model.right_vectors.numpy()), model.input_weights.sum(1)
+        points = all_fixed_points(*vectors, model.thresholds.numpy(), model.decay.item(), driven.numpy()).latents
+        assert len(points)
+        at = torch.from_numpy(points) @ model.left_vectors.T + driven - model.thresholds
+        force = network.force(at[None], torch.ones(1, len(at), 3, dtype=torch.float64))
+    assert force.abs().max() < 1e-10
+    with pytest.raises(ValueError, match="identity"):
+        without_noise(model_of(normal(2, 2, 6), rank=2, units=6, nonlinearity="identity"))
+
+
 def test_what_cannot_be_observed():
     with pytest.raises(ValueError, match="readout affine"):
         StochasticLowRank(2, 5, normal(3, 4, 6))
     with pytest.raises(ValueError, match="counts"):
         StochasticLowRank(2, 6, normal(3, 4, 6), observation="poisson")
+
+
+def test_the_lines_of_the_page():
+    page = (ROOT / "docs/low-rank-fits.md").read_text()
+    files, *blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert "observations, inputs = " in files
+    shorter = {"epochs=200": "epochs=1", "particles=256": "particles=4", "(1, 2, 3)": "(1, 2)"}
+    code = "\n".join(blocks)
+    for long, short in shorter.items():
+        assert long in code
+        code = code.replace(long, short)
+    names = {"torch": torch, "observations": normal(54, 6, 5).float(), "inputs": normal(54, 6, 2, seed=1).float()}
+    exec(code, names)
+    assert all(map(math.isfinite, names["bounds"].values())) and 0 <= names["distance"] <= 1
+    assert names["points"].regions == 1 + 64 + math.comb(64, 2)

@@ -40,6 +40,8 @@ class FitSettings:
     """Of RAdam in the first epoch."""
     last_step_size: float = 1e-5
     """In the last epoch; in between it decays exponentially."""
+    longest_gradient: float = 10.0
+    """Norm to which gradients are shortened (ours): the first steps of RAdam are as long as the gradient is."""
 
 
 class Encoder(torch.nn.Module):
@@ -183,6 +185,7 @@ def fit(
             objective = found.sum() / lasts.sum()
             optimiser.zero_grad()
             (-objective).backward()
+            torch.nn.utils.clip_grad_norm_(parameters, settings.longest_gradient)
             optimiser.step()
             total, steps = total + float(found.detach().sum()), steps + float(lasts.sum())
         if not math.isfinite(total):

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.distributions import Poisson
 from torch.nn.functional import softplus
 
+from insd.networks.low_rank import LowRankRNN
+
 Nonlinearity = Literal["relu", "clipped_relu", "identity"]
 """phi by the threshold h of each unit: ``relu(x - h)``, ``relu(x + h) - relu(x)`` or ``x``: a linear system."""
 Observation = Literal["gaussian", "poisson"]
@@ -170,6 +172,28 @@ class StochasticLowRank(torch.nn.Module):
         if self.observation == "poisson":
             return states, torch.poisson(softplus(means), generator=generator)
         return states, means + normal(*means.shape) * self.log_noise.exp()
+
+
+def without_noise(model: StochasticLowRank) -> LowRankRNN:
+    """The network without its latent noise, as one of the architecture `low_rank`, whose readout has no outputs.
+
+    Its states are ``M z + W v - h``, with ``alpha = 1 - a`` and the bias -h; after the step with the input u_t they are
+    those of z_{t+1}. Raises ValueError unless phi is relu: that architecture knows no thresholds of other kinds.
+    """
+    if model.nonlinearity != "relu":
+        raise ValueError(f"networks of the architecture low_rank have no {model.nonlinearity}: fit one with relu")
+    alpha, units = 1 - model.decay.item(), len(model.thresholds)
+    with torch.no_grad():
+        weights = {
+            "left_vectors": model.left_vectors,
+            "right_vectors": model.right_vectors * units / alpha,
+            "input_weights": model.input_weights,
+            "bias": -model.thresholds,
+            "initial_state": model.left_vectors @ model.initial_mean - model.thresholds,
+            "output_weights": model.bias.new_zeros(0, units),
+            "output_bias": model.bias.new_zeros(0),
+        }
+        return LowRankRNN({name: part[None].clone() for name, part in weights.items()}, alpha, 0.0, "relu")
 
 
 def orthogonalised_noise(
