@@ -237,6 +237,30 @@ def test_fitting_raises_the_bound_of_held_out_trials(observation):
         assert torch.equal(again, history[:1])
 
 
+def test_planted_noise_is_found_where_all_else_is_known():
+    """Both standard deviations, from a quarter and from three times their values."""
+    model = StochasticLowRank(2, 12, torch.zeros(2, 1, 12), nonlinearity="clipped_relu", generator=generator())
+    turned = torch.tensor([[0.3, -0.9], [0.9, 0.3]])
+    with torch.no_grad():
+        model.left_vectors.copy_(torch.linalg.qr(normal(12, 2).float())[0])
+        model.right_vectors.copy_(0.5 * model.left_vectors @ turned.T)
+        model.noise_factor.copy_(math.log(0.2) * torch.eye(2))
+        model.log_noise.fill_(math.log(0.1))
+        silent = torch.zeros(60, 20, 0)
+        trials = model.generate(silent, generator())[1]
+        model.noise_factor.copy_(math.log(0.05) * torch.eye(2))
+        model.log_noise.fill_(math.log(0.3))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in {"noise_factor", "log_noise"})
+    settings = FitSettings(epochs=40, batch=30, particles=8, step_size=0.5, last_step_size=0.1)
+    fit(model, trials, silent, settings, 0)
+    with torch.no_grad():
+        parts = model.left_vectors.numpy(), model.right_vectors.numpy(), model.noise().numpy()
+        found = np.sqrt(np.linalg.eigvalsh(orthogonalised_noise(*parts)))
+        np.testing.assert_allclose(found, 0.2, rtol=0.2)
+        np.testing.assert_allclose(model.log_noise.exp(), 0.1, rtol=0.1)
+
+
 def held_out(model, trials):
     with torch.no_grad():
         found, lasts = log_mean_weights(model, trials, torch.zeros(*trials.shape[:2], 0), 64, generator=generator())

@@ -40,7 +40,7 @@ class FitSettings:
     """Of RAdam in the first epoch."""
     last_step_size: float = 1e-5
     """In the last epoch; in between it decays exponentially."""
-    longest_gradient: float = 10.0
+    longest_gradient: float = 1.0
     """Norm to which gradients are shortened (ours): the first steps of RAdam are as long as the gradient is."""
 
 

@@ -104,9 +104,7 @@ def distances(
     return {name: np.array(float(value)) for name, value in zip(VARIABLES, values, strict=True)}
 
 
-def compare(
-    members: Sequence[Member], pairs: Sequence[Pair], starts: int, within: bool, seed: int, kept: Kept
-) -> None:
+def compare(members: Sequence[Member], pairs: Sequence[Pair], starts: int, within: bool, seed: int, kept: Kept) -> None:
     """Add to `kept` what `distances` finds of those pairs of `Connected` networks that are wanted (`weight_distances`)."""
     weights = {member.label: _recurrent(member) for member in members}
     wanted = _wanted(members, within)
