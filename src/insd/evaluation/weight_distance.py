@@ -105,7 +105,7 @@ def distances(
 
 
 def compare(members: Sequence[Member], pairs: Sequence[Pair], starts: int, within: bool, seed: int, kept: Kept) -> None:
-    """Add to `kept` what `distances` finds of those pairs of `Connected` networks that are wanted (`weight_distances`)."""
+    """Add to `kept` what `distances` finds of the pairs of `Connected` networks that `weight_distances` asks for."""
     weights = {member.label: _recurrent(member) for member in members}
     wanted = _wanted(members, within)
     missing = [pair for pair in pairs if wanted(*pair)]
