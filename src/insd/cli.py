@@ -5,6 +5,7 @@
     insd deflate chain                       a further one, deflated against all before
     insd compare chain/round-0/network.nc chain/round-1/network.nc
     insd fixed-points chain/round-1/network.nc
+    insd inspect checkpoint.pt               its tensors, and as which network they would be read
     insd import checkpoint.pt network.nc --trials chain/test.nc
     insd score network.nc chain/test.nc      loss and score of its outputs
 
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 MOST_STARTS = 1_000_000
 """More states to start from than memory holds."""
-CHECKPOINT = "made by torch.save, or an npz file of arrays"
-"""What `insd import` reads."""
+CHECKPOINT = "made by torch.save, or an npz, MATLAB (.mat) or HDF5 (.h5) file of arrays"
+"""What `insd import` and `insd inspect` read."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -242,8 +243,28 @@ def fixed_points(chosen: argparse.Namespace) -> None:
         datasets.write(found, chosen.output, "fixed_points")
 
 
+def inspect(chosen: argparse.Namespace) -> None:
+    """Print the tensors of a checkpoint, the network that they would be read as, and the lines for the config."""
+    from insd.inspection import look
+    from insd.layouts import Said
+
+    trials = stored(chosen.trials, "trials") if chosen.trials else None
+    found = look(chosen.checkpoint, trials, Said(*_said(chosen)))
+    print("\n".join(found.lines))
+    if found.problem:
+        raise CommandError(found.problem)
+
+
+def _said(chosen: argparse.Namespace) -> tuple[Any, ...]:
+    """What the command says of the networks in a checkpoint, in the order of `import_checkpoint`."""
+    mapping = dict(one.partition("=")[::2] for one in chosen.mapping)
+    if unnamed := [weight for weight, name in mapping.items() if not name]:
+        raise CommandError(f"--mapping {unnamed[0]}: say WEIGHT=NAME, as in recurrent_weights=model.W")
+    return chosen.tau, chosen.readout, chosen.nonlinearity, chosen.rnn, chosen.leaky, mapping, chosen.ignore
+
+
 def import_network(chosen: argparse.Namespace) -> None:
-    """Make a network file from a PyTorch checkpoint."""
+    """Make a network file from a checkpoint."""
     from insd import datasets
     from insd.imported import import_checkpoint
     from insd.provenance import attributes
@@ -251,9 +272,8 @@ def import_network(chosen: argparse.Namespace) -> None:
 
     _must_be_a_file(chosen.output, chosen.checkpoint, chosen.trials)
     trials = stored(chosen.trials, "trials")
-    said = chosen.tau, chosen.readout, chosen.nonlinearity, chosen.rnn, chosen.leaky
     try:
-        network = import_checkpoint(chosen.checkpoint, trials, *said)
+        network = import_checkpoint(chosen.checkpoint, trials, *_said(chosen))
     except UnsaidError as error:
         raise CommandError(f"{error.problem}; give it, as in `--{error.setting} {error.example}`") from None
     made: dict[str, Any] = {"checkpoint": str(chosen.checkpoint)}
@@ -346,20 +366,33 @@ def _parser() -> argparse.ArgumentParser:
     scored.add_argument("--task", help="the task, if the trials do not name it")
     checkpoint = command("import", import_network, ("checkpoint", CHECKPOINT), ("output", "network.nc"))
     checkpoint.add_argument("--trials", required=True, help="trials that the network was trained for")
-    checkpoint.add_argument("--tau", type=float, help="time constant in s, for a dict of matrices")
-    checkpoint.add_argument("--readout", default="readout", help="name of the linear readout in the state dict")
-    checkpoint.add_argument("--rnn", help="name of the recurrent module, in a state dict that holds several")
-    checkpoint.add_argument(
-        "--nonlinearity",
-        choices=("tanh", "relu", "softplus"),
-        help="of a rate network, which files do not say (default for matrices: tanh)",
-    )
-    checkpoint.add_argument(
-        "--leaky",
-        choices=("states", "rates"),
-        default="states",
-        help="what leaks in a network given by matrices: its states x, with rates f(x), or its rates (default: states)",
-    )
+    seen = command("inspect", inspect, ("checkpoint", CHECKPOINT))
+    seen.add_argument("--trials", help="trials that the network was trained for (default: its inputs are not checked)")
+    for added in (checkpoint, seen):
+        added.add_argument("--tau", type=float, help="time constant in s, for a dict of matrices")
+        added.add_argument("--readout", default="readout", help="name of the linear readout in the state dict")
+        added.add_argument("--rnn", help="name of the recurrent module, in a state dict that holds several")
+        added.add_argument(
+            "--nonlinearity",
+            choices=("tanh", "relu", "softplus"),
+            help="of a rate network, which files do not say (default for matrices: tanh)",
+        )
+        added.add_argument(
+            "--leaky",
+            choices=("states", "rates"),
+            default="states",
+            help="what leaks in a network of matrices: its states x, with rates f(x), or its rates (default: states)",
+        )
+        added.add_argument(
+            "--mapping",
+            nargs="+",
+            default=[],
+            metavar="WEIGHT=NAME",
+            help="names of weights in a file of an unknown layout, such as input_weights=model.W_in.T",
+        )
+        added.add_argument(
+            "--ignore", nargs="+", default=[], metavar="NAME", help="tensors that the network runs without, or patterns"
+        )
     return parser
 
 

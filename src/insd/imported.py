@@ -10,26 +10,19 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from insd.layouts import Layout, Said, chosen_module, layout_of
+from insd.mapping import names_in
 from insd.plugins import find
 from insd.samples import other_sizes
-from insd.tensor_files import CheckpointError, UnsaidError, detached, networks_in, recurrent_modules
+from insd.tensor_files import CheckpointError, UnsaidError, detached, networks_in, recurrent_modules, without
 
-OPTIONAL = ("bias", "output_bias", "initial_state")
-"""Weights that are zero if a plain dict lacks them."""
-LOADINGS = ("wi", "si", "m", "n", "wrec", "b", "wo", "so", "h0")
-"""Names in files of the low-rank literature."""
 OPEN = 100.0
 """Drive of a gate that is 1 in single and double precision; its negative is 0 next to 1."""
-
-
-class Said(NamedTuple):
-    """What is said of networks besides their file."""
-
-    tau: float | None = None
-    readout: str = "readout"
-    nonlinearity: str | None = None
-    rnn: str | None = None
-    leaky: Literal["states", "rates"] = "states"
+WITHOUT_FUNCTION = {
+    "PyTorch": "a state dict does not say if its torch.nn.RNN was with tanh or relu",
+    "Keras SimpleRNN": "weights do not say the activation of their SimpleRNN",
+}
+"""Layouts of rate networks without a leak, and what they do not say."""
 
 
 def import_checkpoint(
@@ -40,11 +33,13 @@ def import_checkpoint(
     nonlinearity: str | None = None,
     rnn: str | None = None,
     leaky: Literal["states", "rates"] = "states",
+    mapping: Mapping[str, str] | None = None,
+    ignore: Sequence[str] = (),
 ) -> xr.Dataset:
     """The networks of one file, for the inputs and outputs of trials: seed k is the k-th network in it.
 
-    A file is a checkpoint saved with `torch.save`, or an npz file of arrays; in its place there may be the module
-    itself. Three kinds of networks are known:
+    A file is a checkpoint saved with `torch.save`, an npz file of arrays, a MATLAB file (`.mat`, up to version 7) or an
+    HDF5 file (`.h5`); in its place there may be the module itself. Four kinds of networks are known:
 
     - the state dict of a module that holds a `torch.nn.RNN` or a `torch.nn.GRU` of one layer and one direction, or an
       `RNNCell` or a `GRUCell`, and a `torch.nn.Linear` under the name `readout` (``readout.weight``, ``readout.bias``).
@@ -60,6 +55,12 @@ def import_checkpoint(
       scales `si` (input) and `so` (output) and the initial state `h0`. With `m` and `n` the readout is
       ``(wo so)^T / units``, with `wrec` it is ``(wo so)^T``. Their `b` must be zero: it counts in the recurrent rates
       and not in those read out.
+    - a Keras `SimpleRNN` or `GRU` and a `Dense` layer, by the names of their weights or as the arrays of
+      `model.get_weights()`. They have no leak, and a file does not say the `nonlinearity` of a SimpleRNN.
+
+    Other matrices are read by a `mapping`: for each weight of a rate network, or for `tau` or `alpha`, its name in the
+    file, as in ``{"recurrent_weights": "model.rnn.W", "input_weights": "model.W_in.T"}``. ``.T`` transposes,
+    ``U @ V.T`` is a product and ``b + c`` a sum. A prefix of all names, as in ``model.wi``, ``model.m``, needs none.
 
     Matrices need their time constant `tau` in s, given or in the file, or there ``alpha = dt / tau``. The states
     of such networks leak, ``x <- x + alpha (-x + J f(x) + W u + b)``. If instead their rates do, with `leaky`
@@ -72,22 +73,29 @@ def import_checkpoint(
     the same fixed points with the same eigenvalues; where inputs change, they differ.
 
     A checkpoint may hold the state dict among other things (``{"model_state_dict": ..., "epoch": ...}``). No tensor of
-    a network is ignored: names that are none of the above are refused. A file of several networks has one
-    more axis in each of its arrays, the first, over the networks; or is a dict or list of such dicts; or has names that
-    begin with the name of the network and a slash (``0/recurrent_weights``), in which order they are.
+    a network is left out, unless a pattern in `ignore` names it (``"loss*"``): other names are refused.
+
+    A file of several networks has one more axis in each of its arrays, the first, over the networks; or is a dict or
+    list of such dicts; or has names that begin with the name of the network and a slash (``0/recurrent_weights``), in
+    which order they are.
 
     Only tensors are read (`weights_only`): a checkpoint cannot run code. Raises CheckpointError if the file is of a
     different kind, has no readout, or does not fit the trials.
     """
     if leaky not in ("states", "rates"):
         raise CheckpointError(f"leaky = {leaky!r}: choose from states, rates")
-    said = Said(tau, readout, nonlinearity, rnn, leaky)
+    said = Said(tau, readout, nonlinearity, rnn, leaky, mapping, ignore)
     if isinstance(source, torch.nn.Module):
         name = type(source).__name__
-        stored = detached(source.state_dict())
+        stored = without(detached(source.state_dict()), ignore)
         return _imported(stored, name, trials, said._replace(nonlinearity=_of_its_module(source, stored, said, name)))
-    networks = [_imported(one, f"{source}{where}", trials, said) for where, one in networks_in(source)]
+    networks = [_imported(one, f"{source}{where}", trials, said) for where, one in tensors_of(source, said)]
     return _side_by_side(networks, [str(source)] * len(networks))
+
+
+def tensors_of(source: str | os.PathLike, said: Said) -> list[tuple[str, dict[str, Tensor]]]:
+    """The tensors of each network of a file, but for those to ignore, with where the network is in it."""
+    return networks_in(source, names_in(said.mapping or {}), said.ignore)
 
 
 def import_checkpoints(
@@ -98,9 +106,12 @@ def import_checkpoints(
     nonlinearity: str | None = None,
     rnn: str | None = None,
     leaky: Literal["states", "rates"] = "states",
+    mapping: Mapping[str, str] | None = None,
+    ignore: Sequence[str] = (),
 ) -> xr.Dataset:
     """The networks of several files (see `import_checkpoint`), one after the other: of one architecture and size."""
-    networks = [import_checkpoint(path, trials, tau, readout, nonlinearity, rnn, leaky) for path in paths]
+    said = Said(tau, readout, nonlinearity, rnn, leaky, mapping, ignore)
+    networks = [import_checkpoint(path, trials, *said) for path in paths]
     return _side_by_side(networks, paths)
 
 
@@ -119,44 +130,9 @@ def _side_by_side(networks: Sequence[xr.Dataset], paths: Sequence[str]) -> xr.Da
 
 
 def _imported(stored: Mapping[str, Tensor], path: str, trials: xr.Dataset, said: Said) -> xr.Dataset:
-    for name, values in stored.items():
-        # Such a tensor could not even be asked whether it is finite.
-        if values.layout != torch.strided or values.is_quantized or values.is_complex() or values.is_meta:
-            raise CheckpointError(
-                f"{path}: '{name}' is sparse, quantized, complex or without data; store it as plain numbers"
-            )
-    dt = float(trials.attrs["dt"])
-    nonlinearity = said.nonlinearity
-    if not recurrent_modules(stored):
-        architecture, weights = _of_matrices(stored, path)
-        tau = _time_constant(stored, said.tau, dt, path)
-        if tau is None:
-            raise UnsaidError(f"{path}: these matrices do not say their time constant, in s", "tau", 0.1)
-        if not dt <= tau < math.inf:
-            raise CheckpointError(
-                f"{path}: tau = {tau}: at least the time step of the trials, dt = {dt} s; the Euler step needs "
-                "tau >= dt"
-            )
-        if said.leaky == "rates":
-            if nonlinearity not in (None, "tanh"):
-                raise CheckpointError(
-                    f"{path}: rates that leak are known with tanh alone, not with {nonlinearity}. A network of leaky "
-                    "states (leave out leaky) has the same fixed points under constant inputs, but a different activity"
-                )
-            architecture, weights = "gru", _with_leaky_rates(weights)
-    else:
-        if said.tau is not None:
-            raise CheckpointError(f"{path}: the time constant of a PyTorch network is the time step; leave out tau")
-        if said.leaky == "rates":
-            raise CheckpointError(f"{path}: a PyTorch network has no leak; leave out leaky")
-        architecture, weights = _of_module(stored, _chosen_module(stored, said.rnn, path), said.readout, path)
-        if architecture == "rate" and nonlinearity is None:
-            what = "if its torch.nn.RNN was with tanh or relu"
-            raise UnsaidError(f"{path}: a state dict does not say {what}", "nonlinearity", "tanh")
-        if architecture != "rate" and nonlinearity is not None:
-            raise CheckpointError(f"{path}: a {architecture} network has no nonlinearity to choose; leave it out")
-        tau = dt
-    _check(architecture, weights, trials, path)
+    network = understood(stored, path, said, float(trials.attrs["dt"]))
+    architecture, weights = network.layout.architecture, network.layout.weights
+    check(architecture, weights, trials, path)
     dimensions = find("network", architecture).dimensions
     return xr.Dataset(
         {name: (dimensions[name], weights[name].float().numpy()[None]) for name in dimensions}
@@ -164,18 +140,79 @@ def _imported(stored: Mapping[str, Tensor], path: str, trials: xr.Dataset, said:
         coords={"seed": [0], "input": trials["input"], "output": trials["output"]},
         attrs={
             "dt": trials.attrs["dt"],
-            "tau": tau,
+            "tau": network.tau,
             "architecture": architecture,
-            "nonlinearity": "identity" if architecture == "gru" else nonlinearity or "tanh",
+            "nonlinearity": network.nonlinearity,
         },
     )
 
 
+class Understood(NamedTuple):
+    """A network of a file: its layout, its nonlinearity and its time constant in s, None where that needs dt."""
+
+    layout: Layout
+    nonlinearity: str
+    tau: float | None
+
+
+def understood(stored: Mapping[str, Tensor], path: object, said: Said, dt: float | None) -> Understood:
+    """The network in tensors, at a time step of `dt` s, if that is known; whether it fits trials is not asked.
+
+    Raises CheckpointError if there is none, and UnsaidError if the file does not say all of it.
+    """
+    for name, values in stored.items():
+        # Such a tensor could not even be asked whether it is finite.
+        if values.layout != torch.strided or values.is_quantized or values.is_complex() or values.is_meta:
+            raise CheckpointError(
+                f"{path}: '{name}' is sparse, quantized, complex or without data; store it as plain numbers"
+            )
+    layout = layout_of(stored, said, path)
+    if layout.leak is None:
+        return _without_leak(layout, path, said, dt)
+    tau = _time_constant(layout.leak, said.tau, dt, path)
+    if tau is None and not layout.leak:
+        raise UnsaidError(f"{path}: these matrices do not say their time constant, in s", "tau", 0.1)
+    if tau is not None and dt is not None and not dt <= tau < math.inf:
+        raise CheckpointError(
+            f"{path}: tau = {tau}: at least the time step of the trials, dt = {dt} s; the Euler step needs tau >= dt"
+        )
+    if said.leaky == "states":
+        return Understood(layout, said.nonlinearity or "tanh", tau)
+    if said.nonlinearity not in (None, "tanh"):
+        raise CheckpointError(
+            f"{path}: rates that leak are known with tanh alone, not with {said.nonlinearity}. A network of leaky "
+            "states (leave out leaky) has the same fixed points under constant inputs, but a different activity"
+        )
+    layout = layout._replace(architecture="gru", weights=_with_leaky_rates(layout.weights))
+    return Understood(layout, "identity", tau)
+
+
+def _without_leak(layout: Layout, path: object, said: Said, dt: float | None) -> Understood:
+    """A network whose time constant is the time step, as those of PyTorch and Keras."""
+    if said.tau is not None:
+        raise CheckpointError(f"{path}: the time constant of a {layout.name} network is the time step; leave out tau")
+    if said.leaky == "rates":
+        raise CheckpointError(f"{path}: a {layout.name} network has no leak; leave out leaky")
+    if layout.architecture != "rate":
+        if said.nonlinearity is not None:
+            raise CheckpointError(
+                f"{path}: a {layout.architecture} network has no nonlinearity to choose; leave it out"
+            )
+        return Understood(layout, "identity", dt)
+    if said.nonlinearity is None:
+        raise UnsaidError(f"{path}: {WITHOUT_FUNCTION[layout.name]}", "nonlinearity", "tanh")
+    if said.nonlinearity == "softplus":
+        # Such a network begins at zero rates, which softplus has at no finite state.
+        start = torch.full_like(layout.weights["initial_state"], -OPEN)
+        layout = layout._replace(weights={**layout.weights, "initial_state": start})
+    return Understood(layout, said.nonlinearity, dt)
+
+
 def _of_its_module(module: torch.nn.Module, stored: Mapping[str, Tensor], said: Said, name: str) -> str | None:
     """The nonlinearity that a module's recurrent part has, or that is given."""
-    if not recurrent_modules(stored):
+    if said.mapping or not recurrent_modules(stored):
         return said.nonlinearity
-    prefix, _ = _chosen_module(stored, said.rnn, name)
+    prefix, _ = chosen_module(stored, said.rnn, name)
     found = getattr(module.get_submodule(prefix.removesuffix(".")), "nonlinearity", None)
     if None not in (found, said.nonlinearity) and found != said.nonlinearity:
         raise CheckpointError(f"{name}: is with {found}, and {said.nonlinearity} is given; leave out nonlinearity")
@@ -195,30 +232,18 @@ def _with_leaky_rates(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _chosen_module(stored: Mapping[str, Tensor], rnn: str | None, path: object) -> tuple[str, str]:
-    """What the names of one recurrent module begin with and end in."""
-    modules = recurrent_modules(stored)
-    named = ", ".join(repr(name) for name in modules)
-    if rnn is None and len(modules) > 1:
-        raise UnsaidError(f"{path}: has {len(modules)} recurrent modules, {named}", "rnn", next(filter(None, modules)))
-    name = next(iter(modules)) if rnn is None else rnn
-    if name not in modules:
-        raise CheckpointError(f"{path}: has no recurrent module {name!r}; choose from {named}")
-    return f"{name}." if name else "", modules[name]
-
-
-def _time_constant(stored: Mapping[str, Tensor], tau: float | None, dt: float, path: object) -> float | None:
+def _time_constant(leak: Mapping[str, Tensor], tau: float | None, dt: float | None, path: object) -> float | None:
     """The time constant that is given or that the file says, itself or as ``alpha = dt / tau``."""
-    for name in ("tau", "alpha"):
-        if name not in stored:
-            continue
-        if stored[name].numel() != 1:
-            shape = tuple(stored[name].shape)
+    for name, values in leak.items():
+        if values.numel() != 1:
+            shape = tuple(values.shape)
             raise CheckpointError(f"{path}: '{name}' has shape {shape}; all units need one time constant")
-        value = float(stored[name])
+        value = float(values)
         if name == "alpha" and not 0 < value <= 1:
             raise CheckpointError(f"{path}: 'alpha' is {value:g}; dt / tau is above 0 and at most 1")
-        found = value if name == "tau" else dt / value
+        if name == "alpha" and dt is None:
+            continue
+        found = value if name == "tau" else (dt or 0.0) / value
         if tau is not None and not math.isclose(tau, found, rel_tol=1e-6):
             raise CheckpointError(
                 f"{path}: '{name}' is {value:g}, so that tau is {found:g} s, and {tau:g} s is given; leave out one"
@@ -227,155 +252,12 @@ def _time_constant(stored: Mapping[str, Tensor], tau: float | None, dt: float, p
     return tau
 
 
-def _of_matrices(stored: Mapping[str, Tensor], path: object) -> tuple[str, dict[str, Tensor]]:
-    """Architecture and weights of a rate network from its matrices."""
-    if not {"wi", "wo", "m", "n", "wrec"}.isdisjoint(stored):
-        stored = _of_loadings(stored, path)
-    low_rank = not {"left_vectors", "right_vectors"}.isdisjoint(stored)
-    architecture = "low_rank" if low_rank else "rate"
-    names = find("network", architecture).dimensions
-    if unknown := [name for name in stored if name not in (*names, "tau", "alpha")]:
-        raise CheckpointError(
-            f"{path}: holds {', '.join(unknown)}, which no dict of matrices has; a rate network has {', '.join(names)} "
-            "and tau; the state dict of a module needs a torch.nn.RNN or torch.nn.GRU"
-        )
-    needed = [name for name in names if name not in OPTIONAL and not (low_rank and name == "recurrent_weights")]
-    if missing := [name for name in needed if name not in stored]:
-        what = "has no readout: it " if missing == ["output_weights"] else ""
-        raise CheckpointError(
-            f"{path}: {what}lacks {', '.join(missing)}; a dict of matrices needs {', '.join(needed)}; the state "
-            f"dict of a module needs a torch.nn.RNN or torch.nn.GRU; found: {', '.join(stored) or 'nothing'}"
-        )
-    _must_have_axes(path, {name: stored[name] for name in needed})
-    given = {name: stored[name] for name in names if name in stored}
-    if low_rank:
-        left, right = stored["left_vectors"], stored["right_vectors"]
-        if left.shape != right.shape or not left.numel():
-            shapes = f"{tuple(left.shape)} and {tuple(right.shape)}"
-            raise CheckpointError(
-                f"{path}: 'left_vectors' and 'right_vectors' have shapes {shapes}; needs (unit, rank)"
-            )
-        joined = left.double() @ right.double().T / len(left)
-        if "recurrent_weights" in stored and not (
-            stored["recurrent_weights"].shape == joined.shape
-            and torch.allclose(stored["recurrent_weights"].double(), joined, rtol=1e-4, atol=1e-6)
-        ):
-            raise CheckpointError(
-                f"{path}: 'recurrent_weights' are not left_vectors right_vectors^T / {len(left)}; leave out one of them"
-            )
-        given["recurrent_weights"] = joined
-    units, outputs = len(given["recurrent_weights"]), len(stored["output_weights"])
-    zeros = {"bias": torch.zeros(units), "output_bias": torch.zeros(outputs), "initial_state": torch.zeros(units)}
-    return architecture, {**zeros, **given}
-
-
-def _of_loadings(stored: Mapping[str, Tensor], path: object) -> dict[str, Tensor]:
-    """The matrices of a file of the low-rank literature by the names of this library."""
-    if unknown := [name for name in stored if name not in (*LOADINGS, "tau", "alpha")]:
-        raise CheckpointError(
-            f"{path}: holds {', '.join(unknown)} besides those of {', '.join(LOADINGS)}; leave it out"
-        )
-    recurrent = ["wrec"] if "wrec" in stored else ["m", "n"]
-    if missing := [name for name in ("wi", "wo", *recurrent) if name not in stored]:
-        raise CheckpointError(f"{path}: lacks {', '.join(missing)}; needs wi, wo, and either m and n or wrec")
-    if both := [name for name in ("m", "n") if "wrec" in stored and name in stored]:
-        raise CheckpointError(f"{path}: has wrec and {' and '.join(both)}; leave out one of them")
-    _must_have_axes(path, {name: stored[name] for name in ("wi", "wo", *recurrent)})
-    if "b" in stored and bool((stored["b"] != 0).any()):
-        raise CheckpointError(
-            f"{path}: 'b' is not zero; in networks of this layout it counts in the recurrent rates but not in those "
-            "read out, which no network of this library does. Where it counts in both, use the names in network.nc, "
-            "with bias"
-        )
-    scaled = {}
-    for name, scale, axis in (("wi", "si", 0), ("wo", "so", 1)):
-        values = stored[name].double()
-        factors = stored.get(scale, torch.ones(values.shape[axis]))
-        if tuple(factors.shape) != (values.shape[axis],):
-            raise CheckpointError(
-                f"{path}: '{scale}' has shape {tuple(factors.shape)}; '{name}' of {tuple(values.shape)} needs "
-                f"({values.shape[axis]},)"
-            )
-        scaled[name] = (values.movedim(axis, 0) * factors[:, None]).contiguous()
-    made = {"input_weights": scaled["wi"].T, "output_weights": scaled["wo"]}
-    if "wrec" in stored:
-        made["recurrent_weights"] = stored["wrec"]
-    else:
-        made |= {"left_vectors": stored["m"], "right_vectors": stored["n"]}
-        made["output_weights"] = made["output_weights"] / max(len(stored["m"]), 1)
-    if "h0" in stored:
-        made["initial_state"] = stored["h0"]
-    return made | {name: stored[name] for name in ("tau", "alpha") if name in stored}
-
-
-def _of_module(
-    stored: Mapping[str, Tensor], names: tuple[str, str], readout: str, path: object
-) -> tuple[str, dict[str, Tensor]]:
-    prefix, ending = names
-    if f"{prefix}weight_hh_l1" in stored or f"{prefix}weight_hh_l0_reverse" in stored:
-        raise CheckpointError(f"{path}: has more than one layer or direction; only one of each can be imported")
-    if f"{readout}.weight" not in stored:
-        within = tuple(f"{name}." if name else "weight_" for name in recurrent_modules(stored))
-        weights = [name for name in stored if name.endswith(".weight") and not name.startswith(within)]
-        others = [name.removesuffix(".weight") for name in weights]
-        if not others:
-            raise CheckpointError(f"{path}: has no linear readout of the rates; save it in the same state dict")
-        raise UnsaidError(f"{path}: has no readout '{readout}.weight', but {', '.join(others)}", "readout", others[0])
-    of_module = {kind: f"{prefix}{kind}{ending}" for kind in ("weight_hh", "weight_ih", "bias_ih", "bias_hh")}
-    used = {*of_module.values(), f"{readout}.weight", f"{readout}.bias"}
-    # Other recurrent modules, and so what belongs to them, were left out by name.
-    apart = tuple(f"{name}." for name in recurrent_modules(stored) if f"{name}." != prefix and name)
-    if ignored := [name for name in stored if name not in used and not name.startswith(apart)]:
-        raise CheckpointError(
-            f"{path}: also holds {', '.join(ignored)}, which is neither of the recurrent module nor of the readout "
-            f"'{readout}'; what else the network computes would be lost: save these two alone"
-        )
-    if of_module["weight_ih"] not in stored:
-        raise CheckpointError(f"{path}: lacks '{of_module['weight_ih']}', the weights of the inputs")
-    recurrent, inputs = stored[of_module["weight_hh"]], stored[of_module["weight_ih"]]
-    _must_have_axes(path, {of_module["weight_hh"]: recurrent, of_module["weight_ih"]: inputs})
-    rows, units = recurrent.shape
-    zero = torch.zeros(rows)
-    of_inputs, of_state = (stored.get(of_module[f"bias_{kind}"], zero) for kind in ("ih", "hh"))
-    values_of = {of_module["weight_ih"]: inputs, of_module["bias_ih"]: of_inputs, of_module["bias_hh"]: of_state}
-    for name, values in values_of.items():
-        if values.shape[:1] != (rows,):
-            raise CheckpointError(
-                f"{path}: '{name}' has shape {tuple(values.shape)}, and '{of_module['weight_hh']}' {rows} rows"
-            )
-    output_weights = stored[f"{readout}.weight"]
-    _must_have_axes(path, {f"{readout}.weight": output_weights})
-    common = {
-        "output_weights": output_weights,
-        "output_bias": stored.get(f"{readout}.bias", torch.zeros(len(output_weights))),
-        "initial_state": torch.zeros(units),
-    }
-    if rows == units:
-        bias = of_inputs + of_state
-        return "rate", {"recurrent_weights": recurrent, "input_weights": inputs, "bias": bias, **common}
-    if rows != 3 * units:
-        raise CheckpointError(f"{path}: is neither a torch.nn.RNN nor a torch.nn.GRU ({rows // units} gates)")
-    # The two biases of a gate add up; only the candidate's is multiplied by the reset gate.
-    bias = of_inputs + torch.cat([of_state[: 2 * units], torch.zeros(units)])
-    gated = {
-        "recurrent_weights": recurrent.view(3, units, units),
-        "input_weights": inputs.view(3, units, -1),
-        "bias": bias.view(3, units),
-        "candidate_bias": of_state[2 * units :],
-    }
-    return "gru", {**gated, **common}
-
-
-def _must_have_axes(path: object, matrices: Mapping[str, Tensor]) -> None:
-    for name, values in matrices.items():
-        if values.ndim != 2:
-            raise CheckpointError(f"{path}: '{name}' has shape {tuple(values.shape)}; needs two axes")
-
-
-def _check(architecture: str, weights: Mapping[str, Tensor], trials: xr.Dataset, path: object) -> None:
-    """Check that the weights fit each other and the trials."""
-    units = weights["output_weights"].shape[-1]
-    sizes = {"unit": units, "unit_from": units, "gate": 3, **{name: trials.sizes[name] for name in ("input", "output")}}
+def check(architecture: str, weights: Mapping[str, Tensor], trials: xr.Dataset | None, path: object) -> None:
+    """Raise CheckpointError unless the weights are finite and fit each other and, where there are some, the trials."""
+    units = weights["recurrent_weights"].shape[-1]
+    own = {"input": weights["input_weights"].shape[-1], "output": len(weights["output_weights"])}
+    sizes = {"unit": units, "unit_from": units, "gate": 3}
+    sizes |= own if trials is None else {name: trials.sizes[name] for name in own}
     if "left_vectors" in weights:
         sizes["rank"] = weights["left_vectors"].shape[-1]
     dimensions = find("network", architecture).dimensions
@@ -387,14 +269,17 @@ def _check(architecture: str, weights: Mapping[str, Tensor], trials: xr.Dataset,
     ]
     of_task = {axis: size for axis, size in given if axis in ("input", "output")}
     fits = all(size == sizes[axis] for axis, size in given if axis not in of_task)
-    if fits and (why := other_sizes(of_task, trials)):
+    if trials is not None and fits and (why := other_sizes(of_task, trials)):
         raise CheckpointError(f"{path}: {why}")
     for name, (_, *axes) in dimensions.items():
         expected = tuple(sizes[axis] for axis in axes)
         if tuple(weights[name].shape) != expected:
+            turned = (
+                "; its transpose fits, as `.T` in a mapping" if tuple(weights[name].shape)[::-1] == expected else ""
+            )
             raise CheckpointError(
                 f"{path}: '{name}' has shape {tuple(weights[name].shape)}; needs {expected}, ({', '.join(axes)}): "
-                f"its other weights are of {units} units"
+                f"its other weights are of {units} units{turned}"
             )
         if not torch.isfinite(weights[name].float()).all():
             raise CheckpointError(f"{path}: '{name}' holds values that are not finite in single precision")

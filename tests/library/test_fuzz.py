@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from insd import datasets
 from insd.cli import main
 from insd.errors import InsdError
 from insd.imported import CheckpointError, import_checkpoint
+from insd.mapping import MappedWeight
 from insd.tasks import Task
 from insd.tasks.flip_flop import FlipFlop
 from insd.tasks.own import check_task
@@ -37,6 +38,11 @@ NAMES = (
     *("recurrent_weights", "input_weights", "output_weights", "bias", "initial_state", "tau", "rnn.weight_hh_l0"),
     *("wi", "wo", "m", "n", "wrec", "si", "b", "alpha", "left_vectors", "right_vectors"),
     *("rnn.weight_ih_l0", "rnn.bias_hh_l0", "weight_hh", "weight_ih", "readout.weight", "readout.bias", "0/bias", "x"),
+)
+MAPPINGS = st.dictionaries(
+    st.sampled_from(get_args(MappedWeight)),
+    st.sampled_from([*NAMES, "wi.T", "m @ n.T", "m @ wo", "b + bias", "wrec + m @ n.T", " @ ", ".T", ""]),
+    min_size=1,
 )
 SHAPES = ((), (0,), (3,), (5,), (5, 5), (3, 5), (5, 3), (15, 5), (15, 3), (2, 5, 5))
 
@@ -64,11 +70,17 @@ def folder(tmp_path_factory):
 
 
 @settings(max_examples=150, deadline=None)
-@given(content=contents(), tau=st.sampled_from([None, 0.1, 0.0]), rnn=st.sampled_from([None, "rnn", ""]))
-def test_any_checkpoint_is_a_network_or_refused_in_one_line(folder, content, tau, rnn):
+@given(
+    content=contents(),
+    tau=st.sampled_from([None, 0.1, 0.0]),
+    rnn=st.sampled_from([None, "rnn", ""]),
+    mapping=st.none() | MAPPINGS,
+    ignore=st.sampled_from([(), ("*",), ("x", "rnn.*")]),
+)
+def test_any_checkpoint_is_a_network_or_refused_in_one_line(folder, content, tau, rnn, mapping, ignore):
     torch.save(content, folder / "any.pt")
     try:
-        found = import_checkpoint(folder / "any.pt", TRIALS, tau=tau, rnn=rnn)
+        found = import_checkpoint(folder / "any.pt", TRIALS, tau=tau, rnn=rnn, mapping=mapping, ignore=ignore)
     except CheckpointError as error:
         assert "\n" not in str(error) and "any.pt" in str(error)
     else:
@@ -87,7 +99,9 @@ def test_any_change_on_the_command_line_is_made_or_refused(folder, changes):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    words=st.lists(st.sampled_from(["train", "score", "compare", "fixed-points", "import", "x", "--seed", "-1", ""]))
+    words=st.lists(
+        st.sampled_from(["train", "score", "compare", "fixed-points", "import", "inspect", "x", "--seed", "-1", ""])
+    )
 )
 def test_any_words_are_a_command_or_wrong_usage(
     folder,

@@ -255,7 +255,7 @@ def test_settings_of_a_maker():
     made = settings.made_with("flip_flop", "others", 0)
     assert made["maker"] == {
         **{"files": "nets/{task}-*.pt", "tau": 0.1, "readout": "readout"},
-        **{"rnn": None, "nonlinearity": None, "leaky": "states"},
+        **{"rnn": None, "nonlinearity": None, "leaky": "states", "mapping": {}, "ignore": []},
     }
     # Nothing of a recipe that does not concern these networks is said of them.
     assert set(made) == {"make", "maker", "terms"}
@@ -353,6 +353,7 @@ def test_adding_a_file_changes_no_fingerprint(library, kind):
         ("makers/checkpoint.py", {"others"}),
         ("makers/recording.py", set()),
         ("imported.py", {"others"}),
+        ("layouts.py", {"others"}),
         ("rounding.py", {"standard", "gated", "free", "others"}),
         ("tasks/flip_flop.py", {"standard", "gated", "free", "others"}),
         ("tasks/memory_pro.py", set()),

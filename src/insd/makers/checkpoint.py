@@ -8,6 +8,7 @@ from pydantic import Field
 
 from insd.errors import InsdError
 from insd.makers.base import Job, Made, Maker, MakerError, files_of
+from insd.mapping import MappedWeight
 from insd.settings.base import Positive, Section
 from insd.settings.recipe import Recipe
 from insd.tasks.base import Task
@@ -29,6 +30,11 @@ class CheckpointSettings(Section):
     """The rates of states of rate networks, which files do not say; `tanh` for matrices without it."""
     leaky: Literal["states", "rates"] = "states"
     """What leaks in a network given by matrices: its states x, which have the rates f(x), or its rates."""
+    mapping: dict[MappedWeight, str] = {}
+    """For files of a layout that is not known: by weight of a rate network, the name of its tensor in the file, as in
+    `recurrent_weights: model.rnn.W`. `W.T` transposes, `U @ V.T` is a product and `b + c` a sum (docs/own-task.md)."""
+    ignore: list[str] = []
+    """Names of tensors that the network runs without, or patterns such as `loss*`; all others must be read."""
 
 
 class Checkpoint(Maker):
@@ -83,7 +89,8 @@ class Checkpoint(Maker):
         from insd.tensor_files import UnsaidError
 
         own = self.settings
-        said = own.tau, own.readout, own.nonlinearity, own.rnn, own.leaky
+        mapping = {str(weight): name for weight, name in own.mapping.items()}
+        said = own.tau, own.readout, own.nonlinearity, own.rnn, own.leaky, mapping, own.ignore
         try:
             found = import_checkpoints(sources, trials, *said)
         except UnsaidError as error:
