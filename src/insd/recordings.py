@@ -5,6 +5,7 @@ says by labels which trials these are, and has a time grid of its own: networks 
 (`averaged`).
 """
 
+import json
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from insd.datasets import AGAIN, ENGINE, DatasetError, why_unreadable
 from insd.predictivity import null_projector_array
 from insd.readouts import why_no_null_space
 from insd.samples import lasting, task_of, valid_steps
+from insd.tasks.sessions import is_nwb, read_rates, session_fingerprint
 
 MEANING = {
     "rates": "activity (trial, time, unit)",
@@ -40,9 +42,20 @@ def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.
     (condition, 2): from the first up to, but without, the second. What is read then also has `time` and
     `condition_of_trial` (trial,), the condition of each trial of the bank, or -1.
 
+    Where the trials are those of this very file (`insd.tasks.recorded`), rates are the activity that was recorded in
+    them, as the task says it: binned at dt, and smoothed.
+
     Raises DatasetError, naming the file, if something is missing, of a wrong shape, not finite, or from different
     trials, or if the readout leaves no null space.
     """
+    if Path(path).exists() and session_fingerprint(str(path)) == trials.attrs.get("session"):
+        rates = _of_session(str(path), trials)
+        return _usable(path, {"rates": rates}, valid_steps(trials))
+    if is_nwb(str(path)):
+        raise DatasetError(
+            f"{path}: the trials of the config are not of this file; give the task the class 'recorded:{path}', or sample "
+            "its trials again"
+        )
     stored = _arrays(Path(path))
     if "time" in stored:
         return _read_averages(path, stored, trials)
@@ -67,6 +80,14 @@ def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.
     found = _usable(path, stored, ~ended)
     found["rates"][ended] = np.nan
     return found
+
+
+def _of_session(path: str, trials: xr.Dataset) -> Float[np.ndarray, "trial time unit"]:
+    """The activity of a file in its own trials; NaN after their end."""
+    how = json.loads(trials.attrs["session_activity"])
+    starts, steps = trials["session_time"].values, valid_steps(trials).sum(1)
+    rates = read_rates(path, how["activity"], how["units"], how["smoothing"], starts, steps, trials.attrs["dt"])
+    return np.pad(rates, ((0, 0), (0, trials.sizes["time"] - rates.shape[1]), (0, 0)), constant_values=np.nan)
 
 
 def _usable(

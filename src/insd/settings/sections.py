@@ -97,7 +97,8 @@ class TaskEntry(Section):
 
     class_path: Annotated[ClassPath | None, Field(alias="class")] = None
     """`module:Class`, a task of another module that can be imported; `neurogym:NAME` or `gymnasium:NAME`, an
-    environment, where NAME may begin with the module that registers it; by default, the task of that name."""
+    environment, where NAME may begin with the module that registers it; `recorded:FILE`, the trials of an experiment in
+    an NWB or NetCDF file; by default, the task of that name."""
     parameters: dict[str, Any] = {}
     """Numbers of the task that differ from its defaults (the tables of the tasks list them)."""
 

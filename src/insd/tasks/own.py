@@ -20,12 +20,16 @@ from insd.provenance import modules_fingerprint
 from insd.samples import valid_steps
 from insd.tasks.base import Task
 from insd.tasks.environments import Environment, TrialsError, environment_task
+from insd.tasks.recorded import Recorded, recorded_task
+from insd.tasks.sessions import SessionError, session_fingerprint
 from insd.tasks.variables import KINDS
 
 Result = TypeVar("Result")
 """What a method of a task returns."""
 ENVIRONMENTS = {"neurogym": "neurogym:", "gymnasium": ""}
 """The prefixes of environments, in the place of a module, and the module that Gymnasium then imports."""
+RECORDED = "recorded"
+"""The prefix of files of recorded trials, in the place of a module."""
 TRIALS = 16
 """Trials that a check samples first."""
 MOST_TRIALS = 256
@@ -40,8 +44,8 @@ class TaskError(InsdError):
 
 
 def find_task(path: str) -> type[Task]:
-    """The class that `module:Class` names; for `neurogym:NAME` and `gymnasium:NAME`, that of the environment; without a
-    colon, the task of this library in the file of that name.
+    """The class that `module:Class` names; for `neurogym:NAME` and `gymnasium:NAME`, that of the environment; for
+    `recorded:FILE`, that of the trials in a file; without a colon, the task of this library in the file of that name.
 
     Raises TaskError if the module cannot be imported, has no such class, or the class is not a task.
     """
@@ -52,6 +56,11 @@ def find_task(path: str) -> type[Task]:
         try:
             return environment_task(ENVIRONMENTS[module_name] + class_name)
         except TrialsError as error:
+            raise TaskError(f"class = {path!r}: {error}") from None
+    if module_name == RECORDED:
+        try:
+            return recorded_task(class_name)
+        except SessionError as error:
             raise TaskError(f"class = {path!r}: {error}") from None
     try:
         module = importlib.import_module(module_name)
@@ -79,9 +88,11 @@ def find_task(path: str) -> type[Task]:
 
 def task_fingerprint(task: type[Task]) -> str:
     """Digest of the code that makes a task's trials and scores: its module, what that imports from its folder and, for
-    an environment, the modules that register and define it, with the versions of their packages.
+    an environment, the modules that register and define it, with the versions of their packages; for recorded trials,
+    of their file, too.
     """
-    return modules_fingerprint(task_modules(task))
+    code = modules_fingerprint(task_modules(task))
+    return f"{code}-{session_fingerprint(task.file)}" if issubclass(task, Recorded) else code
 
 
 def task_modules(task: type[Task]) -> list[str]:
