@@ -53,8 +53,8 @@ def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.
         return _usable(path, {"rates": rates}, valid_steps(trials))
     if is_nwb(str(path)):
         raise DatasetError(
-            f"{path}: the trials of the config are not of this file; give the task the class 'recorded:{path}', or sample "
-            "its trials again"
+            f"{path}: the trials of the config are not of this file; give the task the class 'recorded:{path}', or "
+            "sample its trials again"
         )
     stored = _arrays(Path(path))
     if "time" in stored:

@@ -1,5 +1,7 @@
 """Recorded trials as a task, and what was recorded in them as a reference: from an NWB file by config alone."""
 
+import re
+import sys
 from datetime import UTC, datetime
 
 import numpy as np
@@ -7,13 +9,17 @@ import pytest
 import xarray as xr
 from scipy.ndimage import gaussian_filter1d
 
-from insd.datasets import DatasetError, read, write
+from insd.datasets import DatasetError, write
+from insd.evaluation.recordings import recording_predictivity
+from insd.grid import Grid
 from insd.makers.base import Job, maker_of, recipe_from
+from insd.members import Member
 from insd.provenance import trials_fingerprint
 from insd.recordings import read_recording
 from insd.settings.base import SettingsError
 from insd.settings.load import load
-from insd.tasks import find_task
+from insd.tasks import TaskError, find_task
+from insd.tasks.sessions import SessionError
 
 pynwb = pytest.importorskip("pynwb")
 
@@ -22,17 +28,17 @@ TRIALS, UNITS = 30, 10
 RANDOM = np.random.default_rng(0)
 STARTS = 1.0 + np.arange(TRIALS) + RANDOM.uniform(0, 0.2, TRIALS)
 STEPS = RANDOM.integers(10, 13, TRIALS)
-COHERENCE = RANDOM.choice([-0.5, -0.2, 0.2, 0.5], TRIALS)
+COHERENCE = RANDOM.uniform(-1, 1, TRIALS)
 TIMES = np.arange(0, TRIALS + 3, 0.01)
 DRIVE = sum(c * ((s < TIMES) & (s + 0.5 > TIMES)) for c, s in zip(COHERENCE, STARTS, strict=True))
-HAND = np.stack([np.convolve(DRIVE, np.exp(-np.arange(30) / 10))[: TIMES.size] + 7, np.sin(TIMES)], 1)
+HAND = np.stack([np.convolve(DRIVE, np.exp(-np.arange(90) / tau))[: TIMES.size] + 7 for tau in (3, 30)], 1)
 SPIKES = [
-    np.sort(RANDOM.choice(TIMES, 900, p=(p := np.exp(g * DRIVE)) / p.sum())) + RANDOM.uniform(0, 0.01, 900).cumsum() * 0
-    for g in np.linspace(-3, 3, UNITS)
+    np.sort(RANDOM.choice(TIMES, 900, p=(rate := np.exp(gain * DRIVE)) / rate.sum()) + RANDOM.uniform(0, 0.01, 900))
+    for gain in np.linspace(-3, 3, UNITS)
 ]
 
 
-def written(path, change=lambda file: None, **changes):
+def written(path, hand=HAND, units=True, **changes):
     """A file in the layout of public data sets: trials, units, and a behavioural series of a processing module."""
     file = pynwb.NWBFile("a test", "insd", datetime(2026, 1, 1, tzinfo=UTC), session_id="1")
     columns = {
@@ -48,16 +54,23 @@ def written(path, change=lambda file: None, **changes):
     for row in range(TRIALS):
         file.add_trial(**{name: values[row] for name, values in columns.items()})
     behaviour = file.create_processing_module("behavior", "what it did")
-    hand = pynwb.behavior.SpatialSeries("hand", HAND, reference_frame="the table", rate=100.0, starting_time=0.0)
+    hand = pynwb.behavior.SpatialSeries(
+        name="hand", data=hand, reference_frame="the table", rate=100.0, starting_time=0.0
+    )
     behaviour.add(pynwb.behavior.Position(spatial_series=hand))
-    if changes.get("units", True) is not None:
+    if units:
         file.add_unit_column("quality", "by its waveform")
         for unit, spikes in enumerate(SPIKES):
             file.add_unit(spike_times=spikes, quality="noise" if unit == 3 else "good")
-    change(file)
     with pynwb.NWBHDF5IO(str(path), "w") as opened:
         opened.write(file)
     return path
+
+
+def in_step(times, row, step):
+    """Which times are in a step of a trial: its end belongs to it, its start does not."""
+    since = times - STARTS[row] - step * DT
+    return (since > 0) & (since <= DT)
 
 
 def config(path, **parameters):
@@ -68,15 +81,16 @@ def config(path, **parameters):
         "windows": {"choice": ["go_time", "stop_time"]},
         "units": {"quality": ["good"]},
     }
-    training = {"iterations": 20, "batch_size": 8, "evaluate_every": 10, "validation_trials": 8, "restarts": 0}
+    training = {"iterations": 1000, "batch_size": 16, "evaluate_every": 1000, "validation_trials": 8, "restarts": 0}
     return {
         "tasks": {"reach": {"class": f"recorded:{path}", "parameters": own | parameters}},
         "trials": {"train": 24, "evaluation": 6},
         "analysis": {"robustness": {"trials": 6}, "performance": {"grid_trials": 6}},
-        "defaults": {"network": {"units": 8}, "training": training},
+        "defaults": {"network": {"units": 16}, "training": training, "terms": {"predictivity": {"multiplier": 3.0}}},
         "populations": {
             "tape": {"seeds": 1, "make": "recording", "recording": {"file": str(path)}},
             "recorded": {"seeds": 1, "rounds": 3, "reference": "tape"},
+            "standard": {"seeds": 1},
         },
     }
 
@@ -113,8 +127,8 @@ def test_trials_are_those_of_the_table(task):
         assert one["mask"].values[:steps, :2].all() and not one["mask"].values[steps:].any()
         right = one["targets"].values[:steps, 3]
         np.testing.assert_array_equal(right, after * (COHERENCE[row] > 0))
-        for step, end in enumerate(ends):
-            inside = (TIMES > STARTS[row] + end - DT) & (TIMES <= STARTS[row] + end)
+        for step in range(steps):
+            inside = in_step(TIMES, row, step)
             value = (HAND[inside].mean(0) - mean) / sd
             np.testing.assert_allclose(one["targets"].values[step, :2], value, rtol=1e-4, atol=1e-5)
         assert float(one["go_time"]) == pytest.approx(0.3)
@@ -122,7 +136,9 @@ def test_trials_are_those_of_the_table(task):
 
 
 def test_training_and_test_share_no_trial_and_repeats_come_in_a_row(task):
-    every = [set(task.sample(regime, count, 0)["recorded_trial"].values) for regime, count in (("train", 24), ("test", 6))]
+    every = [
+        set(task.sample(regime, count, 0)["recorded_trial"].values) for regime, count in (("train", 24), ("test", 6))
+    ]
     assert len(every[0]) == 24 and len(every[1]) == 6 and not every[0] & every[1]
     rows = task.sample("train", 60, 5)["recorded_trial"].values
     assert set(rows) == every[0] and set(np.unique(rows, return_counts=True)[1]) == {2, 3}
@@ -157,10 +173,8 @@ def test_netcdf_gives_the_same_trials_and_activity(task, session, tmp_path):
     hand = np.full((TRIALS, longest, 2), np.nan)
     for row in range(TRIALS):
         for step in range(STEPS[row]):
-            inside = (TIMES > STARTS[row] + step * DT) & (TIMES <= STARTS[row] + (step + 1) * DT)
-            hand[row, step] = HAND[inside].mean(0)
-            inside = [(s > STARTS[row] + step * DT) & (s <= STARTS[row] + (step + 1) * DT) for s in SPIKES]
-            rates[row, step] = [one.sum() / DT for one in inside]
+            hand[row, step] = HAND[in_step(TIMES, row, step)].mean(0)
+            rates[row, step] = [in_step(spikes, row, step).sum() / DT for spikes in SPIKES]
     xr.Dataset(
         {"rates": (("trial", "time", "unit"), rates), "hand": (("trial", "time", "axis"), hand)},
         coords={
@@ -187,3 +201,117 @@ def test_netcdf_gives_the_same_trials_and_activity(task, session, tmp_path):
     with pytest.raises(DatasetError, match="are not of this file; give the task the class 'recorded:"):
         read_recording(session, bank_of(same))
     assert bank["session_time"].dtype == np.float64
+
+
+def test_a_chain_begins_with_what_an_nwb_file_holds(session):
+    """By config alone: alternatives solve the task as a standard network does, and predict what was recorded less."""
+    settings = load(config(session))
+    grid, task = Grid(settings), settings.task("reach")
+    bank, test = bank_of(task), task.sample("test", 6, 1)
+    test.attrs["fingerprint"] = trials_fingerprint(test)
+    folder, members = session.parent, []
+    for population, number in (("tape", 0), ("standard", 0), ("recorded", 1), ("recorded", 2)):
+        wildcards = {"task": "reach", "population": population, "seeds": "0", "round": str(number)}
+        inputs, made = grid.round_inputs(wildcards), grid.round_params(wildcards)["made"]
+        earlier = tuple(str(folder / path) for path in inputs["earlier"])
+        names = (("reach", population, 0, number),)
+        job = Job(names, task, bank, test, recipe_from(made), earlier, tuple(inputs["sources"]))
+        result = maker_of(made).make(job)
+        path = folder / f"results/reach/{population}/seeds-0/round-{number}/activity.nc"
+        path.parent.mkdir(parents=True)
+        write(result.activity, path, "activity" if result.network else "kept")
+        if result.network is not None:
+            members += Member.of_datasets(population, number, "alternative", result.network, result.activity)
+            assert result.activity["score"].values > 0.9
+    recordings = {name: read_recording(file, bank) for name, file in settings.recordings("reach").items()}
+    found = recording_predictivity(members, recordings, bank, settings.held_out_trials("reach"), 0)
+    r2 = found["r2"].sel(space="null", recording="tape").to_series()
+    assert (r2[["recorded/0/1", "recorded/0/2"]] < r2["standard/0/0"] - 0.15).all(), r2
+
+
+def last_to(value, values):
+    return [*values[:-1], value]
+
+
+@pytest.mark.parametrize(
+    "changes, parameters, message",
+    [
+        (
+            {},
+            {"inputs": ["contrast"]},
+            "has no time series and no column of trials 'contrast'; time series are: behavior/Position/hand",
+        ),
+        ({}, {"stop": "end_time"}, "trials has no column 'end_time'; it has: choice, coherence, correct, go_time"),
+        ({}, {"where": {"block": [1]}}, "trials has no column 'block'"),
+        (
+            {},
+            {"where": {"correct": ["yes"]}},
+            "column 'correct' of trials holds numbers, and the values asked for are ",
+        ),
+        ({}, {"where": {"choice": ["up"]}}, "has no rows of trials where choice is one of ['up']"),
+        ({}, {"dt": 0.7}, "lasts 0."),
+        ({}, {"test_share": 0.01}, "test_share = 0.01 of 30 trials leaves none for tests"),
+        ({"stop_time": last_to(STARTS[-1], STARTS + 0.5)}, {}, "trial 29 has no length: start_time is "),
+        (
+            {"coherence": last_to(np.nan, COHERENCE)},
+            {},
+            "column 'coherence' of trials is nan in trial 29 and 0 others; ",
+        ),
+        ({"hand": np.where(TIMES[:, None] > 10, np.nan, HAND)}, {}, "'hand' is NaN at some time of trial "),
+        ({"hand": HAND[:1500]}, {}, "'hand' has no samples at some time of trial "),
+        ({}, {"windows": {"speed": ["go_time", "stop_time"]}}, "windows: speed is neither an input nor an output"),
+        ({}, {"longest": 0.01}, "longest = 0.01: is less than one time step dt = 0.05"),
+    ],
+)
+def test_what_cannot_be_trials_is_refused_by_file_and_key(session, tmp_path, changes, parameters, message):
+    path = written(tmp_path / "s.nwb", **changes) if changes else session
+    with pytest.raises(SettingsError) as refusal:
+        load(config(path, **parameters))
+    assert message in str(refusal.value) and "  - tasks.reach" in str(refusal.value)
+    if not message.startswith(("windows", "longest")):
+        assert f"{path}: " in str(refusal.value)
+
+
+def test_what_cannot_be_a_recording_is_refused(session, tmp_path):
+    for parameters, message in (
+        ({"units": {"quality": ["fine"]}}, "has no rows of units where quality is one of ['fine']"),
+        ({"units": {"depth": [1]}}, "units has no column 'depth'; it has: quality"),
+        ({"activity": "fluorescence", "units": {}}, "has no time series and no column of trials 'fluorescence'"),
+    ):
+        with pytest.raises(SessionError, match=re.escape(message)):
+            read_recording(session, bank_of(load(config(session, **parameters)).task("reach")))
+    bare = written(tmp_path / "bare.nwb", units=False)
+    with pytest.raises(SessionError, match=r"bare\.nwb: has no units with spike times"):
+        read_recording(bare, bank_of(load(config(bare)).task("reach")))
+    # Behaviour in the place of activity: as the targets have it.
+    hand = load(config(bare, activity="hand", units={}, smoothing=0.0, standardise=False)).task("reach")
+    bank = bank_of(hand)
+    lasts = bank["valid"].values
+    found = read_recording(bare, bank)["rates"]
+    np.testing.assert_allclose(found[lasts], bank["targets"].values[lasts][:, :2], rtol=1e-6)
+
+
+def test_files_without_trials_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "broken.nwb").write_bytes(b"nothing")
+    xr.Dataset({"rates": (("cell", "time"), np.ones((2, 3)))}).to_netcdf(tmp_path / "flat.nc")
+    file = pynwb.NWBFile("no trials", "insd-2", datetime(2026, 1, 1, tzinfo=UTC))
+    with pynwb.NWBHDF5IO(str(tmp_path / "empty.nwb"), "w") as opened:
+        opened.write(file)
+    for name, message in (
+        ("broken.nwb", "cannot be read as NWB"),
+        ("empty.nwb", "has no table of trials"),
+        ("flat.nc", "needs 'trial' and 'time'"),
+        ("missing.nwb", "there is no such file"),
+    ):
+        with pytest.raises(TaskError, match=f"{name}: .*{message}"):
+            find_task(f"recorded:{tmp_path / name}")
+    monkeypatch.setitem(sys.modules, "pynwb", None)
+    with pytest.raises(TaskError, match=r"install the extra `insd\[nwb\]`"):
+        find_task(f"recorded:{tmp_path / 'broken.nwb'}")
+
+
+def test_a_changed_file_is_another_task(tmp_path):
+    path = written(tmp_path / "s.nwb")
+    before = load(config(path)).task_parameters("reach")["class"]["code"]
+    written(path, coherence=-COHERENCE)
+    assert load(config(path)).task_parameters("reach")["class"]["code"] != before

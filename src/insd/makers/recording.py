@@ -10,7 +10,8 @@ class RecordingSettings(Section):
     file: str
     """An npz or NetCDF file with `rates` (trial, time, unit) on the trials of the bank, their `fingerprint` and,
     optionally, the readout `output_weights` (output, unit); or with averages over trials, `rates` (condition, time,
-    unit), their `time` and labels. `{task}` in the path is replaced by the task's name."""
+    unit), their `time` and labels. Or the file of a task `recorded:FILE` itself: the activity recorded in its trials.
+    `{task}` in the path is replaced by the task's name."""
 
 
 class Recording(Maker):

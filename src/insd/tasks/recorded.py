@@ -51,8 +51,8 @@ class Recorded(Task):
     So trials that are held out at the end of the bank differ from those before them, but for one trial at most.
 
     An input or output is a time series, with all its channels, or a column of the table of trials: a number, or true or
-    false, is held; text has a channel for each of its values, which is 1; a column whose name ends in `_time` is 0 before
-    that time and 1 from then on. `windows` says between which two times an input is on, or an output scored.
+    false, is held; text has a channel for each of its values, which is 1; a column whose name ends in `_time` is 0
+    before that time and 1 from then on. `windows` says between which two times an input is on, or an output scored.
     """
 
     inputs: Annotated[Sequence[str], Field(min_length=1)]
@@ -71,7 +71,8 @@ class Recorded(Task):
     longest: float | None = None
     """After how many s trials are cut, if they are longer."""
     standardise: bool = True
-    """Whether time series are less their mean, over their standard deviation, both over all samples in the file (ours)."""
+    """Whether each time series is shifted by its mean and divided by its standard deviation, both over all of its
+    samples in the file (ours)."""
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the trials that the regime `test`, and harder ones, are made of (ours); the others are for training."""
     split_seed: int = 0

@@ -1,7 +1,7 @@
 """An experiment's own trials in a file: their table, behaviour and neural activity, read from NWB or NetCDF.
 
-A session has one clock, in s. In NWB it is the file's; trials of a NetCDF file, whose times count from the start of each
-trial, are put one after the other, far apart. Nothing here knows of tasks.
+A session has one clock, in s. In NWB it is the file's. Trials of a NetCDF file, whose times count from the start of
+each trial, are put one after the other, far apart. Nothing here knows of tasks.
 """
 
 import importlib
@@ -103,8 +103,8 @@ class Session:
     """The trials of a file, and those of its series that are asked for."""
 
     columns: Mapping[str, np.ndarray]
-    """What the table of trials says, (trial,) each: numbers, true or false, or text. `start_time`, `stop_time` and other
-    names that end in `_time` are in s of the session's clock."""
+    """The columns of the table of trials, (trial,) each: numbers, true or false, or text. Those whose names end in
+    `_time`, such as `start_time` and `stop_time`, are in s of the session's clock."""
     series: Mapping[str, Series]
 
 
@@ -125,7 +125,7 @@ def read_rates(
     steps: Int[np.ndarray, "trial"],
     dt: float,
 ) -> Float[np.ndarray, "trial time unit"]:
-    """Single-trial activity at every time step of dt, of trials by their starts and numbers of steps; NaN after the end.
+    """Activity in single trials, by their starts and numbers of steps, at every time step of dt; NaN after the end.
 
     `activity` is `units`, the spikes of those units whose columns have one of the values in `units`, or the name of a
     series. It is binned at dt and convolved with a Gaussian of the standard deviation `smoothing` in s, cut off at
@@ -155,15 +155,15 @@ def read_rates(
 def chosen_rows(
     path: str, table: str, columns: Mapping[str, np.ndarray], where: Mapping[str, Sequence[Any]], count: int
 ) -> Int[np.ndarray, "row"]:
-    """The rows of a table whose columns have one of the values that are given; raises SessionError if there are none."""
+    """The rows of a table whose columns have one of the values given; raises SessionError if there are none."""
     kept = np.ones(count, dtype=bool)
     for name, wanted in where.items():
         values = column_of(path, table, columns, name)
         texts = values.dtype.kind == "U"
         if any(isinstance(value, str) != texts for value in wanted):
             raise SessionError(
-                f"{path}: column '{name}' of {table} holds {'text' if texts else 'numbers'}, and the values asked for are "
-                f"{list(wanted)}"
+                f"{path}: column '{name}' of {table} holds {'text' if texts else 'numbers'}, and the values asked for "
+                f"are {list(wanted)}"
             )
         kept &= np.isin(values, list(wanted))
     if not kept.any():
@@ -188,7 +188,10 @@ def listed(names: Collection[str]) -> str:
 
 
 def session_fingerprint(path: str) -> str:
-    """Digest of all bytes of a file, which is read once as long as it does not change; SessionError if it is not there."""
+    """Digest of all bytes of a file, which is read once as long as it does not change.
+
+    Raises SessionError if it is not there.
+    """
     return _fingerprint(path, _stamp(path))
 
 
@@ -318,8 +321,8 @@ def _nwb_spikes(path: str, opened: Any, where: Mapping[str, Sequence[Any]]) -> S
     units = opened.units
     if units is None or "spike_times" not in units.colnames:
         raise SessionError(
-            f"{path}: has no units with spike times ('units', 'spike_times'); `activity` may name a time series instead: "
-            f"{listed(_nwb_all_series(opened))}"
+            f"{path}: has no units with spike times ('units', 'spike_times'); `activity` may name a time series "
+            f"instead: {listed(_nwb_all_series(opened))}"
         )
     rows = chosen_rows(path, UNITS, _table(units), where, len(units))
     index = units["spike_times"]
@@ -363,8 +366,8 @@ def _netcdf_series(path: str, opened: xr.Dataset, columns: Mapping[str, np.ndarr
     ]
     if name not in series:
         raise SessionError(
-            f"{path}: has no variable '{name}' (trial, time) or (trial, time, channel), and no column of trials of that "
-            f"name; such variables are: {listed(series)}; columns: {listed(columns)}"
+            f"{path}: has no variable '{name}' (trial, time) or (trial, time, channel), and no column of trials of "
+            f"that name; such variables are: {listed(series)}; columns: {listed(columns)}"
         )
     found, times = opened[name], opened["time"].values.astype(np.float64)
     clock = np.arange(opened.sizes["trial"]) * (times[-1] + APART)
