@@ -81,7 +81,7 @@ def config(path, **parameters):
         "windows": {"choice": ["go_time", "stop_time"]},
         "units": {"quality": ["good"]},
     }
-    training = {"iterations": 1000, "batch_size": 16, "evaluate_every": 1000, "validation_trials": 8, "restarts": 0}
+    training = {"iterations": 700, "batch_size": 16, "evaluate_every": 700, "validation_trials": 8, "restarts": 0}
     return {
         "tasks": {"reach": {"class": f"recorded:{path}", "parameters": own | parameters}},
         "trials": {"train": 24, "evaluation": 6},
@@ -89,7 +89,7 @@ def config(path, **parameters):
         "defaults": {"network": {"units": 16}, "training": training, "terms": {"predictivity": {"multiplier": 3.0}}},
         "populations": {
             "tape": {"seeds": 1, "make": "recording", "recording": {"file": str(path)}},
-            "recorded": {"seeds": 1, "rounds": 3, "reference": "tape"},
+            "recorded": {"seeds": 1, "rounds": 2, "reference": "tape"},
             "standard": {"seeds": 1},
         },
     }
@@ -210,7 +210,7 @@ def test_a_chain_begins_with_what_an_nwb_file_holds(session):
     bank, test = bank_of(task), task.sample("test", 6, 1)
     test.attrs["fingerprint"] = trials_fingerprint(test)
     folder, members = session.parent, []
-    for population, number in (("tape", 0), ("standard", 0), ("recorded", 1), ("recorded", 2)):
+    for population, number in (("tape", 0), ("standard", 0), ("recorded", 1)):
         wildcards = {"task": "reach", "population": population, "seeds": "0", "round": str(number)}
         inputs, made = grid.round_inputs(wildcards), grid.round_params(wildcards)["made"]
         earlier = tuple(str(folder / path) for path in inputs["earlier"])
@@ -226,7 +226,7 @@ def test_a_chain_begins_with_what_an_nwb_file_holds(session):
     recordings = {name: read_recording(file, bank) for name, file in settings.recordings("reach").items()}
     found = recording_predictivity(members, recordings, bank, settings.held_out_trials("reach"), 0)
     r2 = found["r2"].sel(space="null", recording="tape").to_series()
-    assert (r2[["recorded/0/1", "recorded/0/2"]] < r2["standard/0/0"] - 0.15).all(), r2
+    assert r2["recorded/0/1"] < r2["standard/0/0"] - 0.15, r2
 
 
 def last_to(value, values):
