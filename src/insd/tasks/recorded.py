@@ -47,8 +47,8 @@ class Recorded(Task):
     """Trials that were recorded: a seeded share of them is for tests, and the others are for training.
 
     A trial file has them in the order of a permutation by `split_seed`. Where it has fewer trials than there are, they
-    are the first; where it has more, each comes several times in a row, as often as any other up to one.
-    So trials that are held out at the end of the bank differ from those before them, but for one trial at most.
+    are the first. Where it has more, each comes several times in a row, and their numbers differ by one at most. The
+    trials held out at the end of the bank are therefore not among those before them, except for one at most.
 
     An input or output is a time series, with all its channels, or a column of the table of trials: a number, or true or
     false, is held; text has a channel for each of its values, which is 1; a column whose name ends in `_time` is 0
@@ -76,20 +76,20 @@ class Recorded(Task):
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the trials that the regime `test`, and harder ones, are made of (ours); the others are for training."""
     split_seed: int = 0
-    """Of the permutation of trials."""
+    """Seed of the permutation of trials."""
     solved_from: float = 0.9
     """Least explained variance of a solved network (ours); lower it if behaviour does not follow from the inputs."""
     activity: str = UNITS
-    """The activity that a recording of this file is of: `units`, the spikes of its units (in NetCDF, the variable
+    """The activity of a recording of this file: `units`, the spikes of its units (in NetCDF, the variable
     `rates`), or the name of a time series."""
     units: Values = field(default_factory=dict)
     """The units that are taken: by column of the table of units, its values; by default, all."""
     smoothing: NotNegative = 0.05
-    """Standard deviation in s of the Gaussian that smooths the activity, after it was binned at dt (ours)."""
+    """Standard deviation in s of the Gaussian that smooths the activity after binning at dt (ours)."""
 
     file: ClassVar[str]
     tested: ClassVar[bool] = False
-    """Whether trials are those for tests."""
+    """Whether its trials are those for tests."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

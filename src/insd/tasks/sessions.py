@@ -24,7 +24,7 @@ from insd.errors import InsdError
 from insd.provenance import content_fingerprint
 
 UNITS = "units"
-"""The name of activity that is the spikes of a file's units."""
+"""The `activity` that stands for the spikes of a file's units."""
 APART = 1000.0
 """Time in s from the end of the longest trial of a NetCDF file to the start of the next."""
 WIDTH = 4.0
@@ -47,6 +47,7 @@ class Series:
     """In s of the session's clock, rising."""
     values: Float[np.ndarray, "sample channel"]
     channels: tuple[str, ...]
+    """Their names."""
 
     def binned(self, start: float, dt: float, steps: int) -> tuple[np.ndarray, Bool[np.ndarray, "step"]]:
         """The values in time steps of dt from `start` on, (step, channel), and at which there are any.
@@ -90,6 +91,7 @@ class Spikes:
     """Spike times of units, in s of the session's clock, in order."""
 
     of_units: tuple[Float[np.ndarray, "_"], ...]
+    """The times of each unit."""
 
     def binned(self, start: float, dt: float, steps: int) -> tuple[np.ndarray, Bool[np.ndarray, "step"]]:
         """Spikes per s in time steps of dt from `start` on, (step, unit); units are watched at all times."""
@@ -106,6 +108,7 @@ class Session:
     """The columns of the table of trials, (trial,) each: numbers, true or false, or text. Those whose names end in
     `_time`, such as `start_time` and `stop_time`, are in s of the session's clock."""
     series: Mapping[str, Series]
+    """Those asked for, by name."""
 
 
 def read_session(path: str, names: Collection[str]) -> Session:
