@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
+from conftest import ROOT
 from scipy.ndimage import gaussian_filter1d
 
 from insd.datasets import DatasetError, write
@@ -315,3 +317,21 @@ def test_a_changed_file_is_another_task(tmp_path):
     before = load(config(path)).task_parameters("reach")["class"]["code"]
     written(path, coherence=-COHERENCE)
     assert load(config(path)).task_parameters("reach")["class"]["code"] != before
+
+
+def test_the_config_of_the_page_can_be_used(tmp_path, monkeypatch):
+    page = (ROOT / "docs/own-task.md").read_text().split("## Trials of an experiment")[1]
+    given = yaml.safe_load(re.search(r"(?:^    .*\n)+", page, re.MULTILINE)[0])
+    (tmp_path / "data").mkdir()
+    written(tmp_path / "data/reach.nwb", stimulus_on_time=STARTS + 0.1, stimulus_off_time=STARTS + 0.25)
+    monkeypatch.chdir(tmp_path)
+    settings = load(given)
+    trials = settings.task("reach").sample("test", 5, 0)
+    assert not (trials["recorded_trial"] == 4).any()
+    times, coherence = trials["time"].values, trials["inputs"].values[..., 0]
+    on = (times - 0.01 >= 0.1) & (times - 0.01 < 0.25)
+    np.testing.assert_allclose(coherence, trials["coherence"].values[:, None] * on, rtol=1e-6)
+    assert Grid(settings).round_inputs({"task": "reach", "population": "tape", "seeds": "0", "round": "0"}) == {
+        "earlier": [],
+        "sources": ["data/reach.nwb"],
+    }
