@@ -1,0 +1,188 @@
+"""Statements on networks that learn from few recorded units of a teacher, in our words, with criteria that are ours.
+
+Source: Salatiello & Giese (2020), "Recurrent neural network learning of performance and intrinsic population dynamics
+from sparse neural data". The publication has no alternatives: teachers that are alternatives, and the statements on
+standards, are ours. Criteria were fixed before any network of the study `sparse` was trained.
+"""
+
+import pandas as pd
+
+from insd.claims.base import (
+    MOST,
+    NO_ANSWER,
+    NOT,
+    PARTLY,
+    REPRODUCED,
+    Answer,
+    Claim,
+    Evidence,
+    Interval,
+    Publication,
+    interval_text,
+)
+from insd.cohorts import ALTERNATIVE, REFERENCE, STANDARD
+from insd.provenance import random_seed
+from insd.tables.comparisons import clustered_interval
+from insd.tables.teachers import R2, paired, students
+
+HALF = 0.5
+"""The share of units at which r2 is compared with that of students that learn from the outputs alone."""
+FEW = (0.125, 0.25)
+"""The shares at which r2 to units that were not recorded is."""
+RISES, FLAT = 0.3, 0.02
+"""Least rise of r2 towards alternatives, and bound of its change towards standards."""
+LEAST = 3
+"""With fewer teachers there is no verdict."""
+_DIRECTIONS = dict(zip(R2, ("student → teacher", "teacher → student"), strict=True))
+
+
+def _taught(evidence: Evidence, alternative: bool) -> pd.DataFrame:
+    """The students of the population's alternatives; or those of standards and references."""
+    if "teacher" not in evidence.analyses:
+        return pd.DataFrame()
+    rows = students(evidence.table, evidence.analyses["teacher"])
+    if alternative:
+        return rows[(rows["teacher_role"] == ALTERNATIVE) & (rows["teacher_population"] == evidence.population)]
+    return rows[rows["teacher_role"].isin([STANDARD, REFERENCE])]
+
+
+def _difference(evidence: Evidence, differences: pd.Series) -> Interval:
+    """The mean over teachers with its interval; teachers of one chain have its seed, and one round each."""
+    seed = random_seed("claims", evidence.task, evidence.population)
+    none = pd.Series(0.0, differences.index)
+    return (
+        float(differences.mean()),
+        *clustered_interval(differences, none, evidence.confidence, evidence.resamples, seed),
+    )
+
+
+def _few(count: int) -> Answer:
+    return f"{count} teachers with students that solve the task at both shares in this grid, {LEAST} needed", NO_ANSWER
+
+
+def _half(evidence: Evidence, alternative: bool) -> tuple[dict[str, Interval], int]:
+    """By direction, r2 at half of the units minus that at none; and the number of teachers."""
+    rows = _taught(evidence, alternative)
+    by_teacher = {name: paired(rows, name, HALF) if len(rows) else pd.Series(dtype=float) for name in R2}
+    count = min(map(len, by_teacher.values()))
+    if count < LEAST:
+        return {}, count
+    return {name: _difference(evidence, values) for name, values in by_teacher.items()}, count
+
+
+def _text(found: dict[str, Interval], count: int) -> str:
+    said = [f"{_DIRECTIONS[name]} {interval_text(values, 3)}" for name, values in found.items()]
+    return f"null-space r² at half of the units minus at none: {', '.join(said)}; {count} teachers"
+
+
+def alternatives_reproduced(evidence: Evidence) -> Answer:
+    """r2 to alternatives rises with the share, in both directions."""
+    found, count = _half(evidence, alternative=True)
+    if not found:
+        return _few(count)
+    rises = [values[0] >= RISES for values in found.values()]
+    return _text(found, count), REPRODUCED if all(rises) else PARTLY if any(rises) else NOT
+
+
+def standards_flat(evidence: Evidence) -> Answer:
+    """r2 to standards does not change, in either direction."""
+    found, count = _half(evidence, alternative=False)
+    if not found:
+        return _few(count)
+    flat = [abs(values[0]) < FLAT for values in found.values()]
+    return _text(found, count), REPRODUCED if all(flat) else PARTLY if any(flat) else NOT
+
+
+def unrecorded_units(evidence: Evidence) -> Answer:
+    """Units that were not recorded are predicted better than by students of the outputs alone."""
+    rows = _taught(evidence, alternative=True)
+    said, above, counts = [], [], []
+    for share in FEW:
+        chosen = rows[rows["solved"] & (rows["share"] == share)] if len(rows) else rows
+        by_teacher = (
+            (chosen["r2_to_unrecorded"] - chosen["r2_output_only"]).groupby(chosen["teacher"]).mean().dropna()
+            if len(chosen)
+            else pd.Series(dtype=float)
+        )
+        counts.append(len(by_teacher))
+        if len(by_teacher) >= LEAST:
+            difference = _difference(evidence, by_teacher)
+            above.append(difference[1] > 0)
+            said.append(f"q = {share:g}: {interval_text(difference, 3)}")
+    if len(above) < len(FEW):
+        return _few(min(counts))
+    found = f"r² to these units minus that of output-only students: {'; '.join(said)}; {min(counts)} teachers"
+    return found, REPRODUCED if all(above) else PARTLY if any(above) else NOT
+
+
+def same_attractors(evidence: Evidence) -> Answer:
+    """Students of half of the units have as many stable points as their teachers."""
+    rows = _taught(evidence, alternative=True)
+    if len(rows):
+        rows = rows[rows["solved"] & (rows["share"] == HALF)].dropna(
+            subset=["stable_points", "stable_points_of_teacher"]
+        )
+    if len(rows) < LEAST:
+        return _few(len(rows))
+    own, of_teacher = rows["stable_points"], rows["stable_points_of_teacher"]
+    same = int((own == of_teacher).sum())
+    pairs = ", ".join(f"{one:.0f} of {other:.0f}" for one, other in zip(own, of_teacher, strict=True))
+    share = same / len(rows)
+    verdict = REPRODUCED if share >= MOST else PARTLY if share > HALF else NOT
+    return f"as many in {same} of {len(rows)} (stable points of student and of teacher: {pairs})", verdict
+
+
+_BOTH = "null-space r² of students of half of the units minus that of students of none, means over teachers,"
+_NONE = f"No answer with fewer than {LEAST} teachers"
+
+CLAIMS = Publication(
+    citation="Salatiello & Giese (2020)",
+    source="Salatiello & Giese (2020), RNN learning of performance and intrinsic population dynamics",
+    claims=(
+        Claim(
+            id="alternatives_reproduced",
+            text="Students reproduce the dynamics of alternatives, the more units they learn from",
+            criterion=(
+                f"{_BOTH} is at least {RISES:g} towards alternatives, student → teacher and teacher → student. Partly: "
+                f"in one direction. {_NONE}"
+            ),
+            judge=alternatives_reproduced,
+            reads=("teacher",),
+            intervals=2,
+        ),
+        Claim(
+            id="standards_flat",
+            text="Towards standards there is nothing to learn but the task",
+            criterion=(
+                f"{_BOTH} is below {FLAT:g} in size for standards and references as teachers, in both directions. "
+                f"Partly: in one direction. {_NONE}"
+            ),
+            judge=standards_flat,
+            reads=("teacher",),
+            intervals=2,
+        ),
+        Claim(
+            id="unrecorded_units",
+            text="A small sample of units is enough to reproduce units that were not recorded",
+            criterion=(
+                "r² of all rates, student → units of an alternative that were not recorded, minus that of students of "
+                "the outputs alone to the same units: the interval excludes 0 from above at q = 1/8 and at q = 1/4. "
+                f"Partly: at one of them. {_NONE}"
+            ),
+            judge=unrecorded_units,
+            reads=("teacher",),
+            intervals=2,
+        ),
+        Claim(
+            id="same_attractors",
+            text="Students of half of the units of an alternative have as many stable points as it has",
+            criterion=(
+                f"the same number, over all static inputs, in at least {100 * MOST:g} % of students; partly: in more "
+                f"than half. {_NONE}"
+            ),
+            judge=same_attractors,
+            reads=("teacher",),
+        ),
+    ),
+)
+"""The statements."""
