@@ -83,7 +83,9 @@ def test_a_grid_without_hard_cells_says_so_in_the_panel_that_would_be_empty():
         assert [text.get_text() for axes in figure.axes for text in axes.texts] == notes
 
 
-@pytest.mark.parametrize("study", ["hard_regimes", "equal_training", "context_front", "generators", "degeneracy"])
+@pytest.mark.parametrize(
+    "study", ["hard_regimes", "equal_training", "context_front", "generators", "degeneracy", "sparse"]
+)
 def test_each_rung_of_a_study_has_standards_of_its_own_tasks(study):
     below, above = (
         yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("config", f"studies/{study}")

@@ -81,6 +81,7 @@ def test_every_maker_keeps_what_the_workflow_relies_on(name, files):
         "recording": {"file": str(files / "rates.npz")},
         "checkpoint": {"files": str(files / "net-*.pt"), "tau": 0.1},
         "walk": {"steps": 1, "iterations": 5, "restoring": 1},
+        "teach": {"population": "insd", "round": 1},
     }[name]
     found = plugins.find("maker", name)
     changes = {"sources": found(found.Settings(**settings)).sources("flip_flop")}
@@ -88,6 +89,9 @@ def test_every_maker_keeps_what_the_workflow_relies_on(name, files):
         # Of untrained networks, whose loss is what it is.
         training = {"batch_size": 8, "validation_trials": 16, "loss_bound": 10.0}
         changes |= {"earlier": written_round(files), "recipe": Recipe(training=training)}
+    if name == "teach":
+        recipe = Recipe(network={"units": 8}, training=TRAINING, terms={"teacher": {"share": 0.5}})
+        changes |= {"earlier": written_round(files)[:1], "recipe": recipe}
     check_maker(found, settings, job(**changes))
 
 

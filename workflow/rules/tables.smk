@@ -311,6 +311,9 @@ CLAIMED = {
         "axes",
     )
 }
+# That of students, where there are any.
+if GRID.analysis_tasks("teacher"):
+    CLAIMED["teacher"] = GRID.analysis_tasks("teacher")
 
 # The table that claims on degeneracy read, where there is something in it.
 TABLES_CLAIMED = (

@@ -54,12 +54,20 @@ def figure_stem(name: str, figure: Figure) -> str:
 
 def figure_files(grid: Grid) -> list[str]:
     """All figures of a grid in all formats."""
+    plans = {name: planned(path) for name, path in figures(grid).items()}
     return [
         f"{stem}.{suffix}"
-        for name, path in figures(grid).items()
-        for stem in dict.fromkeys(figure_stem(name, planned(path)).format(task=task) for task in grid.settings.tasks)
+        for name, plan in plans.items()
+        for stem in dict.fromkeys(figure_stem(name, plan).format(task=task) for task in _tasks_having(grid, plan))
         for suffix in ("svg", "pdf", "png")
     ]
+
+
+def _tasks_having(grid: Grid, figure: Figure) -> list[str]:
+    """The tasks of a grid that have all analyses that a figure per task reads."""
+    having = grid.file_tasks()
+    read = [key.partition("/")[2] for key in figure.reads if key.startswith("analysis/") and figure.per == "task"]
+    return [task for task in grid.settings.tasks if all(task in having[name] for name in read)]
 
 
 def figure_tasks(grid: Grid, figure: Figure, task: str | None) -> list[str]:
@@ -84,7 +92,7 @@ def _figure_files(grid: Grid, figure: Figure, key: str, tasks: Sequence[str]) ->
 def files_of_figures(grid: Grid) -> list[str]:
     """All files that any figure of a grid reads."""
     plans = [planned(path) for path in figures(grid).values()]
-    read = [figure_inputs(grid, plan, task).values() for plan in plans for task in grid.settings.tasks]
+    read = [figure_inputs(grid, plan, task).values() for plan in plans for task in _tasks_having(grid, plan)]
     return sorted({path for files in read for paths in files for path in paths})
 
 

@@ -31,7 +31,8 @@ def check_maker(maker: type[Maker], settings: Mapping[str, Any], job: Job) -> No
     unknown = {one for one in made_by.architectures(job.recipe) if ":" not in one} - known
     _must(not unknown, name, f"its architectures are unknown: {', '.join(sorted(unknown))}")
     if not maker.chains:
-        _must(made_by.reads("p", "p", 0) == (), name, "it reads earlier rounds, but does not make chains (chains)")
+        earlier = [read for read in made_by.reads("p", "p", 0) if read.population == "p"]
+        _must(not earlier, name, "it reads earlier rounds, but does not make chains (chains)")
     for amount in (made_by.memory_mb(job.recipe, len(job.names)), made_by.minutes(job.recipe, len(job.names))):
         _must(amount > 0, name, "its memory and run time must be positive")
 

@@ -47,6 +47,7 @@ def problems_of_config(settings: Settings) -> Iterator[str]:
         yield from dict.fromkeys(problems)
         return
     yield from _chain_problems(settings)
+    yield from _read_problems(settings)
     wrong = [*_role_problems(settings)]
     yield from wrong or _standards_problems(settings)
     for task_name, task in tasks.items():
@@ -259,6 +260,48 @@ def _reference_problems(settings: Settings) -> Iterator[str]:
                 f"{path}.seeds = {population.seeds}: '{reference}' has {settings.population(reference).seeds} seeds, "
                 f"and seeds_per_job = {settings.seeds_per_job} must divide both into the same blocks"
             )
+
+
+def _read_problems(settings: Settings) -> Iterator[str]:
+    """Rounds of other populations that makers read, apart from references, that are not there or not for all seeds."""
+    for name in settings.populations:
+        maker, reference = settings.maker(name), settings.reference(name)
+        needed, path = getattr(maker, "needs_term", None), f"populations.{name}"
+        for task in settings.tasks:
+            if (
+                needed
+                and name in settings.population_names(task)
+                and needed not in settings.recipe(task, name, 0).terms
+            ):
+                yield f"{path}, task {task}: make = {settings.populations[name].make!r} needs terms.{needed}; add it"
+        reads = [read for number in settings.trained_rounds(name) for read in maker.reads(name, reference, number)]
+        for read in dict.fromkeys(reads):
+            other = read.population
+            if maker.chains and other in (name, reference):
+                continue
+            where = f"{path}: make = {settings.populations[name].make!r} reads round {read.round_number} of {other!r}"
+            lacking = [
+                task
+                for task in settings.tasks
+                if name in settings.population_names(task) and other not in settings.population_names(task)
+            ]
+            if other not in settings.populations:
+                yield f"{where}: there is no such population; choose from: {', '.join(settings.populations)}"
+            elif other == name:
+                yield f"{where}, which is this population; choose a different one"
+            elif read.round_number not in settings.trained_rounds(other):
+                rounds = ", ".join(map(str, settings.trained_rounds(other)))
+                yield f"{where}: this population makes the rounds {rounds}; choose one of them"
+            elif missing := [file for file in read.files if file not in settings.maker(other).writes]:
+                yield f"{where}: make = {settings.populations[other].make!r} writes no {missing[0]}"
+            elif lacking:
+                yield f"{where}: it is not made for {', '.join(lacking)}, but {name!r} is"
+            elif not set(settings.seed_blocks(name)) <= set(settings.seed_blocks(other)):
+                yield (
+                    f"{where}: {path}.seeds = {settings.populations[name].seeds}, and {other!r} has "
+                    f"{settings.populations[other].seeds} seeds; seeds_per_job = {settings.seeds_per_job} must divide "
+                    "both into the same blocks"
+                )
 
 
 def _chain_problems(settings: Settings) -> Iterator[str]:

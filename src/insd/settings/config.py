@@ -212,7 +212,9 @@ class Settings(Section):
         recipe = self.recipe(task, population, 0)
         if recipe.training.iterations == 0:
             return "untrained"
-        own_terms = [name for name, term in recipe.terms.items() if not term.compares]
+        # In no base class of makers: that is in the fingerprint of every network.
+        needed = getattr(self.maker(population), "needs_term", None)
+        own_terms = [name for name, term in recipe.terms.items() if not term.compares or name == needed]
         if recipe.network.architecture == "rate" and not own_terms:
             return "standard"
         what = f"with terms.{own_terms[0]}" if own_terms else f"of architecture {recipe.network.architecture!r}"

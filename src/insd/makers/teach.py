@@ -1,0 +1,108 @@
+"""Students: networks that learn a task and, from a teacher, what some of its units do."""
+
+from typing import Annotated
+
+import xarray as xr
+from pydantic import Field, model_validator
+
+from insd.datasets import DatasetError, read
+from insd.makers.base import Job, Made, MakerError, MissingFileError, Read, files_of
+from insd.makers.train import Train
+from insd.settings.base import PopulationName, Section
+
+TERM = "teacher"
+"""The term by which students learn from teachers."""
+
+
+class TeachSettings(Section):
+    """The teacher, seed by seed: any round of a population of networks, or a recording."""
+
+    population: PopulationName | None = None
+    """The population of the teacher."""
+    round: Annotated[int, Field(ge=0)] = 0
+    """The round of that population: 0, its reference; k, its k-th alternative."""
+    recording: str | None = None
+    """In place of a population, an npz or NetCDF file with `rates` (trial, time, unit) on the trials of the bank, and
+    their `fingerprint`, as for the maker `recording`; all seeds have the same teacher. `{task}` in the path is replaced
+    by the task's name."""
+
+    @model_validator(mode="after")
+    def _one_teacher(self) -> "TeachSettings":
+        if (self.population is None) == (self.recording is None):
+            raise ValueError("population, recording: name the teacher by one of them")
+        return self
+
+
+class Teach(Train):
+    """Training, on the task and the term `teacher`; terms that compare networks with earlier rounds do not act."""
+
+    description = "Train networks on the task and on recorded units of a teacher, and record their activity."
+    Settings = TeachSettings
+    chains = False
+    # In no base class: that is in the fingerprint of every network.
+    needs_term = TERM
+    """The term that its populations must have."""
+    settings: TeachSettings
+
+    def sources(self, task: str) -> tuple[str, ...]:
+        """The recording, which may be made from the trials of the task."""
+        if self.settings.recording is None:
+            return ()
+        try:
+            return files_of(self.settings.recording, task, "teach.recording")
+        except MissingFileError as error:
+            hint = f"{error}; make it from the trials in results/{task}/trials/train.nc"
+            raise MissingFileError(hint, error.path) from None
+
+    def reads(self, population: str, reference: str, round_number: int) -> tuple[Read, ...]:
+        """The network of the teacher."""
+        if self.settings.population is None:
+            return ()
+        return (Read(self.settings.population, self.settings.round, ("network",)),)
+
+    def make(self, job: Job) -> Made:
+        from insd.activity import record_activity
+        from insd.devices import device_of
+        from insd.objectives.base import join_earlier
+        from insd.rounding import with_significant
+        from insd.training import train_round
+
+        own = {TERM: job.recipe.terms[TERM]}
+        (file,) = job.earlier or job.sources
+        stored = self._stored(job, file).assign_attrs(bank_fingerprint=job.bank.attrs["fingerprint"])
+        network, history = train_round(
+            *(job.task, job.bank, job.recipe, job.names, join_earlier(own, [stored], job.bank, [file])),
+            progress_bar=job.progress_bar,
+            checkpoint=job.checkpoint,
+            device=device_of(job.device),
+        )
+        # What chains that begin with a student compare with, but not what students of students do.
+        kept = {name: settings for name, settings in job.recipe.terms.items() if name != TERM}
+        return Made(with_significant(record_activity(network, job.task, job.bank, job.test, kept)), network, history)
+
+    def _stored(self, job: Job, file: str) -> xr.Dataset:
+        """What the term reads of the teachers of a job; raises MakerError where they have more units than students."""
+        from insd.objectives.base import make_terms
+        from insd.recordings import read_recording
+
+        term = make_terms({TERM: job.recipe.terms[TERM]})[TERM]
+        seeds, units = [name[2] for name in job.names], job.recipe.network.units
+        if self.settings.population is not None:
+            teacher = read(file, "network").sel(seed=seeds)
+            teacher_units = teacher["output_weights"].shape[-1]
+        else:
+            recording = read_recording(file, job.bank)
+            if "condition_of_trial" in recording:
+                raise DatasetError(f"{file}: holds averages over trials; a teacher needs the rates of single trials")
+            teacher_units = recording["rates"].shape[-1]
+        if teacher_units > units:
+            raise MakerError(
+                f"populations.{job.names[0][1]}: {file} has {teacher_units} units and students have network.units = "
+                f"{units}; unit i of a student learns from unit i of its teacher: give students at least as many"
+            )
+        if self.settings.population is not None:
+            stored = term.stores(teacher, job.bank)
+        else:
+            stored = term.stores_recording(recording["rates"], None, job.bank)
+        assert stored is not None
+        return stored if "seed" in stored.dims else stored.expand_dims(seed=seeds)
