@@ -69,6 +69,8 @@ def sparse_figure(rows: pd.DataFrame, confidence: float) -> Figure:
         panel.set_xlabel("share of recorded units")
         panel.set_ylabel(label)
         panel.set_ylim(bottom=0.0, top=1.02 if column != "stable_points" else None)
+        if column == "stable_points":
+            panel.yaxis.get_major_locator().set_params(integer=True)
         if rows[column].isna().all():
             note(panel, "not sought" if column == "stable_points" else "not known")
     letters(axes.flat)
