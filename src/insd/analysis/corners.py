@@ -31,8 +31,8 @@ def applies(settings: "Settings", task: str) -> bool:
 def run(job: Job) -> Mapping[str, xr.Dataset]:
     """Whether each network has a stable, and an unstable, fixed or slow point near each corner under any static input.
 
-    A point is stable if its eigenvalues are and perturbed runs return to it. It is near a corner where each output is
-    within `NEAR` of it.
+    Networks are those whose points were searched. A point is stable if its eigenvalues are and perturbed runs return to
+    it. It is near a corner where each output is within `NEAR` of it.
     """
     import torch
 
@@ -41,8 +41,10 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
     points = job.analyses["fixed_points"]
     outputs = job.trials["test"]["output"].values.tolist()
     corners = np.array(list(product((-1.0, 1.0), repeat=len(outputs))))
-    stable, unstable = (np.zeros((len(job.members), len(corners)), int) for _ in range(2))
-    for index, member in enumerate(job.members):
+    searched = set(points["searched_network"].values.tolist())
+    members = [member for member in job.members if member.label in searched]
+    stable, unstable = (np.zeros((len(members), len(corners)), int) for _ in range(2))
+    for index, member in enumerate(members):
         assert member.network is not None
         here = points.isel(point=np.flatnonzero(points["network"].values == member.label))
         networks = load_networks([member.network], job.trials["test"].attrs["dt"])
@@ -58,7 +60,7 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
     return {
         "corners": xr.Dataset(
             {"stable": (("network", "corner"), stable), "unstable": (("network", "corner"), unstable)},
-            coords={"network": [member.label for member in job.members], "corner": names},
+            coords={"network": [member.label for member in members], "corner": names},
         )
     }
 

@@ -53,10 +53,12 @@ def no_stable_points(evidence: Evidence) -> Answer:
 
 def unstable_corners(evidence: Evidence) -> Answer:
     """alt-2 has points at the corners of the cube of outputs, none of which attract."""
+    corner_points = evidence.analyses["corners"]
     rows = _round(evidence, 2)
+    rows = rows[np.isin(network_labels(rows), corner_points["network"])]
     if rows.empty:
         return TOO_FEW
-    here = evidence.analyses["corners"].sel(network=network_labels(rows))
+    here = corner_points.sel(network=network_labels(rows))
     unstable, stable = here["unstable"].mean("corner"), here["stable"].mean("corner")
     holds = (unstable >= HALF_OF_CORNERS) & (stable == 0)
     corners = here.sizes["corner"]
