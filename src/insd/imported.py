@@ -254,7 +254,11 @@ def _time_constant(leak: Mapping[str, Tensor], tau: float | None, dt: float | No
 
 def check(architecture: str, weights: Mapping[str, Tensor], trials: xr.Dataset | None, path: object) -> None:
     """Raise CheckpointError unless the weights are finite and fit each other and, where there are some, the trials."""
-    units = weights["recurrent_weights"].shape[-1]
+    shape, units = tuple(weights["recurrent_weights"].shape), weights["recurrent_weights"].shape[-1]
+    if shape[-2:] != (units, units):
+        raise CheckpointError(
+            f"{path}: 'recurrent_weights' has shape {shape}: from units to the same units, it is square"
+        )
     own = {"input": weights["input_weights"].shape[-1], "output": len(weights["output_weights"])}
     sizes = {"unit": units, "unit_from": units, "gate": 3}
     sizes |= own if trials is None else {name: trials.sizes[name] for name in own}

@@ -125,7 +125,9 @@ def _read(path: str | os.PathLike, mapped: Sequence[str] = ()) -> dict[str, Tens
     except CheckpointError:
         raise
     except Exception as error:  # the exceptions of the pickle reader for other files are undocumented
-        raise CheckpointError(f"{path}: not a checkpoint of tensors alone{_what_else(error)}; {advice}") from None
+        held = _what_else(error)
+        cut = "" if held else "cut off, or "
+        raise CheckpointError(f"{path}: {cut}not a checkpoint of tensors alone{held}; {advice}") from None
     several = list(stored.values()) if isinstance(stored, Mapping) else stored
     if isinstance(several, list | tuple) and several and all(_runs(one, mapped) for one in several):
         return [detached(one) for one in several]

@@ -257,10 +257,15 @@ def last_to(value, values):
         (
             {"coherence": last_to(np.nan, COHERENCE)},
             {},
-            "column 'coherence' of trials is nan in trial 29 and 0 others; ",
+            "column 'coherence' of trials is nan in 1 trial(s), the first being 29; ",
         ),
         ({"hand": np.where(TIMES[:, None] > 10, np.nan, HAND)}, {}, "'hand' is NaN at some time of trial "),
         ({"hand": HAND[:1500]}, {}, "'hand' has no samples at some time of trial "),
+        (
+            {},
+            {"windows": {"coherence": ["stop_time", "start_time"]}},
+            "windows: coherence is never on, for no time step of a trial is between stop_time and start_time",
+        ),
         ({}, {"windows": {"speed": ["go_time", "stop_time"]}}, "windows: speed is neither an input nor an output"),
         ({}, {"longest": 0.01}, "longest = 0.01: is less than one time step dt = 0.05"),
     ],

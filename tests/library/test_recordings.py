@@ -231,7 +231,7 @@ def test_settings_of_a_recording():
         (
             {"tape": {"make": "recordings"}},
             "populations.tape.make = 'recordings': there is no maker 'recordings'; choose from checkpoint, recording, "
-            "train, walk, or name your own as 'module:Class'",
+            "teach, train, walk, or name your own as 'module:Class'",
         ),
         (
             {"tape": {"file": "x.npz"}},

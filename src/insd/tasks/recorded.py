@@ -127,7 +127,8 @@ class Recorded(Task):
             )
         own = order[:n_test] if self.tested else order[n_test:]
         if n_trials > len(own):
-            logger.info("%d trials of the %d in %s: each comes several times", n_trials, len(own), self.file)
+            share = "for tests" if self.tested else "for training"
+            logger.info("%d trials %s are made of %d in %s: some come again", n_trials, share, len(own), self.file)
             taken = own[np.arange(n_trials) * len(own) // n_trials]
         else:
             taken = own[:n_trials]
@@ -179,8 +180,8 @@ class Recorded(Task):
         values = column_of(self.file, "trials", session.columns, name)[rows]
         if values.dtype.kind == "f" and (wrong := np.flatnonzero(~np.isfinite(values))).size:
             raise SessionError(
-                f"{self.file}: column '{name}' of trials is {values[wrong[0]]} in trial {rows[wrong[0]]} and "
-                f"{wrong.size - 1} others; leave such trials out by `where`"
+                f"{self.file}: column '{name}' of trials is {values[wrong[0]]} in {wrong.size} trial(s), the first "
+                f"being {rows[wrong[0]]}; leave such trials out by `where`"
             )
         return values
 
@@ -214,6 +215,12 @@ class Recorded(Task):
                 # A step belongs to a window that its middle is in.
                 middles = ends - self.dt / 2
                 lasts = within & (middles >= first[:, None]) & (middles < last[:, None])
+                if not lasts.any():
+                    begin, end = self.windows[name]
+                    raise SessionError(
+                        f"{self.file}: windows: {name} is never on, for no time step of a trial is between {begin} and "
+                        f"{end}; they may have changed places"
+                    )
             parts.append(part)
             channels += own
             on.append(np.broadcast_to(lasts[..., None], part.shape))
@@ -256,7 +263,10 @@ class Recorded(Task):
         for place, (trial, start, count) in enumerate(zip(trials, starts, steps, strict=True)):
             values, there = series.binned(float(start), self.dt, int(count))
             if not there.all():
-                raise SessionError(f"{self.file}: '{name}' has no samples at some time of trial {trial}")
+                raise SessionError(
+                    f"{self.file}: '{name}' has no samples at some time of trial {trial}; leave such trials out by "
+                    "`where`, or end trials earlier by `stop` or `longest`"
+                )
             if not np.isfinite(values).all():
                 raise SessionError(
                     f"{self.file}: '{name}' is NaN at some time of trial {trial}; leave such trials out by `where`, or "
