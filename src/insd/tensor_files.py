@@ -25,7 +25,7 @@ class CheckpointError(InsdError):
 
 
 class UnknownLayoutError(CheckpointError):
-    """The tensors of a file have other names than those of any layout that this library knows."""
+    """The names of a file's tensors fit no layout that this library knows."""
 
 
 class UnsaidError(CheckpointError):

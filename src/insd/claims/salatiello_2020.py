@@ -5,6 +5,8 @@ from sparse neural data". The publication has no alternatives: teachers that are
 standards, are ours. Criteria were fixed before any network of the study `sparse` was trained.
 """
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from insd.claims.base import (
@@ -60,37 +62,28 @@ def _few(count: int) -> Answer:
     return f"{count} teachers with students that solve the task at both shares in this grid, {LEAST} needed", NO_ANSWER
 
 
-def _half(evidence: Evidence, alternative: bool) -> tuple[dict[str, Interval], int]:
-    """By direction, r2 at half of the units minus that at none; and the number of teachers."""
+def _at_half(evidence: Evidence, alternative: bool, holds: Callable[[float], bool]) -> Answer:
+    """r2 at half of the units minus that at none, by direction, and whether it is as stated in both or in one."""
     rows = _taught(evidence, alternative)
     by_teacher = {name: paired(rows, name, HALF) if len(rows) else pd.Series(dtype=float) for name in R2}
     count = min(map(len, by_teacher.values()))
     if count < LEAST:
-        return {}, count
-    return {name: _difference(evidence, values) for name, values in by_teacher.items()}, count
-
-
-def _text(found: dict[str, Interval], count: int) -> str:
-    said = [f"{_DIRECTIONS[name]} {interval_text(values, 3)}" for name, values in found.items()]
-    return f"null-space r² at half of the units minus at none: {', '.join(said)}; {count} teachers"
+        return _few(count)
+    found = {name: _difference(evidence, values) for name, values in by_teacher.items()}
+    said = ", ".join(f"{_DIRECTIONS[name]} {interval_text(values, 3)}" for name, values in found.items())
+    held = [holds(values[0]) for values in found.values()]
+    verdict = REPRODUCED if all(held) else PARTLY if any(held) else NOT
+    return f"null-space r² at half of the units minus at none: {said}; {count} teachers", verdict
 
 
 def alternatives_reproduced(evidence: Evidence) -> Answer:
     """r2 to alternatives rises with the share, in both directions."""
-    found, count = _half(evidence, alternative=True)
-    if not found:
-        return _few(count)
-    rises = [values[0] >= RISES for values in found.values()]
-    return _text(found, count), REPRODUCED if all(rises) else PARTLY if any(rises) else NOT
+    return _at_half(evidence, alternative=True, holds=lambda rise: rise >= RISES)
 
 
 def standards_flat(evidence: Evidence) -> Answer:
     """r2 to standards does not change, in either direction."""
-    found, count = _half(evidence, alternative=False)
-    if not found:
-        return _few(count)
-    flat = [abs(values[0]) < FLAT for values in found.values()]
-    return _text(found, count), REPRODUCED if all(flat) else PARTLY if any(flat) else NOT
+    return _at_half(evidence, alternative=False, holds=lambda change: abs(change) < FLAT)
 
 
 def unrecorded_units(evidence: Evidence) -> Answer:
