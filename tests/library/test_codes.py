@@ -132,7 +132,8 @@ def test_corners_of_the_trained_flip_flop(random):
             "network": ("point", [members[0].label] * 6),
             "stable": ("point", [1, 0, 1, 1, 1, 1]),
             "returns": ("point", [1, 1, 0, 1, 1, 1]),
-        }
+        },
+        coords={"searched_network": [member.label for member in members]},
     )
     found = corners.run(Job("flip_flop", task, members, None, {"test": trials}, {"fixed_points": points}))["corners"]
     validate(found, corners.CONTRACT, "corners.nc")
