@@ -76,6 +76,7 @@ def planted():
         group("c/0", 0.1, recipe(**KNOB, feature_learning=4.0)),
         group("d/0", 0.8, recipe(**KNOB, feature_learning=1.0, **{"units": 32})),
         group("e/0", [0.1, 0.1, 0.4, 0.4, 0.4], recipe(NUCLEAR, gain=1.0)),
+        group("g/0", 0.3, recipe(gain=1.5)),
         group("chain/0", 0.3, recipe({"predictivity": {"bound": 0.15}}, gain=1.0), role="reference"),
         group("chain/1", 0.6, recipe(gain=1.5), role="alternative"),
         group("chain/2", 0.8, recipe(gain=1.5), role="alternative", loss=0.07),
@@ -104,12 +105,13 @@ def tables():
 
 def test_factors_are_found_from_settings(tables):
     groups, factors, _ = tables
-    assert list(groups) == GROUP_COLUMNS and list(factors) == FACTOR_COLUMNS and len(groups) == 20
+    assert list(groups) == GROUP_COLUMNS and list(factors) == FACTOR_COLUMNS and len(groups) == 22
     found = {key: list(own["population"]) for key, own in factors.groupby(["factor", "compared"])}
     assert found == {
         ("complexity", "FlipFlop: channels"): ["a", "a", "a"],
         **{("feature_learning", task): ["b", "c"] for task in ("flip", "sine")},
         **{("width", task): ["d", "b"] for task in ("flip", "sine")},
+        **{("gain", task): ["a", "g"] for task in ("flip", "sine")},
         **{("nuclear_norm", task): ["a", "e"] for task in ("flip", "sine")},
         **{(f"alt-{k}", task): ["a", "chain"] for k in (1, 2) for task in ("flip", "sine")},
     }
@@ -118,7 +120,7 @@ def test_factors_are_found_from_settings(tables):
     # The loss of one task is not that of the others.
     assert complexity["matched"].tolist() == [True, False, False]
     row = groups[(groups["task"] == "flip") & (groups["population"] == "e")].iloc[0]
-    assert row[["nuclear_norm", "l1_norm", "units"]].tolist() == [0.1, 0.0, 64]
+    assert row[["nuclear_norm", "l1_norm", "units", "gain"]].tolist() == [0.1, 0.0, 64, 1.0]
     assert row["null"] == pytest.approx(0.015) and row["test_loss_high"] == pytest.approx(0.051)
 
 
@@ -126,7 +128,7 @@ def test_ratios_are_those_that_were_planted(tables):
     _, factors, ratios = tables
     assert list(ratios) == RATIO_COLUMNS
     ends = factors[factors["compared"] == "flip"].groupby("factor").last()
-    expected = {"feature_learning": 0.25, "width": 0.5, "nuclear_norm": 0.5, "alt-1": 3.0, "alt-2": 4.0}
+    expected = {"feature_learning": 0.25, "width": 0.5, "gain": 1.5, "nuclear_norm": 0.5, "alt-1": 3.0, "alt-2": 4.0}
     assert ends["ratio_dynamics"].to_dict() == pytest.approx(expected)
     assert ends.loc["nuclear_norm", "ratio_weights"] == pytest.approx(2.0)
     inside = (ends["ratio_dynamics_low"] < ends["ratio_dynamics"]) & (
@@ -162,12 +164,12 @@ def test_the_page_and_the_figure_show_all(tables):
     figure = degeneracy_figure(*tables[1:])
     notes = check_text(figure)
     assert notes.count("one level\nin this grid") == 3
-    width, ratio = figure.axes[6 + 2], figure.axes[6 + 5]
+    width, ratio = figure.axes[7 + 2], figure.axes[7 + 6]
     drawn = [line for line in width.lines if line.get_marker() not in ("None", "")]
     assert sorted(y for line in drawn for y in line.get_ydata()) == [0.4, 0.4, 0.8, 0.8]
     means = [line.get_ydata()[0] for line in ratio.lines if line.get_color() == "black"]
     # Complexity and the second alternatives are not matched.
-    np.testing.assert_allclose(means, [0.25, 0.5, 0.5, 3.0])
+    np.testing.assert_allclose(means, [0.25, 0.5, 1.5, 0.5, 3.0])
     hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "none"]
     assert [len(line.get_ydata()) for line in hollow] == [2]
 
@@ -217,7 +219,7 @@ def test_claims_on_all_tasks_are_judged_once_by_whole_tables():
 
 
 @pytest.mark.parametrize(
-    "files, networks", [(["degeneracy"], (550, 650)), (["degeneracy", "degeneracy_full"], (3300, 3500))]
+    "files, networks", [(["degeneracy"], (550, 650)), (["degeneracy", "degeneracy_full"], (3500, 3700))]
 )
 def test_the_study_varies_one_factor_at_a_time(files, networks):
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
@@ -245,7 +247,7 @@ def test_the_study_varies_one_factor_at_a_time(files, networks):
     found = comparisons(groups, group_rows(groups), tasks, references)
     counts = pd.Series([one.factor for one in found]).value_counts()
     assert counts.to_dict() == {"complexity": 5, **dict.fromkeys(counts.index.drop("complexity"), 6)}
-    assert set(counts.index) == {*FACTORS, "alt-1", "alt-2"}
+    assert set(counts.index) == {*FACTORS, "gain", "alt-1", "alt-2"}
     for one in found:
         if one.factor == "complexity":
             assert {place.row["population"] for place in one.places} == {"standard"}

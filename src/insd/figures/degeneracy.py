@@ -17,7 +17,7 @@ ROWS = {
     "weights": "weights:\ndistance per weight",
 }
 """The levels that are drawn, with their labels."""
-SHORT = {"feature_learning": "γ", "width": "N", "nuclear_norm": "nuclear", "l1_norm": "L1"}
+SHORT = {"feature_learning": "γ", "width": "N", "gain": "g", "nuclear_norm": "nuclear", "l1_norm": "L1"}
 """Names of factors under the ratios."""
 MARKERS = "os^DvP*"
 """Markers of comparisons, in order."""
@@ -146,8 +146,8 @@ def draw(drawing: base.Drawing) -> Figure:
 FIGURE = base.Figure(
     title="degeneracy",
     description="how much independently trained networks differ in behaviour, dynamics and weights, against task "
-    "complexity, feature learning, width and penalties, and how much more alternatives differ than standards (made for "
-    "`config/studies/degeneracy.yaml`)",
+    "complexity, feature learning, width, initial gain and penalties, and how much more alternatives differ than "
+    "standards (made for `config/studies/degeneracy.yaml`)",
     per="grid",
     reads=("tables/degeneracy_factors", "tables/degeneracy_ratios"),
     draw=draw,

@@ -27,7 +27,7 @@ PARAMETERS = ("auxiliary", "channels", "delay", "dimensions")
 """Parameters of tasks of which more is more complex; of a span, its end counts (after arXiv 2410.03972)."""
 WITHOUT = ("dt", "grid", "regimes")
 """Parameters of tasks that say how networks are tested, and the time step: their levels are not compared by these."""
-SETTINGS = {"feature_learning": "feature_learning", "width": "units"}
+SETTINGS = {"feature_learning": "feature_learning", "width": "units", "gain": "gain"}
 """Factors that are settings of networks, by the key of the section `network`."""
 TERMS = ("nuclear_norm", "l1_norm")
 """Factors that are terms, by the name of the term: their levels are multipliers, 0 without the term."""
@@ -35,10 +35,12 @@ FACTORS = {
     COMPLEXITY: "task complexity",
     "feature_learning": "feature learning γ",
     "width": "width N",
+    "gain": "initial gain g",
     "nuclear_norm": "nuclear norm, λ",
     "l1_norm": "L1 norm, λ",
 }
-"""The factors in the order of the publication, with their names on pages and in figures."""
+"""The factors with their names on pages and in figures: those of the publication in its order, and the initial gain,
+which alternatives change, too."""
 NAMES = {
     "behaviour": "behaviour: sd of losses, longer delay or trial",
     "dynamics": "dynamics: DSA (rad)",
@@ -49,7 +51,7 @@ NAMES = {
 """The levels, with their names on pages and in figures."""
 _ENDS = ("", "_low", "_high")
 GROUP_COLUMNS = [
-    *("task", "population", "role", "round", "units", "feature_learning", *TERMS),
+    *("task", "population", "role", "round", "units", "feature_learning", "gain", *TERMS),
     *("networks", "solved", "pairs", "test_loss", "test_loss_low", "test_loss_high", "loss"),
     *(f"{level}{end}" for level in LEVELS for end in _ENDS),
     *("null", "null_high", "weight_change", "relative_weight_change", "kernel_alignment"),
@@ -100,8 +102,8 @@ def group_rows(files: Mapping[str, xr.Dataset]) -> pd.DataFrame:
 
     Returns
     -------
-    units, feature_learning : of the network's recipe; empty where it has none. nuclear_norm, l1_norm : multipliers of
-        these terms, 0 without.
+    units, feature_learning, gain : of the network's recipe; empty where it has none.
+    nuclear_norm, l1_norm : multipliers of these terms, 0 without.
     networks, solved, pairs : how many; only solved ones count below.
     test_loss, test_loss_low, test_loss_high : their median loss on the regime `test`, the least and the largest.
     loss : their mean loss in the regime in which behaviour is compared.
@@ -122,8 +124,8 @@ def _row(task: str, group: xr.Dataset) -> dict[str, Any]:
     recipe = json.loads(str(group["recipe"].item()))
     network, terms = recipe.get("network", {}), recipe.get("terms", {})
     row: dict[str, Any] = {"task": task, **{name: str(group[name].item()) for name in ("population", "role")}}
-    row |= {"round": int(group["round"]), "units": network.get("units")}
-    row |= {"feature_learning": network.get("feature_learning")}
+    row |= {"round": int(group["round"])}
+    row |= {name: network.get(name) for name in ("units", "feature_learning", "gain")}
     row |= {name: float(terms[name]["multiplier"]) if name in terms else 0.0 for name in TERMS}
     row |= {name: int(group[name]) for name in ("networks", "solved", "pairs")}
     row |= {"test_loss": float(group["test_loss"]), "loss": float(group["loss"])}
