@@ -100,14 +100,23 @@ def closed_form_predictivity(
 
 
 def shared_filters(network: xr.Dataset, steps: int) -> Float[np.ndarray, "filter history"]:
-    """The rows of ``W M^j K`` for j below the number of units: filters that all networks of the same function hold."""
+    """Filters that span the rows of ``W M^j K`` for all j: those that all networks of the same function hold.
+
+    Of an orthonormal basis of the state space that the readout sees, by block Arnoldi, since the powers themselves are
+    nearly parallel.
+    """
     weights = _weights(network)
     alpha, units = network.attrs["dt"] / network.attrs["tau"], len(weights["bias"])
     move = (1 - alpha) * np.eye(units) + alpha * weights["recurrent_weights"]
-    rows = [weights["output_weights"]]
-    for _ in range(units - 1):
-        rows.append(rows[-1] @ move)
-    return np.concatenate(rows) @ krylov_matrix(network, steps)
+    seen, block = np.zeros((0, units)), weights["output_weights"]
+    while len(block):
+        scale = np.linalg.norm(block)
+        for _ in range(2):
+            block = block - block @ seen.T @ seen
+        _, sizes, rows = np.linalg.svd(block, full_matrices=False)
+        block = rows[sizes > RANK**0.5 * scale]
+        seen, block = np.concatenate([seen, block]), block @ move
+    return seen @ krylov_matrix(network, steps)
 
 
 def least_predictivity(reference: xr.Dataset, gram: Float[np.ndarray, "history history"], steps: int) -> float:

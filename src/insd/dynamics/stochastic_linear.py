@@ -140,8 +140,8 @@ class LinearProcess:
         spread = math.sqrt(max(float(readout @ self.covariance(duration) @ readout), 0.0))
         margins = means @ readout + offset
         if not spread:
-            return np.heaviside(margins, 0.5)
-        return scipy.special.ndtr(margins / spread)
+            return np.asarray(np.heaviside(margins, 0.5))
+        return np.asarray(scipy.special.ndtr(margins / spread))
 
     def jitter_sensitivity(
         self,
@@ -161,4 +161,5 @@ class LinearProcess:
         margins = means @ readout + offset
         if not spread:
             return np.where(margins == 0, np.inf, 0.0)
-        return moved / spread * np.exp(-0.5 * np.square(margins / spread)) / math.sqrt(2 * math.pi)
+        density = np.exp(-0.5 * np.square(margins / spread)) / math.sqrt(2 * math.pi)
+        return np.asarray(moved / spread * density)

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from insd.networks.base import READOUT, Connected, Flowing, Rates, normal
 from insd.networks.engine.bptt import Workspace
@@ -75,22 +76,47 @@ class LinearRNN(Flowing, Connected):
         noise: Float[Tensor, "network time trial unit"] | None = None,
         workspace: Workspace | None = None,
     ) -> Rates:
-        """Rates in response to the inputs, with the external drive of all times in one product."""
+        """Rates in response to the inputs, with the gradient written by hand: one product for all times per weight."""
         networks, times, trials, _ = inputs.shape
         flat = inputs.reshape(networks, times * trials, -1)
-        drive = torch.baddbmm(self.bias[:, None], flat, self.input_weights.transpose(1, 2)) * self.alpha
+        drive = self.alpha * torch.baddbmm(self.bias[:, None], flat, self.input_weights.transpose(1, 2))
         drive = drive.view(networks, times, trials, -1)
         if noise is not None:
             drive = drive + noise
-        step = self.alpha * self.recurrent_weights.transpose(1, 2)
-        step = step + (1 - self.alpha) * torch.eye(step.shape[-1], dtype=step.dtype, device=step.device)
-        state = self.initial_state[:, None].expand(-1, trials, -1)
-        states = []
-        for driven in drive.unbind(1):
-            state = torch.baddbmm(driven, state, step)
-            states.append(state)
-        return torch.stack(states, 1)
+        move = self.alpha * self.recurrent_weights.transpose(1, 2)
+        move = move + (1 - self.alpha) * torch.eye(move.shape[-1], dtype=move.dtype, device=move.device)
+        return _Recursion.apply(drive, move, self.initial_state)
 
     def rates_of(self, states: Float[Tensor, "*any unit"]) -> Float[Tensor, "*any unit"]:
         """The states themselves."""
         return states
+
+
+class _Recursion(torch.autograd.Function):
+    """``x[t] = x[t-1] M + d[t]`` from x[-1], with its gradient: the transposed recursion backwards in time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        drive: Float[Tensor, "network time trial unit"],
+        move: Float[Tensor, "network unit_from unit"],
+        initial: Float[Tensor, "network unit"],
+    ) -> Rates:
+        networks, times, trials, units = drive.shape
+        states = drive.new_empty(networks, times + 1, trials, units)
+        states[:, 0] = initial[:, None]
+        for time in range(times):
+            torch.baddbmm(drive[:, time], states[:, time], move, out=states[:, time + 1])
+        ctx.save_for_backward(states, move)
+        return states[:, 1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Rates) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        states, move = ctx.saved_tensors
+        back = move.transpose(1, 2)
+        following, found = torch.zeros_like(states[:, 0]), torch.empty_like(grad)
+        for time in reversed(range(grad.shape[1])):
+            following = torch.baddbmm(grad[:, time], following, back, out=found[:, time])
+        of_move = states[:, :-1].flatten(1, 2).transpose(1, 2) @ found.flatten(1, 2)
+        return found, of_move, (found[:, 0] @ back).sum(1)
