@@ -81,6 +81,7 @@ def recipe(network, iterations=60):
 
 CHAINS = {
     "gru": {"architecture": "gru"},
+    "linear": {"architecture": "linear", "gain": 0.5},
     "low_rank": {"architecture": "low_rank", "rank": 2},
     # With a larger gain a few units run away under some inputs, and have no fixed point.
     "relu": {"nonlinearity": "relu", "gain": 0.5},
@@ -291,7 +292,7 @@ def test_the_flow_of_an_architecture(nonlinearity):
 def test_files_of_an_unknown_architecture_are_refused():
     with pytest.raises(
         datasets.DatasetError,
-        match=r"x.nc: there is no architecture 'lstm'; choose from gru, low_rank, maximal_update, orthogonal, rate",
+        match=r"x.nc: there is no architecture 'lstm'; choose from gru, linear, low_rank, maximal_update, orthogonal, rate",
     ):
         datasets.validate(gru_file().assign_attrs(architecture="lstm"), "network", "x.nc")
     with pytest.raises(datasets.DatasetError, match=r"x.nc: lacks the variable 'candidate_bias'"):
@@ -321,7 +322,7 @@ def test_files_of_an_unknown_architecture_are_refused():
         ),
         (
             {"architecture": "lstm"},
-            "populations.p.network.architecture = 'lstm': there is no architecture 'lstm'; choose from gru, low_rank, "
+            "populations.p.network.architecture = 'lstm': there is no architecture 'lstm'; choose from gru, linear, low_rank, "
             "maximal_update, orthogonal, rate, or name your own as 'module:Class'",
         ),
         (

@@ -374,6 +374,7 @@ def test_static_inputs_are_inputs_of_the_task():
         "delayed_discrimination": ["no_stimulus"],
         "flip_flop": ["hold"],
         "memory_pro": ["memory", "response"],
+        "path_classification": ["rest"],
         "path_integration": ["rest"],
         "sine_wave": ["lowest", "middle", "highest"],
     }

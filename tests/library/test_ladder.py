@@ -84,7 +84,7 @@ def test_a_grid_without_hard_cells_says_so_in_the_panel_that_would_be_empty():
 
 
 @pytest.mark.parametrize(
-    "study", ["hard_regimes", "equal_training", "context_front", "generators", "degeneracy", "sparse"]
+    "study", ["hard_regimes", "equal_training", "context_front", "generators", "degeneracy", "sparse", "classes"]
 )
 def test_each_rung_of_a_study_has_standards_of_its_own_tasks(study):
     below, above = (

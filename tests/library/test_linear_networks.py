@@ -233,7 +233,7 @@ def test_labels_are_signs_of_functionals_of_the_path():
 
 def planted(solved, area, accuracy, lost):
     """Five linear networks at two levels of noise on the first task, with scores at either level, and on the area."""
-    rows, values = [], {}
+    rows, values, noisy = [], {}, []
     for level, noise in enumerate((0.05, 0.8)):
         for seed in range(5):
             label = {"population": f"linear-{noise:g}", "seed": seed, "round": 0}
@@ -241,12 +241,15 @@ def planted(solved, area, accuracy, lost):
             score = accuracy[level] + 0.001 * seed
             rows.append({"task": "path_classification", **label, **own, "score": score, "solved": seed < solved})
             rows.append({"task": "path_area", **label, **own, "score": area, "solved": False})
-            values[f"linear-{noise:g}/{seed}/0"] = [score, score - lost[level]]
+            # Without noise all are alike: accuracy is that with the network's own noise.
+            values[f"linear-{noise:g}/{seed}/0"] = [0.99, 0.99 - lost[level] - 0.001 * seed]
+            noisy.append([score, 1.0][:: 1 - 2 * level])
     table = with_roles(pd.DataFrame(rows))
     score = xr.DataArray(
         list(values.values()), {"network": list(values), "regime": ["test", "noisy"]}, ("network", "regime")
     )
-    return table, xr.Dataset({"score": score})
+    noise = xr.DataArray(noisy, {"network": list(values), "noise_level": [0.05, 0.8]}, ("network", "noise_level"))
+    return table, {"performance": xr.Dataset({"score": score}), "robustness": xr.Dataset({"noise_score": noise})}
 
 
 @pytest.mark.parametrize(
@@ -259,13 +262,13 @@ def planted(solved, area, accuracy, lost):
     ],
 )
 def test_verdicts(numbers, expected):
-    table, performance = planted(*numbers)
+    table, analyses = planted(*numbers)
     one = table[table["task"] == "path_classification"]
     rest = {}, 0.95, 499
     grid = Evidence("all tasks", "", table, table[:0], {}, *rest)
-    task = Evidence("path_classification", "", one, one[:0], {"performance": performance}, *rest)
+    task = Evidence("path_classification", "", one, one[:0], analyses, *rest)
     assert (boutaib_2022.partial_signature(grid)[1], boutaib_2022.trade_off(task)[1]) == expected
     few = one[one["recurrent_noise"] == 0.05]
     assert boutaib_2022.partial_signature(Evidence("all tasks", "", one, one[:0], {}, *rest))[1] == NO_ANSWER
-    lone = Evidence("path_classification", "", few, few[:0], {"performance": performance}, *rest)
+    lone = Evidence("path_classification", "", few, few[:0], analyses, *rest)
     assert boutaib_2022.trade_off(lone)[1] == NO_ANSWER

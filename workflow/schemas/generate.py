@@ -49,6 +49,7 @@ INTRODUCTION = """\
 | `studies/sparse.yaml` | laid over it: students that learn from few units of standards and of alternatives |
 | `studies/degeneracy.yaml` | laid over it: how much networks differ: five factors, and deflation |
 | `studies/degeneracy_full.yaml` | laid over `degeneracy.yaml`: more networks and levels, for clusters and GPUs |
+| `studies/classes.yaml` | laid over it: other classes of networks, in standards and chains |
 
 A file given by `--configfile` is laid over `config.yaml`, key by key; `null` leaves out a population. Unknown keys are
 refused, and so are values of the wrong type.

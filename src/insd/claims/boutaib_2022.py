@@ -53,30 +53,31 @@ def partial_signature(evidence: Evidence) -> Answer:
 
 
 def trade_off(evidence: Evidence) -> Answer:
-    """Of linear networks, those trained with the most noise are less accurate and lose less to noise in the inputs."""
+    """Of linear networks, those with the most process noise are less accurate and lose less to noise in the inputs."""
     rows = _linear(evidence.table)
     rows = rows[rows["round"] == 0].dropna(subset=["recurrent_noise"]) if len(rows) else rows
     levels = sorted(rows["recurrent_noise"].unique()) if len(rows) else []
-    if len(levels) < 2 or "performance" not in evidence.analyses:
+    if len(levels) < 2 or not {"performance", "robustness"} <= set(evidence.analyses):
         return f"linear networks at {len(levels)} level(s) of process noise, 2 needed", NO_ANSWER
-    scores = evidence.analyses["performance"]["score"]
+    scores, noisy = evidence.analyses["performance"]["score"], evidence.analyses["robustness"]["noise_score"]
+    lost = scores.sel(regime="test") - scores.sel(regime="noisy")
     found = []
-    for values in (
-        scores.sel(regime="test"),
-        scores.sel(regime="test") - scores.sel(regime="noisy"),
-    ):
-        by_network = values.to_series()[network_labels(rows)].set_axis(rows["chain"]).dropna()
-        noise = rows["recurrent_noise"].to_numpy()
-        most, least = (by_network[noise == level] for level in (levels[-1], levels[0]))
+    for own in ({level: noisy.reindex(noise_level=[level])[:, 0] for level in levels}, dict.fromkeys(levels, lost)):
+        least, most = (
+            own[level]
+            .to_series()[network_labels(rows[rows["recurrent_noise"] == level])]
+            .set_axis(rows.loc[rows["recurrent_noise"] == level, "chain"])
+            .dropna()
+            for level in (levels[0], levels[-1])
+        )
         if min(len(most), len(least)) < LEAST:
             return f"{len(least)} and {len(most)} networks at the two ends of the noise, {LEAST} needed", NO_ANSWER
         found.append(_difference(evidence, most, least))
-    accuracy, lost = found
     said = (
-        f"sigma_rec = {levels[-1]:g} minus {levels[0]:g}: accuracy {interval_text(accuracy, 3)}, accuracy lost to "
-        f"noise in the inputs {interval_text(lost, 3)}"
+        f"sigma_rec = {levels[-1]:g} minus {levels[0]:g}: accuracy {interval_text(found[0], 3)}, accuracy lost to "
+        f"noise in the inputs {interval_text(found[1], 3)}"
     )
-    holds = [values[2] < 0 for values in (accuracy, lost)]
+    holds = [values[2] < 0 for values in found]
     return said, REPRODUCED if all(holds) else PARTLY if any(holds) else NOT
 
 
@@ -106,11 +107,12 @@ CLAIMS = Publication(
             text="Process noise trades accuracy for robustness",
             criterion=(
                 "linear networks trained with the most process noise against those with the least: the interval of the "
-                "difference in accuracy is below 0, and so is that of the accuracy that noise in the inputs costs "
-                f"(regime `noisy`). Partly: one of both. No answer with fewer than {LEAST} networks of either"
+                "difference in accuracy, each with the noise of its training (a level of `robustness`), is below 0, and "
+                "so is that of the accuracy that noise in the inputs costs without process noise (regime `noisy`). "
+                f"Partly: one of both. No answer with fewer than {LEAST} networks of either"
             ),
             judge=trade_off,
-            reads=("performance",),
+            reads=("performance", "robustness"),
             tasks=LABELS[:1],
             intervals=2,
         ),
