@@ -28,7 +28,7 @@ def signature(
     levels = [np.zeros((*path.shape[:-2], path.shape[-1] ** level)) for level in range(1, depth + 1)]
     for step in np.moveaxis(steps, -2, 0):
         powers = [step]
-        for order in range(2, depth + 1):
+        for _ in range(2, depth + 1):
             powers.append(_product(powers[-1], step))
         # Highest first: each level needs the lower ones from before the step.
         for level in range(depth, 0, -1):

@@ -292,7 +292,7 @@ def test_the_flow_of_an_architecture(nonlinearity):
 def test_files_of_an_unknown_architecture_are_refused():
     with pytest.raises(
         datasets.DatasetError,
-        match=r"x.nc: there is no architecture 'lstm'; choose from gru, linear, low_rank, maximal_update, orthogonal, rate",
+        match=r"x.nc: there is no architecture 'lstm'; choose from gru, linear, low_rank, maximal_update, orthogonal",
     ):
         datasets.validate(gru_file().assign_attrs(architecture="lstm"), "network", "x.nc")
     with pytest.raises(datasets.DatasetError, match=r"x.nc: lacks the variable 'candidate_bias'"):
@@ -322,8 +322,8 @@ def test_files_of_an_unknown_architecture_are_refused():
         ),
         (
             {"architecture": "lstm"},
-            "populations.p.network.architecture = 'lstm': there is no architecture 'lstm'; choose from gru, linear, low_rank, "
-            "maximal_update, orthogonal, rate, or name your own as 'module:Class'",
+            "populations.p.network.architecture = 'lstm': there is no architecture 'lstm'; choose from gru, linear, "
+            "low_rank, maximal_update, orthogonal, rate, or name your own as 'module:Class'",
         ),
         (
             {"architecture": "none_such:Net"},

@@ -86,9 +86,7 @@ def test_noise_trades_accuracy_for_robustness():
     assert np.all(np.diff([values[0] for values in moved[1:]]) < 0)
     # Against differences: a jitter of the path moves u m_T by a normal number.
     spread, jitter = math.sqrt(READOUT @ covariance(DRIFT, INTO, 1.0) @ READOUT), 1e-3
-    up, down = (
-        PROCESS.class_probability(READOUT, sign * jitter * spread, means, 1.0) for sign in (1, -1)
-    )
+    up, down = (PROCESS.class_probability(READOUT, sign * jitter * spread, means, 1.0) for sign in (1, -1))
     found = PROCESS.jitter_sensitivity(READOUT, 0.0, means, 1.0)
     np.testing.assert_allclose(found, (up - down) / (2 * jitter), rtol=1e-4)
 
@@ -205,6 +203,7 @@ def test_networks_without_a_closed_form_are_refused():
 
 # The task
 
+
 def test_labels_are_signs_of_functionals_of_the_path():
     random = np.random.default_rng(3)
     increments = random.standard_normal((4, 7, 2))
@@ -230,6 +229,7 @@ def test_labels_are_signs_of_functionals_of_the_path():
 
 
 # The statements
+
 
 def planted(solved, area, accuracy, lost):
     """Five linear networks at two levels of noise on the first task, with scores at either level, and on the area."""

@@ -107,8 +107,8 @@ CLAIMS = Publication(
             text="Process noise trades accuracy for robustness",
             criterion=(
                 "linear networks trained with the most process noise against those with the least: the interval of the "
-                "difference in accuracy, each with the noise of its training (a level of `robustness`), is below 0, and "
-                "so is that of the accuracy that noise in the inputs costs without process noise (regime `noisy`). "
+                "difference in accuracy, each with the noise of its training (a level of `robustness`), is below 0, "
+                "and so is that of the accuracy that noise in the inputs costs without process noise (regime `noisy`). "
                 f"Partly: one of both. No answer with fewer than {LEAST} networks of either"
             ),
             judge=trade_off,

@@ -107,7 +107,9 @@ class LinearProcess:
             found = found @ moves[length][:units] + velocity @ moves[length][units:]
         return found
 
-    def mean_of_signature(self, integrals: Float[np.ndarray, "*trial term channel"]) -> Float[np.ndarray, "*trial unit"]:
+    def mean_of_signature(
+        self, integrals: Float[np.ndarray, "*trial term channel"]
+    ) -> Float[np.ndarray, "*trial unit"]:
         """``sum_k W^k A I_k`` over the terms that are given (`partial_signature`), of a process from 0."""
         powers = [self.input_weights]
         for _ in range(integrals.shape[-2] - 1):
