@@ -152,7 +152,9 @@ def deflated(reference: xr.Dataset, gram: Float[np.ndarray, "history history"], 
     leading = np.linalg.eigh(projector @ rates @ projector)[1][:, : -1 - len(readout) : -1]
     seen = readout @ rates @ leading
     if np.linalg.cond(seen) * np.linalg.norm(readout) * np.linalg.norm(rates @ leading) > np.linalg.norm(seen) / RANK:
-        raise KrylovError("the readout is uncorrelated with the leading components of its null space; add a unit")
+        raise KrylovError(
+            "the readout is uncorrelated with the leading components of its null space: no coordinates lose them"
+        )
     back = rates @ leading @ np.linalg.solve(seen, readout) + projector
     forth = np.linalg.inv(back)
     changed = {

@@ -47,7 +47,8 @@ def covariance(
     fast modes to rounding.
     """
     units = len(drift)
-    doublings = max(0, math.ceil(math.log2(max(np.linalg.norm(drift, 2) * duration, 1.0))))
+    turns = float(np.linalg.norm(drift, 2)) * duration
+    doublings = math.ceil(math.log2(max(turns, 1.0)))
     block = np.zeros((2 * units, 2 * units))
     block[:units, :units], block[units:, units:] = -drift, drift.T
     block[:units, units:] = noise @ noise.T
