@@ -112,7 +112,7 @@ class _Recursion(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Rates) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Rates) -> tuple[Tensor, Tensor, Tensor]:
         states, move = ctx.saved_tensors
         back = move.transpose(1, 2)
         following, found = torch.zeros_like(states[:, 0]), torch.empty_like(grad)
