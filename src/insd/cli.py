@@ -8,6 +8,7 @@
     insd inspect checkpoint.pt               its tensors, and as which network they would be read
     insd import checkpoint.pt network.nc --trials chain/test.nc
     insd score network.nc chain/test.nc      loss and score of its outputs
+    insd errors responses.csv                shares of swaps and guesses among responses to several items
 
 `insd COMMAND --help` lists the options of each.
 """
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 MOST_STARTS = 1_000_000
 """More states to start from than memory holds."""
+MOST_RESAMPLES = 100_000
+"""More than anyone waits for."""
 CHECKPOINT = "made by torch.save, or an npz, MATLAB (.mat) or HDF5 (.h5) file of arrays"
 """What `insd import` and `insd inspect` read."""
 
@@ -299,6 +302,33 @@ def score(chosen: argparse.Namespace) -> None:
     _print_score(_task(chosen, trials), _outputs(network, trials, chosen.network), trials, chosen.network)
 
 
+def errors(chosen: argparse.Namespace) -> None:
+    """Fit a mixture of the cued item, swaps and guesses to a table of responses."""
+    from insd.behaviour.mixtures import COMPONENTS, fit_mixture
+    from insd.behaviour.response_tables import read_responses
+
+    if not 0 <= chosen.resamples <= MOST_RESAMPLES:
+        raise CommandError(f"--resamples {chosen.resamples}: from 0 to {MOST_RESAMPLES}")
+    table = read_responses(chosen.table, chosen.degrees)
+    trials = table.responses, table.items, table.cued
+    mixture = fit_mixture(*trials, resamples=chosen.resamples, seed=chosen.seed)
+    intervals = mixture.intervals or {}
+
+    def row(name: str, value: float, of: str) -> None:
+        ends = "  ({:.3f} to {:.3f})".format(*intervals[of]) if of in intervals else ""
+        print(f"{name:30s}  {value:8.3f}{ends}")
+
+    print(f"{chosen.table}: {mixture.trials} trials, up to {table.items.shape[1]} items")
+    for name in COMPONENTS:
+        row(f"weight, {name}", mixture.weights[name], name)
+    row("concentration (kappa)", mixture.concentration, "concentration")
+    print(f"{'circular SD (deg)':30s}  {math.degrees(mixture.sd):8.2f}")
+    print(f"{'log-likelihood':30s}  {mixture.log_likelihood:8.1f}")
+    if table.items.shape[1] > 1:
+        without = fit_mixture(*trials, components=("cued", "uniform"))
+        print(f"{'BIC without swaps less with':30s}  {without.bic - mixture.bic:8.1f}")
+
+
 def _outputs(network: "xr.Dataset", trials: "xr.Dataset", path: str) -> "Tensor":
     from insd.activity import simulate_trials
 
@@ -364,6 +394,16 @@ def _parser() -> argparse.ArgumentParser:
     scored = command("score", score, ("network", "network.nc"), ("trials", "trials of its task, such as test.nc"))
     scored.add_argument("--seed", type=int, help="seed, if the file holds several (default: the first)")
     scored.add_argument("--task", help="the task, if the trials do not name it")
+    fitted = command(
+        "errors",
+        errors,
+        ("table", "CSV file, one trial a row: response, cue (1 for the first item), item_1, item_2, ..."),
+    )
+    fitted.add_argument("--degrees", action="store_true", help="angles are in degrees (default: rad)")
+    fitted.add_argument(
+        "--resamples", type=int, default=200, help="of the bootstrap for 95 %% intervals (default 200; 0 for none)"
+    )
+    fitted.add_argument("--seed", type=_seed, default=0, help="of the bootstrap (default 0)")
     checkpoint = command("import", import_network, ("checkpoint", CHECKPOINT), ("output", "network.nc"))
     checkpoint.add_argument("--trials", required=True, help="trials that the network was trained for")
     seen = command("inspect", inspect, ("checkpoint", CHECKPOINT))
