@@ -49,7 +49,7 @@ KINDS = {
         "insd.tasks",
         "task",
         base="insd.tasks.base:Task",
-        tools=("arrays", "environments", "variables", "observers", "own", "recorded", "sessions"),
+        tools=("arrays", "denoising", "environments", "variables", "observers", "own", "recorded", "sessions"),
     ),
     "network": Kind("insd.networks", "architecture", base="insd.networks.base:Networks", tools=("check",)),
     "term": Kind(

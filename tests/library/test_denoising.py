@@ -1,0 +1,156 @@
+"""Tasks whose responses are a distribution, and networks with a fixed plane of behaviour, by loops and closed forms."""
+
+import numpy as np
+import pytest
+import torch
+
+from insd.behaviour.mixtures import fit_mixture
+from insd.networks.base import initialise
+from insd.networks.settings.base import network_settings
+from insd.tasks.denoising import items_of
+from insd.tasks.vwm_guess import VWMGuess
+from insd.tasks.vwm_swap import VWMSwap
+
+
+def responses(trials):
+    """The angles that the targets of the last step have."""
+    return np.arctan2(trials["targets"].values[:, -1, 1], trials["targets"].values[:, -1, 0])
+
+
+def test_periods_of_a_trial():
+    task = VWMSwap()
+    trials = task.sample("train", 20, 0)
+    names = trials["input"].values.tolist()
+    assert names[:6] == ["cos_1", "sin_1", "cos_2", "sin_2", "cue_1", "cue_2"]
+    assert names[-3:] == ["noise_x", "noise_y", "clamp"] and trials.sizes["time"] == task.report_begins + 20 == 46
+    for trial in range(20):
+        one = trials.isel(trial=trial)
+        inputs = one["inputs"].values
+        angles = [float(one["angle_1"]), float(one["angle_2"])]
+        shown = [part for angle in angles for part in (np.cos(angle), np.sin(angle))]
+        np.testing.assert_allclose(inputs[:5, :4], [shown] * 5, rtol=1e-5)
+        assert not inputs[5:, :4].any() and not inputs[:20, 4:].any() and not inputs[25].any()
+        cue = [int(one["cued"]) == 1, int(one["cued"]) == 2]
+        assert (inputs[20:25, 4:6] == cue).all() and not inputs[25:, 4:6].any()
+        assert (inputs[26:, 6] == 1).all() and (inputs[26:, -1] == 1).all()
+        assert not one["mask"].values[:26].any() and one["mask"].values[26:].all()
+
+
+def test_teacher_forcing_and_its_targets():
+    """The targets of each step are the mean of the next noised response, by the recursion of one step of noise."""
+    task = VWMSwap(report_steps=12)
+    trials = task.sample("train", 4000, 0)
+    schedule, begins = task.schedule, task.report_begins
+    response = trials["targets"].values[:, -1]
+    assert np.linalg.norm(response, axis=1).mean() == pytest.approx(2.5, abs=0.02)
+    for time in range(12):
+        t = 12 - time  # counted as noise is added
+        noised = trials["inputs"].values[:, begins + time, -3:-1]
+        residual = noised - schedule.kept[t - 1] * response
+        assert residual.std() == pytest.approx(schedule.noise[t - 1], rel=0.05)
+        if time < 11:
+            after = trials["inputs"].values[:, begins + time + 1, -3:-1]
+            off = after - trials["targets"].values[:, begins + time]
+            assert off.mean() == pytest.approx(0, abs=0.02)
+            assert off.std() == pytest.approx(schedule.sampling_sd[t - 1], rel=0.05)
+            assert abs(np.corrcoef(off.ravel(), noised.ravel())[0, 1]) < 0.05
+
+
+def test_sampled_behaviour_has_its_noise_as_inputs():
+    task = VWMSwap()
+    trials, sd = task.sample("test", 3000, 0), task.schedule.sampling_sd
+    behaviour = trials["inputs"].values[:, task.report_begins :, -3:]
+    assert (behaviour[:, 0, 2] == 1).all() and not behaviour[:, 1:, 2].any()
+    assert behaviour[..., :2].std((0, 2)) == pytest.approx([task.schedule.noise[-1], *sd[:0:-1]], rel=0.05)
+    assert not VWMSwap(behaviour="mean").sample("train", 3, 0)["inputs"].values[..., -3:-1].any()
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [(VWMSwap(guesses=0.1), (0.63, 0.27, 0.1)), (VWMGuess(), (0.7, 0.0, 0.3)), (VWMSwap(items=3), (0.7, 0.3, 0.0))],
+)
+def test_responses_are_those_of_the_model(task, expected):
+    trials = task.sample("test", 3000, 1)
+    angles, probabilities, cued = items_of(trials)
+    assert probabilities.sum(1) == pytest.approx(np.full(3000, 1 - task.guesses))
+    found = fit_mixture(responses(trials), angles, cued)
+    assert list(found.weights.values()) == pytest.approx(expected, abs=0.03)
+    assert found.sd == pytest.approx(0.05, rel=0.1)
+
+
+def test_swaps_between_features_follow_their_distance():
+    trials = VWMSwap(cue_kind="feature").sample("test", 6000, 2)
+    inputs, cued = trials["inputs"].values, trials["cued"].values - 1
+    features = np.arctan2(inputs[:, 0, [5, 7]], inputs[:, 0, [4, 6]])
+    of_cue = np.arctan2(inputs[:, 20, 9], inputs[:, 20, 8])
+    np.testing.assert_allclose(of_cue, features[np.arange(6000), cued], atol=1e-5)
+    distance = np.abs((features[:, 0] - features[:, 1] + np.pi) % (2 * np.pi) - np.pi)
+    swapped = trials["source"].values - 1 != cued
+    for low, high in ((0, 0.5), (0.5, 1), (1, 2), (2, np.pi)):
+        inside = (distance >= low) & (distance < high)
+        odds = np.exp(-(distance[inside] ** 2) / 3)
+        assert swapped[inside].mean() == pytest.approx((odds / (1 + odds)).mean(), abs=0.04)
+
+
+def test_the_loss_of_one_who_does_not_know_the_trial():
+    """Of the best linear guess from the noised response alone, for responses that have no direction on average."""
+    task = VWMSwap()
+    trials = task.sample("train", 4000, 3)
+    schedule, begins = task.schedule, task.report_begins
+    power = np.square(trials["targets"].values[:, -1]).mean()
+    outputs = np.zeros_like(trials["targets"].values)
+    for time in range(20):
+        kept, noise = schedule.kept[19 - time], schedule.noise[19 - time]
+        noised = trials["inputs"].values[:, begins + time, -3:-1]
+        of_noised, of_response = (part[19 - time] for part in schedule.weights)
+        outputs[:, begins + time] = (of_noised + of_response * kept * power / (noise**2 + kept**2 * power)) * noised
+
+    def loss(outputs):
+        arrays = (outputs[None], trials["targets"].values, trials["mask"].values)
+        return task.loss(*(torch.from_numpy(array).transpose(-3, -2) for array in arrays), 1.0).item()
+
+    assert loss(outputs) == pytest.approx(1, abs=0.03)
+    assert loss(trials["targets"].values) == 0
+    # Behaviour before the report has a price of its own.
+    outputs = trials["targets"].values.copy()
+    outputs[:, begins - 1] = 2.5
+    assert loss(outputs) == pytest.approx(1e-3 * 2.5**2 / power, rel=0.02)
+
+
+def test_only_schedules_that_end_in_noise():
+    with pytest.raises(ValueError, match=r"report_steps = 10, last_variance = 0\.3: after 10 steps"):
+        VWMSwap(report_steps=10, last_variance=0.3)
+    with pytest.raises(ValueError, match="items = 1: swaps need at least 2"):
+        VWMSwap(items=1)
+
+
+def networks(inputs):
+    streams = [torch.Generator().manual_seed(seed) for seed in range(2)]
+    return initialise(network_settings({"architecture": "behaviour_plane", "hidden": 20}), inputs, 2, 0.1, streams)
+
+
+def test_what_acts_on_behaviour_leaves_memory_as_it_is():
+    """A clamp has the effect of setting the plane, by the step that is spelled out with NumPy."""
+    made = networks(5)
+    state = torch.randn(2, 4, 16, generator=torch.Generator().manual_seed(5))
+    inputs = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(6))
+    inputs[:, :2, 4], inputs[:, 2:, 4] = 1.0, 0.0
+    after = state + 0.1 * made.force(state, inputs)
+    weights = {name: values.numpy() for name, values in made.weights().items()}
+    plane = made.output_weights[0].numpy()
+    np.testing.assert_allclose(plane @ plane.T, np.eye(2), atol=1e-6)
+    for network in range(2):
+        for trial in range(4):
+            r, u = state[network, trial].numpy(), inputs[network, trial].numpy()
+            behaviour, memory = plane @ r, r - plane.T @ (plane @ r)
+            behaviour = (behaviour if trial >= 2 else 0) + u[2:4]
+            r = memory + plane.T @ behaviour
+            hidden = weights["hidden_weights"][network] @ r + weights["input_weights"][network][:, :2] @ u[:2]
+            hidden = np.tanh(hidden + weights["hidden_bias"][network])
+            drift = weights["drift_weights"][network] @ hidden + weights["drift_bias"][network]
+            np.testing.assert_allclose(after[network, trial].detach().numpy(), 0.9 * r + 0.1 * drift, atol=1e-5)
+
+
+def test_a_network_of_the_wrong_size_is_refused():
+    with pytest.raises(ValueError, match="2 inputs and 2 outputs"):
+        networks(2)
