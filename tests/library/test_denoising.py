@@ -117,6 +117,20 @@ def test_the_loss_of_one_who_does_not_know_the_trial():
     assert loss(outputs) == pytest.approx(1e-3 * 2.5**2 / power, rel=0.02)
 
 
+def test_the_mean_of_the_modes_solves_the_control_alone():
+    """It is what the squared error asks for; of a distribution it has the wrong shares."""
+    for behaviour, solves in (("mean", True), ("sampled", False)):
+        task = VWMSwap(behaviour=behaviour)
+        trials = task.sample("test", 3000, 4)
+        angles, probabilities, _ = items_of(trials)
+        mean = (probabilities[..., None] * np.stack([np.cos(angles), np.sin(angles)], -1)).sum(1)
+        outputs = np.zeros(trials["targets"].shape)
+        outputs[:, -1] = 2.5 * mean
+        assert task.solved(float(task.score(trials, outputs))) == solves
+        # No response is as wrong in both.
+        assert task.score(trials, 0 * outputs) == pytest.approx(0.7, abs=0.03)
+
+
 def test_only_schedules_that_end_in_noise():
     with pytest.raises(ValueError, match=r"report_steps = 10, last_variance = 0\.3: after 10 steps"):
         VWMSwap(report_steps=10, last_variance=0.3)
@@ -126,7 +140,9 @@ def test_only_schedules_that_end_in_noise():
 
 def networks(inputs):
     streams = [torch.Generator().manual_seed(seed) for seed in range(2)]
-    return initialise(network_settings({"architecture": "behaviour_plane", "hidden": 20}), inputs, 2, 0.1, streams)
+    return initialise(
+        network_settings({"architecture": "behaviour_plane", "units": 16, "hidden": 20}), inputs, 2, 0.1, streams
+    )
 
 
 def test_what_acts_on_behaviour_leaves_memory_as_it_is():

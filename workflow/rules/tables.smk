@@ -311,9 +311,10 @@ CLAIMED = {
         "axes",
     )
 }
-# That of students, where there are any.
-if GRID.analysis_tasks("teacher"):
-    CLAIMED["teacher"] = GRID.analysis_tasks("teacher")
+# Those of students and of distributions of errors, where there are any.
+for name in ("teacher", "behaviour"):
+    if GRID.analysis_tasks(name):
+        CLAIMED[name] = GRID.analysis_tasks(name)
 
 # The table that claims on degeneracy read, where there is something in it.
 TABLES_CLAIMED = (

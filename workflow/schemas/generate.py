@@ -47,6 +47,7 @@ INTRODUCTION = """\
 | `studies/capacity.yaml` | laid over it: long chains, by units, bits of the flip-flop, private noise and lambda |
 | `studies/capacity_full.yaml` | laid over `capacity.yaml`: more and longer chains |
 | `studies/sparse.yaml` | laid over it: students that learn from few units of standards and of alternatives |
+| `studies/failure.yaml` | laid over it: networks that learn swap errors as a distribution, and their alternatives |
 | `studies/degeneracy.yaml` | laid over it: how much networks differ: five factors, and deflation |
 | `studies/degeneracy_full.yaml` | laid over `degeneracy.yaml`: more networks and levels, for clusters and GPUs |
 | `studies/classes.yaml` | laid over it: other classes of networks, in standards and chains |

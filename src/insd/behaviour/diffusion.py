@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import brentq
 
 MOST_LEFT = 0.15
 """The largest ``a_T`` of a schedule: with more, a report does not start from the standard normal that is drawn."""
@@ -61,7 +60,11 @@ class Schedule:
 
             if steps < 2 or not 0 < first < 1 or excess(first) < 0 or excess(1 - 1e-9) > 0:
                 raise ValueError(f"{steps} steps from a variance of {first}: none that rise linearly end in noise")
-            last = float(brentq(excess, first, 1 - 1e-9))
+            low, high = first, 1 - 1e-9
+            for _ in range(60):
+                last = (low + high) / 2
+                low, high = (last, high) if excess(last) > 0 else (low, last)
+            last = high
         return cls(np.linspace(first, last, steps))
 
     @property

@@ -56,8 +56,9 @@ class Mixture:
 
     @property
     def sd(self) -> float:
-        """Circular standard deviation of f in rad, ``sqrt(-2 log(I_1(kappa) / I_0(kappa)))``."""
-        return float(np.sqrt(-2 * np.log(_resultant(self.concentration))))
+        """Circular standard deviation of f in rad, ``sqrt(-2 log(I_1(kappa) / I_0(kappa)))``; infinite for kappa 0."""
+        resultant = _resultant(self.concentration)
+        return float(np.sqrt(-2 * np.log(resultant))) if resultant > 0 else float("inf")
 
 
 def fit_mixture(

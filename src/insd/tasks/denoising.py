@@ -11,17 +11,20 @@ Source: "Setting up for failure" (arXiv 2512.04808).
 
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
+from pydantic import Field
 
 from insd.behaviour import swaps
 from insd.behaviour.diffusion import Schedule
 from insd.tasks.base import Duration, GridField, Noise, NotNegative, RegimesField, Task
 from insd.tasks.variables import Variable
 
+MOST_STEPS = 1000
+"""Of a report."""
 REPORT_INPUTS = 8
 """Inputs that say how far the report is: cosines of it, the first of which is 1 throughout (ours; 8 in the source)."""
 BEHAVIOUR_INPUTS = ("noise_x", "noise_y", "clamp")
@@ -43,6 +46,8 @@ class Presented:
     """From 0."""
     chosen: Float[np.ndarray, "trial item"]
     """The probability of each item to be reported, in trials without a guess."""
+    features: Float[np.ndarray, "trial item"] | None = None
+    """By which items are cued, if they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,34 +61,50 @@ class Denoising(Task):
     response, and nearly any network scores well.
     """
 
-    stimulus: Duration = 0.1
-    """Duration of the stimulus in s (5 steps, as published)."""
-    delay: Duration = 0.3
-    """Duration of the delay in s (15 steps, as published)."""
-    cue: Duration = 0.1
-    """Duration of the cue in s (5 steps, as published)."""
-    gap: Duration = 0.02
-    """Time between cue and report in s (one step, as published)."""
-    report_steps: int = 20
-    """Steps of the report T, at least 2 (ours; 40 in the publication)."""
-    last_variance: float | None = None
-    """Variance of the last step of noise (.30 in the publication, for 40 steps); without it, .1 of a response are left
-    in the end."""
-    radius: NotNegative = 2.5
-    """Length of a response (as published)."""
-    response_noise: NotNegative = 0.05
-    """Standard deviation of responses along each axis, as a share of the radius (as published)."""
-    guesses: NotNegative = 0.0
-    """Share of responses at a random angle (ours)."""
-    behaviour: Literal["forced", "sampled", "mean"] = "forced"
-    """Behaviour during the report. `forced`: in the regime `train`, it is replaced before each step by the response
-    with the noise of that step (teacher forcing), which networks learn to undo; other regimes are `sampled`: it starts
-    as noise, and noise is added after each step. `mean`: there is no noise in any regime, and the response is learned
-    by its squared error in the last step, as a control."""
-    input_noise: Noise = 0.0
-    """Standard deviation of the noise of stimulus and cue inputs per step of 20 ms (ours), or its span."""
-    rest: NotNegative = 1e-3
-    """Weight of the squared length of behaviour before the report, by that of responses (as published)."""
+    # As annotations, since only docstrings of a class's own fields reach the table of keys.
+    stimulus: Annotated[Duration, Field(description="Duration of the stimulus in s (5 steps, as published).")] = 0.1
+    delay: Annotated[Duration, Field(description="Duration of the delay in s (15 steps, as published).")] = 0.3
+    cue: Annotated[Duration, Field(description="Duration of the cue in s (5 steps, as published).")] = 0.1
+    gap: Annotated[Duration, Field(description="Time between cue and report in s (a step, as published).")] = 0.02
+    report_steps: Annotated[
+        int, Field(description="Steps of the report T, from 2 to 1,000 (ours; 40 in the publication).")
+    ] = 20
+    last_variance: Annotated[
+        float | None,
+        Field(
+            description="Variance of the last step of noise (.30 in the publication, for 40 steps); without it, .1 of "
+            "a response are left in the end."
+        ),
+    ] = None
+    radius: Annotated[NotNegative, Field(description="Length of a response (as published).")] = 2.5
+    response_noise: Annotated[
+        NotNegative,
+        Field(description="Standard deviation of responses along each axis, as a share of the radius (as published)."),
+    ] = 0.05
+    guesses: Annotated[NotNegative, Field(description="Share of responses at a random angle (ours).")] = 0.0
+    behaviour: Annotated[
+        Literal["forced", "sampled", "mean"],
+        Field(
+            description="Behaviour during the report. `forced`: in the regime `train`, it is replaced before each step "
+            "by the response with the noise of that step (teacher forcing), which networks learn to undo; other "
+            "regimes are `sampled`: it starts as noise, and noise is added after each step. `mean`: there is no noise "
+            "in any regime, and the response is learned by its squared error in the last step, as a control."
+        ),
+    ] = "forced"
+    input_noise: Annotated[
+        Noise,
+        Field(
+            description="Standard deviation of the noise of stimulus and cue inputs per step of 20 ms (ours), or its "
+            "span."
+        ),
+    ] = 0.0
+    rest: Annotated[
+        NotNegative,
+        Field(
+            description="Weight of the squared length of behaviour before the report, by that of responses (as "
+            "published)."
+        ),
+    ] = 1e-3
     regimes: RegimesField = field(
         default_factory=lambda: {
             "noisy": {"input_noise": 0.4},
@@ -105,8 +126,8 @@ class Denoising(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.report_steps < 2:
-            raise ValueError(f"report_steps = {self.report_steps}: at least 2 are needed")
+        if not 2 <= self.report_steps <= MOST_STEPS:
+            raise ValueError(f"report_steps = {self.report_steps}: from 2 to {MOST_STEPS}")
         if self.radius == 0:
             raise ValueError("radius = 0: must be positive")
         if self.guesses > 1:
@@ -174,6 +195,7 @@ class Denoising(Task):
                 sd = np.concatenate([schedule.noise[-1:], schedule.sampling_sd[:0:-1]])
                 behaviour[..., :2] = sd[:, None] * random.standard_normal((n_trials, report, 2))
         items = range(shown.angles.shape[1])
+        features = {} if shown.features is None else {f"feature_{item + 1}": shown.features[:, item] for item in items}
         shown_inputs = np.arange(inputs.shape[2]) < len(shown.names)
         return self.dataset(
             inputs,
@@ -184,6 +206,7 @@ class Denoising(Task):
             {
                 **{f"angle_{item + 1}": shown.angles[:, item] for item in items},
                 **{f"probability_{item + 1}": (1 - self.guesses) * shown.chosen[:, item] for item in items},
+                **features,
                 "cued": shown.cued + 1,
                 "source": source + 1,
             },
@@ -217,9 +240,17 @@ class Denoising(Task):
     def _score(self, trials: xr.Dataset, outputs: np.ndarray) -> np.ndarray | np.floating:
         angles, _, cued = items_of(trials)
         drawn = trials["targets"].values[:, -1].astype(float)
-        excess = _cosines(outputs[..., -1, :], angles) - _cosines(drawn, angles)
+        excess = self._along(outputs[..., -1, :], angles) - self._along(drawn, angles)
         of_cued = np.take_along_axis(excess, np.broadcast_to(cued[:, None], excess[..., :1].shape), -1)[..., 0]
         return np.maximum(np.abs(of_cued.mean(-1)), np.abs((excess.sum(-1) - of_cued).mean(-1)))
+
+    def _along(
+        self, responses: Float[np.ndarray, "*network trial 2"], angles: Float[np.ndarray, "trial item"]
+    ) -> Float[np.ndarray, "*network trial item"]:
+        """Cosine of the distance of a response to each item; where the mean is learned, times its relative length."""
+        length = self.radius if self.behaviour == "mean" else np.linalg.norm(responses, axis=-1)[..., None]
+        x, y = responses[..., :1], responses[..., 1:]
+        return (x * np.cos(angles) + y * np.sin(angles)) / np.maximum(length, np.finfo(float).tiny)
 
     def variables(self, trials: xr.Dataset) -> dict[str, Variable]:
         """The angle of the cued item and, where there are others, that of the first of them."""
@@ -233,13 +264,6 @@ class Denoising(Task):
     def static_inputs(self) -> dict[str, list[float]]:
         """The delay, in which nothing is shown."""
         return {"memory": [0.0] * self.sample("test", 1, 0).sizes["input"]}
-
-
-def _cosines(
-    behaviour: Float[np.ndarray, "*network trial 2"], angles: Float[np.ndarray, "trial item"]
-) -> Float[np.ndarray, "*network trial item"]:
-    """Cosine of the distance of a response to each item."""
-    return np.cos(np.arctan2(behaviour[..., 1], behaviour[..., 0])[..., None] - angles)
 
 
 def items_of(

@@ -9,6 +9,9 @@ from insd.behaviour import swaps
 from insd.tasks.base import NotNegative
 from insd.tasks.denoising import Denoising, Presented
 
+MOST_ITEMS = 64
+"""More than any ring holds apart."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class VWMSwap(Denoising):
@@ -23,7 +26,7 @@ class VWMSwap(Denoising):
     """
 
     items: int = 2
-    """Number of items, at least 2."""
+    """Number of items, from 2 to 64."""
     cue_kind: Literal["index", "feature"] = "index"
     """`index`: the cue is the number of the item, and followed with the probability `correct`. `feature`: it is the
     feature of the item, an angle, and other items are reported the more often, the closer theirs is (`width`)."""
@@ -36,8 +39,8 @@ class VWMSwap(Denoising):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.items < 2:
-            raise ValueError(f"items = {self.items}: swaps need at least 2")
+        if not 2 <= self.items <= MOST_ITEMS:
+            raise ValueError(f"items = {self.items}: swaps need at least 2, and trials have at most {MOST_ITEMS}")
         if self.correct > 1:
             raise ValueError(f"correct = {self.correct}: a probability, from 0 to 1")
         if self.width == 0:
@@ -59,7 +62,8 @@ class VWMSwap(Denoising):
         of_cued = features[np.arange(n_trials), cued][:, None]
         chosen = swaps.by_feature(features, cued, self.width, self.offset)
         stimulus = np.concatenate([_directions(angles), _directions(features)], axis=1)
-        return Presented(stimulus, _directions(of_cued), [*names, "cue_cos", "cue_sin"], angles, cued, chosen)
+        names += ["cue_cos", "cue_sin"]
+        return Presented(stimulus, _directions(of_cued), names, angles, cued, chosen, features)
 
 
 def _directions(angles: np.ndarray) -> np.ndarray:

@@ -1,0 +1,87 @@
+"""Which errors networks make whose responses are a distribution, and where their memory holds the items."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+from insd.analysis.base import Analysis, AnalysisSettings, Job
+from insd.datasets import Contract
+
+if TYPE_CHECKING:
+    from insd.settings.config import Settings
+
+BY_COMPONENT = ("weight", "weight_low", "weight_high", "expected_weight")
+BY_NETWORK = ("concentration", "bic_without_swaps", "length", "alignment_rise")
+CONTRACT = Contract(
+    {
+        **dict.fromkeys(BY_COMPONENT, ("network", "component")),
+        **dict.fromkeys(BY_NETWORK, ("network",)),
+        "error_density": ("network", "error"),
+        "length_ratio": ("network", "apart"),
+        **dict.fromkeys(("swaps", "expected_swaps"), ("network", "distance")),
+        "alignment": ("network", "time"),
+        "plane_share": ("network", "item", "time"),
+    },
+    # What is not fitted has no interval; the rest is of two items, or of features.
+    may_be_nan=frozenset(
+        {"weight_low", "weight_high", "length_ratio", "swaps", "expected_swaps"}
+        | {"alignment", "plane_share", "alignment_rise"}
+    ),
+)
+"""What its file holds."""
+
+
+class BehaviourSettings(AnalysisSettings):
+    """Errors of networks whose responses are a distribution."""
+
+    resamples: Annotated[int, Field(ge=0)] = 200
+    """Of the bootstrap over trials that gives the intervals of the weights."""
+
+
+def applies(settings: "Settings", task: str) -> bool:
+    """To tasks whose responses are a distribution."""
+    from insd.tasks.denoising import Denoising
+
+    return isinstance(settings.task(task), Denoising)
+
+
+def run(job: Job) -> Mapping[str, xr.Dataset]:
+    """`insd.evaluation.behaviour` of one network, and how much the alignment rises from the cue to the report."""
+    from insd.evaluation.behaviour import errors_of, planes_of
+    from insd.tasks.denoising import Denoising
+
+    task, trials = job.task, job.trials["test"]
+    assert isinstance(task, Denoising)
+    (member,) = job.members
+    outputs = member.read(["outputs"])["outputs"].values
+    found = errors_of(outputs[:, -1], trials, task.radius, job.settings.resamples, member.seed)
+    times, rise = trials["time"].values, np.nan
+    if "angle_2" in trials.coords and "angle_3" not in trials.coords:
+        planes = planes_of(member.null_rates, trials).assign_coords(time=times)
+        before = task.steps(task.stimulus) + task.steps(task.delay) - 1
+        ends = planes["alignment"].values[[before, task.report_begins - 1]]
+        rise = float(ends[1] - ends[0])
+    else:
+        empty = np.full((2, len(times)), np.nan)
+        planes = xr.Dataset(
+            {"alignment": ("time", empty[0]), "plane_share": (("item", "time"), empty)},
+            coords={"item": ["cued", "other"], "time": times},
+        )
+    whole = found.merge(planes).assign(alignment_rise=rise)
+    return {"behaviour": whole.expand_dims(network=[member.label])}
+
+
+ANALYSIS = Analysis(
+    description="Which errors networks make whose responses are a distribution, and where memory holds the items.",
+    writes={"behaviour": CONTRACT},
+    run=run,
+    over="networks",
+    settings=BehaviourSettings,
+    reads=("trials/test",),
+    needs=("Networks",),
+    applies=applies,
+)
+"""What the workflow knows of this analysis."""

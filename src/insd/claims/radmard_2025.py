@@ -1,0 +1,209 @@
+"""Statements on networks that are trained on a distribution of errors, in our words, with criteria that are ours.
+
+Source: "Setting up for failure: automatic discovery of the neural mechanisms of cognitive errors" (arXiv 2512.04808),
+whose results are not numbers. Statements on alternatives are ours. The tasks are those of the study `failure`. Criteria
+were fixed before any network of that study was trained, and after a pilot of one network of its first task.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from insd.claims.base import (
+    MOST,
+    NO_ANSWER,
+    NOT,
+    PARTLY,
+    REPRODUCED,
+    Answer,
+    Claim,
+    Evidence,
+    Publication,
+    interval_text,
+)
+from insd.cohorts import STANDARD, network_labels, of_role, reference_labels, solved
+from insd.provenance import random_seed
+from insd.tables.comparisons import clustered_interval
+
+HALF = 0.5
+"""Share of networks for which a statement holds partly."""
+WEIGHT = 0.03
+"""How far the weight of the cued item may be from that of the model of responses."""
+LENGTH = 0.05
+"""How far the relative length of the control's responses may be from 1."""
+SWAPS = 0.05
+"""How far the share of swaps at a distance of features may be from that of the model."""
+SAME_WEIGHT = 0.05
+"""How far each weight of an alternative may be from that of its reference."""
+_NOTHING: Answer = ("no network of this task in this grid", NO_ANSWER)
+
+
+def _of(evidence: Evidence, rows: pd.DataFrame) -> xr.Dataset | None:
+    """What the analysis knows of some networks; None where it knows nothing."""
+    if "behaviour" not in evidence.analyses:
+        return None
+    found = evidence.analyses["behaviour"]
+    labels = [label for label in network_labels(rows) if label in found["network"].values]
+    return found.sel(network=labels) if labels else None
+
+
+def _all_standards(evidence: Evidence) -> xr.Dataset | None:
+    """Standards, solved or not: a seed that fails counts against a statement."""
+    return _of(evidence, of_role(evidence.table, STANDARD))
+
+
+def _verdict(holds: Sequence[bool] | np.ndarray, of_all: float = 1.0) -> str:
+    share = float(np.mean(holds))
+    return REPRODUCED if share >= of_all else PARTLY if share > HALF else NOT
+
+
+def _each(values: np.ndarray, decimals: int = 2) -> str:
+    return ", ".join(f"{value:.{decimals}f}" for value in values)
+
+
+def learned_shares(evidence: Evidence) -> Answer:
+    """The weight of the cued item is that of the model, and there are two modes."""
+    found = _all_standards(evidence)
+    if found is None:
+        return _NOTHING
+    weight, expected = (found[name].sel(component="cued").values for name in ("weight", "expected_weight"))
+    gain = found["bic_without_swaps"].values
+    said = f"weights of the cued item {_each(weight)}, of the model {expected.mean():.2f}; BIC without swaps higher by "
+    return f"{said}{_each(gain, 0)}", _verdict((np.abs(weight - expected) <= WEIGHT) & (gain > 0))
+
+
+def least_squares_average(evidence: Evidence) -> Answer:
+    """Responses of networks trained on the squared error have the length of the mean."""
+    found = _all_standards(evidence)
+    if found is None:
+        return _NOTHING
+    ratios = found["length_ratio"].values
+    said = "; ".join(
+        f"{apart} degrees apart: {_each(of, 3)}" for apart, of in zip(found["apart"].values, ratios.T, strict=True)
+    )
+    return f"length over that of the mean, {said}", _verdict((np.abs(ratios - 1) <= LENGTH).all(1))
+
+
+def swaps_by_distance(evidence: Evidence) -> Answer:
+    """Swaps are as frequent as the model has them at every distance of features."""
+    found = _all_standards(evidence)
+    if found is None:
+        return _NOTHING
+    off = np.abs(found["swaps"] - found["expected_swaps"]).values
+    means = (found[name].mean("network").values for name in ("swaps", "expected_swaps"))
+    said = "swaps by distance {}, of the model {}".format(*(_each(one) for one in means))
+    return f"{said}; largest difference of each network {_each(off.max(1), 3)}", _verdict((off <= SWAPS).all(1))
+
+
+def _rise(evidence: Evidence, verdict: Callable[[float, float], str]) -> Answer:
+    """How much the alignment rises, and the verdict from the ends of its interval."""
+    found = _all_standards(evidence)
+    if found is None:
+        return _NOTHING
+    rises = pd.Series(found["alignment_rise"].values, found["network"].values).dropna()
+    seed = random_seed("claims", evidence.task, evidence.population)
+    none = pd.Series(0.0, rises.index)
+    low, high = clustered_interval(rises, none, evidence.confidence, evidence.resamples, seed)
+    if not np.isfinite(low):
+        return f"{len(rises)} networks with two planes", NO_ANSWER
+    said = f"mean rise {interval_text((float(rises.mean()), low, high), 3)}, {len(rises)} networks"
+    return said, verdict(low, high)
+
+
+def planes_align(evidence: Evidence) -> Answer:
+    """The planes of both items turn to each other during the cue."""
+    return _rise(evidence, lambda low, high: REPRODUCED if low > 0 else PARTLY if high > 0 else NOT)
+
+
+def planes_stay(evidence: Evidence) -> Answer:
+    """Without swaps they do not."""
+    return _rise(evidence, lambda low, high: REPRODUCED if low <= 0 else NOT)
+
+
+def other_circuits(evidence: Evidence) -> Answer:
+    """Alternatives make the same errors."""
+    rows = solved(evidence.alternatives)
+    found = _of(evidence, rows)
+    if found is None:
+        return "no alternative that solves this task in this grid", NO_ANSWER
+    known = evidence.analyses["behaviour"]["weight"]
+    rows = rows[[label in found["network"].values for label in network_labels(rows)]]
+    off = np.abs(known.sel(network=network_labels(rows)).values - known.sel(network=reference_labels(rows)).values)
+    r2 = rows["r2_null_to_reference"].to_numpy(float)
+    said = f"largest difference of a weight {_each(off.max(1), 3)}; null-space r² to the reference {_each(r2)}"
+    return said, _verdict((off <= SAME_WEIGHT).all(1) & (r2 < HALF), MOST)
+
+
+_ALL = "in all standards of the task, solved or not. Partly: in more than half"
+
+CLAIMS = Publication(
+    citation="Setting up for failure (2025)",
+    source="arXiv 2512.04808, Setting up for failure: automatic discovery of the neural mechanisms of cognitive errors",
+    claims=(
+        Claim(
+            id="learned_shares",
+            text="Networks trained by diffusion swap as often as the model of responses",
+            criterion=(
+                f"the fitted weight of the cued item is within {WEIGHT:g} of the model's, and the Bayesian information "
+                f"criterion prefers a mixture with swaps, {_ALL}"
+            ),
+            judge=learned_shares,
+            reads=("behaviour",),
+            tasks=("vwm_swap",),
+        ),
+        Claim(
+            id="least_squares_average",
+            text="Networks trained on the squared error report the average of both items",
+            criterion=(
+                f"mean length of responses within {100 * LENGTH:g} % of that of the model's mean, for items about 90 "
+                f"and about 180 degrees apart, {_ALL}"
+            ),
+            judge=least_squares_average,
+            reads=("behaviour",),
+            tasks=("vwm_swap_mean",),
+        ),
+        Claim(
+            id="swaps_by_distance",
+            text="With a cue that is a feature, swaps depend on the distance of features as in the model",
+            criterion=f"the fitted weight of swaps is within {SWAPS:g} of the model's in four bins of distance, {_ALL}",
+            judge=swaps_by_distance,
+            reads=("behaviour",),
+            tasks=("vwm_feature",),
+        ),
+        Claim(
+            id="planes_align",
+            text="Where swaps depend on distance, the planes of both items align during the cue",
+            criterion=(
+                "mean alignment before the report minus that before the cue: its interval is above 0. Partly: not all "
+                "of it is below"
+            ),
+            judge=planes_align,
+            reads=("behaviour",),
+            tasks=("vwm_feature",),
+            intervals=1,
+        ),
+        Claim(
+            id="planes_stay",
+            text="Without swaps, the planes do not align",
+            criterion="the same difference: its interval is not above 0",
+            judge=planes_stay,
+            reads=("behaviour",),
+            tasks=("vwm_certain",),
+            intervals=1,
+        ),
+        Claim(
+            id="other_circuits",
+            text="Several circuits explain the same errors",
+            criterion=(
+                f"each weight is within {SAME_WEIGHT:g} of the reference's and null-space r² to it below {HALF:g} in "
+                f"at least {100 * MOST:g} % of solved alternatives. Partly: in more than half"
+            ),
+            judge=other_circuits,
+            reads=("behaviour",),
+            tasks=("vwm_swap",),
+        ),
+    ),
+)
+"""The statements."""

@@ -1,0 +1,137 @@
+"""Which errors networks make whose responses are a distribution, and where their memory holds the items.
+
+Sources: "Setting up for failure" (arXiv 2512.04808), which reports the alignment of planes; the form that it has here
+is ours. The mixture: `insd.behaviour.mixtures`.
+"""
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from insd.behaviour.mixtures import COMPONENTS, fit_mixture
+from insd.behaviour.swaps import wrapped
+from insd.tasks.denoising import items_of
+
+ERROR_BINS = 60
+"""Of the circle."""
+DISTANCE_BINS = 4
+"""Of distances between features, from 0 to pi."""
+APART = {"90": np.pi / 2, "180": np.pi}
+"""Distances between two items, in degrees and in rad, at which the length of responses is given."""
+NEAR = np.deg2rad(15)
+"""How far the distance of two items may be from these."""
+
+
+def errors_of(
+    responses: Float[np.ndarray, "trial 2"], trials: xr.Dataset, radius: float, resamples: int, seed: int
+) -> xr.Dataset:
+    """What the responses of one network are about.
+
+    Parameters
+    ----------
+    responses : behaviour at the end of each trial.
+    trials : by a task of `insd.tasks.denoising`.
+    radius : length of the responses that are learned.
+    resamples, seed : of the bootstrap of the weights.
+
+    Returns
+    -------
+    - `weight`, `weight_low`, `weight_high` (component): the mixture of the cued item, swaps and guesses, with 95 %
+      intervals; `expected_weight`, that of the model of responses; `concentration` of the mixture.
+    - `bic_without_swaps`: how much higher the criterion is of a mixture without swaps. 0 with one item.
+    - `error_density` (error): of the distance to the cued item, in 1/rad.
+    - `length`: mean length of responses; `length_ratio` (apart): the same over the length of the mean of the model's
+      responses, which least squares would lead to, for two items about so many degrees apart. NaN for other numbers.
+    - `swaps`, `expected_swaps` (distance): weight of swaps in a mixture of the trials with two items whose features are
+      so far apart, and that of the model. NaN without features.
+    """
+    angles, probabilities, cued = items_of(trials)
+    rows = np.arange(len(cued))
+    angle = np.arctan2(responses[:, 1], responses[:, 0]).astype(float)
+    mixture = fit_mixture(angle, angles, cued, resamples=resamples, seed=seed)
+    two = angles.shape[1] == 2
+    without = fit_mixture(angle, angles, cued, ("cued", "uniform")) if angles.shape[1] > 1 else mixture
+    of_cued = probabilities[rows, cued].mean()
+    guesses = 1 - probabilities.sum(1).mean()
+    ends = np.array([(mixture.intervals or {}).get(name, (np.nan, np.nan)) for name in COMPONENTS])
+    density, edges = np.histogram(
+        wrapped(angle - angles[rows, cued]), bins=ERROR_BINS, range=(-np.pi, np.pi), density=True
+    )
+    length = np.linalg.norm(responses, axis=1)
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    of_mean = radius * np.linalg.norm((probabilities[..., None] * directions).sum(1), axis=1)
+    ratios = np.full(len(APART), np.nan)
+    swaps = np.full((2, DISTANCE_BINS), np.nan)
+    distances = np.linspace(0, np.pi, DISTANCE_BINS + 1)
+    if two:
+        between = np.abs(wrapped(angles[:, 0] - angles[:, 1]))
+        for place, apart in enumerate(APART.values()):
+            near = np.abs(between - apart) < NEAR
+            ratios[place] = length[near].mean() / of_mean[near].mean() if near.any() else np.nan
+    if two and "feature_1" in trials.coords:
+        between = np.abs(wrapped(trials["feature_1"].values - trials["feature_2"].values))
+        for place in range(DISTANCE_BINS):
+            inside = (between >= distances[place]) & (between < distances[place + 1])
+            if inside.any():
+                fitted = fit_mixture(angle[inside], angles[inside], cued[inside])
+                swaps[:, place] = fitted.weights["swapped"], probabilities[rows, 1 - cued][inside].mean()
+    return xr.Dataset(
+        {
+            "weight": ("component", [mixture.weights[name] for name in COMPONENTS]),
+            "weight_low": ("component", ends[:, 0]),
+            "weight_high": ("component", ends[:, 1]),
+            "expected_weight": ("component", [of_cued, 1 - of_cued - guesses, guesses]),
+            "concentration": mixture.concentration,
+            "bic_without_swaps": without.bic - mixture.bic,
+            "error_density": ("error", density),
+            "length": length.mean(),
+            "length_ratio": ("apart", ratios),
+            "swaps": ("distance", swaps[0]),
+            "expected_swaps": ("distance", swaps[1]),
+        },
+        coords={
+            "component": list(COMPONENTS),
+            "error": (edges[:-1] + edges[1:]) / 2,
+            "apart": list(APART),
+            "distance": (distances[:-1] + distances[1:]) / 2,
+        },
+    )
+
+
+def planes_of(memory: Float[np.ndarray, "trial time unit"], trials: xr.Dataset) -> xr.Dataset:
+    """Where memory holds the cued item and the other one of two, at each time.
+
+    Memory is regressed on the cosine and sine of both angles together; the coefficients of an item span its plane.
+
+    Returns
+    -------
+    - `alignment` (time): mean cosine of the two principal angles between both planes, 1 where they are the same. Random
+      planes among d units have about ``sqrt(2 / d)``. NaN where memory does not vary.
+    - `plane_share` (item, time): the share of the variance of memory that an item explains, NaN as well. Where it is
+      near 0, the item has no plane, and the alignment says nothing.
+    """
+    angles, _, cued = items_of(trials)
+    rows = np.arange(len(cued))
+    if angles.shape[1] != 2:
+        raise ValueError(f"the trials have {angles.shape[1]} item(s): planes are compared of two")
+    by_item = np.stack([angles[rows, cued], angles[rows, 1 - cued]], axis=1)
+    known = np.stack([np.cos(by_item), np.sin(by_item)], axis=-1).reshape(len(rows), 4)
+    known = known - known.mean(0)
+    times = memory.shape[1]
+    alignment, share = np.full(times, np.nan), np.full((2, times), np.nan)
+    for time in range(times):
+        held = memory[:, time].astype(float)
+        held = held - held.mean(0)
+        total = np.square(held).sum()
+        if total < 1e-12 * held.size:
+            continue
+        coefficients = np.linalg.lstsq(known, held, rcond=None)[0]
+        planes = [coefficients[:2], coefficients[2:]]
+        bases = [np.linalg.svd(plane, full_matrices=False)[2] for plane in planes]
+        alignment[time] = np.linalg.svd(bases[0] @ bases[1].T, compute_uv=False).mean()
+        for item, plane in enumerate(planes):
+            share[item, time] = np.square(known[:, 2 * item : 2 * item + 2] @ plane).sum() / total
+    return xr.Dataset(
+        {"alignment": ("time", alignment), "plane_share": (("item", "time"), share)},
+        coords={"item": ["cued", "other"]},
+    )

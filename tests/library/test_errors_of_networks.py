@@ -1,0 +1,173 @@
+"""Errors and planes of networks against planted ones, and the verdicts of the claims on them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+import yaml
+from conftest import ROOT, laid_over
+
+from insd import plugins
+from insd.analysis.base import Job
+from insd.claims.base import NO_ANSWER, NOT, PARTLY, REPRODUCED, judged, publications
+from insd.datasets import validate
+from insd.evaluation.behaviour import errors_of, planes_of
+from insd.members import Member
+from insd.settings.load import load
+from insd.tasks.denoising import items_of
+from insd.tasks.flip_flop import FlipFlop
+from insd.tasks.vwm_guess import VWMGuess
+from insd.tasks.vwm_swap import VWMSwap
+
+
+@pytest.fixture(scope="module")
+def trials():
+    return VWMSwap(cue_kind="feature", guesses=0.1).sample("test", 3000, 0)
+
+
+def test_errors_of_one_who_responds_by_the_model(trials):
+    found = errors_of(trials["targets"].values[:, -1], trials, 2.5, 20, 0)
+    assert found["weight"].values == pytest.approx(found["expected_weight"].values, abs=0.03)
+    assert (found["weight_low"] <= found["weight"]).all() and (found["weight"] <= found["weight_high"]).all()
+    assert found["swaps"].values == pytest.approx(found["expected_swaps"].values, abs=0.05)
+    assert np.diff(found["expected_swaps"]).max() < 0 and found["bic_without_swaps"] > 100
+    assert found["error_density"].sum() * 2 * np.pi / 60 == pytest.approx(1)
+    assert found["length"] == pytest.approx(2.5, rel=0.02)
+
+
+def test_errors_of_one_who_responds_by_the_mean():
+    """Two items at .7 and .3: the predicted lengths are 1.904 at 90 degrees and 1.000 at 180."""
+    trials = VWMSwap(behaviour="mean").sample("test", 3000, 0)
+    angles, probabilities, _ = items_of(trials)
+    mean = 2.5 * (probabilities[..., None] * np.stack([np.cos(angles), np.sin(angles)], -1)).sum(1)
+    found = errors_of(mean, trials, 2.5, 0, 0)
+    assert found["length_ratio"].values == pytest.approx([1, 1])
+    between = np.abs(np.angle(np.exp(1j * (angles[:, 0] - angles[:, 1]))))
+    for apart, expected in ((np.pi / 2, 1.904), (np.pi, 1.0)):
+        near = np.abs(between - apart) < 0.05
+        assert np.linalg.norm(mean[near], axis=1).mean() == pytest.approx(expected, abs=0.03)
+    # Of trials with one item, the rest is NaN.
+    one = VWMGuess().sample("test", 200, 0)
+    alone = errors_of(one["targets"].values[:, -1], one, 2.5, 0, 0)
+    assert alone["weight"].sel(component="swapped") == 0 and alone["length_ratio"].isnull().all()
+
+
+@pytest.mark.parametrize("angle", [0.0, 30.0, 90.0])
+def test_planes_that_are_planted(trials, angle):
+    """At first there is nothing; then each item has a plane of its own; then that of the other item is turned to it."""
+    angles, _, cued = items_of(trials)
+    rows = np.arange(len(cued))
+    codes = [np.stack([np.cos(one), np.sin(one)], 1) for one in (angles[rows, cued], angles[rows, 1 - cued])]
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(9, 9)))[0]
+    turned = np.cos(np.deg2rad(angle)) * axes[:2] + np.sin(np.deg2rad(angle)) * axes[2:4]
+    memory = np.zeros((len(cued), 3, 9))
+    memory[:, 1] = codes[0] @ axes[:2] + 0.5 * codes[1] @ axes[2:4]
+    memory[:, 2] = codes[0] @ axes[:2] + codes[1] @ turned
+    found = planes_of(memory, trials)
+    assert np.isnan(found["alignment"][0])
+    assert found["alignment"].values[1:] == pytest.approx([0, np.cos(np.deg2rad(angle))], abs=1e-6)
+    assert found["plane_share"].sel(item="cued").values[1] == pytest.approx(0.8, abs=0.02)
+
+
+def test_the_analysis_keeps_its_contract(trials):
+    """On random networks, through the files that it reads, with the time of the rise."""
+    task = VWMSwap(cue_kind="feature", guesses=0.1)
+    analysis = plugins.find("analysis", "behaviour")
+    random = np.random.default_rng(0)
+    rates = random.normal(size=(1, 3000, 46, 6)).astype(np.float32)
+    weights = np.linalg.qr(random.normal(size=(6, 6)))[0][None, :2].astype(np.float32)
+    network = xr.Dataset({"output_weights": (("seed", "output", "unit"), weights)}, {"seed": [0]})
+    outputs = np.broadcast_to(trials["targets"].values[:, -1:], (3000, 46, 2))[None]
+    activity = xr.Dataset(
+        {
+            "rates": (("seed", "trial", "time", "unit"), rates),
+            "outputs": (("seed", "trial", "time", "output"), outputs),
+        },
+        {"seed": [0]},
+    )
+    members = Member.of_datasets("p", 0, "standard", network, activity)
+    job = Job("t", task, members, analysis.settings(resamples=5), {"test": trials})
+    found = analysis.join([analysis.run(job)["behaviour"]])
+    validate(found, analysis.writes["behaviour"], "behaviour.nc")
+    rise = found["alignment"].values[0, 25] - found["alignment"].values[0, 19]
+    assert found["alignment_rise"].values == pytest.approx([rise])
+    assert found["weight"].sel(component="uniform").item() == pytest.approx(0.1, abs=0.03)
+
+
+def known(**changes):
+    """What the analysis may have found of five standards, a reference and its alternatives."""
+    labels = [f"standard/{seed}/0" for seed in range(5)] + [f"insd/{s}/{r}" for s in range(5) for r in range(2)]
+    count = len(labels)
+    values = {
+        "weight": (("network", "component"), np.tile([0.7, 0.3, 0.0], (count, 1))),
+        "expected_weight": (("network", "component"), np.tile([0.7, 0.3, 0.0], (count, 1))),
+        "bic_without_swaps": ("network", np.full(count, 50.0)),
+        "length_ratio": (("network", "apart"), np.ones((count, 2))),
+        "swaps": (("network", "distance"), np.full((count, 4), 0.2)),
+        "expected_swaps": (("network", "distance"), np.full((count, 4), 0.2)),
+        "alignment_rise": ("network", np.linspace(0.1, 0.2, count)),
+    }
+    coords = {"network": labels, "component": ["cued", "swapped", "uniform"], "apart": ["90", "180"]}
+    found = xr.Dataset(values, coords)
+    for name, change in changes.items():
+        found[name] = found[name] + xr.DataArray(change, dims=found[name].dims[-1:] if np.ndim(change) else ())
+    return found
+
+
+def verdicts(result):
+    rows = []
+    for task in ("vwm_swap", "vwm_swap_mean", "vwm_feature", "vwm_certain"):
+        for population, role, number in (
+            ("standard", "standard", 0),
+            ("insd", "reference", 0),
+            ("insd", "alternative", 1),
+        ):
+            if population == "insd" and task != "vwm_swap":
+                continue
+            rows += [
+                {"task": task, "population": population, "seed": seed, "round": number, "role": role, "solved": True}
+                | {"reference": population, "standards": "standard", "chain": f"{population}/{seed}"}
+                | {"r2_null_to_reference": 0.2 if role == "alternative" else np.nan}
+                for seed in range(5)
+            ]
+    table = pd.DataFrame(rows)
+    found = judged(
+        publications(["radmard_2025"]), table, {"behaviour": dict.fromkeys(table["task"], result)}, {}, 0.95, 200
+    )
+    return dict(zip(found["id"], found["verdict"], strict=True))
+
+
+def test_verdicts():
+    assert verdicts(known()) == {
+        **dict.fromkeys(("learned_shares", "least_squares_average", "swaps_by_distance", "planes_align"), REPRODUCED),
+        "planes_stay": NOT,
+        "other_circuits": REPRODUCED,
+    }
+    off = verdicts(known(weight=[0.04, -0.04, 0], length_ratio=0.06, swaps=[0, 0, 0, 0.06], alignment_rise=-0.3))
+    for name in ("learned_shares", "least_squares_average", "swaps_by_distance", "planes_align"):
+        assert off[name] == NOT
+    assert off["planes_stay"] == REPRODUCED
+    some = known()
+    some["bic_without_swaps"][0] = -5.0
+    some["weight"][{"network": [6, 8]}] = [0.6, 0.4, 0.0]
+    assert verdicts(some)["learned_shares"] == PARTLY and verdicts(some)["other_circuits"] == PARTLY
+    empty = judged(
+        publications(["radmard_2025"]), pd.DataFrame(columns=["task", "role", "solved"]), {"behaviour": {}}, {}, 0.95, 9
+    )
+    assert not len(empty) and NO_ANSWER not in verdicts(known()).values()
+
+
+def test_the_study_has_the_tasks_of_its_claims():
+    below, above = (
+        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("config", "studies/failure")
+    )
+    settings = load(laid_over(below, above))
+    claimed = {task for claim in publications(["radmard_2025"])["radmard_2025"].claims for task in claim.tasks}
+    assert claimed == set(settings.tasks)
+    assert settings.recipe("vwm_swap", "insd", 1).training.iterations == 8000
+    assert {"predictivity"} == set(settings.recipe("vwm_swap", "insd", 1).terms)
+    applies = plugins.find("analysis", "behaviour").applies
+    assert all(applies(settings, task) for task in settings.tasks)
+    assert not applies(SimpleNamespace(task=lambda name: FlipFlop()), "flip_flop")
