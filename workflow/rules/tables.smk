@@ -312,9 +312,11 @@ CLAIMED = {
     )
 }
 # Those of students and of distributions of errors, where there are any.
-for name in ("teacher", "behaviour"):
-    if GRID.analysis_tasks(name):
-        CLAIMED[name] = GRID.analysis_tasks(name)
+CLAIMED |= {
+    name: GRID.analysis_tasks(name)
+    for name in ("teacher", "behaviour")
+    if GRID.analysis_tasks(name)
+}
 
 # The table that claims on degeneracy read, where there is something in it.
 TABLES_CLAIMED = (
