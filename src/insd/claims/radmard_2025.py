@@ -91,7 +91,7 @@ def swaps_by_distance(evidence: Evidence) -> Answer:
     found = _all_standards(evidence)
     if found is None:
         return _NOTHING
-    off = np.abs(found["swaps"] - found["expected_swaps"]).values
+    off = np.abs((found["swaps"] - found["expected_swaps"]).values)
     means = (found[name].mean("network").values for name in ("swaps", "expected_swaps"))
     said = "swaps by distance {}, of the model {}".format(*(_each(one) for one in means))
     return f"{said}; largest difference of each network {_each(off.max(1), 3)}", _verdict((off <= SWAPS).all(1))
