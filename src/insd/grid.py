@@ -171,10 +171,19 @@ class Grid:
                 if not hasattr(maker, "problems"):
                     continue
                 with suppress(MakerError):
-                    sources = maker.sources(task)
-                    problems += maker.problems(population, self.settings.task(task), seeds, sources)
+                    sources, recipes = maker.sources(task), self._recipes(task, population)
+                    problems += maker.problems(population, self.settings.task(task), seeds, sources, recipes)
         if problems:
             raise SettingsError(joined(problems))
+
+    def _recipes(self, task: str, population: str) -> tuple[Recipe | None, ...]:
+        """The recipes of a population's first round and of those that it reads; None where networks follow none."""
+        first = self.settings.trained_rounds(population)[0]
+        reads = self.settings.maker(population).reads(population, self.settings.reference(population), first)
+        return tuple(
+            self.settings.recipe(task, name, number) if "network" in self.settings.maker(name).sections else None
+            for name, number in ((population, first), *((one.population, one.round_number) for one in reads))
+        )
 
     def _sources(self, task: str, population: str) -> list[str]:
         try:

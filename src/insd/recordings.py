@@ -82,6 +82,20 @@ def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.
     return found
 
 
+def count_units(path: str | os.PathLike, trials: xr.Dataset) -> int:
+    """The number of units of a recording, whose file may be of other trials than these of its task.
+
+    Raises DatasetError if the activity that the task names is not in its file, or if another file has no rates.
+    """
+    if is_nwb(str(path)) or session_fingerprint(str(path)) == trials.attrs.get("session"):
+        return read_recording(path, trials)["rates"].shape[2]
+    rates = _arrays(Path(path)).get("rates")
+    if rates is None or rates.ndim != 3:
+        found = "no 'rates'" if rates is None else f"'rates' of shape {rates.shape}"
+        raise DatasetError(f"{path}: has {found}; needs activity (trial, time, unit) or (condition, time, unit)")
+    return rates.shape[2]
+
+
 def _of_session(path: str, trials: xr.Dataset) -> Float[np.ndarray, "trial time unit"]:
     """The activity of a file in its own trials; NaN after their end."""
     how = json.loads(trials.attrs["session_activity"])

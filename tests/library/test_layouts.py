@@ -294,7 +294,9 @@ def test_the_lines_for_the_config_read_the_same_network(layout):
         assert found.problem is None
         section = yaml.safe_load("\n".join(found.lines[found.lines.index("checkpoint:") :]))["checkpoint"]
         assert section.pop("files") == str(path)
-        assert Checkpoint(CheckpointSettings(files="any", **section)).problems("others", TASK, 1, (str(path),)) == ()
+        assert (
+            Checkpoint(CheckpointSettings(files="any", **section)).problems("others", TASK, 1, (str(path),), ()) == ()
+        )
         again = import_checkpoint(path, TRIALS, **section)
         assert again.sizes == truth.sizes
         if given is options:

@@ -285,8 +285,12 @@ def test_what_cannot_be_a_recording_is_refused(session, tmp_path):
         ({"units": {"depth": [1]}}, "units has no column 'depth'; it has: quality"),
         ({"activity": "fluorescence", "units": {}}, "has no time series and no column of trials 'fluorescence'"),
     ):
+        settings = load(config(session, **parameters))
         with pytest.raises(SessionError, match=re.escape(message)):
-            read_recording(session, bank_of(load(config(session, **parameters)).task("reach")))
+            read_recording(session, bank_of(settings.task("reach")))
+        # The same before the first job.
+        with pytest.raises(SettingsError, match="  - populations.tape: .*" + re.escape(message)):
+            Grid(settings).check_sources()
     bare = written(tmp_path / "bare.nwb", units=False)
     with pytest.raises(SessionError, match=r"bare\.nwb: has no units with spike times"):
         read_recording(bare, bank_of(load(config(bare)).task("reach")))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -221,6 +222,31 @@ SUFFIXES = ("svg", "pdf", "png")
 def test_students_that_cannot_be_taught_are_refused(changes, message):
     with pytest.raises(SettingsError, match=message):
         load(config(s={"terms": {"teacher": {}}} | changes))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({}, None),
+        ({"network": {"units": 99}}, "round 1 of 'insd' has 100 units and students have network.units = 99"),
+        ({"terms": {"teacher": {"share": 0.004}}}, "share = 0.004 of the 100 units of round 1 of 'insd' is less than"),
+        ({"teach": {"recording": "tape.npz"}}, "tape.npz has 120 units and students have network.units = 100"),
+        ({"teach": {"recording": "flat.npz"}}, "populations.s: flat.npz: has 'rates' of shape (3, 4); needs activity"),
+        ({"teach": {"recording": "later.npz"}}, None),
+    ],
+)
+def test_units_of_teachers_are_checked_before_the_first_job(changes, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("tape.npz", rates=np.zeros((2, 3, 120)))
+    np.savez("flat.npz", rates=np.zeros((3, 4)))
+    grid = Grid(load(config(s={"terms": {"teacher": {}}} | changes)))
+    if message is None:
+        grid.check_sources()
+        return
+    with pytest.raises(
+        SettingsError, match="  - populations.s: .*" + re.escape(message.removeprefix("populations.s: "))
+    ):
+        grid.check_sources()
 
 
 def member(population, seed, number, role, rates, recipe=None):

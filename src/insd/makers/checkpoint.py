@@ -51,7 +51,14 @@ class Checkpoint(Maker):
         """Those that files can be read as."""
         return ("gru", "low_rank", "rate")
 
-    def problems(self, population: str, task: Task, seeds: int, sources: tuple[str, ...]) -> tuple[str, ...]:
+    def problems(
+        self,
+        population: str,
+        task: Task,
+        seeds: int,
+        sources: tuple[str, ...],
+        recipes: tuple[Recipe | None, ...],
+    ) -> tuple[str, ...]:
         """What the job would refuse in files that are there, but for the activity: asked before the first job."""
         try:
             self._networks(population, sources, task.sample("test", 1, 0), list(range(seeds)))

@@ -1,7 +1,10 @@
 """Recorded activity in the place of networks: a reference for chains, with which their rounds are compared."""
 
+from insd.errors import InsdError
 from insd.makers.base import Job, Made, Maker, MissingFileError, files_of
 from insd.settings.base import Section
+from insd.settings.recipe import Recipe
+from insd.tasks.base import Task
 
 
 class RecordingSettings(Section):
@@ -29,6 +32,23 @@ class Recording(Maker):
         except MissingFileError as error:
             hint = f"{error}; make it from the trials in results/{task}/trials/train.nc"
             raise MissingFileError(hint, error.path) from None
+
+    def problems(
+        self,
+        population: str,
+        task: Task,
+        seeds: int,
+        sources: tuple[str, ...],
+        recipes: tuple[Recipe | None, ...],
+    ) -> tuple[str, ...]:
+        """What the job would refuse in a file that is there, whatever its trials: asked before the first job."""
+        from insd.recordings import count_units
+
+        try:
+            count_units(sources[0], task.sample("train", 1, 0))
+        except InsdError as error:
+            return (f"populations.{population}: {error}",)
+        return ()
 
     def make(self, job: Job) -> Made:
         import xarray as xr

@@ -6,9 +6,13 @@ import xarray as xr
 from pydantic import Field, model_validator
 
 from insd.datasets import DatasetError, read
+from insd.errors import InsdError
 from insd.makers.base import Job, Made, MakerError, MissingFileError, Read, files_of
 from insd.makers.train import Train
+from insd.recorded_units import recorded_units
 from insd.settings.base import PopulationName, Section
+from insd.settings.recipe import Recipe
+from insd.tasks.base import Task
 
 TERM = "teacher"
 """The term by which students learn from teachers."""
@@ -60,6 +64,34 @@ class Teach(Train):
             return ()
         return (Read(self.settings.population, self.settings.round, ("network",)),)
 
+    def problems(
+        self,
+        population: str,
+        task: Task,
+        seeds: int,
+        sources: tuple[str, ...],
+        recipes: tuple[Recipe | None, ...],
+    ) -> tuple[str, ...]:
+        """What the job would refuse of a teacher whose units are known: asked before the first job."""
+        own, *teachers = recipes
+        try:
+            if sources:
+                from insd.recordings import count_units
+
+                teacher, units = sources[0], count_units(sources[0], task.sample("train", 1, 0))
+            elif teachers[0] is not None:
+                teacher = f"round {self.settings.round} of {self.settings.population!r}"
+                units = teachers[0].network.units
+            else:
+                return ()
+            assert own is not None
+            _must_be_taught(population, own, teacher, units)
+        except MakerError as error:
+            return (str(error),)
+        except InsdError as error:
+            return (f"populations.{population}: {error}",)
+        return ()
+
     def make(self, job: Job) -> Made:
         from insd.activity import record_activity
         from insd.devices import device_of
@@ -81,12 +113,12 @@ class Teach(Train):
         return Made(with_significant(record_activity(network, job.task, job.bank, job.test, kept)), network, history)
 
     def _stored(self, job: Job, file: str) -> xr.Dataset:
-        """What the term reads of the teachers of a job; raises MakerError where they have more units than students."""
+        """What the term reads of the teachers of a job; raises MakerError as `_must_be_taught`."""
         from insd.objectives.base import make_terms
         from insd.recordings import read_recording
 
         term = make_terms({TERM: job.recipe.terms[TERM]})[TERM]
-        seeds, units = [name[2] for name in job.names], job.recipe.network.units
+        seeds = [name[2] for name in job.names]
         if self.settings.population is not None:
             teacher = read(file, "network").sel(seed=seeds)
             teacher_units = teacher["output_weights"].shape[-1]
@@ -95,14 +127,25 @@ class Teach(Train):
             if "condition_of_trial" in recording:
                 raise DatasetError(f"{file}: holds averages over trials; a teacher needs the rates of single trials")
             teacher_units = recording["rates"].shape[-1]
-        if teacher_units > units:
-            raise MakerError(
-                f"populations.{job.names[0][1]}: {file} has {teacher_units} units and students have network.units = "
-                f"{units}; unit i of a student learns from unit i of its teacher: give students at least as many"
-            )
+        _must_be_taught(job.names[0][1], job.recipe, file, teacher_units)
         if self.settings.population is not None:
             stored = term.stores(teacher, job.bank)
         else:
             stored = term.stores_recording(recording["rates"], None, job.bank)
         assert stored is not None
         return stored if "seed" in stored.dims else stored.expand_dims(seed=seeds)
+
+
+def _must_be_taught(population: str, recipe: Recipe, teacher: str, teacher_units: int) -> None:
+    """Raise MakerError where a teacher has more units than its students, or where a share above 0 is of no unit."""
+    units, share = recipe.network.units, recipe.terms[TERM].share
+    if teacher_units > units:
+        raise MakerError(
+            f"populations.{population}: {teacher} has {teacher_units} units and students have network.units = "
+            f"{units}; unit i of a student learns from unit i of its teacher: give students at least as many"
+        )
+    if share > 0 and not recorded_units(teacher_units, share, 0).size:
+        raise MakerError(
+            f"populations.{population}: terms.{TERM}.share = {share:g} of the {teacher_units} units of {teacher} is "
+            "less than half a unit, so that none is recorded; raise it, or set 0 for students of the task alone"
+        )
