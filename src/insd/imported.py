@@ -132,7 +132,7 @@ def _side_by_side(networks: Sequence[xr.Dataset], paths: Sequence[str]) -> xr.Da
 def _imported(stored: Mapping[str, Tensor], path: str, trials: xr.Dataset, said: Said) -> xr.Dataset:
     network = understood(stored, path, said, float(trials.attrs["dt"]))
     architecture, weights = network.layout.architecture, network.layout.weights
-    check(architecture, weights, trials, path)
+    check(network.layout, trials, path)
     dimensions = find("network", architecture).dimensions
     return xr.Dataset(
         {name: (dimensions[name], weights[name].float().numpy()[None]) for name in dimensions}
@@ -252,12 +252,17 @@ def _time_constant(leak: Mapping[str, Tensor], tau: float | None, dt: float | No
     return tau
 
 
-def check(architecture: str, weights: Mapping[str, Tensor], trials: xr.Dataset | None, path: object) -> None:
+def check(layout: Layout, trials: xr.Dataset | None, path: object) -> None:
     """Raise CheckpointError unless the weights are finite and fit each other and, where there are some, the trials."""
+    architecture, weights = layout.architecture, layout.weights
+    named = {
+        name: f"'{name}'" if layout.origins.get(name, name) == name else f"'{name}', read from {layout.origins[name]},"
+        for name in weights
+    }
     shape, units = tuple(weights["recurrent_weights"].shape), weights["recurrent_weights"].shape[-1]
     if shape[-2:] != (units, units):
         raise CheckpointError(
-            f"{path}: 'recurrent_weights' has shape {shape}: from units to the same units, it is square"
+            f"{path}: {named['recurrent_weights']} has shape {shape}: from units to the same units, it is square"
         )
     own = {"input": weights["input_weights"].shape[-1], "output": len(weights["output_weights"])}
     sizes = {"unit": units, "unit_from": units, "gate": 3}
@@ -282,8 +287,8 @@ def check(architecture: str, weights: Mapping[str, Tensor], trials: xr.Dataset |
                 "; its transpose fits, as `.T` in a mapping" if tuple(weights[name].shape)[::-1] == expected else ""
             )
             raise CheckpointError(
-                f"{path}: '{name}' has shape {tuple(weights[name].shape)}; needs {expected}, ({', '.join(axes)}): "
+                f"{path}: {named[name]} has shape {tuple(weights[name].shape)}; needs {expected}, ({', '.join(axes)}): "
                 f"its other weights are of {units} units{turned}"
             )
         if not torch.isfinite(weights[name].float()).all():
-            raise CheckpointError(f"{path}: '{name}' holds values that are not finite in single precision")
+            raise CheckpointError(f"{path}: {named[name]} holds values that are not finite in single precision")

@@ -46,7 +46,7 @@ def look(path: str | os.PathLike, trials: xr.Dataset | None, said: Said) -> Look
         try:
             network = understood(stored, path, Said(**(said._asdict() | examples)), dt)
             layout = network.layout
-            check(layout.architecture, layout.weights, trials, path)
+            check(layout, trials, path)
         except UnsaidError as error:
             if error.setting in examples:
                 return Look(lines, str(error))

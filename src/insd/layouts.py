@@ -3,7 +3,7 @@
 import functools
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -124,7 +124,7 @@ def _of_matrices(stored: Mapping[str, Tensor], origins: Mapping[str, str], layou
     names = find("network", architecture).dimensions
     if unknown := [name for name in stored if name not in (*names, "tau", "alpha")]:
         raise UnknownLayoutError(
-            f"{path}: holds {', '.join(unknown)}, which no dict of matrices has; a rate network has {', '.join(names)} "
+            f"{path}: holds {_in_file(unknown, origins)}, which no dict of matrices has; a rate network has {', '.join(names)} "
             f"and tau; the state dict of a module needs a torch.nn.RNN or torch.nn.GRU; {OTHERWISE}"
         )
     needed = [name for name in names if name not in OPTIONAL and not (low_rank and name == "recurrent_weights")]
@@ -132,10 +132,10 @@ def _of_matrices(stored: Mapping[str, Tensor], origins: Mapping[str, str], layou
         what = "has no readout: it " if missing == ["output_weights"] else ""
         raise UnknownLayoutError(
             f"{path}: {what}lacks {', '.join(missing)}; a dict of matrices needs {', '.join(needed)}; the state "
-            f"dict of a module needs a torch.nn.RNN or torch.nn.GRU; found: {', '.join(stored) or 'nothing'}; "
+            f"dict of a module needs a torch.nn.RNN or torch.nn.GRU; found: {_in_file(stored, origins)}; "
             f"{OTHERWISE}"
         )
-    _must_have_axes(path, {name: stored[name] for name in needed})
+    _must_have_axes(path, {origins[name]: stored[name] for name in needed})
     given = {name: stored[name] for name in names if name in stored}
     if low_rank:
         left, right = stored["left_vectors"], stored["right_vectors"]
@@ -162,6 +162,11 @@ def _of_matrices(stored: Mapping[str, Tensor], origins: Mapping[str, str], layou
     return Layout(layout, architecture, {**zeros, **given}, origins, leak)
 
 
+def _in_file(names: Iterable[str], origins: Mapping[str, str]) -> str:
+    """Weights by their names in the file: with the prefix that all share, as that of a struct."""
+    return ", ".join(origins[name] for name in names) or "nothing"
+
+
 def _as_vector(values: Tensor) -> Tensor:
     """A column or a row, as MATLAB stores vectors, without its second axis."""
     return values.flatten() if values.ndim == 2 and 1 in values.shape else values
@@ -173,17 +178,17 @@ def _of_loadings(
     """The matrices of a file of the low-rank literature by the names of this library, and where they are read from."""
     if unknown := [name for name in stored if name not in (*LOADINGS, "tau", "alpha")]:
         raise CheckpointError(
-            f"{path}: holds {', '.join(unknown)} besides those of {', '.join(LOADINGS)}; leave it out"
+            f"{path}: holds {_in_file(unknown, origins)} besides those of {', '.join(LOADINGS)}; leave it out"
         )
     recurrent = ["wrec"] if "wrec" in stored else ["m", "n"]
     if missing := [name for name in ("wi", "wo", *recurrent) if name not in stored]:
         raise CheckpointError(f"{path}: lacks {', '.join(missing)}; needs wi, wo, and either m and n or wrec")
     if both := [name for name in ("m", "n") if "wrec" in stored and name in stored]:
-        raise CheckpointError(f"{path}: has wrec and {' and '.join(both)}; leave out one of them")
-    _must_have_axes(path, {name: stored[name] for name in ("wi", "wo", *recurrent)})
+        raise CheckpointError(f"{path}: has {_in_file(['wrec', *both], origins)}; leave out wrec, or m and n")
+    _must_have_axes(path, {origins[name]: stored[name] for name in ("wi", "wo", *recurrent)})
     if "b" in stored and bool((stored["b"] != 0).any()):
         raise CheckpointError(
-            f"{path}: 'b' is not zero; in networks of this layout it counts in the recurrent rates but not in those "
+            f"{path}: '{origins['b']}' is not zero; in networks of this layout it counts in the recurrent rates but not in those "
             "read out, which no network of this library does. Where it counts in both, use the names in network.nc, "
             "with bias"
         )
@@ -193,7 +198,8 @@ def _of_loadings(
         factors = stored.get(scale, torch.ones(values.shape[axis]))
         if tuple(factors.shape) != (values.shape[axis],):
             raise CheckpointError(
-                f"{path}: '{scale}' has shape {tuple(factors.shape)}; '{name}' of {tuple(values.shape)} needs "
+                f"{path}: '{origins[scale]}' has shape {tuple(factors.shape)}; '{origins[name]}' of "
+                f"{tuple(values.shape)} needs "
                 f"({values.shape[axis]},)"
             )
         scaled[name] = (values.movedim(axis, 0) * factors[:, None]).contiguous()

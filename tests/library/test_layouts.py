@@ -376,6 +376,21 @@ BROKEN = {
         "'output_weights' has shape (6, 2); needs (2, 6), (output, unit): its other weights are of 6 units; its "
         "transpose fits, as `.T` in a mapping",
     ),
+    "a struct of other names": (
+        mat(net={"J": J, "B": W, "W": C}),
+        {},
+        "holds net.J, net.B, net.W, which no dict of matrices has; a rate network has",
+    ),
+    "a struct whose fields a mapping lacks": (
+        mat(net={"J": J, "B": W, "W": C}),
+        {"mapping": {"recurrent_weights": "net.J", "input_weights": "net.B", "output_weights": "W"}},
+        "has no tensor 'W', which mapping.output_weights names; it has net.J, net.B, net.W",
+    ),
+    "a struct, stored the other way round": (
+        mat(net={**MATRICES, "output_weights": C.T, "tau": 0.1}),
+        {},
+        "'output_weights', read from net.output_weights, has shape (6, 2); needs (2, 6)",
+    ),
     "other inputs": (
         npz(**with_other(MATRICES, input_weights=np.ones((N, 5)), tau=0.1)),
         {},
