@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from glob import escape
+from typing import NamedTuple, get_args
 
 import xarray as xr
 from torch import Tensor
 
 from insd.imported import check, tensors_of, understood
 from insd.layouts import OPTIONAL, Said
+from insd.mapping import MappedWeight
 from insd.tensor_files import CheckpointError, UnknownLayoutError, UnsaidError, networks_in
 
 COMMENT = {
@@ -18,6 +20,10 @@ COMMENT = {
     "rnn": "the name of its recurrent module",
 }
 """What is said, in the lines for the config, to a value that a user must check."""
+
+
+UNREAD = "no weight has their shape; check that the network runs without them"
+"""What is said to tensors that no weight could be read from."""
 
 
 class Look(NamedTuple):
@@ -53,7 +59,10 @@ def look(path: str | os.PathLike, trials: xr.Dataset | None, said: Said) -> Look
             examples[error.setting] = error.example
         except CheckpointError as error:
             if isinstance(error, UnknownLayoutError) and not said.mapping:
-                lines += ["", *_section(path, said, examples, _by_shape(stored, trials))]
+                guessed = _by_shape(stored, trials)
+                read = {_tensor_of(way) for ways in guessed.values() for way in ways}
+                unread = [name for name in stored if name not in read]
+                lines += ["", *_section(path, said, examples, guessed, unread)]
             return Look(lines, str(error))
         else:
             break
@@ -66,7 +75,7 @@ def look(path: str | os.PathLike, trials: xr.Dataset | None, said: Said) -> Look
         "",
         *_table(layout.origins.items(), ("weight", "read from")),
         "",
-        *_section(path, said, examples, None),
+        *_section(path, said, examples),
     ]
     return Look(lines, None)
 
@@ -83,22 +92,26 @@ def _table(rows: Iterable[tuple[str, ...]], head: Sequence[str]) -> list[str]:
 
 
 def _section(
-    path: str | os.PathLike, said: Said, examples: Mapping[str, str | float], guessed: Mapping[str, list[str]] | None
+    path: str | os.PathLike,
+    said: Said,
+    examples: Mapping[str, str | float],
+    guessed: Mapping[str, list[str]] | None = None,
+    unread: Sequence[str] = (),
 ) -> list[str]:
-    """The lines of the config: what is said, what must be, and what the shapes leave open."""
+    """The lines of the config: what is said, what must be, what shapes leave open, and what no weight is read from."""
     lines = ["checkpoint:", f"  files: {path}"]
     given = {name: value for name, value in said._asdict().items() if value and value != Said._field_defaults[name]}
     for name, value in (given | dict(examples)).items():
         if name == "mapping":
             lines += ["  mapping:", *(f"    {weight}: {one}" for weight, one in value.items())]
-        elif name == "ignore":
-            lines.append(f"  ignore: [{', '.join(map(repr, value))}]")
-        else:
+        elif name != "ignore":
             lines.append(f"  {name}: {value}{f'    # {COMMENT[name]}' if name in examples else ''}")
     if guessed is not None:
         if said.tau is None and {"tau", "alpha"}.isdisjoint(guessed):
             lines.append(f"  tau: 0.1    # {COMMENT['tau']}")
         lines += ["  mapping:", *(f"    {weight}: {_choice(weight, names)}" for weight, names in guessed.items())]
+    if ignored := [*map(repr, said.ignore), *(repr(escape(name)) for name in unread)]:
+        lines.append(f"  ignore: [{', '.join(ignored)}]{f'    # {UNREAD}' if unread else ''}")
     return lines
 
 
@@ -110,8 +123,12 @@ def _choice(weight: str, names: Sequence[str]) -> str:
 
 
 def _by_shape(stored: Mapping[str, Tensor], trials: xr.Dataset | None) -> dict[str, list[str]]:
-    """By weight, the tensors that could be it by their shape; recurrent weights either way round."""
-    shapes = {name: tuple(values.shape) for name, values in stored.items()}
+    """By weight, the tensors that could be it by their shape; recurrent weights either way round.
+
+    A tensor that has the name of a weight is offered for this one alone, and so is the only one that fits a weight.
+    """
+    # Single numbers are sizes and time constants; in MATLAB they have two axes.
+    shapes = {name: tuple(values.shape) for name, values in stored.items() if values.numel() > 1 or values.ndim == 1}
     square = [name for name, shape in shapes.items() if len(shape) == 2 and shape[0] == shape[1]]
     units = {shapes[name][0] for name in square}
     candidates: dict[str, list[str]] = {"recurrent_weights": [way for name in square for way in (name, f"{name}.T")]}
@@ -127,10 +144,36 @@ def _by_shape(stored: Mapping[str, Tensor], trials: xr.Dataset | None) -> dict[s
     lengths = {name: max(shape) for name, shape in shapes.items() if shape and sorted(shape)[:-1] in ([], [1])}
     for weight in OPTIONAL:
         sizes = units if weight != "output_bias" else set() if trials is None else {trials.sizes["output"]}
-        if fitting := [name for name, length in lengths.items() if length in sizes]:
-            candidates[weight] = fitting
-    return candidates | {name.rpartition(".")[2]: [name] for name in stored if _is_time_constant(name)}
+        candidates[weight] = [name for name, length in lengths.items() if length in sizes]
+    candidates = _by_name(candidates)
+    for weight, ways in candidates.items():
+        if len(of := {_tensor_of(way) for way in ways}) == 1:
+            for other, theirs in candidates.items():
+                left = [way for way in theirs if _tensor_of(way) not in of]
+                # Where a tensor is the only one for two weights, the shapes do not say which of them it is.
+                if other != weight and (left or other in OPTIONAL):
+                    candidates[other] = left
+    found = {weight: ways for weight, ways in candidates.items() if ways or weight not in OPTIONAL}
+    return found | {_last(name): [name] for name in stored if _is_time_constant(name)}
+
+
+def _by_name(candidates: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """The same, where tensors that have the name of a weight are for no other, and others are not in their place."""
+    named = get_args(MappedWeight)
+    found = {}
+    for weight, ways in candidates.items():
+        own = [way for way in ways if _last(_tensor_of(way)) == weight]
+        found[weight] = own[:1] or [way for way in ways if _last(_tensor_of(way)) not in named]
+    return found
+
+
+def _tensor_of(way: str) -> str:
+    return way.removesuffix(".T")
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _is_time_constant(name: str) -> bool:
-    return name.rpartition(".")[2] in ("tau", "alpha")
+    return _last(name) in ("tau", "alpha")

@@ -124,8 +124,8 @@ def _of_matrices(stored: Mapping[str, Tensor], origins: Mapping[str, str], layou
     names = find("network", architecture).dimensions
     if unknown := [name for name in stored if name not in (*names, "tau", "alpha")]:
         raise UnknownLayoutError(
-            f"{path}: holds {_in_file(unknown, origins)}, which no dict of matrices has; a rate network has {', '.join(names)} "
-            f"and tau; the state dict of a module needs a torch.nn.RNN or torch.nn.GRU; {OTHERWISE}"
+            f"{path}: holds {_in_file(unknown, origins)}, which no dict of matrices has; a rate network has "
+            f"{', '.join(names)} and tau; the state dict of a module needs a torch.nn.RNN or torch.nn.GRU; {OTHERWISE}"
         )
     needed = [name for name in names if name not in OPTIONAL and not (low_rank and name == "recurrent_weights")]
     if missing := [name for name in needed if name not in stored]:
@@ -188,9 +188,9 @@ def _of_loadings(
     _must_have_axes(path, {origins[name]: stored[name] for name in ("wi", "wo", *recurrent)})
     if "b" in stored and bool((stored["b"] != 0).any()):
         raise CheckpointError(
-            f"{path}: '{origins['b']}' is not zero; in networks of this layout it counts in the recurrent rates but not in those "
-            "read out, which no network of this library does. Where it counts in both, use the names in network.nc, "
-            "with bias"
+            f"{path}: '{origins['b']}' is not zero; in networks of this layout it counts in the recurrent rates but "
+            "not in those read out, which no network of this library does. Where it counts in both, use the names in "
+            "network.nc, with bias"
         )
     scaled = {}
     for name, scale, axis in (("wi", "si", 0), ("wo", "so", 1)):

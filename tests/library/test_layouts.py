@@ -478,6 +478,30 @@ def test_a_look_at_an_unknown_layout_leaves_what_shapes_do_not_say(tmp_path, cap
     assert "--mapping recurrent_weights: say WEIGHT=NAME" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("with_trials", [False, True])
+def test_a_look_offers_each_array_once_and_ignores_the_others(tmp_path, capsys, with_trials):
+    """Inputs and outputs are as many, so that shapes alone would offer the weights of one for the other."""
+    arrays = {
+        "recurrent_weights": J,
+        "input_weights": W,
+        "readout": C,
+        "b": B,
+        "loss": np.ones(40),
+        "N": 6.0,
+        "tau": 0.1,
+    }
+    scipy.io.savemat(tmp_path / "m.mat", arrays)
+    write(TRIALS, tmp_path / "trials.nc", "trials")
+    asked = ["--trials", str(tmp_path / "trials.nc")] if with_trials else []
+    assert main(["inspect", str(tmp_path / "m.mat"), *asked]) == 1
+    told = capsys.readouterr().out
+    section = yaml.safe_load(told[told.index("checkpoint:") :])["checkpoint"]
+    mapping = {"recurrent_weights": "recurrent_weights", "input_weights": "input_weights", "output_weights": "readout"}
+    assert section["mapping"] == mapping | {"bias": "b", "tau": "tau"} and section["ignore"] == ["loss", "N"]
+    found = import_checkpoint(section.pop("files"), TRIALS, **section)
+    np.testing.assert_allclose(found["output_weights"][0], C, rtol=1e-6)
+
+
 def test_a_look_at_a_network_of_another_task_names_the_channels(tmp_path, capsys):
     np.savez(tmp_path / "m.npz", **(MATRICES | {"input_weights": np.ones((N, 5))}), tau=0.1)
     write(TRIALS, tmp_path / "trials.nc", "trials")
