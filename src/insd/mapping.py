@@ -1,7 +1,8 @@
 """Mappings of names in files of others: from which tensors each weight of a rate network is read.
 
 For each weight a mapping has an expression of names of tensors in the file: a name; a name that ends in ``.T``, for a
-tensor that is stored the other way round; products ``U @ V.T``; and sums ``b_in + b_rec``.
+tensor that is stored the other way round; products ``U @ V.T``; and sums ``b_in + b_rec``. Blanks around signs are free, and names that hold
+a sign cannot be in a mapping.
 """
 
 from collections.abc import Mapping
@@ -30,6 +31,6 @@ def names_in(mapping: Mapping[str, str]) -> list[str]:
 def terms_of(expression: str) -> list[list[tuple[str, bool]]]:
     """The terms of a sum, each of them the factors of a product: a name, and whether it is transposed."""
     return [
-        [(factor.strip().removesuffix(".T"), factor.strip().endswith(".T")) for factor in term.split(" @ ")]
-        for term in expression.split(" + ")
+        [(factor.strip().removesuffix(".T"), factor.strip().endswith(".T")) for factor in term.split("@")]
+        for term in expression.split("+")
     ]

@@ -184,7 +184,7 @@ LAYOUTS = {
         npz(U=LEFT, V=RIGHT, B=W, C=C, b=B, x0=X0, a=0.5, loss=np.ones(9), loss_test=np.ones(9)),
         {
             "mapping": {
-                "recurrent_weights": "U @ V.T",
+                "recurrent_weights": "U@V.T",
                 "input_weights": "B",
                 "output_weights": "C",
                 "bias": "b",
@@ -195,9 +195,9 @@ LAYOUTS = {
         },
         lambda: (states_leak(LEFT @ RIGHT.T, alpha=0.5), C, 0.0),
     ),
-    "a mapping of leaky rates": (
+    "a mapping of leaky rates, without blanks": (
         pt(OTHER_NAMES),
-        {"mapping": MAPPED, "tau": 0.1, "leaky": "rates"},
+        {"mapping": MAPPED | {"bias": "rnn.b1+rnn.b2"}, "tau": 0.1, "leaky": "rates"},
         lambda: (rates_step(alpha=0.2), C, D),
     ),
     "Keras, the list of get_weights()": (
