@@ -1,8 +1,8 @@
 """Mappings of names in files of others: from which tensors each weight of a rate network is read.
 
 For each weight a mapping has an expression of names of tensors in the file: a name; a name that ends in ``.T``, for a
-tensor that is stored the other way round; products ``U @ V.T``; and sums ``b_in + b_rec``. Blanks around signs are free, and names that hold
-a sign cannot be in a mapping.
+tensor that is stored the other way round; products ``U @ V.T``; and sums ``b_in + b_rec``. Blanks around ``@`` and
+``+`` are free. A tensor whose name holds one of these cannot be in a mapping.
 """
 
 from collections.abc import Mapping
