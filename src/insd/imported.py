@@ -14,7 +14,7 @@ from insd.layouts import Layout, Said, chosen_module, layout_of
 from insd.mapping import names_in
 from insd.plugins import find
 from insd.samples import other_sizes
-from insd.tensor_files import CheckpointError, UnsaidError, detached, networks_in, recurrent_modules, without
+from insd.tensor_files import CheckpointError, UnsaidError, detached, must_fit, networks_in, recurrent_modules, without
 
 OPEN = 100.0
 """Drive of a gate that is 1 in single and double precision; its negative is 0 next to 1."""
@@ -73,7 +73,8 @@ def import_checkpoint(
     the same fixed points with the same eigenvalues; where inputs change, they differ.
 
     A checkpoint may hold the state dict among other things (``{"model_state_dict": ..., "epoch": ...}``). No tensor of
-    a network is left out, unless a pattern in `ignore` names it (``"loss*"``): other names are refused.
+    a network is left out, unless a pattern in `ignore` names it (``"loss*"``): other names are refused, and so are
+    patterns that fit none.
 
     A file of several networks has one more axis in each of its arrays, the first, over the networks; or is a dict or
     list of such dicts; or has names that begin with the name of the network and a slash (``0/recurrent_weights``), in
@@ -87,7 +88,9 @@ def import_checkpoint(
     said = Said(tau, readout, nonlinearity, rnn, leaky, mapping, ignore)
     if isinstance(source, torch.nn.Module):
         name = type(source).__name__
-        stored = without(detached(source.state_dict()), ignore)
+        every = detached(source.state_dict())
+        must_fit(ignore, every, name)
+        stored = without(every, ignore)
         return _imported(stored, name, trials, said._replace(nonlinearity=_of_its_module(source, stored, said, name)))
     networks = [_imported(one, f"{source}{where}", trials, said) for where, one in tensors_of(source, said)]
     return _side_by_side(networks, [str(source)] * len(networks))

@@ -11,7 +11,7 @@ from torch import Tensor
 from insd.imported import check, tensors_of, understood
 from insd.layouts import OPTIONAL, Said
 from insd.mapping import MappedWeight
-from insd.tensor_files import CheckpointError, UnknownLayoutError, UnsaidError, networks_in
+from insd.tensor_files import CheckpointError, UnfitPatternError, UnknownLayoutError, UnsaidError, networks_in
 
 COMMENT = {
     "tau": "in s; the file does not say it",
@@ -39,13 +39,16 @@ def look(path: str | os.PathLike, trials: xr.Dataset | None, said: Said) -> Look
     With trials, it is also asked whether the network has their inputs and outputs. Only tensors are read, as in
     `insd.imported.import_checkpoint`. Raises CheckpointError if the file holds no tensors by name.
     """
+    refused: CheckpointError | None = None
     try:
         found = tensors_of(path, said)
-    except CheckpointError:
-        found = networks_in(path)
+    except CheckpointError as error:
+        found, refused = networks_in(path), error
     several = f", {len(found)} networks, of which this is the first" if len(found) > 1 else ""
     stored = found[0][1]
     lines = [f"{path}: {len(stored)} tensors{several}", "", *_table(_tensors(stored), ("tensor", "shape", "type"))]
+    if isinstance(refused, UnfitPatternError):
+        return Look(lines, str(refused))
     examples: dict[str, str | float] = {}
     dt = None if trials is None else float(trials.attrs["dt"])
     while True:
@@ -77,7 +80,7 @@ def look(path: str | os.PathLike, trials: xr.Dataset | None, said: Said) -> Look
         "",
         *_section(path, said, examples),
     ]
-    return Look(lines, None)
+    return Look(lines, None if refused is None else str(refused))
 
 
 def _tensors(stored: Mapping[str, Tensor]) -> Iterator[tuple[str, str, str]]:

@@ -5,7 +5,7 @@ PyTorch checkpoints (``weights_only``), npz files (``allow_pickle=False``), MATL
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,10 @@ class CheckpointError(InsdError):
 
 class UnknownLayoutError(CheckpointError):
     """The names of a file's tensors fit no layout that this library knows."""
+
+
+class UnfitPatternError(CheckpointError):
+    """A pattern of tensors to ignore fits the name of none."""
 
 
 class UnsaidError(CheckpointError):
@@ -55,8 +59,11 @@ def networks_in(
     ----------
     mapped : names of tensors by which a network is known, if it is not in a layout that this library knows.
     ignore : patterns of names of tensors to leave out.
+
+    Raises UnfitPatternError where one of these fits no name.
     """
     read = _read(path, mapped)
+    must_fit(ignore, dict.fromkeys(name for one in (read if isinstance(read, list) else [read]) for name in one), path)
     if isinstance(read, list):
         return [(f"[{number}]", without(one, ignore)) for number, one in enumerate(read)]
     stored = without(read, ignore)
@@ -85,6 +92,16 @@ def networks_in(
     return [
         (f"[{number}]", {name: values[number] for name, values in stored.items()}) for number in range(counts.pop())
     ]
+
+
+def must_fit(ignore: Sequence[str], names: Collection[str], path: object) -> None:
+    """Raise UnfitPatternError where a pattern fits no name: it is misspelt, or the file is a different one."""
+    for pattern in ignore:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise UnfitPatternError(
+                f"{path}: ignore names {pattern!r}, which fits no tensor; correct it or leave it out; the tensors are "
+                f"{', '.join(names)}"
+            )
 
 
 def without(stored: Mapping[str, Tensor], ignore: Sequence[str]) -> dict[str, Tensor]:

@@ -355,6 +355,11 @@ BROKEN = {
         {"mapping": {"W_rec": "rnn.h2h.weight"}},
         "mapping.W_rec: is not a weight; choose from recurrent_weights, ",
     ),
+    "a pattern that fits nothing": (
+        npz(**MATRICES, tau=0.1),
+        {"ignore": ["loss*"]},
+        "m.npz: ignore names 'loss*', which fits no tensor; correct it or leave it out; the tensors are recurrent_wei",
+    ),
     "a weight that is not mapped": (
         pt(OTHER_NAMES),
         {"mapping": with_other(MAPPED, recurrent_weights=None), "ignore": ["rnn.h2h*"]},
@@ -476,6 +481,8 @@ def test_a_look_at_an_unknown_layout_leaves_what_shapes_do_not_say(tmp_path, cap
     assert main(["import", str(path), str(tmp_path / "network.nc"), *words[1:]]) == 0
     assert main(["inspect", str(path), "--mapping", "recurrent_weights"]) == 1
     assert "--mapping recurrent_weights: say WEIGHT=NAME" in capsys.readouterr().err
+    assert main(["inspect", *words, "--ignore", "los*"]) == 1
+    assert "ignore names 'los*', which fits no tensor" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("with_trials", [False, True])
