@@ -175,9 +175,12 @@ def understood(stored: Mapping[str, Tensor], path: object, said: Said, dt: float
     tau = _time_constant(layout.leak, said.tau, dt, path)
     if tau is None and not layout.leak:
         raise UnsaidError(f"{path}: these matrices do not say their time constant, in s", "tau", 0.1)
-    if tau is not None and dt is not None and not dt <= tau < math.inf:
+    if tau is not None and not 0 < tau < math.inf:
+        raise CheckpointError(f"{path}: tau = {tau:g} s is not a time constant: it is above 0 and finite")
+    if tau is not None and dt is not None and tau < dt:
         raise CheckpointError(
-            f"{path}: tau = {tau}: at least the time step of the trials, dt = {dt} s; the Euler step needs tau >= dt"
+            f"{path}: tau = {tau:g} s is less than the time step of the trials, dt = {dt:g} s, and an Euler step needs "
+            "tau >= dt; give it in s, or use trials with a shorter dt"
         )
     if said.leaky == "states":
         return Understood(layout, said.nonlinearity or "tanh", tau)

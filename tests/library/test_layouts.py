@@ -509,6 +509,15 @@ def test_a_look_offers_each_array_once_and_ignores_the_others(tmp_path, capsys, 
     np.testing.assert_allclose(found["output_weights"][0], C, rtol=1e-6)
 
 
+@pytest.mark.parametrize("tau", [0.0, -0.1, np.nan, np.inf])
+@pytest.mark.parametrize("in_file", [False, True])
+def test_a_time_constant_that_is_none_is_refused_with_and_without_trials(tmp_path, tau, in_file):
+    np.savez(tmp_path / "m.npz", **MATRICES, **({"tau": tau} if in_file else {}))
+    for trials in (TRIALS, None):
+        found = look(tmp_path / "m.npz", trials, Said() if in_file else Said(tau=tau))
+        assert f"m.npz: tau = {tau:g} s is not a time constant: it is above 0 and finite" in found.problem
+
+
 def test_a_look_at_a_network_of_another_task_names_the_channels(tmp_path, capsys):
     np.savez(tmp_path / "m.npz", **(MATRICES | {"input_weights": np.ones((N, 5))}), tau=0.1)
     write(TRIALS, tmp_path / "trials.nc", "trials")
