@@ -6,7 +6,7 @@ from jaxtyping import Float
 from insd.measures.base import orthonormal_basis
 from insd.measures.predictivity import linear_predictivity
 from insd.members import Member
-from insd.recorded_units import order_of_units, r2_of_units
+from insd.recorded_units import order_of_units, r2_of_units, recorded_units
 from insd.samples import chosen, lasting
 
 
@@ -45,7 +45,7 @@ def of_student(student: Member, teacher: Member, share: float) -> dict[str, np.n
     order = order_of_units(len(total), teacher.seed)
     place = np.empty(len(order), int)
     place[order] = np.arange(len(order))
-    recorded = round(share * len(order))
+    recorded = len(recorded_units(len(order), share, teacher.seed))
     null_of_student, null_of_teacher = student.null_rates, teacher.null_rates
     return {
         "share": share,
