@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from insd.cohorts import ALTERNATIVE, CONTROL, network_label, of_role
+from insd.tables.cells import cell
 
 SETTINGS = (
     *("architecture", "units", "outputs", "gain", "recurrent_noise", "max_iterations"),
@@ -185,10 +186,10 @@ def _summary(population: str, rows: pd.DataFrame) -> str:
     most = at_least(float(known["k_max"].max()), bool(known["censored"].any()))
     cells = [
         population,
-        *(_number(first[name]) for name in ("units", "outputs", "recurrent_noise")),
-        f"{first['schedule']} {_number(first['multiplier'])}" if pd.notna(first["multiplier"]) else "",
+        *(cell(first[name], "g") for name in ("units", "outputs", "recurrent_noise")),
+        f"{first['schedule']} {cell(first['multiplier'], 'g')}" if pd.notna(first["multiplier"]) else "",
         f"{len(known)} of {len(rows)}",
-        _number(rows["rounds"].max()),
+        cell(rows["rounds"].max(), "g"),
         at_least(*median_of(rows)) if len(known) else "",
         (least if least == most else f"{least} to {most}") if len(known) else "",
         at_least(*median_of(rows, "k_max_r2")) if len(known) else "",
@@ -207,7 +208,3 @@ def _line(row: dict[Any, Any], pairs: pd.DataFrame) -> str:
     ]
     k_max = "" if pd.isna(row["k_max"]) else at_least(row["k_max"], row["censored"])
     return f"| {row['population']}/{row['seed']} | {k_max} | {row['ended_by']} | {'; '.join(rounds)} |"
-
-
-def _number(value: Any) -> str:
-    return "" if pd.isna(value) else f"{value:g}"

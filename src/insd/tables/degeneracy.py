@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from insd.cohorts import ALTERNATIVE, STANDARD, round_name
 from insd.objectives.settings.base import term_settings
+from insd.tables.cells import cell
 from insd.tables.networks import LARGEST_EXCESS
 
 LEVELS = ("behaviour", "dynamics", "weights", "relative_weights", "representation")
@@ -377,7 +378,7 @@ def degeneracy_page(rows: pd.DataFrame, factors: pd.DataFrame, ratios: pd.DataFr
     parts += [f"{head} {' | '.join(NAMES.values())} |", "|---" * (len(LEVELS) + 8) + "|"]
     for row in factors.to_dict("records"):
         cells = [FACTORS.get(row["factor"], row["factor"]), row["compared"], f"{row['value']:g}", row["population"]]
-        cells += [row["task"], str(row["solved"]), _number(row["test_loss"]), "yes" if row["matched"] else "**no**"]
+        cells += [row["task"], str(row["solved"]), cell(row["test_loss"]), "yes" if row["matched"] else "**no**"]
         parts.append(f"| {' | '.join(cells)} | {' | '.join(_interval(row, level) for level in LEVELS)} |")
     parts += ["", "## All groups\n"]
     head = "| task | population | round | solved | test loss, least to largest | DSA of one network, resampled |"
@@ -385,7 +386,7 @@ def degeneracy_page(rows: pd.DataFrame, factors: pd.DataFrame, ratios: pd.DataFr
     for row in rows.to_dict("records"):
         cells = [row["task"], row["population"], str(row["round"]), f"{row['solved']} of {row['networks']}"]
         cells.append(_interval(row, "test_loss"))
-        cells += [_number(row[name]) for name in ("null", "weight_change", "kernel_alignment")]
+        cells += [cell(row[name]) for name in ("null", "weight_change", "kernel_alignment")]
         parts.append(f"| {' | '.join(cells)} |")
     return "\n".join([*parts, ""])
 
@@ -395,9 +396,5 @@ def _interval(row: Mapping[Any, Any], name: str) -> str:
     if pd.isna(row[name]):
         return ""
     if pd.isna(row[f"{name}_low"]):
-        return _number(row[name])
-    return f"{_number(row[name])} ({_number(row[f'{name}_low'])} to {_number(row[f'{name}_high'])})"
-
-
-def _number(value: Any) -> str:
-    return "" if pd.isna(value) else f"{value:.3g}"
+        return cell(row[name])
+    return f"{cell(row[name])} ({cell(row[f'{name}_low'])} to {cell(row[f'{name}_high'])})"

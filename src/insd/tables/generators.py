@@ -24,6 +24,7 @@ from insd.cohorts import (
     standards_of,
 )
 from insd.provenance import random_seed
+from insd.tables.cells import cell
 from insd.tables.comparisons import clustered_interval
 
 DISTANCES = {"r2": "1 − null-space r²", "cka": "1 − CKA", "dsa": "DSA (rad)"}
@@ -260,9 +261,7 @@ def _any(rows: pd.DataFrame, name: str) -> bool:
 
 def _line(row: dict[Any, Any]) -> str:
     of = f"of {row['networks']}"
-    points = [
-        f"{_number(row[name])}, {_number(row[f'{name}_of_reference'])}" if row["matched"] else "" for name in POINTS
-    ]
+    points = [f"{cell(row[name])}, {cell(row[f'{name}_of_reference'])}" if row["matched"] else "" for name in POINTS]
     cells = [
         row["population"],
         row["term"] if pd.notna(row["term"]) else "",
@@ -276,8 +275,8 @@ def _line(row: dict[Any, Any]) -> str:
         points[1],
         f"{row['low']} {of}",
         str(row["above_ceiling"]),
-        _number(row["largest_excursion"]),
-        _number(row["largest_tried"]),
+        cell(row["largest_excursion"]),
+        cell(row["largest_tried"]),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -288,7 +287,3 @@ def _interval(row: dict[Any, Any], name: str, form: str) -> str:
         return ""
     value, low, high = (f"{row[one]:{form}}".replace("-", "−") for one in (name, f"{name}_low", f"{name}_high"))
     return value if pd.isna(row[f"{name}_low"]) else f"{value} ({low} to {high})"
-
-
-def _number(value: Any) -> str:
-    return "" if pd.isna(value) else f"{value:.3g}"
