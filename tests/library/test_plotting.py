@@ -79,6 +79,7 @@ def alternative(multiplier, r2, solved=True, schedule="constant", ridge=1e-3, nu
         "solved": solved,
         "schedule": schedule,
         "ridge": ridge,
+        "penalty_bound": 0.15,
     }
     return network("p", number, **more | others)
 
@@ -192,6 +193,22 @@ def test_the_front_has_a_point_per_alternative_and_rings_the_chosen_one():
         ("o", ROUND_HUES[2])
     ]
     assert {text.get_fontsize() for text in figure.axes[1].texts} == {7}
+
+
+def test_the_front_tells_bounds_apart():
+    """Of schedules that seek a bound of S, joined in its order; of constant multipliers, an unusual one is named."""
+    rows = [
+        alternative(2.0, r2, schedule="yielding", penalty_bound=bound, test_loss=loss)
+        for bound, r2, loss in ((0.6, 0.5, 0.02), (0.15, 0.1, 0.1), (0.15, 0.2, 0.2), (0.25, 0.3, 0.05))
+    ]
+    rows += [alternative(0.5, 0.8), alternative(1.0, 0.7), alternative(0.5, 0.9, penalty_bound=0.3)]
+    panel = front_figure(pd.DataFrame(rows), {"flip_flop": FlipFlop()}).axes[1]
+    labels = {label.get_text(): label.xy for label in panel.texts}
+    assert set(labels) == {"bound 0.15", "bound 0.25", "bound 0.6", "0.5", "1", "bound 0.3"}
+    np.testing.assert_allclose(labels["bound 0.15"], (0.15, 0.15))
+    joined = [line.get_xdata().tolist() for line in panel.lines if line.get_linestyle() == "-"]
+    np.testing.assert_allclose(joined[0], [0.15, 0.3, 0.5])
+    assert joined[1] == [0.8, 0.7]
 
 
 def test_a_grid_without_deflation_has_a_front_that_says_so():

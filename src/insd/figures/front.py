@@ -34,14 +34,20 @@ def front_figure(table: pd.DataFrame, made_tasks: Mapping[str, Task]) -> Figure:
     Medians of the populations with a constant lambda are joined in its order, and labelled with it below; a ring marks
     the one that `chosen_multiplier` chooses. The dashed line is the criterion of the task.
 
-    `table` is `networks.csv`, `made_tasks` has its tasks by name. Populations with an unusual ridge are labelled
-    with it and not joined.
+    So are those of a schedule that seeks a bound of S, in the order of the bound, where there are several.
+
+    `table` is `networks.csv`, `made_tasks` has its tasks by name. Populations with a constant lambda and an unusual
+    ridge or bound are labelled with it and not joined.
     """
     alternatives = of_role(table, ALTERNATIVE)
     # Those of other terms have no multiplier of S.
     alternatives = alternatives.dropna(subset=["schedule"]) if len(alternatives) else alternatives
     by_setting = alternatives.drop_duplicates(
-        [name for name in ("task", "population", "schedule", "multiplier", "ridge") if name in alternatives]
+        [
+            name
+            for name in ("task", "population", "schedule", "multiplier", "ridge", "penalty_bound")
+            if name in alternatives
+        ]
     )
     settings = int(by_setting["task"].value_counts().max()) if len(by_setting) else 0
     # Points of one or two settings are no front.
@@ -85,29 +91,52 @@ def front_figure(table: pd.DataFrame, made_tasks: Mapping[str, Task]) -> Figure:
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, name: str) -> list[tuple[str, tuple[float, float]]]:
-    """Points, line and ring of one quantity; names of the settings with a constant lambda, and their medians."""
+    """Points, lines and ring of one quantity; names of the settings that are told apart, and their medians."""
     for row in rows.to_dict("records"):
         colour = ROUND_HUES[row["round"] % len(ROUND_HUES)]
         face = colour if row["solved"] else "none"
         style: Any = {"markersize": 2.5, "color": colour, "markerfacecolor": face, "markeredgewidth": 0.6}
         axes.plot(row["r2_null_to_reference"], row[name], MARKERS[row["schedule"]], **style)
+    named = _of_bounds(axes, rows[rows["schedule"] != "constant"], name)
     constant = rows[rows["schedule"] == "constant"]
     if constant.empty:
-        return []
-    usual = constant["ridge"].mode().iloc[0]
-    medians = constant.groupby(["ridge", "multiplier"])[["r2_null_to_reference", name]].median().reset_index()
-    joined = medians[medians["ridge"] == usual].sort_values("multiplier")
+        return named
+    # The bound of S says only when training may stop early.
+    ridge, bound = (constant[key].mode().iloc[0] for key in ("ridge", "penalty_bound"))
+    medians = _medians(constant, ["ridge", "penalty_bound", "multiplier"], name)
+    usual = (medians["ridge"] == ridge) & (medians["penalty_bound"] == bound)
+    joined = medians[usual]
     axes.plot(joined["r2_null_to_reference"], joined[name], "-", color=JOINED, linewidth=0.7, zorder=1)
-    chosen = chosen_multiplier(constant[constant["ridge"] == usual])
+    chosen = chosen_multiplier(constant[(constant["ridge"] == ridge) & (constant["penalty_bound"] == bound)])
     ring = joined[joined["multiplier"] == chosen]
     axes.plot(ring["r2_null_to_reference"], ring[name], "o", markersize=8, color="black", markerfacecolor="none")
-    return [
-        (
-            f"{point['multiplier']:g}" if point["ridge"] == usual else f"ridge {point['ridge']:g}",
-            (point["r2_null_to_reference"], point[name]),
-        )
-        for point in medians.to_dict("records")
-    ]
+    for point in medians.to_dict("records"):
+        unusual = [f"ridge {point['ridge']:g}"] * bool(point["ridge"] != ridge)
+        unusual += [f"bound {point['penalty_bound']:g}"] * bool(point["penalty_bound"] != bound)
+        label = ", ".join(unusual) or f"{point['multiplier']:g}"
+        named.append((label, (point["r2_null_to_reference"], point[name])))
+    return named
+
+
+def _of_bounds(axes: Axes, rows: pd.DataFrame, name: str) -> list[tuple[str, tuple[float, float]]]:
+    """Lines through the medians of the schedules that seek a bound of S, in its order, and their names, where a
+    schedule has several.
+    """
+    named = []
+    for _, own in rows.groupby("schedule"):
+        medians = _medians(own, ["penalty_bound"], name)
+        if len(medians) > 1:
+            axes.plot(medians["r2_null_to_reference"], medians[name], "-", color=JOINED, linewidth=0.7, zorder=1)
+            named += [
+                (f"bound {point['penalty_bound']:g}", (point["r2_null_to_reference"], point[name]))
+                for point in medians.to_dict("records")
+            ]
+    return named
+
+
+def _medians(rows: pd.DataFrame, by: list[str], name: str) -> pd.DataFrame:
+    """Of each setting, in the order of the last of `by`."""
+    return rows.groupby(by)[["r2_null_to_reference", name]].median().reset_index().sort_values(by[-1])
 
 
 def _named(axes: Axes, medians: list[tuple[str, tuple[float, float]]]) -> list[Annotation]:
