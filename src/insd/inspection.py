@@ -11,7 +11,14 @@ from torch import Tensor
 from insd.imported import check, tensors_of, understood
 from insd.layouts import OPTIONAL, Said
 from insd.mapping import MappedWeight
-from insd.tensor_files import CheckpointError, UnfitPatternError, UnknownLayoutError, UnsaidError, networks_in
+from insd.tensor_files import (
+    CheckpointError,
+    UnfitPatternError,
+    UnknownLayoutError,
+    UnsaidError,
+    networks_in,
+    prefix_of,
+)
 
 COMMENT = {
     "tau": "in s; the file does not say it",
@@ -148,7 +155,7 @@ def _by_shape(stored: Mapping[str, Tensor], trials: xr.Dataset | None) -> dict[s
     for weight in OPTIONAL:
         sizes = units if weight != "output_bias" else set() if trials is None else {trials.sizes["output"]}
         candidates[weight] = [name for name, length in lengths.items() if length in sizes]
-    candidates = _by_name(candidates)
+    candidates = _by_name(candidates, prefix_of(stored))
     for weight, ways in candidates.items():
         if len(of := {_tensor_of(way) for way in ways}) == 1:
             for other, theirs in candidates.items():
@@ -157,16 +164,17 @@ def _by_shape(stored: Mapping[str, Tensor], trials: xr.Dataset | None) -> dict[s
                 if other != weight and (left or other in OPTIONAL):
                     candidates[other] = left
     found = {weight: ways for weight, ways in candidates.items() if ways or weight not in OPTIONAL}
-    return found | {_last(name): [name] for name in stored if _is_time_constant(name)}
+    return found | {name.rpartition(".")[2]: [name] for name in stored if _is_time_constant(name)}
 
 
-def _by_name(candidates: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """The same, where tensors that have the name of a weight are for no other, and others are not in their place."""
-    named = get_args(MappedWeight)
+def _by_name(candidates: Mapping[str, list[str]], prefix: str) -> dict[str, list[str]]:
+    """The same, where tensors that have the name of a weight, behind the prefix of all, are for this one alone."""
     found = {}
     for weight, ways in candidates.items():
-        own = [way for way in ways if _last(_tensor_of(way)) == weight]
-        found[weight] = own[:1] or [way for way in ways if _last(_tensor_of(way)) not in named]
+        names = [_tensor_of(way).removeprefix(prefix) for way in ways]
+        own = [way for way, name in zip(ways, names, strict=True) if name == weight]
+        others = [way for way, name in zip(ways, names, strict=True) if name not in get_args(MappedWeight)]
+        found[weight] = own[:1] or others
     return found
 
 
@@ -174,9 +182,5 @@ def _tensor_of(way: str) -> str:
     return way.removesuffix(".T")
 
 
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]
-
-
 def _is_time_constant(name: str) -> bool:
-    return _last(name) in ("tau", "alpha")
+    return name.rpartition(".")[2] in ("tau", "alpha")
