@@ -4,6 +4,7 @@ The folder has the trials of the regimes as `train.nc` and `test.nc`, and a fold
 """
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,7 @@ def settings_of(
 
     `sampled` gives the numbers of trials if they already exist; then neither they nor the task can change.
     """
+    from insd.settings.base import SettingsError
     from insd.settings.load import load
     from insd.settings.recipe import DEFAULT_TERMS
 
@@ -130,26 +132,37 @@ def settings_of(
             raise CommandError(
                 f"--set {change}: needs SECTION.KEY=VALUE, with one of the sections {', '.join(sections)}{why}"
             )
-        try:
-            given = json.loads(value)
-        except json.JSONDecodeError:
-            given = value
+        given = _value(value)
         place = places[section]
         # A term has keys of its own; null leaves it out.
         if section == "terms" and given is not None:
             term, _, field = field.rpartition(".")
             place = place.setdefault(term, {})
         place[field] = given
-    return load(
-        {
-            "tasks": {name: {**entry, "parameters": parameters}},
-            "trials": trials,
-            # Not run; its default could exceed the number of trials.
-            "analysis": {"robustness": {"trials": 1}},
-            "defaults": defaults,
-            "populations": {POPULATION: {"seeds": 1, "rounds": 2, **changed}},
-        }
-    )
+    config = {
+        "tasks": {name: {**entry, "parameters": parameters}},
+        "trials": trials,
+        # Not run; its default could exceed the number of trials.
+        "analysis": {"robustness": {"trials": 1}},
+        "defaults": defaults,
+        "populations": {POPULATION: {"seeds": 1, "rounds": 2, **changed}},
+    }
+    try:
+        return load(config)
+    except SettingsError as error:
+        # What a task has no default of, such as the inputs of recorded trials.
+        required = rf"(tasks\.{re.escape(name)}\.parameters\.(\w+): this key is required)$"
+        how = r"\1; give it by --set, as in `--set task.\2=VALUE` or, of a list, `'task.\2=[NAME, NAME]'`"
+        raise SettingsError(re.sub(required, how, str(error), flags=re.MULTILINE)) from None
+
+
+def _value(text: str) -> Any:
+    """A value of `--set`: of JSON, where lists need no quotes around names; otherwise text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        names = re.fullmatch(r"\[\s*([^][{}\"']*?)\s*\]", text)
+        return [_value(one.strip()) for one in names[1].split(",")] if names else text
 
 
 def train_round(settings: "Settings", name: str, folder: Path, number: int, seed: int) -> None:

@@ -359,7 +359,7 @@ def _parser() -> argparse.ArgumentParser:
             added.add_argument(argument, help=meaning)
         return added
 
-    task = ("task", "a task of this library by name, or `module:Class` of your own")
+    task = ("task", "a task of this library by name, `module:Class` of your own, or recorded:FILE")
     bank = command("trials", trials, task, ("folder", "where to write them"))
     bank.epilog = "How many: --set trials.train=2048 for the regime train, trials.evaluation=256 for every other."
     bank.add_argument("--regime", nargs="+", help="the regimes to sample (default: train and test)")

@@ -158,11 +158,11 @@ def _by_shape(stored: Mapping[str, Tensor], trials: xr.Dataset | None) -> dict[s
     candidates = _by_name(candidates, prefix_of(stored))
     for weight, ways in candidates.items():
         if len(of := {_tensor_of(way) for way in ways}) == 1:
-            for other, theirs in candidates.items():
+            for another, theirs in candidates.items():
                 left = [way for way in theirs if _tensor_of(way) not in of]
                 # Where a tensor is the only one for two weights, the shapes do not say which of them it is.
-                if other != weight and (left or other in OPTIONAL):
-                    candidates[other] = left
+                if another != weight and (left or another in OPTIONAL):
+                    candidates[another] = left
     found = {weight: ways for weight, ways in candidates.items() if ways or weight not in OPTIONAL}
     return found | {name.rpartition(".")[2]: [name] for name in stored if _is_time_constant(name)}
 

@@ -11,6 +11,7 @@ import yaml
 from conftest import ROOT
 from scipy.ndimage import gaussian_filter1d
 
+from insd.cli import main
 from insd.datasets import DatasetError, write
 from insd.evaluation.recordings import recording_predictivity
 from insd.grid import Grid
@@ -319,6 +320,19 @@ def test_files_without_trials_are_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynwb", None)
     with pytest.raises(TaskError, match=r"install the extra `insd\[nwb\]`"):
         find_task(f"recorded:{tmp_path / 'broken.nwb'}")
+
+
+def test_the_command_takes_inputs_and_outputs(task, session, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(session.parent)
+    asked = ["trials", f"recorded:{session.name}", str(tmp_path / "bank")]
+    assert main(asked) == 1
+    told = capsys.readouterr().err
+    assert "inputs: this key is required; give it by --set, as in `--set task.inputs=VALUE` or, of a list, " in told
+    given = ["task.inputs=[coherence, go_time]", 'task.outputs=["hand"]', f"task.dt={DT}", "trials.train=24"]
+    assert main([*asked, "--set", *given, "trials.evaluation=6"]) == 0
+    bank = xr.load_dataset(tmp_path / "bank/train.nc")
+    assert bank["output"].values.tolist() == ["hand_0", "hand_1"]
+    np.testing.assert_array_equal(bank["inputs"], task.sample("train", 24, 0)["inputs"])
 
 
 def test_a_changed_file_is_another_task(tmp_path):
