@@ -310,6 +310,42 @@ def test_units_that_were_recorded_are_told_from_others():
     np.testing.assert_allclose(half["r2_null_to_teacher"], half["r2_null_from_teacher"], atol=0.2)
 
 
+def test_students_of_a_recording_are_compared_with_it_on_held_out_trials(teacher, tmp_path):
+    """One student is the recording itself; the other does what it does."""
+    path, held_out = str(tmp_path / "tape.npz"), 16
+    network, rates = teacher[1], simulate_trials(teacher[1], BANK)[0].numpy()
+    np.savez(path, rates=rates[0], fingerprint=BANK.attrs["fingerprint"])
+    settings = load(config(s={"terms": {"teacher": {"share": 0.5}}, "teach": {"recording": path}}))
+    made = settings.made_with("flip_flop", "s", 0)
+    network = network.assign_attrs(settings=json.dumps({"recipe": made}))
+    members = Member.of_datasets("s", 0, "control", network, network)
+    analysis = plugins.find("analysis", "teacher")
+    assert analysis.applies(settings, "flip_flop")
+    more = analysis.more(settings, "flip_flop")
+    assert more["files"] == {"s": path} and more["held_out"] == settings.held_out_trials("flip_flop")
+    given = AnalysisJob("flip_flop", TASK, members, None, {"train": BANK}, more=more | {"held_out": held_out})
+    result = analysis.run(given)["teacher"]
+    validate(result, analysis.writes["teacher"], "teacher.nc")
+    assert result["teacher"].values.tolist() == [path] * 2 and (result["recorded"] == UNITS / 2).all()
+    for name in ("r2_null_to_teacher", "r2_null_from_teacher"):
+        assert (result[name][0] > result[name][1]).all()
+    x, y = (one[-held_out:].reshape(-1, UNITS).astype(float) for one in (rates[1], rates[0]))
+    others = np.setdiff1d(np.arange(UNITS), recorded_units(UNITS, 0.5, 0))
+    errors = np.square(y - LinearRegression().fit(x, y).predict(x)).sum(0)[others].sum()
+    expected = 1 - errors / np.square(y - y.mean(0)).sum(0)[others].sum()
+    np.testing.assert_allclose(result["r2_to_unrecorded"], [1.0, expected], rtol=1e-5)
+    table = pd.DataFrame(
+        [
+            {"task": "flip_flop", "population": "s", "seed": seed, "round": 0, "role": "control", "solved": not seed}
+            for seed in (0, 1)
+        ]
+    )
+    rows = students(table, result)
+    assert rows["solved"].tolist() == [True, False] and set(rows["teacher_role"]) == {"recording"}
+    figure = sparse_figure(rows, 0.95)
+    assert "teacher: recording of tape.npz" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
 @pytest.mark.parametrize(
     "known, verdicts",
     [

@@ -1,13 +1,28 @@
 """What students know of their teachers: of the units that they learned from, and of those that they never saw."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import numpy as np
+import xarray as xr
 from jaxtyping import Float
 
+from insd.activity import simulate_trials
 from insd.measures.base import orthonormal_basis
 from insd.measures.predictivity import linear_predictivity
 from insd.members import Member
+from insd.predictivity import null_projector_array
 from insd.recorded_units import order_of_units, r2_of_units, recorded_units
+from insd.recordings import null_rates
 from insd.samples import chosen, lasting
+
+
+class Activity(NamedTuple):
+    """Rates on some trials, in full space and in null space, and the seed by which units are recorded."""
+
+    rates: Float[np.ndarray, "trial time unit"]
+    null_rates: Float[np.ndarray, "trial time unit"]
+    seed: int
 
 
 def explained_by_unit(
@@ -25,7 +40,27 @@ def explained_by_unit(
     return np.square(y).sum(0), np.square(basis.T @ y).sum(0)
 
 
-def of_student(student: Member, teacher: Member, share: float) -> dict[str, np.ndarray | float]:
+def of_recording(
+    student: Member, recording: Mapping[str, np.ndarray], bank: xr.Dataset, held_out: int, share: float
+) -> dict[str, np.ndarray | float]:
+    """The same as `of_student` of a recording as the teacher, on the last trials of the bank, which no network was
+    trained on. A recording without a readout has no null space: all its activity counts there.
+
+    Parameters
+    ----------
+    recording : its arrays on the whole bank (`insd.recordings.read_recording`).
+    held_out : how many trials these are.
+    """
+    assert student.network is not None
+    trials = bank.isel(trial=slice(bank.sizes["trial"] - held_out, None))
+    rates = simulate_trials(student.network, trials)[0].numpy()[0]
+    own = Activity(rates, rates @ null_projector_array(student.output_weights), student.seed)
+    # All students learn from the units of seed 0.
+    teacher = Activity(recording["rates"][-held_out:], null_rates(dict(recording))[-held_out:], 0)
+    return of_student(own, teacher, share)
+
+
+def of_student(student: Member | Activity, teacher: Member | Activity, share: float) -> dict[str, np.ndarray | float]:
     """The variables of `teacher.nc` for one student, from the activity of both on the test trials.
 
     Parameters

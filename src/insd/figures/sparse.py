@@ -1,12 +1,14 @@
 """How much of a teacher its students have, against the share of its units that they learned from."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from insd.analysis.teacher import RECORDING
 from insd.cohorts import ALTERNATIVE
 from insd.figures import base
 from insd.figures.theme import (
@@ -30,6 +32,8 @@ PANELS = {
     "stable_points": "stable points",
 }
 """What is drawn, with its label."""
+RECORDED = "black"
+"""The colour of students of a recording."""
 
 
 def sparse_figure(rows: pd.DataFrame, confidence: float) -> Figure:
@@ -53,10 +57,13 @@ def sparse_figure(rows: pd.DataFrame, confidence: float) -> Figure:
     axes = np.asarray(figure.subplots(1, len(PANELS)))
     handles, states = [], np.where(rows["solved"], "", "not solved")
     for number, (population, round_number, own) in enumerate(teachers):
-        alternative = own["teacher_role"].iloc[0] == ALTERNATIVE
-        colour = ROUND_HUES[round_number % len(ROUND_HUES)] if alternative else STANDARDS
-        name = f"alt-{round_number}" if alternative else own["teacher_role"].iloc[0]
-        handles.append(key(f"teacher: {name} of {population}", color=colour, marker="o", linestyle="", markersize=3))
+        role = own["teacher_role"].iloc[0]
+        name = f"alt-{round_number}" if role == ALTERNATIVE else role
+        colour = ROUND_HUES[round_number % len(ROUND_HUES)] if role == ALTERNATIVE else STANDARDS
+        whose = population
+        if role == RECORDING:
+            colour, whose = RECORDED, Path(population).name
+        handles.append(key(f"teacher: {name} of {whose}", color=colour, marker="o", linestyle="", markersize=3))
         width = 0.8 / len(teachers)
         shift = (number - (len(teachers) - 1) / 2) * width
         for panel, column in zip(axes, PANELS, strict=True):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from insd.analysis.teacher import RECORDING
 from insd.cohorts import network_labels
 from insd.recorded_units import r2_of_units
 
@@ -23,12 +24,13 @@ def students(table: pd.DataFrame, result: xr.Dataset) -> pd.DataFrame:
 
     Returns
     -------
-    teacher, teacher_role, teacher_population, teacher_round : its teacher.
+    teacher, teacher_role, teacher_population, teacher_round : its teacher; of a recording, its file, `recording`, its
+        file and 0.
     seed, share, r2_null_to_teacher, r2_null_from_teacher, r2_to_recorded, r2_to_unrecorded : as in `teacher.nc`.
     r2_output_only : r2 to the units that were not recorded for this student, of the students of the same teacher
         without any recorded unit; the mean, if there are several. NaN without any that is solved.
-    solved : whether student and teacher both solve the task.
-    stable_points, stable_points_of_teacher : over all static inputs; NaN where they were not sought.
+    solved : whether the student and, if it is a network, its teacher solve the task.
+    stable_points, stable_points_of_teacher : over all static inputs; NaN where they were not sought, or cannot be.
     """
     labelled = table.set_index(pd.Index(network_labels(table)))
     of_students = result.sel(network=result["share"].notnull())
@@ -39,9 +41,12 @@ def students(table: pd.DataFrame, result: xr.Dataset) -> pd.DataFrame:
     teachers = labelled.reindex(rows["teacher"])
     own = labelled.reindex(labels)
     rows["seed"] = own["seed"].to_numpy()
-    rows["teacher_population"] = rows["teacher"].str.rsplit("/", n=2).str[0]
-    rows["teacher_round"] = rows["teacher"].str.rsplit("/", n=1).str[1].astype(int)
-    rows["solved"] = own["solved"].eq(True).to_numpy() & teachers["solved"].eq(True).to_numpy()
+    recorded = rows["teacher_role"] == RECORDING
+    label = rows["teacher"].str.rsplit("/", n=2)
+    rows["teacher_population"] = label.str[0].where(~recorded, rows["teacher"])
+    rows["teacher_round"] = label.str[-1].where(~recorded, "0").astype(int)
+    # A recording need not solve the task.
+    rows["solved"] = own["solved"].eq(True).to_numpy() & (teachers["solved"].eq(True).to_numpy() | recorded)
     points = "n_stable_fixed_points"
     rows["stable_points"] = own[points].to_numpy(float) if points in own else np.nan
     rows["stable_points_of_teacher"] = teachers[points].to_numpy(float) if points in teachers else np.nan
