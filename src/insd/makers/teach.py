@@ -138,7 +138,7 @@ class Teach(Train):
 
 def _must_be_taught(population: str, recipe: Recipe, teacher: str, teacher_units: int) -> None:
     """Raise MakerError where a teacher has more units than its students, or where a share above 0 is of no unit."""
-    units, share = recipe.network.units, recipe.terms[TERM].share
+    units, share = recipe.network.units, recipe.terms[TERM].model_dump()["share"]
     if teacher_units > units:
         raise MakerError(
             f"populations.{population}: {teacher} has {teacher_units} units and students have network.units = "
