@@ -283,6 +283,7 @@ def test_what_cannot_be_trials_is_refused_by_file_and_key(session, tmp_path, cha
 def test_what_cannot_be_a_recording_is_refused(session, tmp_path):
     for parameters, message in (
         ({"units": {"quality": ["fine"]}}, "has no rows of units where quality is one of ['fine']"),
+        ({"units": {"quality": ["good", "fine"]}}, "'quality' of units has no value 'fine'; it has: good, noise"),
         ({"units": {"depth": [1]}}, "units has no column 'depth'; it has: quality"),
         ({"activity": "fluorescence", "units": {}}, "has no time series and no column of trials 'fluorescence'"),
     ):

@@ -158,7 +158,9 @@ def read_rates(
 def chosen_rows(
     path: str, table: str, columns: Mapping[str, np.ndarray], where: Mapping[str, Sequence[Any]], count: int
 ) -> Int[np.ndarray, "row"]:
-    """The rows of a table whose columns have one of the values given; raises SessionError if there are none."""
+    """The rows of a table whose columns have one of the values given; raises SessionError if there are none, or if a
+    column has not all of its values.
+    """
     kept = np.ones(count, dtype=bool)
     for name, wanted in where.items():
         values = column_of(path, table, columns, name)
@@ -168,6 +170,10 @@ def chosen_rows(
                 f"{path}: column '{name}' of {table} holds {'text' if texts else 'numbers'}, and the values asked for "
                 f"are {list(wanted)}"
             )
+        absent = [value for value in wanted if not (values == value).any()]
+        if 0 < len(absent) < len(wanted):
+            known = listed([str(value) for value in np.unique(values)])
+            raise SessionError(f"{path}: column '{name}' of {table} has no value {absent[0]!r}; it has: {known}")
         kept &= np.isin(values, list(wanted))
     if not kept.any():
         asked = "; ".join(f"{name} is one of {list(wanted)}" for name, wanted in where.items())
