@@ -29,8 +29,8 @@ COMMENT = {
 """What is said, in the lines for the config, to a value that a user must check."""
 
 
-UNREAD = "no weight has their shape; check that the network runs without them"
-"""What is said to tensors that no weight could be read from."""
+UNREAD = "no line above reads them; check that the network runs without them"
+"""What is said, in the lines for the config, to tensors that no weight is read from."""
 
 
 class Look(NamedTuple):
@@ -127,7 +127,7 @@ def _section(
 
 def _choice(weight: str, names: Sequence[str]) -> str:
     if len(names) == 1:
-        return f"{names[0]}    # {'zero without this line' if weight in OPTIONAL else 'the only one of this shape'}"
+        return f"{names[0]}    # {'zero without this line' if weight in OPTIONAL else 'the only one that fits'}"
     rest = "; zero without this line" if weight in OPTIONAL else ""
     return f"NAME    # {' or '.join(names) or 'none has its shape'}{rest}"
 
