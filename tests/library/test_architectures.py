@@ -232,6 +232,15 @@ def test_derivatives_of_a_gru_equal_differences():
     torch.testing.assert_close(gradient, (flow.force(states)[:, None] @ jacobian)[:, 0])
 
 
+def test_derivatives_of_a_moment_network_equal_differences():
+    networks = made("moment", 0.2, 1).double().requires_grad_(False)
+    flow = NetworkFlow(0.2, 0.1, networks, torch.randn(3).double())
+    states, step = torch.rand(4, networks.initial_state.shape[1]).double(), 1e-6
+    steps = step * torch.eye(states.shape[1]).double()
+    numerical = torch.stack([(flow.force(states + d) - flow.force(states - d)) / (2 * step) for d in steps], -1)
+    torch.testing.assert_close(flow.jacobian(states), numerical, atol=1e-7, rtol=1e-6)
+
+
 def gru_file():
     weights = gru(count=1).weights()
     variables = {name: (GRU.dimensions[name], values.numpy()) for name, values in weights.items()}
@@ -292,7 +301,7 @@ def test_the_flow_of_an_architecture(nonlinearity):
 def test_files_of_an_unknown_architecture_are_refused():
     with pytest.raises(
         datasets.DatasetError,
-        match=r"x.nc: there is no architecture 'lstm'; choose from gru, linear, low_rank, maximal_update, orthogonal",
+        match=r"x.nc: there is no architecture 'lstm'; choose from gru, linear, low_rank, maximal_update, moment, ortho",
     ):
         datasets.validate(gru_file().assign_attrs(architecture="lstm"), "network", "x.nc")
     with pytest.raises(datasets.DatasetError, match=r"x.nc: lacks the variable 'candidate_bias'"):
@@ -323,7 +332,7 @@ def test_files_of_an_unknown_architecture_are_refused():
         (
             {"architecture": "lstm"},
             "populations.p.network.architecture = 'lstm': there is no architecture 'lstm'; choose from gru, linear, "
-            "low_rank, maximal_update, orthogonal, rate, or name your own as 'module:Class'",
+            "low_rank, maximal_update, moment, orthogonal, rate, or name your own as 'module:Class'",
         ),
         (
             {"architecture": "none_such:Net"},

@@ -39,6 +39,7 @@ SETTINGS = {
     "fixed_points": {"starts": 8, "block": 1.0, "blocks": 1},
     "inputs": {},
     "landscape": {"trials": 4, "points": 3},
+    "moments": {"trials": 2, "repeats": 4, "noise_levels": [0.1]},
     "performance": {"grid_trials": 4},
     "robustness": {"trials": 8, "draws": 1},
     "similarity": {},

@@ -178,7 +178,7 @@ def test_a_barrier_is_the_height_above_the_line_between_the_ends():
 def test_what_only_some_configs_make_is_no_part_of_other_grids():
     config = {"tasks": {"flip_flop": {}}, "populations": {"standard": {"seeds": 2}}}
     files = Grid(load(config)).analysis_files()
-    for name in ("landscape", "curvature", "stability", "weight_distance", "feature_learning", "degeneracy"):
+    for name in ("landscape", "curvature", "stability", "weight_distance", "feature_learning", "degeneracy", "moments"):
         file, without = f"results/flip_flop/analysis/{name}.nc", Grid(load(config | {"analysis": {name: None}}))
         assert file not in files and without.analysis_files() == files
         # A target of its own all the same.

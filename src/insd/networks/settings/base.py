@@ -13,11 +13,8 @@ class NetworkSettings(Section):
     """The network and its initial weights; an architecture may have keys of its own."""
 
     architecture: str = "rate"
-    """`rate`, the paper's rate network; `low_rank`, the same with recurrent weights of low rank; `orthogonal`, the same
-    with orthogonal recurrent weights before training; `maximal_update`, the same with step sizes at which outputs and
-    rates learn at the same speed at any width, and a knob of feature learning; `linear`, rate networks without a
-    nonlinearity; `gru`, gated recurrent units in continuous time; `behaviour_plane`, whose outputs are a fixed plane of
-    the state; or your own, as `module:Class`."""
+    """The name of a file in `insd/networks`: `rate`, the paper's rate network, or another (docs/own-task.md lists them); or
+    your own, as `module:Class`."""
     units: Annotated[int, Field(ge=2)] = 100
     """Number of units N."""
     gain: NotNegative = 1.0
