@@ -301,7 +301,7 @@ def test_the_flow_of_an_architecture(nonlinearity):
 def test_files_of_an_unknown_architecture_are_refused():
     with pytest.raises(
         datasets.DatasetError,
-        match=r"x.nc: there is no architecture 'lstm'; choose from gru, linear, low_rank, maximal_update, moment, ortho",
+        match=r"x.nc: there is no architecture 'lstm'; choose from gru, linear, low_rank, maximal_update, moment",
     ):
         datasets.validate(gru_file().assign_attrs(architecture="lstm"), "network", "x.nc")
     with pytest.raises(datasets.DatasetError, match=r"x.nc: lacks the variable 'candidate_bias'"):
