@@ -434,7 +434,7 @@ def test_claims_are_those_of_the_paper_unless_the_config_says_otherwise():
     [
         (
             ["qian"],
-            "claims: there is no set of claims 'qian'; choose from huang_2025, huang_2026, qi_2024, qian_2025",
+            "claims: there is no set of claims 'qian'; choose from boutaib_2022, huang_2025, huang_2026, qi_2024",
         ),
         (["nowhere:CLAIMS"], "claims: nowhere:CLAIMS: the module 'nowhere' cannot be imported"),
         (["insd.claims.qian_2025:CLAIM"], "claims: insd.claims.qian_2025:CLAIM: the module .* has no 'CLAIM'"),
