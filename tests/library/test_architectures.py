@@ -301,7 +301,7 @@ def test_the_flow_of_an_architecture(nonlinearity):
 def test_files_of_an_unknown_architecture_are_refused():
     with pytest.raises(
         datasets.DatasetError,
-        match=r"x.nc: there is no architecture 'lstm'; choose from gru, linear, low_rank, maximal_update, moment",
+        match=f"x.nc: there is no architecture 'lstm'; choose from {', '.join(plugins.names('network'))}",
     ):
         datasets.validate(gru_file().assign_attrs(architecture="lstm"), "network", "x.nc")
     with pytest.raises(datasets.DatasetError, match=r"x.nc: lacks the variable 'candidate_bias'"):
@@ -331,8 +331,8 @@ def test_files_of_an_unknown_architecture_are_refused():
         ),
         (
             {"architecture": "lstm"},
-            "populations.p.network.architecture = 'lstm': there is no architecture 'lstm'; choose from gru, linear, "
-            "low_rank, maximal_update, moment, orthogonal, rate, or name your own as 'module:Class'",
+            "populations.p.network.architecture = 'lstm': there is no architecture 'lstm'; choose from "
+            f"{', '.join(plugins.names('network'))}, or name your own as 'module:Class'",
         ),
         (
             {"architecture": "none_such:Net"},
@@ -398,6 +398,7 @@ def test_settings_are_those_of_the_class():
 
 OWN_KEYS = {"low_rank": [{"rank": 2, "nonlinearity": name} for name in NONLINEARITIES]}
 OWN_KEYS |= {"rate": [{"nonlinearity": name} for name in NONLINEARITIES]}
+OWN_KEYS |= {"lif": [{}, {"reads": "membrane"}, {"recurrence": "none"}]}
 
 
 @pytest.mark.parametrize(

@@ -373,9 +373,11 @@ def test_static_inputs_are_inputs_of_the_task():
         "context_integration": ["context_1_hold", "context_1_response", "context_2_hold", "context_2_response"],
         "delayed_discrimination": ["no_stimulus"],
         "flip_flop": ["hold"],
+        "isotropic_hardening": ["rest"],
         "memory_pro": ["memory", "response"],
         "path_classification": ["rest"],
         "path_integration": ["rest"],
+        "ramberg_osgood": ["rest"],
         "sine_wave": ["lowest", "middle", "highest"],
     }
     for name, kind in TASKS.items():

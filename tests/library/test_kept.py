@@ -43,6 +43,7 @@ SETTINGS = {
     "performance": {"grid_trials": 4},
     "robustness": {"trials": 8, "draws": 1},
     "similarity": {},
+    "spikes": {"draws": 1},
     "stability": {"iterations": 8},
     "weight_distance": {"pairs": "all", "starts": 2},
 }

@@ -45,6 +45,10 @@ def test_targets_score_perfectly_and_guesses_at_chance(name):
         # Of explained variance, chance is the best constant.
         scored = trials["mask"].values
         guesses = np.stack([np.broadcast_to((targets * scored).sum((0, 1)) / scored.sum((0, 1)), targets.shape)] * 20)
+    elif task.score_name == "relative error":
+        # Of errors, too: there it is not the mean.
+        constants = np.broadcast_to(np.linspace(0, 1, 101)[:, None, None, None], (101, *targets.shape))
+        guesses = np.stack([constants[task.score(trials, constants).argmin()]] * 20)
     scores = task.score(trials, guesses)
     assert scores.shape == (20,)
     assert scores.mean() == pytest.approx(task.chance, rel=0.05, abs=1e-6)

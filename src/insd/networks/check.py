@@ -32,7 +32,9 @@ def check_networks(architecture: type[Networks], **settings: Any) -> None:
 
     Checked are the shapes of weights and rates against what is declared, random streams, gradients against differences
     in double precision, networks side by side against each alone, workspaces, what files keep, and for networks that
-    flow the simulation against the force. Raises ArchitectureError at the first that fails.
+    flow the simulation against the force. An architecture that trains with a surrogate gradient has a method `smoothed`
+    for it: the same networks with the function in place whose derivative the surrogate is. Raises ArchitectureError at
+    the first that fails.
     """
     name = architecture.__name__
     _declared(architecture)
@@ -57,8 +59,10 @@ def check_networks(architecture: type[Networks], **settings: Any) -> None:
         _alone(networks, inputs, noise, rates)
         if isinstance(networks, Flowing):
             _flows(name, networks, inputs, noise, rates)
+    # Spikes have no derivative: what trains with a surrogate is checked as the smooth networks that it is of.
+    smooth = getattr(networks, "smoothed", lambda: networks)()
     for every in (None, 2):
-        _gradients(name, networks, inputs, noise, every)
+        _gradients(name, smooth, inputs, noise, every)
     _files(networks, chosen, inputs)
 
 
