@@ -375,6 +375,7 @@ def test_static_inputs_are_inputs_of_the_task():
         "flip_flop": ["hold"],
         "isotropic_hardening": ["rest"],
         "memory_pro": ["memory", "response"],
+        "parity": ["plus_plus", "plus_minus", "minus_plus", "minus_minus"],
         "path_classification": ["rest"],
         "path_integration": ["rest"],
         "ramberg_osgood": ["rest"],

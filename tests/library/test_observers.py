@@ -11,6 +11,7 @@ from insd.tasks import Task, observers
 from insd.tasks.context_integration import ContextIntegration
 from insd.tasks.flip_flop import FlipFlop
 from insd.tasks.memory_pro import MemoryPro
+from insd.tasks.parity import Parity
 from insd.tasks.sine_wave import SineWave
 
 N = 20_000
@@ -145,6 +146,18 @@ def test_frequencies_are_weighed_by_bayes_rule():
             weights = weights * norm.pdf(seen, known / 3, sd)
             sines = np.sin(2 * np.pi * known * 0.02 * (step + 1))
             assert found[trial, step, channel] == pytest.approx(weights @ sines / weights.sum(), abs=1e-3)
+
+
+def test_parity_is_weighed_by_bayes_rule_over_all_pairs_of_inputs():
+    task = Parity(input_noise=(0.5, 2.0), duration=0.2, reaction=0.0, levels=(0.3, 1.0))
+    trials = task.sample("test", 8, 0)
+    found = task.ideal_outputs(trials)
+    pairs = [(one, other) for one in (-1.0, -0.3, 0.3, 1.0) for other in (-1.0, -0.3, 0.3, 1.0)]
+    for trial, steps in ((trial, steps) for trial in range(8) for steps in (1, 10)):
+        shown = trials["inputs"].values[trial, :steps].astype(float)
+        weights = np.array([norm.pdf(shown, pair, float(trials["noise_sd"][trial, 0, 0])).prod() for pair in pairs])
+        expected = weights @ np.sign(pairs).prod(1) / weights.sum()
+        assert found[trial, steps - 1, 0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_what_has_no_noise_is_known():

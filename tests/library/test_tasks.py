@@ -13,6 +13,7 @@ from insd.tasks.context_integration import ContextIntegration
 from insd.tasks.delayed_discrimination import DelayedDiscrimination
 from insd.tasks.flip_flop import FlipFlop
 from insd.tasks.memory_pro import MemoryPro
+from insd.tasks.parity import Parity
 from insd.tasks.path_integration import PathIntegration
 from insd.tasks.sine_wave import SineWave
 
@@ -245,6 +246,24 @@ def test_sine_waves_have_the_frequency_that_their_input_names():
         assert np.abs(phase).max() <= np.pi
 
 
+def test_parity_is_whether_an_even_number_of_inputs_is_negative():
+    task = Parity(channels=3, input_noise=0.0)
+    trials = task.sample("train", 400, seed=0)
+    shown, targets = trials["inputs"].values, trials["targets"].values[..., 0]
+    assert shown.shape == (400, 25, 3) and (shown == shown[:, :1]).all()
+    np.testing.assert_allclose(np.unique(shown), [-1, -0.8, -0.6, -0.4, 0.4, 0.6, 0.8, 1], rtol=1e-6)
+    even = (shown[:, 0] < 0).sum(1) % 2 == 0
+    assert (targets == np.where(even, 1, -1)[:, None]).all() and 0.4 < even.mean() < 0.6
+    assert not trials["mask"][:, :15].any() and trials["mask"][:, 15:].all()
+    assert len(task.static_inputs()) == 8
+    outputs = 0.1 * trials["targets"].values
+    outputs[:100] *= -1.0
+    # What is not scored counts for nothing.
+    outputs[:, :15] = -100.0 * trials["targets"].values[:, :15]
+    assert task.score(trials, outputs) == pytest.approx(0.75)
+    assert task.variables(trials)["parity"].kind == "sign"
+
+
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_path_integration_is_the_sum_of_what_is_shown(dimensions):
     """Both ways of showing the velocity, summed up by a loop from the position that is shown first."""
@@ -376,6 +395,9 @@ def test_half_the_time_step_keeps_noise_power_and_durations():
         (lambda: FlipFlop(channels=0), "channels = 0"),
         (lambda: SineWave(frequency=(1.0, 30.0)), "frequency = (1.0, 30.0): needs 0 < lowest <= highest < 25 Hz"),
         (lambda: DelayedDiscrimination(amplitude=(2.0, 2.0)), "amplitude = (2.0, 2.0): needs 0 <= smallest < largest"),
+        (lambda: Parity(channels=0), "channels = 0: at least one channel"),
+        (lambda: Parity(levels=(0.0, 1.0)), "levels = (0.0, 1.0): needs one or more numbers above 0"),
+        (lambda: Parity(reaction=0.5), "reaction = 0.5 s: must end before the trial does (0.5 s)"),
         (lambda: FlipFlop(pulse_width=0.005), "pulse_width = 0.005 s: is less than half of the time step"),
         (lambda: FlipFlop(input_noise=(0.3, 0.1)), "input_noise = (0.3, 0.1): needs 0 <= least <= largest"),
         (lambda: ContextIntegration(levels=(0.0, 0.1)), "levels = (0.0, 0.1): a coherence of 0"),

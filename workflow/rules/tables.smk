@@ -311,10 +311,10 @@ CLAIMED = {
         "axes",
     )
 }
-# Those of students and of distributions of errors, where there are any.
+# Those that a grid may not have.
 CLAIMED |= {
     name: GRID.analysis_tasks(name)
-    for name in ("teacher", "behaviour")
+    for name in ("teacher", "behaviour", "equilibria")
     if GRID.analysis_tasks(name)
 }
 
