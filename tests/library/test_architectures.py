@@ -399,6 +399,9 @@ def test_settings_are_those_of_the_class():
 OWN_KEYS = {"low_rank": [{"rank": 2, "nonlinearity": name} for name in NONLINEARITIES]}
 OWN_KEYS |= {"rate": [{"nonlinearity": name} for name in NONLINEARITIES]}
 OWN_KEYS |= {"lif": [{}, {"reads": "membrane"}, {"recurrence": "none"}]}
+OWN_KEYS |= {
+    "stochastic_low_rank": [{"rank": 2, "hidden": 7, "nonlinearity": name} for name in ("relu", "clipped_relu")]
+}
 
 
 @pytest.mark.parametrize(

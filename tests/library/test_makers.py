@@ -48,6 +48,7 @@ def trials(regime, count, seed):
 
 
 BANK, TEST = trials("train", 48, 1), trials("test", 16, 2)
+TINY_FIT = {"rank": 2, "hidden": 6, "trials": 16, "held_out": 8, "epochs": 2, "batch": 8, "particles": 4}
 TRAINING = {"iterations": 10, "batch_size": 8, "evaluate_every": 5, "validation_trials": 16, "restarts": 0}
 
 
@@ -82,6 +83,7 @@ def test_every_maker_keeps_what_the_workflow_relies_on(name, files):
         "checkpoint": {"files": str(files / "net-*.pt"), "tau": 0.1},
         "walk": {"steps": 1, "iterations": 5, "restoring": 1},
         "teach": {"population": "insd", "round": 1},
+        "fit_low_rank": {"population": "insd", "round": 1, **TINY_FIT},
     }[name]
     found = plugins.find("maker", name)
     changes = {"sources": found(found.Settings(**settings)).sources("flip_flop")}
@@ -92,6 +94,8 @@ def test_every_maker_keeps_what_the_workflow_relies_on(name, files):
     if name == "teach":
         recipe = Recipe(network={"units": 8}, training=TRAINING, terms={"teacher": {"share": 0.5}})
         changes |= {"earlier": written_round(files)[:1], "recipe": recipe}
+    if name == "fit_low_rank":
+        changes |= {"earlier": written_round(files)[:1]}
     check_maker(found, settings, job(**changes))
 
 

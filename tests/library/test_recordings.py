@@ -230,8 +230,8 @@ def test_settings_of_a_recording():
         ({"tape": {"checkpoint": {"files": "x"}}}, "populations.tape.checkpoint.* unknown key"),
         (
             {"tape": {"make": "recordings"}},
-            "populations.tape.make = 'recordings': there is no maker 'recordings'; choose from checkpoint, recording, "
-            "teach, train, walk, or name your own as 'module:Class'",
+            "populations.tape.make = 'recordings': there is no maker 'recordings'; choose from checkpoint, "
+            "fit_low_rank, recording, teach, train, walk, or name your own as 'module:Class'",
         ),
         (
             {"tape": {"file": "x.npz"}},

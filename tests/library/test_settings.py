@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from insd import plugins
 from insd.settings.base import SettingsError
 from insd.settings.config import seeds_of
 from insd.settings.load import load
@@ -434,7 +435,7 @@ def test_claims_are_those_of_the_paper_unless_the_config_says_otherwise():
     [
         (
             ["qian"],
-            "claims: there is no set of claims 'qian'; choose from boutaib_2022, huang_2025, huang_2026, qi_2024",
+            f"claims: there is no set of claims 'qian'; choose from {', '.join(plugins.names('claims'))}",
         ),
         (["nowhere:CLAIMS"], "claims: nowhere:CLAIMS: the module 'nowhere' cannot be imported"),
         (["insd.claims.qian_2025:CLAIM"], "claims: insd.claims.qian_2025:CLAIM: the module .* has no 'CLAIM'"),

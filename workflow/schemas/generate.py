@@ -48,6 +48,7 @@ INTRODUCTION = """\
 | `studies/capacity_full.yaml` | laid over `capacity.yaml`: more and longer chains |
 | `studies/sparse.yaml` | laid over it: students that learn from few units of standards and of alternatives |
 | `studies/failure.yaml` | laid over it: networks that learn swap errors as a distribution, and their alternatives |
+| `studies/low_rank.yaml` | laid over it: networks of ranks 1 to 5 fitted to references and alternatives |
 | `studies/degeneracy.yaml` | laid over it: how much networks differ: five factors, and deflation |
 | `studies/degeneracy_full.yaml` | laid over `degeneracy.yaml`: more networks and levels, for clusters and GPUs |
 | `studies/classes.yaml` | laid over it: other classes of networks, in standards and chains |
@@ -68,7 +69,8 @@ def schema() -> str:
     # A layer may have the keys of any architecture, and of one outside this library.
     keys: dict[str, Any] = {}
     for name in names("network"):
-        keys = settings_class(name).model_json_schema()["properties"] | keys
+        own = settings_class(name).model_json_schema()["properties"]
+        keys = own | keys | {key: _either(keys[key], own[key]) for key in own if key in keys}
     keys |= NetworkSettings.model_json_schema()["properties"]
     terms = {name: term_settings(name).model_json_schema() for name in names("term")}
     for section in content["$defs"].values():
@@ -84,6 +86,11 @@ def analyses() -> dict[str, Any]:
     """The settings of the analyses that have a section of their own, by name."""
     found = {name: plugins.find("analysis", name) for name in plugins.names("analysis")}
     return {name: analysis.settings.model_json_schema() for name, analysis in found.items() if not analysis.section}
+
+
+def _either(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a key that two architectures have: the words of both, where it is one of some words."""
+    return one | ({"enum": list(dict.fromkeys([*one["enum"], *other["enum"]]))} if "enum" in one else {})
 
 
 def _or_null(section: dict[str, Any]) -> dict[str, Any]:

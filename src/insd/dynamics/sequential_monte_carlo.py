@@ -17,11 +17,15 @@ Source: Pals et al. (2024), "Inferring stochastic low-rank recurrent neural netw
 """
 
 import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.distributions import Poisson
+from torch.nn.functional import softplus
 
 from insd.dynamics.stochastic_low_rank import StochasticLowRank
 
@@ -95,16 +99,17 @@ def log_mean_weights(
     encoder: Encoder | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[Float[Tensor, "trial time"], Bool[Tensor, "trial time"]]:
-    """The logarithm of the mean weight of particles at every step, and which steps are within their trial.
+    """The logarithm of the mean weight of particles at every step, and which steps are observed.
 
-    Its sum over the steps of a trial estimates ``log p(y)``. Observations are NaN after the end of a trial, where the
-    logarithm is 0. The proposal is the optimal one for Gaussian observations; for Poisson ones it is that of the
-    `encoder`, or the transition without. Gradients do not go through the indices of particles that are resampled.
+    Its sum over the steps of a trial estimates ``log p(y)``. Observations are NaN where there are none, such as after
+    the end of a trial or before the first of them: particles follow the transition there, and the logarithm is 0. The
+    proposal is the optimal one for Gaussian observations; for Poisson ones it is that of the `encoder`, or the
+    transition without. Gradients do not go through the indices of particles that are resampled.
     """
     if encoder is not None and model.observation == "gaussian":
         raise ValueError("Gaussian observations have an optimal proposal: leave out the encoder")
     trials, steps = observations.shape[:2]
-    lasts = observations.isfinite().all(-1)
+    seen = observations.isfinite().all(-1)
     observed = observations.nan_to_num()
     currents = model.input_currents(inputs)
     offsets = model.offsets(currents)
@@ -115,19 +120,58 @@ def log_mean_weights(
         precision, vector = encoder(observed)
     else:
         precision, vector = offsets.new_zeros(1, 1, rank, rank), offsets.new_zeros(trials, steps, rank)
-    return _filter(model, (observed, offsets, lasts), currents, (precision, vector), particles, generator), lasts
+    # Where all trials are observed at the same steps, there is one covariance for all.
+    alike = seen[:1] if bool((seen == seen[:1]).all()) else seen
+    precision, vector = torch.where(alike[..., None, None], precision, 0), torch.where(seen[..., None], vector, 0)
+    likelihood = (_normal if model.observation == "gaussian" else _counted)(model, observed, offsets)
+    return _filter(model, likelihood, seen, currents, (precision, vector), particles, generator), seen
+
+
+Likelihood = Callable[[int, Float[Tensor, "trial particle rank"]], Float[Tensor, "trial particle"]]
+"""The log-likelihood of the observations at a time step, by z."""
+
+
+def _counted(
+    model: StochasticLowRank,
+    observed: Float[Tensor, "trial time observed"],
+    offsets: Float[Tensor, "trial time observed"],
+) -> Likelihood:
+    """Of counts whose rate per step is softplus of their mean."""
+
+    def likelihood(time: int, latents: Float[Tensor, "trial particle rank"]) -> Float[Tensor, "trial particle"]:
+        rates = softplus(latents @ model.readout.T + offsets[:, time, None]).clamp(min=1e-6)
+        return Poisson(rates, validate_args=False).log_prob(observed[:, time, None]).sum(-1)
+
+    return likelihood
+
+
+def _normal(
+    model: StochasticLowRank,
+    observed: Float[Tensor, "trial time observed"],
+    offsets: Float[Tensor, "trial time observed"],
+) -> Likelihood:
+    """Of normal observations, without a number for each particle and unit: with ``R^-1/2 H = O T``, O orthonormal,
+    ``|R^-1/2 (y - b - H z)|^2`` is ``|O' R^-1/2 (y - b) - T z|^2`` and the square of what is outside the columns of O.
+    """
+    scale = torch.exp(-model.log_noise)
+    basis, triangle = torch.linalg.qr(model.readout * scale[:, None])
+    scaled = (observed - offsets) * scale
+    inside = scaled @ basis
+    outside = (scaled - inside @ basis.T).square().sum(-1)
+    constant = -outside / 2 - model.log_noise.sum() - len(scale) * math.log(2 * math.pi) / 2
+    return lambda time, z: constant[:, time, None] - (inside[:, time, None] - z @ triangle.T).square().sum(-1) / 2
 
 
 def _filter(
     model: StochasticLowRank,
-    seen: tuple[Float[Tensor, "trial time observed"], Float[Tensor, "trial time observed"], Bool[Tensor, "trial time"]],
+    likelihood: Likelihood,
+    seen: Bool[Tensor, "trial time"],
     currents: Float[Tensor, "trial time unit"],
     proposal: tuple[Float[Tensor, "_ _ rank rank"], Float[Tensor, "trial time rank"]],
     particles: int,
     generator: torch.Generator | None,
 ) -> Float[Tensor, "trial time"]:
-    observed, offsets, lasts = seen
-    trials, steps = lasts.shape
+    trials, steps = seen.shape
     # By step: the prior of z_1 comes first, and the transition after it.
     first, later = model.factors()
     factors = torch.stack([first, *[later] * (steps - 1)])
@@ -148,13 +192,98 @@ def _filter(
         drawn = (mean @ inverse[time] + proposal[1][:, time, None]) @ covariance[:, time]
         drawn = drawn + noise[time] @ spread[:, time].mT
         prior = (drawn - mean) @ whitening[time].T
-        likelihood = model.log_probability(observed[:, time], drawn @ model.readout.T + offsets[:, time, None])
         ratio = (noise[time].square().sum(-1) - prior.square().sum(-1)) / 2 + volume[:, time, None]
-        log_weights = torch.where(lasts[:, time, None], likelihood + ratio, 0)
+        log_weights = torch.where(seen[:, time, None], likelihood(time, drawn) + ratio, 0)
         found.append(log_weights.logsumexp(1) - math.log(particles))
         going_on = systematic_resampling(log_weights.detach(), places[time])
         latents = drawn.gather(1, going_on[..., None].expand_as(drawn))
     return torch.stack(found, 1)
+
+
+class Fit:
+    """A fit of a network, and of the encoder with it, in place, epoch by epoch; it can be kept after each and resumed.
+
+    The objective is the mean of `log_mean_weights` over observed steps and trials; steps are RAdam's.
+    """
+
+    def __init__(
+        self,
+        model: StochasticLowRank,
+        observations: Float[Tensor, "trial time observed"],
+        inputs: Float[Tensor, "trial time input"],
+        settings: FitSettings,
+        seed: int,
+        encoder: Encoder | None = None,
+    ):
+        self.model, self.encoder, self.settings = model, encoder, settings
+        self.observations, self.inputs = observations, inputs
+        self.generator = torch.Generator().manual_seed(seed)
+        self.parameters = [*model.parameters(), *(encoder.parameters() if encoder is not None else ())]
+        self.optimiser = torch.optim.RAdam(self.parameters, settings.step_size)
+        self.history: list[float] = []
+        """The objective, in nats per step, by epoch: that of its batches, before each step, and so noisy."""
+        self.gradient_norms: list[float] = []
+        """Norm of the gradient before it is shortened, the mean by epoch."""
+
+    @property
+    def step_size(self) -> float:
+        """Of the next epoch."""
+        first, last = self.settings.step_size, self.settings.last_step_size
+        return first * (last / first) ** (len(self.history) / max(self.settings.epochs - 1, 1))
+
+    def epochs(self) -> Iterator[None]:
+        """Take the epochs that are left; stops for the caller after each.
+
+        Raises FloatingPointError when the objective is not finite any more.
+        """
+        while len(self.history) < self.settings.epochs:
+            self._take()
+            yield
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the fit depends on."""
+        return {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            **({} if self.encoder is None else {"encoder": self.encoder.state_dict()}),
+            "generator": self.generator.get_state(),
+            "history": list(self.history),
+            "gradient_norms": list(self.gradient_norms),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the state of the same fit."""
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.encoder is not None:
+            self.encoder.load_state_dict(state["encoder"])
+        self.generator.set_state(state["generator"])
+        self.history, self.gradient_norms = list(state["history"]), list(state["gradient_norms"])
+
+    def _take(self) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.step_size
+        total = steps = norms = 0.0
+        batches = torch.randperm(len(self.observations), generator=self.generator).split(self.settings.batch)
+        for batch in batches:
+            found, seen = log_mean_weights(
+                self.model,
+                self.observations[batch],
+                self.inputs[batch],
+                self.settings.particles,
+                self.encoder,
+                self.generator,
+            )
+            self.optimiser.zero_grad()
+            (-found.sum() / seen.sum()).backward()
+            norms += float(torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.longest_gradient))
+            self.optimiser.step()
+            total, steps = total + float(found.detach().sum()), steps + float(seen.sum())
+        if not math.isfinite(total):
+            epoch = len(self.history)
+            raise FloatingPointError(f"the objective is not finite in epoch {epoch}: use a smaller step_size")
+        self.history.append(total / steps)
+        self.gradient_norms.append(norms / len(batches))
 
 
 def fit(
@@ -165,31 +294,8 @@ def fit(
     seed: int,
     encoder: Encoder | None = None,
 ) -> Float[Tensor, "epoch"]:
-    """Fit a network, and the encoder with it, in place; returns the objective, in nats per step, by epoch.
-
-    The objective is the mean of `log_mean_weights` over steps and trials; steps are RAdam's. It is that of the batches
-    of the epoch, before each step, and so noisy. Raises FloatingPointError when it is not finite any more.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    parameters = [*model.parameters(), *(encoder.parameters() if encoder is not None else ())]
-    optimiser = torch.optim.RAdam(parameters, settings.step_size)
-    decay = (settings.last_step_size / settings.step_size) ** (1 / max(settings.epochs - 1, 1))
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, decay)
-    history = []
-    for epoch in range(settings.epochs):
-        total = steps = 0.0
-        for batch in torch.randperm(len(observations), generator=generator).split(settings.batch):
-            found, lasts = log_mean_weights(
-                model, observations[batch], inputs[batch], settings.particles, encoder, generator
-            )
-            objective = found.sum() / lasts.sum()
-            optimiser.zero_grad()
-            (-objective).backward()
-            torch.nn.utils.clip_grad_norm_(parameters, settings.longest_gradient)
-            optimiser.step()
-            total, steps = total + float(found.detach().sum()), steps + float(lasts.sum())
-        if not math.isfinite(total):
-            raise FloatingPointError(f"the objective is not finite in epoch {epoch}: use a smaller step_size")
-        history.append(total / steps)
-        schedule.step()
-    return torch.tensor(history)
+    """All epochs of `Fit`; returns its objective by epoch."""
+    run = Fit(model, observations, inputs, settings, seed, encoder)
+    for _ in run.epochs():
+        pass
+    return torch.tensor(run.history)

@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 import torch
+import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Poisson
 from torch.nn.functional import softplus
 
 from insd.networks.low_rank import LowRankRNN
@@ -139,17 +139,6 @@ class StochasticLowRank(torch.nn.Module):
         rates = self.rates(latents @ self.left_vectors.T + currents[:, None])
         return self.decay * latents + rates @ self.right_vectors
 
-    def log_probability(
-        self, observed: Float[Tensor, "trial observed"], means: Float[Tensor, "trial particle observed"]
-    ) -> Float[Tensor, "trial particle"]:
-        """Log-probability (density) of observations at one time step by their means."""
-        if self.observation == "poisson":
-            rates = softplus(means).clamp(min=1e-6)
-            return Poisson(rates, validate_args=False).log_prob(observed[:, None]).sum(-1)
-        scaled = (observed[:, None] - means) / self.log_noise.exp()
-        constant = self.log_noise.sum() + len(self.log_noise) * math.log(2 * math.pi) / 2
-        return -scaled.square().sum(-1) / 2 - constant
-
     @torch.no_grad()
     def generate(
         self, inputs: Float[Tensor, "trial time input"], generator: torch.Generator | None = None
@@ -215,3 +204,56 @@ def orthogonalised_noise(
     vectors = vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
     to_axes = vectors.T @ left
     return to_axes @ noise @ to_axes.T
+
+
+def network_weights(model: StochasticLowRank) -> dict[str, Tensor]:
+    """What a file of the architecture `stochastic_low_rank` holds of a network, but for its outputs; of this one alone.
+
+    That architecture has rates after the step with the input of the same time, while z follows u by two steps here. So
+    its first rates are the observations at the third step of a network that is observed from there on: `initial_mean`
+    and `initial_noise` are those of z two steps before. Raises ValueError unless the readout is affine.
+    """
+    if model.readout_weights is None:
+        raise ValueError(
+            "networks of the architecture stochastic_low_rank read their rates from z: fit one with affine"
+        )
+    with torch.no_grad():
+        first, later = (factor @ factor.T for factor in model.factors())
+        start = model.initial_mean[None, None]
+        second = model.step(start, start.new_zeros(1, len(model.thresholds)))[0, 0]
+        weights = {
+            "left_vectors": model.left_vectors,
+            "right_vectors": model.right_vectors,
+            "input_weights": model.input_weights,
+            "thresholds": model.thresholds,
+            "decay": model.decay,
+            "unit_weights": model.readout_weights,
+            "bias": model.bias,
+            "initial_state": torch.nn.functional.pad(second, (0, model.input_weights.shape[1])),
+            "initial_mean": model.initial_mean,
+            "initial_noise": first,
+            "latent_noise": later,
+            "observation_noise": model.log_noise.exp(),
+        }
+        return {name: part.detach().clone() for name, part in weights.items()}
+
+
+def of_network(network: xr.Dataset) -> StochasticLowRank:
+    """The network, with its noise, that a file of one fit holds (`network_weights`)."""
+    parts = {name: torch.from_numpy(np.asarray(values.values[0])) for name, values in network.data_vars.items()}
+    hidden, rank = parts["left_vectors"].shape
+    kind = {"nonlinearity": network.attrs["nonlinearity"], "readout": "affine"}
+    inputs, observations = parts["input_weights"].shape[1], parts["bias"][None, None]
+    model = StochasticLowRank(rank, hidden, observations, inputs, **kind)
+    names = ("left_vectors", "right_vectors", "input_weights", "thresholds", "bias", "initial_mean")
+    with torch.no_grad():
+        for name in names:
+            getattr(model, name).copy_(parts[name])
+        assert model.readout_weights is not None
+        model.readout_weights.copy_(parts["unit_weights"])
+        model.log_log_decay.copy_((-parts["decay"].log()).log())
+        model.log_noise.copy_(parts["observation_noise"].log())
+        for name, factor in (("initial_noise", model.initial_factor), ("latent_noise", model.noise_factor)):
+            lower = torch.linalg.cholesky(parts[name])
+            factor.copy_(lower.tril(-1) + torch.diag(lower.diagonal().log()))
+    return model

@@ -45,8 +45,9 @@ class Population(Layer):
     """How its networks come to be: `train`, by training; `walk`, by walks from round 0 at a loss below a ceiling;
     `checkpoint`, from files of trained networks; `recording`, not at all: recorded activity takes the place of round 0
     of the chains that refer to it; `teach`, by training on the task and on recorded units of a teacher, which is any
-    round of any population, or a recording; or your own, as `module:Class`. The keys of the maker are in the section of
-    the population that has its name."""
+    round of any population, or a recording; `fit_low_rank`, by fitting networks of a given rank to the activity of such
+    a round, or to a recording; or your own, as `module:Class`. The keys of the maker are in the section of the
+    population that has its name."""
     tasks: Annotated[list[TaskName], Field(min_length=1)] | None = None
     """The tasks that it is made for; all without it."""
     role: Role | None = None

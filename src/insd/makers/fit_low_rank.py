@@ -1,0 +1,135 @@
+"""Networks of a given rank that are fitted to the activity of other networks, or to recorded activity."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from insd.datasets import DatasetError, read
+from insd.makers.base import Job, Made, Maker, MissingFileError, Read, files_of
+from insd.settings.base import Count, NotNegative, PopulationName, Positive, Section
+from insd.settings.recipe import Recipe
+
+if TYPE_CHECKING:
+    from insd.low_rank_fits import Target
+
+LENGTH = 300
+"""Time steps of trials and currents that time and memory are estimated for."""
+
+
+class FitLowRankSettings(Section):
+    """What is fitted, seed by seed: any round of a population of networks, or a recording; the fit, and how it is
+    made."""
+
+    population: PopulationName | None = None
+    """The population whose activity is fitted."""
+    round: Annotated[int, Field(ge=0)] = 0
+    """The round of that population: 0, its reference; k, its k-th alternative."""
+    recording: str | None = None
+    """In place of a population, an npz or NetCDF file with `rates` (trial, time, unit) on the trials of the bank, and
+    their `fingerprint`, as for the maker `recording`; all seeds are fitted to the same. `{task}` in the path is
+    replaced by the task's name."""
+    rank: Count
+    """Number of latent variables of the fit."""
+    hidden: Count = 64
+    """Number of currents, through which latent variables act on each other."""
+    nonlinearity: Literal["relu", "clipped_relu"] = "relu"
+    """The function of currents x with thresholds h: `relu`, relu(x - h); `clipped_relu`, relu(x + h) - relu(x)."""
+    noise: NotNegative = 0.05
+    """Private noise sigma_rec of the networks while their activity is drawn; recordings have their own."""
+    trials: Count = 512
+    """The first trials of the bank, which are fitted."""
+    held_out: Count = 64
+    """The last trials of the bank, on which the history has the bound."""
+    epochs: Count = 40
+    """Passes through all fitted trials."""
+    batch: Count = 32
+    """Trials per step of the optimiser."""
+    particles: Count = 16
+    """Particles per trial."""
+    step_size: Positive = 0.05
+    """Step size of RAdam in the first epoch."""
+    last_step_size: Positive = 0.005
+    """Its step size in the last epoch; in between it decays exponentially."""
+
+    @model_validator(mode="after")
+    def _one_target(self) -> "FitLowRankSettings":
+        if (self.population is None) == (self.recording is None):
+            raise ValueError("population, recording: name what is fitted by one of them")
+        return self
+
+
+class FitLowRank(Maker):
+    """Fits by variational sequential Monte Carlo (Pals et al. 2024), with Gaussian noise of each unit."""
+
+    description = "Fit networks of a given rank to activity, and record their own."
+    Settings = FitLowRankSettings
+    writes = ("network", "activity", "history")
+    settings: FitLowRankSettings
+
+    def sources(self, task: str) -> tuple[str, ...]:
+        """The recording, which may be made from the trials of the task."""
+        if self.settings.recording is None:
+            return ()
+        try:
+            return files_of(self.settings.recording, task, "fit_low_rank.recording")
+        except MissingFileError as error:
+            hint = f"{error}; make it from the trials in results/{task}/trials/train.nc"
+            raise MissingFileError(hint, error.path) from None
+
+    def reads(self, population: str, reference: str, round_number: int) -> tuple[Read, ...]:
+        """The network whose activity is fitted."""
+        if self.settings.population is None:
+            return ()
+        return (Read(self.settings.population, self.settings.round, ("network",)),)
+
+    def architectures(self, recipe: Recipe) -> tuple[str, ...]:
+        """That of fits, and those of the networks whose activity they are of."""
+        return ("gru", "low_rank", "rate", "stochastic_low_rank")
+
+    def memory_mb(self, recipe: Recipe, networks: int) -> int:
+        """What a job needs at all, and the particles of one step of the optimiser."""
+        return 2000 + self.settings.batch * self.settings.particles * LENGTH * LENGTH * 8 // 10**6
+
+    def minutes(self, recipe: Recipe, networks: int) -> int:
+        """What all steps may take, at one in two seconds for 512 particles."""
+        steps = self.settings.epochs * -(-self.settings.trials // self.settings.batch)
+        longer = max(1.0, self.settings.batch * self.settings.particles / 512)
+        return 10 + int(steps * longer * networks) // 30
+
+    def make(self, job: Job) -> Made:
+        from insd.activity import record_activity
+        from insd.low_rank_fits import fit_round
+        from insd.rounding import with_significant
+
+        (file,) = job.earlier or job.sources
+        targets = [self._target(job, file, name[2]) for name in job.names]
+        network, history = fit_round(
+            *(job.task, job.bank, self.settings, job.names, targets),
+            progress_bar=job.progress_bar,
+            checkpoint=job.checkpoint,
+        )
+        activity = record_activity(network, job.task, job.bank, job.test, job.recipe.terms)
+        return Made(with_significant(activity), network, history)
+
+    def _target(self, job: Job, file: str, seed: int) -> "Target":
+        """What the network of a seed is fitted to."""
+        import torch
+
+        from insd.low_rank_fits import Target, least_squares_readout, private_activity
+        from insd.provenance import random_seed
+        from insd.recordings import read_recording
+
+        if self.settings.population is None:
+            recording = read_recording(file, job.bank)
+            if "condition_of_trial" in recording:
+                raise DatasetError(f"{file}: holds averages over trials; a fit needs the rates of single trials")
+            rates = torch.from_numpy(recording["rates"])
+            if "output_weights" not in recording:
+                return Target(rates, *least_squares_readout(rates, job.bank))
+            weights = torch.from_numpy(recording["output_weights"])
+            return Target(rates, weights, weights.new_zeros(len(weights)))
+        network = read(file, "network").sel(seed=[seed])
+        # The same activity for fits of all ranks.
+        stream = random_seed(job.names[0][0], self.settings.population, seed, self.settings.round, "private activity")
+        readout = (torch.from_numpy(network[name].values[0]) for name in ("output_weights", "output_bias"))
+        return Target(private_activity(network, job.bank, self.settings.noise, stream), *readout)
