@@ -287,7 +287,7 @@ def test_settings_of_a_maker():
         ({"role": "standard"}, "populations.others.role = 'standard': networks that are not trained here"),
         (
             {"make": "stroll"},
-            r"populations.others.make = 'stroll': there is no maker 'stroll'; choose from .*checkpoint, rec",
+            r"populations.others.make = 'stroll': there is no maker 'stroll'; choose from .*checkpoint, .*rec",
         ),
         (
             {"make": "nowhere:Maker"},

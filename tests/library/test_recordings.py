@@ -9,7 +9,7 @@ import xarray as xr
 import yaml
 from conftest import ROOT
 
-from insd import datasets
+from insd import datasets, plugins
 from insd.activity import simulate_trials
 from insd.evaluation.recordings import recording_predictivity
 from insd.grid import Grid
@@ -230,8 +230,8 @@ def test_settings_of_a_recording():
         ({"tape": {"checkpoint": {"files": "x"}}}, "populations.tape.checkpoint.* unknown key"),
         (
             {"tape": {"make": "recordings"}},
-            "populations.tape.make = 'recordings': there is no maker 'recordings'; choose from checkpoint, "
-            "fit_low_rank, recording, teach, train, walk, or name your own as 'module:Class'",
+            "populations.tape.make = 'recordings': there is no maker 'recordings'; choose from "
+            f"{', '.join(plugins.names('maker'))}, or name your own as 'module:Class'",
         ),
         (
             {"tape": {"file": "x.npz"}},
