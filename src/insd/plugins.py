@@ -1,4 +1,5 @@
-"""Finds what the config names: a task, an architecture, a term, a maker, a measure, an analysis, a figure.
+"""Finds what the config names: a task, an architecture, a term, a maker, a measure, a reader, an analysis, a
+figure.
 
 Each is one file in the folder of its kind, and the name of the file is its name in the config. A user's own is
 named `module:Class` (or `module:CONSTANT` for kinds that are described by a constant) and needs no place in this
@@ -60,13 +61,19 @@ KINDS = {
     ),
     "maker": Kind("insd.makers", "maker", base="insd.makers.base:Maker", tools=("check",)),
     "measure": Kind("insd.measures", "measure", base="insd.measures.base:Measure", tools=("pairs", "responses")),
+    "reader": Kind(
+        "insd.readers",
+        "reader of networks",
+        base="insd.readers.base:Reader",
+        tools=("check", "equivariant_layer", "fitting"),
+    ),
     "analysis": Kind("insd.analysis", "analysis", constant="ANALYSIS", instance="insd.analysis.base:Analysis"),
     "claims": Kind(
         "insd.claims",
         "set of claims",
         constant="CLAIMS",
         instance="insd.claims.base:Publication",
-        tools=("regimes", "mechanisms"),
+        tools=("regimes", "mechanisms", "readings"),
     ),
     "figure": Kind(
         "insd.figures",

@@ -208,17 +208,8 @@ def test_every_analysis_says_what_its_numbers_are_of():
     over = {name: plugins.find("analysis", name).over for name in plugins.names("analysis")}
     assert {over[name] for name in DIVIDED} == {"pairs"}
     assert {name for name, one in over.items() if one == "all"} == {
-        *(
-            "axes",
-            "corners",
-            "degeneracy",
-            "hard_cells",
-            "kernel_decoding",
-            "line_attractor",
-            "rank",
-            "responses",
-            "teacher",
-        ),
+        *("axes", "corners", "degeneracy", "hard_cells", "kernel_decoding", "line_attractor", "rank", "readers"),
+        *("responses", "teacher"),
     }
     assert {name for name, one in over.items() if one == "pairs"} == {
         *("dsa", "inputs", "landscape", "similarity", "stability", "weight_distance"),

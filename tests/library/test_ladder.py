@@ -84,7 +84,8 @@ def test_a_grid_without_hard_cells_says_so_in_the_panel_that_would_be_empty():
 
 
 @pytest.mark.parametrize(
-    "study", ["hard_regimes", "equal_training", "context_front", "generators", "degeneracy", "sparse", "classes"]
+    "study",
+    ["hard_regimes", "equal_training", "context_front", "generators", "degeneracy", "sparse", "classes", "readers"],
 )
 def test_each_rung_of_a_study_has_standards_of_its_own_tasks(study):
     below, above = (

@@ -314,7 +314,7 @@ CLAIMED = {
 # Those that a grid may not have.
 CLAIMED |= {
     name: GRID.analysis_tasks(name)
-    for name in ("teacher", "behaviour", "equilibria", "rank")
+    for name in ("teacher", "behaviour", "equilibria", "rank", "readers")
     if GRID.analysis_tasks(name)
 }
 

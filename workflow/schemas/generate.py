@@ -49,6 +49,8 @@ INTRODUCTION = """\
 | `studies/sparse.yaml` | laid over it: students that learn from few units of standards and of alternatives |
 | `studies/failure.yaml` | laid over it: networks that learn swap errors as a distribution, and their alternatives |
 | `studies/low_rank.yaml` | laid over it: networks of ranks 1 to 5 fitted to references and alternatives |
+| `studies/readers.yaml` | laid over it: small networks whose class is read from weights and from responses |
+| `studies/readers_full.yaml` | laid over `readers.yaml`: more networks, for clusters and GPUs |
 | `studies/degeneracy.yaml` | laid over it: how much networks differ: five factors, and deflation |
 | `studies/degeneracy_full.yaml` | laid over `degeneracy.yaml`: more networks and levels, for clusters and GPUs |
 | `studies/classes.yaml` | laid over it: other classes of networks, in standards and chains |

@@ -1,0 +1,1 @@
+"""The settings of readers, without PyTorch: the workflow reads them at every start."""

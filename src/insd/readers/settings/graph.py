@@ -1,0 +1,15 @@
+"""The settings of the graph reader."""
+
+from insd.readers.settings.base import ReaderSettings
+from insd.settings.base import Count
+
+
+class GraphSettings(ReaderSettings):
+    """Settings of the graph reader."""
+
+    width: Count = 16
+    """Numbers at each node and at each edge."""
+    layers: Count = 2
+    """Rounds of messages."""
+    frequencies: Count = 16
+    """Random Fourier features of each weight."""
