@@ -13,8 +13,8 @@ class NetworkSettings(Section):
     """The network and its initial weights; an architecture may have keys of its own."""
 
     architecture: str = "rate"
-    """The name of a file in `insd/networks`: `rate`, the paper's rate network, or another (docs/own-task.md lists them); or
-    your own, as `module:Class`."""
+    """The name of a file in `insd/networks`: `rate`, the paper's rate network, or another (docs/own-task.md lists them);
+    or your own, as `module:Class`."""
     units: Annotated[int, Field(ge=2)] = 100
     """Number of units N."""
     gain: NotNegative = 1.0
