@@ -17,6 +17,9 @@ from insd.activity import record_activity, simulate_trials
 from insd.analysis.base import Job, capable
 from insd.analysis.spikes import SpikesSettings
 from insd.claims.base import NO_ANSWER, NOT, PARTLY, REPRODUCED, judged, publications
+from insd.figures.shown import Shown
+from insd.figures.state_space import activity_row, condition_of
+from insd.figures.theme import new_figure
 from insd.grid import Grid
 from insd.members import Member
 from insd.networks.base import initialise, load_networks
@@ -181,6 +184,25 @@ def test_spiking_networks_are_deflated_and_left_out_of_what_needs_a_flow(trained
     one = Member.of_datasets("p", 0, "reference", network, xr.Dataset())
     assert capable(one, ("Flowing",)) == ([], {"p/0/0": "lif: is not flowing"})
     assert len(capable(one, ("Connected",))[0]) == 1
+
+
+def test_a_task_without_a_flow_has_a_file_without_points_and_a_figure_that_says_so(trained, tmp_path):
+    _, network = trained
+    network.attrs["settings"] = json.dumps({})
+    analysis = plugins.find("analysis", "fixed_points")
+    found = analysis.run(Job("flip_flop", TASK, [], analysis.settings(), {"test": TEST}, {}))["fixed_points"]
+    found = found.assign_coords(left_out=["p/0/0"], reason=("left_out", ["lif: is not flowing"]))
+    datasets.write(found, tmp_path / "fixed_points.nc", analysis.writes["fixed_points"])
+    points = datasets.read(tmp_path / "fixed_points.nc", analysis.writes["fixed_points"])
+    assert analysis.columns(points, pd.DataFrame(index=["p/0/0"])).isna().all(axis=None)
+    activity = record_activity(network, TASK, BANK, TEST, {})
+    (one,) = Member.of_datasets("p", 0, "standard", network, activity)
+    figure = new_figure(80.0, 60.0)
+    shown, condition = Shown("p/0/0", "standard", "black", "", ["p/0/0"]), condition_of(TASK.variables(TEST), TEST)
+    (row,) = figure.subfigures(1, 1, squeeze=False)[0]
+    activity_row(row, [shown], {"p/0/0": one}, points, condition, TASK.static_inputs())
+    (axes,) = row.axes
+    assert [text.get_text() for text in axes.texts] == ["points left out"]
 
 
 def test_networks_that_do_not_spike_have_shuffled_scores_alone():

@@ -51,7 +51,7 @@ INTRODUCTION = """\
 | `studies/low_rank.yaml` | laid over it: networks of ranks 1 to 5 fitted to references and alternatives |
 | `studies/readers.yaml` | laid over it: small networks whose class is read from weights and from responses |
 | `studies/readers_full.yaml` | laid over `readers.yaml`: more networks, for clusters and GPUs |
-| `studies/degeneracy.yaml` | laid over it: how much networks differ: five factors, and deflation |
+| `studies/degeneracy.yaml` | laid over it: how much networks differ: six factors, and deflation |
 | `studies/degeneracy_full.yaml` | laid over `degeneracy.yaml`: more networks and levels, for clusters and GPUs |
 | `studies/classes.yaml` | laid over it: other classes of networks, in standards and chains |
 

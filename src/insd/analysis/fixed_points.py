@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -85,8 +86,22 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
     from insd.jobs import return_freed_memory
 
     return_freed_memory()
+    if not job.members:
+        return {"fixed_points": _none(job)}
     seed = random_seed("fixed points", job.name)
     return {"fixed_points": fixed_points(job.task, job.members, job.trials["test"], job.settings, seed)}
+
+
+def _none(job: Job) -> xr.Dataset:
+    """The file of a task none of whose networks has a flow."""
+    conditions, inputs = list(job.task.static_inputs()), job.trials["test"]["input"].values
+    sizes = {"searched_condition": len(conditions), "input": len(inputs)}
+    variables = {
+        name: (over, np.empty([sizes.get(one, 0) for one in over], "U1" if name in CONTRACT.text else float))
+        for name, over in CONTRACT.variables.items()
+    }
+    coordinates = {"searched_network": np.array([], "U1"), "searched_condition": conditions, "input": inputs}
+    return xr.Dataset(variables, coordinates)
 
 
 def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:

@@ -129,15 +129,17 @@ def _activity(
     axes.add_collection3d(Line3DCollection(lines, colors=colours, linewidths=0.5, alpha=0.8))
 
     conditions = list(points["searched_condition"].values)
-    slow = (points["kind"] == "slow").values
+    slow, stable = (points["kind"] == "slow").values, points["stable"].values.astype(bool)
     variables = state_size(network)
-    places = project(rates_at(network, points["state"].values[:, :variables]))
+    # Networks without a flow have no points, and no rates of states.
+    states = points["state"].values[:, :variables]
+    places = project(rates_at(network, states)) if len(states) else np.empty((0, 3))
     for name, shape in zip(conditions, SHAPES * len(conditions), strict=False):
         here = (points["condition"] == name).values
         for which, style in (
             (here & slow, {"c": "0.55", "s": 5, "linewidths": 0}),
-            (here & ~slow & ~points["stable"].values, {"facecolors": "white", "edgecolors": "black", "s": 13}),
-            (here & ~slow & points["stable"].values, {"c": "black", "s": 13}),
+            (here & ~slow & ~stable, {"facecolors": "white", "edgecolors": "black", "s": 13}),
+            (here & ~slow & stable, {"c": "black", "s": 13}),
         ):
             # Above the trajectories: stable points are where these end, and would drown in them.
             axes.scatter(*places[which].T, marker=shape, depthshade=False, zorder=4, **{"linewidths": 0.6, **style})

@@ -13,7 +13,7 @@ class NetworkSettings(Section):
     """The network and its initial weights; an architecture may have keys of its own."""
 
     architecture: str = "rate"
-    """The name of a file in `insd/networks`: `rate`, the paper's rate network, or another (docs/own-task.md lists them);
+    """The name of a file in `insd/networks`: `rate`, the paper's rate network, or another (docs/own-task.md has all);
     or your own, as `module:Class`."""
     units: Annotated[int, Field(ge=2)] = 100
     """Number of units N."""
