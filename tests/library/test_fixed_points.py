@@ -380,6 +380,8 @@ def test_static_inputs_are_inputs_of_the_task():
         "path_integration": ["rest"],
         "ramberg_osgood": ["rest"],
         "sine_wave": ["lowest", "middle", "highest"],
+        "vwm_guess": ["memory"],
+        "vwm_swap": ["memory"],
     }
     for name, kind in TASKS.items():
         task = kind()

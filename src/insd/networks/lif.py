@@ -167,11 +167,13 @@ class SurrogateStep(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, distance: Tensor) -> Tensor:
+        """1 where the distance is above 0, else 0."""
         context.save_for_backward(distance)
         return (distance > 0).to(distance.dtype)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:
+        """The gradient times ``1 / (1 + (pi v)^2)``."""
         (distance,) = context.saved_tensors
         return gradient / (1 + (math.pi * distance).square())
 

@@ -68,16 +68,19 @@ class LIFActivation(torch.autograd.Function):
 
     @staticmethod
     def forward(mean: Tensor, sd: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and sigma."""
         upper, lower, _ = _bounds(mean, sd)
         above, below = _functions(upper), _functions(lower)
         return _moments(above[0] - below[0], above[1] - below[1])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+        """Keep m and s."""
         ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, of_rate: Tensor, of_sd: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients in m and s, of those in mu and sigma."""
         by_mean, by_sd, sd_by_mean, sd_by_sd = _derivatives(*ctx.saved_tensors)
         return of_rate * by_mean + of_sd * sd_by_mean, of_rate * by_sd + of_sd * sd_by_sd
 
