@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from insd.settings.config import Settings
 
 BY_COMPONENT = ("weight", "weight_low", "weight_high", "expected_weight")
+"""Variables of the mixture, by its components."""
 BY_NETWORK = ("concentration", "bic_without_swaps", "length", "alignment_rise")
+"""Variables with one number per network."""
 CONTRACT = Contract(
     {
         **dict.fromkeys(BY_COMPONENT, ("network", "component")),

@@ -24,6 +24,7 @@ from insd.behaviour.swaps import wrapped
 Component = Literal["cued", "swapped", "uniform"]
 """What a response may be about."""
 COMPONENTS: tuple[Component, ...] = get_args(Component)
+"""The components of the mixture, in the order of their weights."""
 STARTS = ((0.8, 2.0), (0.8, 20.0), (0.4, 5.0))
 """Weights of the cued item and concentrations from which fits start."""
 MOST_CONCENTRATED = 1e5
@@ -31,6 +32,7 @@ MOST_CONCENTRATED = 1e5
 TOLERANCE = 1e-11
 """Fits end where an iteration raises the mean log-likelihood of a trial by less."""
 MOST_ITERATIONS = 5000
+"""Of expectation maximisation from each start."""
 
 
 @dataclass(frozen=True)

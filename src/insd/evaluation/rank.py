@@ -18,6 +18,7 @@ from insd.samples import lasting, samples
 QUALITIES = ("log_likelihood", "d_h", "d_stsp")
 """Log-likelihood in nats per step (higher is better), and the distances of spectra and of states (lower is better)."""
 Qualities = Float[np.ndarray, "quality"]
+"""A number for each measure of how good a fit is."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from insd.readers.base import OfWeights, Sizes, Weights, perceptron
 from insd.readers.settings.graph import GraphSettings
 
 Nodes = Float[Tensor, "network node width"]
+"""Features of inputs, units and outputs."""
 Edges = Float[Tensor, "network node node_from width"]
+"""Features of the connections between them."""
 LEAST_VARIANCE = 1e-6
 """Added to variances of messages, whose square root has no slope at 0."""
 
