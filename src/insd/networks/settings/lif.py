@@ -20,5 +20,5 @@ class LIFSettings(NetworkSettings):
     reads: Literal["spikes", "membrane"] = "spikes"
     """What outputs are read from, and so what the rates are: `spikes`, filtered with `tau`; or the `membrane`."""
     recurrence: Literal["full", "none"] = "full"
-    """`full`: a recurrent weight for each pair of units; `none`: all are 0, a control that remembers only by the leak and
-    the reset of each unit and, with `reads: spikes`, by the filter."""
+    """`full`: a recurrent weight for each pair of units; `none`: all are 0, a control that remembers only by the leak
+    and the reset of each unit and, with `reads: spikes`, by the filter."""
