@@ -326,7 +326,7 @@ def errors(chosen: argparse.Namespace) -> None:
     print(f"{'log-likelihood':30s}  {mixture.log_likelihood:8.1f}")
     if table.items.shape[1] > 1:
         without = fit_mixture(*trials, components=("cued", "uniform"))
-        print(f"{'BIC without swaps less with':30s}  {without.bic - mixture.bic:8.1f}")
+        print(f"{'BIC without swaps minus with':30s}  {without.bic - mixture.bic:8.1f}")
 
 
 def _outputs(network: "xr.Dataset", trials: "xr.Dataset", path: str) -> "Tensor":

@@ -193,7 +193,7 @@ def test_the_command_fits_a_table(tmp_path, capsys):
     for name, expected in (("cued", 0.7), ("swapped", 0.2), ("uniform", 0.1)):
         value, low, high = map(float, re.search(rf"weight, {name} +(\S+)  \((\S+) to (\S+)\)", printed).groups())
         assert low <= value <= high and value == pytest.approx(expected, abs=0.02)
-    assert float(re.search(r"BIC without swaps less with +(\S+)", printed)[1]) > 100
+    assert float(re.search(r"BIC without swaps minus with +(\S+)", printed)[1]) > 100
     # Angles that are not in rad are not taken for such.
     assert main(["errors", path]) == 1
     assert "is more than one turn; give --degrees" in capsys.readouterr().err
