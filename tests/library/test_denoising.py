@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from insd.activity import loss_and_score
 from insd.behaviour.mixtures import fit_mixture
 from insd.networks.base import initialise
 from insd.networks.settings.base import network_settings
@@ -115,6 +116,22 @@ def test_the_loss_of_one_who_does_not_know_the_trial():
     outputs = trials["targets"].values.copy()
     outputs[:, begins - 1] = 2.5
     assert loss(outputs) == pytest.approx(1e-3 * 2.5**2 / power, rel=0.02)
+
+
+def test_longer_trials_have_the_loss_of_their_own_task():
+    """As analyses take it: the task's own, on trials of its regimes and of the levels of its grid."""
+    task = VWMSwap()
+    for longer, trials in (
+        (task.in_regime("long"), task.sample("long", 8, 5)),
+        (task.in_grid(0, 3), task.in_grid(0, 3).sample("test", 8, 5)),
+    ):
+        outputs = torch.randn(2, *trials["targets"].shape, generator=torch.Generator().manual_seed(0))
+        own, its = (loss_and_score(one, outputs, trials) for one in (task, longer))
+        np.testing.assert_array_equal(own, its)
+        before = np.square(outputs[:, :, longer.report_begins - 1].numpy()).mean((1, 2))
+        error = np.square(outputs[:, :, -1].numpy() - trials["targets"].values[:, -1]).mean((1, 2))
+        power = 2.5**2 * (0.5 + 0.05**2)
+        np.testing.assert_allclose(own[0], (error + 1e-3 * before) / power, rtol=1e-5)
 
 
 def test_the_mean_of_the_modes_solves_the_control_alone():

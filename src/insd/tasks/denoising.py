@@ -228,7 +228,8 @@ class Denoising(Task):
         step is scored, it is a share of the squared length of responses; on sampled trials, which compare a
         response with another draw of the model, it says little.
         """
-        power, begins = self.radius**2 * (0.5 + self.response_noise**2), self.report_begins
+        # From the end: in a regime or at a level of the grid, all that precedes the report may be longer.
+        power, begins = self.radius**2 * (0.5 + self.response_noise**2), outputs.shape[1] - self.report_steps
         schedule = self.schedule
         left = schedule.noise**2 / (schedule.noise**2 + schedule.kept**2 * power)
         weights = outputs.new_tensor((schedule.weights[1] ** 2 * left)[::-1].copy())[:, None, None]
