@@ -210,6 +210,9 @@ def test_the_command_fits_a_table(tmp_path, capsys):
         (["1,0,0,2"], "response,cue,item_1,item_2", "line 2, cue = '0': must be the number of an item, 1 to 2"),
         (["1,2,0,"], "response,cue,item_1,item_2", "line 2: item_2 is cued, but has no angle"),
         (["1,1"], "response,cue,item_1", "line 2: item_1 is cued, but has no angle"),
+        # Decimal commas.
+        (["0,31,1,0,25"], "response,cue,item_1", "line 2: has more cells than the header has columns"),
+        (["1,2,1,0"], "response,response,cue,item_1", "has more than one column response"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path, rows, header, message):

@@ -55,6 +55,8 @@ def read_responses(path: str | Path, degrees: bool = False) -> Responses:
             f"{path}: has no column {', '.join(missing)}; needed are response, cue and item_1, item_2, ...; "
             f"the file has: {', '.join(map(str, names)) or 'none'}"
         )
+    if twice := [name for name in needed if names.count(name) > 1]:
+        raise ResponseTableError(f"{path}: has more than one column {', '.join(twice)}; remove all but one")
     if not rows:
         raise ResponseTableError(f"{path}: has no row; each trial is one")
     columns = [name for _, name in numbered]
@@ -62,6 +64,11 @@ def read_responses(path: str | Path, degrees: bool = False) -> Responses:
     angles = np.full((len(rows), len(columns) + 1), np.nan)
     cued = np.zeros(len(rows), dtype=int)
     for trial, (line, row) in enumerate(rows):
+        if None in row:
+            raise ResponseTableError(
+                f"{path}, line {line}: has more cells than the header has columns; numbers need a decimal point, and "
+                "text with a comma needs quotes"
+            )
         for column, name in enumerate(["response", *columns]):
             text = (row[name] or "").strip()
             if text or name == "response":
