@@ -36,7 +36,8 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if not len(self.variances) or not ((self.variances > 0) & (self.variances < 1)).all():
-            raise ValueError(f"variances {self.variances}: at least one is needed, and all must be between 0 and 1")
+            ends = ", ".join(f"{one:.3g}" for one in (*self.variances[:1], *self.variances[1:][-1:]))
+            raise ValueError(f"variances from the first to the last ({ends}): all must be between 0 and 1")
         if self.kept[-1] > MOST_LEFT:
             raise ValueError(
                 f"after {len(self.variances)} steps of noise, {self.kept[-1]:.2f} of the response is left, more than "
