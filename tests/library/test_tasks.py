@@ -395,7 +395,7 @@ def test_half_the_time_step_keeps_noise_power_and_durations():
         (lambda: FlipFlop(channels=0), "channels = 0"),
         (lambda: SineWave(frequency=(1.0, 30.0)), "frequency = (1.0, 30.0): needs 0 < lowest <= highest < 25 Hz"),
         (lambda: DelayedDiscrimination(amplitude=(2.0, 2.0)), "amplitude = (2.0, 2.0): needs 0 <= smallest < largest"),
-        (lambda: Parity(channels=0), "channels = 0: at least one channel"),
+        (lambda: Parity(channels=0), "channels = 0: from 1 to 10"),
         (lambda: Parity(levels=(0.0, 1.0)), "levels = (0.0, 1.0): needs one or more numbers above 0"),
         (lambda: Parity(reaction=0.5), "reaction = 0.5 s: must end before the trial does (0.5 s)"),
         (lambda: FlipFlop(pulse_width=0.005), "pulse_width = 0.005 s: is less than half of the time step"),

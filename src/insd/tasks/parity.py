@@ -12,6 +12,10 @@ from insd.tasks.base import Duration, GridField, Noise, RegimesField, Task
 from insd.tasks.observers import of_levels
 
 
+MOST_CHANNELS = 10
+"""Analyses of fixed points look at each combination of signs."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parity(Task):
     """Parity of the signs of static inputs; of two inputs, exclusive or (Minsky & Papert 1969, "Perceptrons").
@@ -24,7 +28,7 @@ class Parity(Task):
     """
 
     channels: int = 2
-    """Number of inputs, which are independent."""
+    """Number of inputs, from 1 to 10, which are independent."""
     levels: tuple[float, ...] = (0.4, 0.6, 0.8, 1.0)
     """Absolute values of the inputs, equally likely, as are both signs."""
     duration: Duration = 0.5
@@ -53,8 +57,8 @@ class Parity(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.channels < 1:
-            raise ValueError(f"channels = {self.channels}: at least one channel is needed")
+        if not 1 <= self.channels <= MOST_CHANNELS:
+            raise ValueError(f"channels = {self.channels}: from 1 to {MOST_CHANNELS}")
         if not self.levels or any(level <= 0 for level in self.levels):
             raise ValueError(f"levels = {self.levels}: needs one or more numbers above 0, which have a sign")
         if self.steps(self.reaction) >= self.steps(self.duration):
