@@ -11,7 +11,6 @@ from jaxtyping import Float
 from insd.tasks.base import Duration, GridField, Noise, RegimesField, Task
 from insd.tasks.observers import of_levels
 
-
 MOST_CHANNELS = 10
 """Analyses of fixed points look at each combination of signs."""
 
