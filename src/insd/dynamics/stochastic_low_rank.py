@@ -226,7 +226,7 @@ def network_weights(model: StochasticLowRank) -> dict[str, Tensor]:
             "right_vectors": model.right_vectors,
             "input_weights": model.input_weights,
             "thresholds": model.thresholds,
-            "decay": model.decay,
+            "decay": model.decay[None],
             "unit_weights": model.readout_weights,
             "bias": model.bias,
             "initial_state": torch.nn.functional.pad(second, (0, model.input_weights.shape[1])),
@@ -251,7 +251,7 @@ def of_network(network: xr.Dataset) -> StochasticLowRank:
             getattr(model, name).copy_(parts[name])
         assert model.readout_weights is not None
         model.readout_weights.copy_(parts["unit_weights"])
-        model.log_log_decay.copy_((-parts["decay"].log()).log())
+        model.log_log_decay.copy_((-parts["decay"][0].log()).log())
         model.log_noise.copy_(parts["observation_noise"].log())
         for name, factor in (("initial_noise", model.initial_factor), ("latent_noise", model.noise_factor)):
             lower = torch.linalg.cholesky(parts[name])

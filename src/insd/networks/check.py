@@ -76,6 +76,8 @@ def _declared(architecture: type[Networks]) -> None:
     _must(len(initial) == 2, name, "`dimensions` must have 'initial_state' along ('seed', DIMENSION)")
     for weights in architecture.parameter_names():
         _must(not hasattr(architecture, weights), name, f"'{weights}' is the name of a method; rename these weights")
+        along = architecture.dimensions.get(weights, ())
+        _must(len(along) != 1, name, f"'{weights}' needs a dimension besides 'seed', if only of size 1, to be trained")
     for weights, along in architecture.dimensions.items():
         _must(
             along[0] == "seed" and len(set(along)) == len(along),

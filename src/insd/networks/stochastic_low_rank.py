@@ -32,8 +32,8 @@ class StochasticLowRankRNN(Flowing):
     Parameters
     ----------
     left_vectors M and right_vectors N (network, hidden, rank), input_weights W (network, hidden, input), thresholds h
-    (network, hidden), decay a (network), unit_weights C (network, unit, rank), bias b (network, unit), output_weights,
-    output_bias, initial_state (network, state).
+    (network, hidden), decay a (network, 1), unit_weights C (network, unit, rank), bias b (network, unit),
+    output_weights, output_bias, initial_state (network, state).
 
     Files also hold the noise of fits (`NOISE`), which simulation does not have, and which is 0 where networks are
     trained.
@@ -47,7 +47,7 @@ class StochasticLowRankRNN(Flowing):
         "right_vectors": ("seed", "hidden", "rank"),
         "input_weights": ("seed", "hidden", "input"),
         "thresholds": ("seed", "hidden"),
-        "decay": ("seed",),
+        "decay": ("seed", "layer"),
         "unit_weights": ("seed", "unit", "rank"),
         "bias": ("seed", "unit"),
         **READOUT,
@@ -59,7 +59,7 @@ class StochasticLowRankRNN(Flowing):
     right_vectors: Float[Tensor, "network hidden rank"]
     input_weights: Float[Tensor, "network hidden input"]
     thresholds: Float[Tensor, "network hidden"]
-    decay: Float[Tensor, "network"]
+    decay: Float[Tensor, "network 1"]
     unit_weights: Float[Tensor, "network unit rank"]
     bias: Float[Tensor, "network unit"]
 
@@ -88,7 +88,7 @@ class StochasticLowRankRNN(Flowing):
             "right_vectors": normal(generators, settings.gain * math.sqrt(2 / hidden), hidden, rank),
             "input_weights": normal(generators, 1 / math.sqrt(inputs), hidden, inputs),
             "thresholds": normal(generators, 1.0, hidden),
-            "decay": torch.zeros(count),
+            "decay": torch.zeros(count, 1),
             "unit_weights": normal(generators, 1 / math.sqrt(rank), units, rank),
             "bias": torch.zeros(count, units),
             "output_weights": normal(generators, 1 / math.sqrt(units), outputs, units),
@@ -102,7 +102,7 @@ class StochasticLowRankRNN(Flowing):
     ) -> Float[Tensor, "network trial state"]:
         """``F = G(x, u) - x``."""
         latents, filtered = states.split([self.left_vectors.shape[2], inputs.shape[2]], -1)
-        decay = self.decay[:, None, None]
+        decay = self.decay[..., None]
         filtered = decay * filtered + (1 - decay) * inputs
         currents = latents @ self.left_vectors.transpose(1, 2) + filtered @ self.input_weights.transpose(1, 2)
         latents = decay * latents + self._activated(currents) @ self.right_vectors
