@@ -350,6 +350,25 @@ def test_settings_that_do_not_fit_are_refused(network, message):
     assert message in str(refusal.value)
 
 
+@pytest.mark.parametrize("architecture", ["lif", "implicit", "behaviour_plane"])
+def test_networks_whose_inputs_act_once_take_no_substeps(architecture):
+    entry = {"seeds": 1, "network": {"architecture": architecture}, "training": {"substeps": [1, 2]}}
+    with pytest.raises(
+        SettingsError, match=rf"substeps = \[1, 2\]: networks of the architecture {architecture} take one"
+    ):
+        load({"tasks": {"vwm_swap": {}}, "populations": {"p": entry}})
+
+
+def test_a_plane_of_behaviour_needs_the_inputs_that_act_on_it():
+    with pytest.raises(SettingsError, match="the last inputs of the task must be noise_x, noise_y, clamp"):
+        load(
+            {
+                "tasks": {"flip_flop": {"parameters": {"channels": 2}}},
+                "populations": {"p": {"seeds": 1, "network": {"architecture": "behaviour_plane"}}},
+            }
+        )
+
+
 def layered(defaults, population, alternatives=None):
     entry = {"seeds": 1, "rounds": 2, "network": population, "alternatives": {"network": alternatives or {}}}
     return load({"tasks": {"flip_flop": {}}, "defaults": {"network": defaults}, "populations": {"p": entry}})

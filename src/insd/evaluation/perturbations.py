@@ -161,7 +161,9 @@ class _Perturbations:
 
     def half_step(self) -> Evaluated:
         """The same time constant with twice as many steps: inputs are held for two of them, every second one counts."""
-        if not issubclass(simulated_as(self.network), Flowing):
+        runs = simulated_as(self.network)
+        # Of some, inputs act once a step of the trials.
+        if not issubclass(runs, Flowing) or not getattr(runs.Settings, "substeps", True):
             return _missing()
         networks = made_of(self.network, self.weights, self.alpha / 2)
         outputs = chunked_outputs(networks, self.inputs.repeat_interleave(2, dim=0))[:, :, 1::2]

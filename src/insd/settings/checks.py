@@ -379,6 +379,15 @@ def _recipe_problems(
         changed += [task.in_grid(noise, 0) for noise in range(len(task.grid["noise"]))]
         changed += [task.in_grid(0, duration) for duration in range(len(task.grid["duration"]))]
         yield from recipe.network.problems(max(one.dt for one in changed), outputs)
+        # In no base class, as far as architectures have them: that is in the fingerprint of every network.
+        architecture, last = recipe.network.architecture, getattr(recipe.network, "last_inputs", ())
+        if last and tuple(task.sample("train", 1, 0)["input"].values[-len(last) :].tolist()) != last:
+            yield f"network.architecture = {architecture}: the last inputs of the task must be {', '.join(last)}"
+        if "training" in sections and max(training.substeps) > 1 and not getattr(recipe.network, "substeps", True):
+            yield (
+                f"training.substeps = {training.substeps}: networks of the architecture {architecture} take one "
+                "step for an input; leave it out"
+            )
     if "training" in sections and training.fresh_noise and "noise_sd" not in task.sample("train", 1, 0):
         yield (
             "training.fresh_noise = true: the trials of the task do not say which noise their inputs have; leave it "

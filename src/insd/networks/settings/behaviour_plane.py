@@ -1,6 +1,7 @@
 """The settings of networks with a fixed plane of behaviour."""
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from insd.networks.settings.base import NetworkSettings
 from insd.settings.base import Count
@@ -9,6 +10,10 @@ from insd.settings.base import Count
 class BehaviourPlaneSettings(NetworkSettings):
     """Networks with a fixed plane of behaviour and a drift of two layers."""
 
+    substeps: ClassVar[bool] = False
+    """Whether several Euler steps may be taken for an input (`training.substeps`)."""
+    last_inputs: ClassVar[tuple[str, ...]] = ("noise_x", "noise_y", "clamp")
+    """The last inputs that the trials of a task must have, which act on behaviour."""
     architecture: str = "behaviour_plane"
     """`behaviour_plane`."""
     hidden: Count = 128

@@ -1,6 +1,6 @@
 """The settings of networks whose rates are equilibria."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -10,6 +10,8 @@ from insd.networks.settings.base import NetworkSettings
 class ImplicitSettings(NetworkSettings):
     """Networks whose rates are the equilibrium of a contraction at each time step; `tau` has no effect on them."""
 
+    substeps: ClassVar[bool] = False
+    """Whether several Euler steps may be taken for an input (`training.substeps`)."""
     architecture: str = "implicit"
     """`implicit`."""
     gain: Annotated[float, Field(gt=0, le=1)] = 0.5

@@ -1,6 +1,6 @@
 """The settings of leaky integrate-and-fire units."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from insd.settings.base import Positive
 class LIFSettings(NetworkSettings):
     """Recurrent leaky integrate-and-fire units; `tau` is the time constant of the filter of their spikes."""
 
+    substeps: ClassVar[bool] = False
+    """Whether several Euler steps may be taken for an input (`training.substeps`)."""
     architecture: str = "lif"
     """`lif`."""
     leak: Annotated[float, Field(gt=0, lt=1)] = 0.1
