@@ -311,6 +311,9 @@ def errors(chosen: argparse.Namespace) -> None:
         raise CommandError(f"--resamples {chosen.resamples}: from 0 to {MOST_RESAMPLES}")
     table = read_responses(chosen.table, chosen.degrees)
     trials = table.responses, table.items, table.cued
+    largest = max(abs(angle) for part in trials[:2] for angle in part.ravel() if math.isfinite(angle))
+    if chosen.degrees and largest <= 2 * math.pi * math.pi / 180:
+        print(f"{chosen.table}: no angle is above 6.3 degrees; leave out --degrees if they are in rad", file=sys.stderr)
     mixture = fit_mixture(*trials, resamples=chosen.resamples, seed=chosen.seed)
     intervals = mixture.intervals or {}
 

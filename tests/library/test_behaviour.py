@@ -194,6 +194,9 @@ def test_the_command_fits_a_table(tmp_path, capsys):
         value, low, high = map(float, re.search(rf"weight, {name} +(\S+)  \((\S+) to (\S+)\)", printed).groups())
         assert low <= value <= high and value == pytest.approx(expected, abs=0.02)
     assert float(re.search(r"BIC without swaps minus with +(\S+)", printed)[1]) > 100
+    in_rad = table(tmp_path / "rad.csv", ["0.1,1,0.2,2", "-1,2,1.5,-1.1"] * 5)
+    assert main(["errors", in_rad, "--degrees", "--resamples", "0"]) == 0
+    assert "leave out --degrees if they are in rad" in capsys.readouterr().err
     # Angles that are not in rad are not taken for such.
     assert main(["errors", path]) == 1
     assert "is more than one turn; give --degrees" in capsys.readouterr().err

@@ -1,10 +1,10 @@
 """What can be read from the weights of networks, and from their responses to probes, of networks of other chains."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import xarray as xr
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from insd import plugins
 from insd.analysis.base import Analysis, AnalysisSettings, Job
@@ -34,7 +34,7 @@ CONTRACT = Contract(
 class ReadersSettings(AnalysisSettings):
     """Readers of networks; made only where the config has this section, which may be `{}`."""
 
-    readers: dict[str, dict[str, Any]] = {
+    readers: Annotated[dict[str, dict[str, Any]], Field(min_length=1)] = {
         "norms": {},
         "spectrum": {},
         "raw_weights": {},
