@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from insd.activity import loss_and_score
 from insd.behaviour.mixtures import fit_mixture
+from insd.evaluation.perturbations import robustness
+from insd.members import Member
 from insd.networks.base import initialise
 from insd.networks.settings.base import network_settings
+from insd.rounds import network_dataset
 from insd.tasks.denoising import items_of
 from insd.tasks.vwm_guess import VWMGuess
 from insd.tasks.vwm_swap import VWMSwap
@@ -187,3 +191,18 @@ def test_what_acts_on_behaviour_leaves_memory_as_it_is():
 def test_a_network_of_the_wrong_size_is_refused():
     with pytest.raises(ValueError, match="2 inputs and 2 outputs"):
         networks(2)
+
+
+def test_planes_of_behaviour_are_kicked_and_have_no_half_step():
+    """Inputs act on behaviour once a step: twice as many steps would add their noise twice. The readout is fixed, and
+    would see silent units."""
+    task = VWMSwap(stimulus=0.04, delay=0.04, cue=0.04, report_steps=8)
+    trials = task.sample("test", 8, 0)
+    settings = network_settings({"architecture": "behaviour_plane", "units": 6, "hidden": 8})
+    networks = initialise(settings, trials.sizes["input"], 2, 0.2, [torch.Generator().manual_seed(0)])
+    network = network_dataset(networks, networks.weights(), {}, [("t", "p", 0, 0)], trials, settings.tau)
+    levels = {"noise_levels": [0.1], "jitter_levels": [0.1], "silenced_shares": [0.1], "kick_levels": [0.5], "draws": 1}
+    found = robustness(task, "t", Member.of_datasets("p", 0, "standard", network, xr.Dataset()), trials, **levels)
+    assert np.isfinite(found["kick_loss"]).all() and np.isfinite(found["kick_recovery"]).all()
+    for absent in ("half_step_loss", "silence_loss"):
+        assert np.isnan(found[absent]).all()

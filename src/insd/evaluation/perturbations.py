@@ -62,7 +62,8 @@ def robustness(
     `kick_recovery` (network, kick_level, space, time_after): the distance of the rates to the unperturbed ones, all of
     it ("full") and in the null space of the readout ("null"), root mean square over trials, over that distance right
     after the kick. It is NaN after a kick of size 0. Perturbations that an architecture cannot have are NaN:
-    kicks and half steps without a flow, jitter and silence without weights from units to units.
+    kicks and half steps without a flow, half steps also where inputs act once a step, jitter and silence without
+    weights from units to units, silence also where the readout is fixed.
     """
     started = time.monotonic()
     labels, parts = [], []
@@ -144,7 +145,8 @@ class _Perturbations:
 
     def silence(self, shares: Sequence[float], draws: int) -> Evaluated:
         """Units whose rate is 0 for all other units and for the readout."""
-        if not self.recurrent:
+        # A readout that is fixed by the architecture goes on to see all units.
+        if not self.recurrent or "output_weights" not in self.weights:
             return _missing(len(shares), draws)
         stream = self._stream("silence")
         orders = torch.stack([torch.randperm(self.units, generator=stream) for _ in range(draws)])
@@ -192,7 +194,7 @@ class _Perturbations:
             found = evaluated(self.task, networks.readout(rates).transpose(1, 2)[1:], self.trials)
 
         differences = (rates[1:] - rates[:1])[:, steps + after[:, None], torch.arange(trials)].double().numpy()
-        projector = null_projector_array(self.weights["output_weights"][0].numpy())
+        projector = null_projector_array(self.network["output_weights"].values[0])
         distances = np.stack([_distance(differences), _distance(differences @ projector)], axis=1)
         with np.errstate(invalid="ignore"):
             return found, distances / distances[..., :1]
