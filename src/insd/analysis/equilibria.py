@@ -85,7 +85,7 @@ COLUMNS = {
 def columns(result: xr.Dataset, table: pd.DataFrame) -> pd.DataFrame:
     """The largest number of equilibria, and both errors after the most steps."""
     known = result["network"].values
-    last = result.isel(step=int(result["step"].argmax()))
+    last = result.isel(step=int(result["step"].values.argmax()))
     values = {
         "n_equilibria": result["n_equilibria"].max("condition").values,
         **{name: last[name].values for name in ("if_error", "lif_error")},
