@@ -59,7 +59,7 @@ KINDS = {
         base="insd.objectives.base:Term",
         tools=("centring", "check", "moved", "null_space", "objective", "over_samples", "schedules", "small_matrices"),
     ),
-    "maker": Kind("insd.makers", "maker", base="insd.makers.base:Maker", tools=("check",)),
+    "maker": Kind("insd.makers", "maker", base="insd.makers.base:Maker", tools=("check", "recorded_files")),
     "measure": Kind("insd.measures", "measure", base="insd.measures.base:Measure", tools=("pairs", "responses")),
     "reader": Kind(
         "insd.readers",

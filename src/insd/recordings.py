@@ -83,7 +83,7 @@ def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.
 
 
 def count_units(path: str | os.PathLike, trials: xr.Dataset) -> int:
-    """The number of units of a recording, whose file may be of other trials than these of its task.
+    """The number of units of a recording, whose file may belong to trials other than these.
 
     Raises DatasetError if the activity that the task names is not in its file, or if another file has no rates.
     """

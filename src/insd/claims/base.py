@@ -336,6 +336,11 @@ def _statements(table: pd.DataFrame, several: bool) -> list[str]:
     return parts
 
 
+def by_share(share: float) -> str:
+    """Reproduced if a statement holds for a share of `MOST` or more, partly from half on."""
+    return REPRODUCED if share >= MOST else PARTLY if share >= 0.5 else NOT
+
+
 def pairs(matrix: xr.DataArray, networks: list[str]) -> np.ndarray:
     """Values of all ordered pairs of different networks, without NaN; (pair,)."""
     first, second = matrix.dims

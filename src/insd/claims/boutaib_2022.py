@@ -1,8 +1,8 @@
 """Statements on linear networks with process noise that classify paths, in our words, with criteria that are ours.
 
 Source: Boutaib et al. (2022), "Path classification by stochastic linear recurrent neural networks". The tasks of the
-study `classes` have other paths than the publication, and networks are trained by gradient descent on the squared
-error. Criteria were fixed before any network of the study was trained.
+study `classes` have paths of their own, not those of the publication, and networks are trained by gradient descent on
+the squared error. Criteria were fixed before any network of the study was trained.
 """
 
 import pandas as pd

@@ -21,6 +21,7 @@ from insd.claims.base import (
     Claim,
     Evidence,
     Publication,
+    by_share,
 )
 from insd.cohorts import CONTROL, STANDARD, network_labels, of_role
 
@@ -54,7 +55,7 @@ def _judge(task: str, column: str, what: str, holds: Callable[[pd.Series], pd.Se
         right = int(holds(values).sum())
         found = f"{what} {values.median():.3f} ({values.min():.3f} to {values.max():.3f}); {right} of {len(values)}"
         share = right / len(values)
-        return found, REPRODUCED if share >= MOST else PARTLY if share >= 0.5 else NOT
+        return found, by_share(share)
 
     return judge
 

@@ -9,7 +9,19 @@ They are judged for every population with alternatives, so that walks and penalt
 
 import pandas as pd
 
-from insd.claims.base import MOST, NO_ANSWER, NOT, PARTLY, REPRODUCED, TOO_FEW, Answer, Claim, Evidence, Publication
+from insd.claims.base import (
+    MOST,
+    NO_ANSWER,
+    NOT,
+    PARTLY,
+    REPRODUCED,
+    TOO_FEW,
+    Answer,
+    Claim,
+    Evidence,
+    Publication,
+    by_share,
+)
 from insd.cohorts import CONTROL, of_references, of_role, solved
 
 ACCURATE, LOW_LOSS = 0.999, 0.01
@@ -32,7 +44,7 @@ def other_points(evidence: Evidence) -> Answer:
         f"{_count(evidence, rows)}; stable points {rows['n_stable_fixed_points'].median():.0f}, before "
         f"{rows['points_before'].median():.0f}, in the median; another number in {changed.sum()} of {len(rows)}"
     )
-    return found, _by_share(float(changed.mean()))
+    return found, by_share(float(changed.mean()))
 
 
 def points_dissolve(evidence: Evidence) -> Answer:
@@ -92,7 +104,7 @@ def stays(evidence: Evidence) -> Answer:
         f"Loss {rows['test_loss'].median():.2g}, after it {rows['test_loss_after'].median():.2g}; stable points "
         f"{rows['n_stable_fixed_points'].median():.0f}, after it {rows['n_stable_fixed_points_after'].median():.0f}"
     )
-    return found, _by_share(float(1 - back.mean()))
+    return found, by_share(float(1 - back.mean()))
 
 
 def crosses(evidence: Evidence) -> Answer:
@@ -148,10 +160,6 @@ def _none_as_good(evidence: Evidence) -> Answer:
 
 def _count(evidence: Evidence, rows: pd.DataFrame) -> str:
     return f"{len(rows)} of {len(evidence.alternatives)} above {ACCURATE:g} accuracy and below a loss of {LOW_LOSS:g}"
-
-
-def _by_share(share: float) -> str:
-    return REPRODUCED if share >= MOST else PARTLY if share >= 0.5 else NOT
 
 
 _AS_GOOD = f"alternatives with an accuracy above {ACCURATE:g} and a loss below {LOW_LOSS:g} on the regime test"

@@ -18,6 +18,7 @@ from insd.claims.base import (
     Answer,
     Claim,
     Evidence,
+    by_share,
     interval_text,
 )
 from insd.cohorts import network_labels, solved
@@ -48,7 +49,7 @@ def no_stable_points(evidence: Evidence) -> Answer:
         return TOO_FEW
     none = rows["n_stable_fixed_points"] == 0
     found = f"no stable fixed point in {none.sum()} of {len(rows)}; standards have {_median(evidence.standards)}"
-    return found, _by_share(none.mean())
+    return found, by_share(none.mean())
 
 
 def unstable_corners(evidence: Evidence) -> Answer:
@@ -67,7 +68,7 @@ def unstable_corners(evidence: Evidence) -> Answer:
         f"{corners * float(stable.median()):.0f} a stable one, in the median; as stated in {int(holds.sum())} of "
         f"{len(rows)}"
     )
-    return found, _by_share(float(holds.mean()))
+    return found, by_share(float(holds.mean()))
 
 
 def line_per_context(evidence: Evidence) -> Answer:
@@ -87,7 +88,7 @@ def line_per_context(evidence: Evidence) -> Answer:
         f"straightness {median['straightness']:.2f}, extent {median['extent']:.1f}, leading eigenvalue "
         f"{median['leading_real']:+.2f}/s, in the median"
     )
-    return found, _by_share(float(holds.mean()))
+    return found, by_share(float(holds.mean()))
 
 
 def fixed_axes(evidence: Evidence) -> Answer:
@@ -101,7 +102,7 @@ def fixed_axes(evidence: Evidence) -> Answer:
         f"both decoded linearly with R² of at least {DECODED:g} in {int(holds.sum())} of {len(evidence.standards)}; "
         f"median R² {' and '.join(f'{value:.2f}' for value in both.median('network').values)}"
     )
-    return found, _by_share(float(holds.mean()))
+    return found, by_share(float(holds.mean()))
 
 
 def relevant_alone(evidence: Evidence) -> Answer:
@@ -226,10 +227,6 @@ def _round(evidence: Evidence, round_number: int) -> pd.DataFrame:
     """The solved alternatives of a round."""
     rows = solved(evidence.alternatives)
     return rows[rows["round"] == round_number]
-
-
-def _by_share(share: float) -> str:
-    return REPRODUCED if share >= MOST else PARTLY if share >= 0.5 else NOT
 
 
 def _median(rows: pd.DataFrame) -> str:

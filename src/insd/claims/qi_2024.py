@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from insd.claims.base import (
-    MOST,
     NO_ANSWER,
     NOT,
     PARTLY,
@@ -19,6 +18,7 @@ from insd.claims.base import (
     Claim,
     Evidence,
     Publication,
+    by_share,
     interval_text,
 )
 from insd.cohorts import network_labels, solved
@@ -50,7 +50,7 @@ def standards_predicted(evidence: Evidence) -> Answer:
         f"predicted over simulated {ratios.median():.3f} in the median, {ratios.min():.3f} to {ratios.max():.3f}; "
         f"within 10 % in {round(share * len(rows))} of {len(rows)}"
     )
-    return found, REPRODUCED if share >= MOST else PARTLY if share >= 0.5 else NOT
+    return found, by_share(share)
 
 
 def at_all_times(evidence: Evidence) -> Answer:
@@ -66,7 +66,7 @@ def at_all_times(evidence: Evidence) -> Answer:
         f"within 10 % at {100 * often.median():.0f} % of times in the median, at least {100 * often.min():.0f} %; at "
         f"90 % of times in {round(share * len(rows))} of {len(rows)}"
     )
-    return found, REPRODUCED if share >= MOST else PARTLY if share >= 0.5 else NOT
+    return found, by_share(share)
 
 
 def alternatives_not_predicted(evidence: Evidence) -> Answer:

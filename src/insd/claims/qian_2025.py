@@ -22,6 +22,7 @@ from insd.claims.base import (
     Claim,
     Evidence,
     Publication,
+    by_share,
     interval_text,
     median_difference,
     pairs,
@@ -72,7 +73,7 @@ def one_motif(evidence: Evidence) -> Answer:
         f"{most['n_stable_fixed_points']:.0f} stable fixed points and {most['n_cycles']:.0f} cycles in "
         f"{most['networks']:.0f} of {len(standards)}"
     )
-    return found, REPRODUCED if share >= MOST else PARTLY if share >= 0.5 else NOT
+    return found, by_share(share)
 
 
 def unlike_solutions(evidence: Evidence) -> Answer:

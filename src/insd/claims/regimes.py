@@ -20,6 +20,7 @@ from insd.claims.base import (
     Answer,
     Claim,
     Evidence,
+    by_share,
     interval_text,
 )
 from insd.cohorts import matched, round_name
@@ -38,7 +39,7 @@ def nearly_equal(evidence: Evidence) -> Answer:
         f"{rows['excess_loss'].median():.4f} ({rows['excess_loss'].min():.4f} to {rows['excess_loss'].max():.4f})"
     )
     share = level.mean()
-    return found, REPRODUCED if share >= MOST else PARTLY if share >= 0.5 else NOT
+    return found, by_share(share)
 
 
 def wins_somewhere(round_number: int) -> Callable[[Evidence], Answer]:

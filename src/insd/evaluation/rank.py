@@ -57,7 +57,7 @@ class HeldOut:
         return spectra, state_space_divergence(samples(own), samples(other), seed=self.seed % 2**32)
 
     def without_dynamics(self) -> Qualities:
-        """The qualities of rank 0: each unit normal, at each step anew, with its mean and standard deviation."""
+        """The qualities of rank 0: each unit normal, drawn again at each step, with its mean and standard deviation."""
         known = samples(self.itself).astype(np.float64)
         mean, spread = known.mean(0), known.std(0)
         scaled = (samples(self.rates) - mean) / spread

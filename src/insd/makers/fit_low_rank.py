@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from insd.datasets import DatasetError, read
-from insd.makers.base import Job, Made, Maker, MissingFileError, Read, files_of
+from insd.makers.base import Job, Made, Maker, Read
+from insd.makers.recorded_files import recorded_files
 from insd.settings.base import Count, NotNegative, PopulationName, Positive, Section
 from insd.settings.recipe import Recipe
 
@@ -70,11 +71,7 @@ class FitLowRank(Maker):
         """The recording, which may be made from the trials of the task."""
         if self.settings.recording is None:
             return ()
-        try:
-            return files_of(self.settings.recording, task, "fit_low_rank.recording")
-        except MissingFileError as error:
-            hint = f"{error}; make it from the trials in results/{task}/trials/train.nc"
-            raise MissingFileError(hint, error.path) from None
+        return recorded_files(self.settings.recording, task, "fit_low_rank.recording")
 
     def reads(self, population: str, reference: str, round_number: int) -> tuple[Read, ...]:
         """The network whose activity is fitted."""

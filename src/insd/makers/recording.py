@@ -1,7 +1,8 @@
 """Recorded activity in the place of networks: a reference for chains, with which their rounds are compared."""
 
 from insd.errors import InsdError
-from insd.makers.base import Job, Made, Maker, MissingFileError, files_of
+from insd.makers.base import Job, Made, Maker
+from insd.makers.recorded_files import recorded_files
 from insd.settings.base import Section
 from insd.settings.recipe import Recipe
 from insd.tasks.base import Task
@@ -27,11 +28,7 @@ class Recording(Maker):
 
     def sources(self, task: str) -> tuple[str, ...]:
         """The file, which may be made from the trials of the task, and so after the workflow is first read."""
-        try:
-            return files_of(self.settings.file, task, "recording.file")
-        except MissingFileError as error:
-            hint = f"{error}; make it from the trials in results/{task}/trials/train.nc"
-            raise MissingFileError(hint, error.path) from None
+        return recorded_files(self.settings.file, task, "recording.file")
 
     def problems(
         self,

@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 
 from insd.datasets import DatasetError, read
 from insd.errors import InsdError
-from insd.makers.base import Job, Made, MakerError, MissingFileError, Read, files_of
+from insd.makers.base import Job, Made, MakerError, Read
+from insd.makers.recorded_files import recorded_files
 from insd.makers.train import Train
 from insd.recorded_units import recorded_units
 from insd.settings.base import PopulationName, Section
@@ -52,11 +53,7 @@ class Teach(Train):
         """The recording, which may be made from the trials of the task."""
         if self.settings.recording is None:
             return ()
-        try:
-            return files_of(self.settings.recording, task, "teach.recording")
-        except MissingFileError as error:
-            hint = f"{error}; make it from the trials in results/{task}/trials/train.nc"
-            raise MissingFileError(hint, error.path) from None
+        return recorded_files(self.settings.recording, task, "teach.recording")
 
     def reads(self, population: str, reference: str, round_number: int) -> tuple[Read, ...]:
         """The network of the teacher."""

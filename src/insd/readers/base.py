@@ -45,8 +45,7 @@ class Weights:
     def of_networks(cls, networks: Sequence[xr.Dataset]) -> "Weights":
         """Those of `network.nc` datasets, one network or more each, in their order.
 
-        Raises ReaderError for other architectures than rate networks, for rates other than tanh, and for networks of
-        different numbers of units.
+        Raises ReaderError unless all are rate networks with rates of tanh and the same number of units.
         """
         for network in networks:
             if simulated_as(network).architecture != READABLE or network.attrs["nonlinearity"] != "tanh":
