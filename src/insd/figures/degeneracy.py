@@ -54,7 +54,9 @@ def degeneracy_figure(factors: pd.DataFrame, ratios: pd.DataFrame) -> Figure:
         for row, level in enumerate(ROWS):
             _levels(axes[row, column], own, places, level, looks)
         axes[-1, column].set_xlabel(label)
-        axes[-1, column].set_xticks(list(places.values()), [f"{value:g}" for value in places] if len(own) else [])
+        # Upright, since columns are narrow.
+        ticks = [f"{value:g}" for value in places] if len(own) else []
+        axes[-1, column].set_xticks(list(places.values()), ticks, rotation=90)
         axes[-1, column].set_xlim(-0.4, max([1, *places.values()]) + 0.4)
     for row, (level, label) in enumerate(ROWS.items()):
         axes[row, 0].set_ylabel(label)
