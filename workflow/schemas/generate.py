@@ -45,7 +45,7 @@ INTRODUCTION = """\
 | `studies/context_front.yaml` | laid over it: longer alternatives of context integration at four bounds of S |
 | `studies/generators.yaml` | laid over it: INSD, other terms, costs and walks on the flip-flop |
 | `studies/capacity.yaml` | laid over it: long chains, by units, bits of the flip-flop, private noise and lambda |
-| `studies/capacity_full.yaml` | laid over `capacity.yaml`: more and longer chains |
+| `studies/capacity_full.yaml` | laid over `capacity.yaml`: longer chains |
 | `studies/sparse.yaml` | laid over it: students that learn from few units of standards and of alternatives |
 | `studies/failure.yaml` | laid over it: networks that learn swap errors as a distribution, and their alternatives |
 | `studies/low_rank.yaml` | laid over it: networks of ranks 1 to 5 fitted to references and alternatives |
