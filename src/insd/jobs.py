@@ -29,6 +29,17 @@ def return_freed_memory() -> None:
     _keep_freed_blocks_below(32 << 20)
 
 
+def return_unused_memory() -> None:
+    """Return to the system what is free now, once, after `reuse_freed_memory`.
+
+    What is left between blocks of many sizes that are kept adds up: the perturbations of 135 networks on trials of 140
+    steps grew to 20 GB, where 0.4 GB are enough.
+    """
+    allocator = ctypes.CDLL(None)
+    if hasattr(allocator, "malloc_trim"):
+        allocator.malloc_trim(0)
+
+
 def _keep_freed_blocks_below(size: int) -> None:
     """Set the two thresholds of glibc's allocator, in bytes; 32 MB is as far as it raises them by itself."""
     allocator = ctypes.CDLL(None)

@@ -25,6 +25,7 @@ from insd.blocks import related
 from insd.cohorts import network_label
 from insd.datasets import Contract, read, write
 from insd.errors import InsdError
+from insd.jobs import return_unused_memory
 from insd.kept import Kept, KeptOfBlocks, Pair, kept_in
 from insd.provenance import attributes, content_fingerprint, modules_fingerprint, packages_fingerprint
 from insd.settings.base import PopulationName, Section
@@ -387,6 +388,8 @@ def _of_networks(analysis: Analysis, job: Job) -> dict[str, xr.Dataset]:
     missing = [member for member in job.members if member.label not in found]
     for number, member in enumerate(missing, start=1):
         job.kept.add_network(member.label, analysis.run(replace(job, members=[member])))
+        # Or the memory of one network adds to that of the next.
+        return_unused_memory()
         logger.info("%s: %d of %d networks", member.label, number, len(missing))
     parts = [found[member.label] for member in job.members]
     return {file: analysis.join([part[file] for part in parts]) for file in analysis.writes}
