@@ -47,6 +47,8 @@ class Grid:
         # All pairs of blocks ask for them.
         self.network_blocks = cache(self._network_blocks)
         self._order = cache(self._order_of)
+        # Each figure and table asks for those of all analyses, some of which sample trials for it.
+        self.analysis_tasks = cache(self._analysis_tasks)
 
     # --- Rounds
 
@@ -253,7 +255,7 @@ class Grid:
         """The analyses by the names in the config."""
         return {name: plugins.find("analysis", name) for name in self.settings.analyses()}
 
-    def analysis_tasks(self, name: str) -> list[str]:
+    def _analysis_tasks(self, name: str) -> list[str]:
         """The tasks that an analysis is made for."""
         analysis: Analysis = plugins.find("analysis", name)
         return [task for task in self.settings.tasks if analysis.applies(self.settings, task)]
