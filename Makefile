@@ -16,6 +16,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= all
+# What is installed besides the library: `oracles` and `docs` follow where they are needed.
+EXTRAS := workflow,slurm,test
 # snakefmt wants a newer `packaging` than Snakemake allows, and so lives in an environment of its own.
 SNAKEFMT := snakefmt==2.1.0
 WORKFLOW := Snakefile workflow/rules
@@ -100,7 +102,7 @@ schematic: .venv/installed
 	    { echo "Python 3.11 to 3.13 is needed; name one by: make PYTHON=python3.12 ..."; exit 1; }
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv || \
 	    { echo "delete the folder .venv and run make again"; exit 1; }
-	$(BIN)/python -m pip install --constraint envs/constraints.txt --editable '.[workflow,slurm,test]'
+	$(BIN)/python -m pip install --constraint envs/constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
 .venv/oracles: .venv/installed
