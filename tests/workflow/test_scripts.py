@@ -91,8 +91,11 @@ def test_activity_of_another_bank(folder, capsys):
     assert "delete it and run its round again" in message
 
 
-@pytest.mark.parametrize("content", [b"", b"something else"])
+@pytest.mark.parametrize("content", [b"", b"something else", "half"])
 def test_activity_that_is_no_netcdf_file(folder, capsys, content):
+    if content == "half":
+        whole = (folder / "train.nc").read_bytes()
+        content = whole[: len(whole) // 2]
     (folder / "bad.nc").write_bytes(content)
     message = fails(capsys, folder, 1, earlier=[folder / "bad.nc"])
     assert "bad.nc: truncated, empty or no NetCDF file" in message
