@@ -46,7 +46,7 @@ def degeneracy_figure(factors: pd.DataFrame, ratios: pd.DataFrame) -> Figure:
         for place, name in enumerate(names)
     }
     axes = np.asarray(
-        figure.subplots(len(ROWS), len(FACTORS) + 1, sharex="col", width_ratios=[1.0] * len(FACTORS) + [1.6])
+        figure.subplots(len(ROWS), len(FACTORS) + 1, sharex="col", width_ratios=[1.0] * len(FACTORS) + [2.6])
     )
     for column, (factor, label) in enumerate(FACTORS.items()):
         own = drawn[drawn["factor"] == factor]
@@ -54,14 +54,16 @@ def degeneracy_figure(factors: pd.DataFrame, ratios: pd.DataFrame) -> Figure:
         for row, level in enumerate(ROWS):
             _levels(axes[row, column], own, places, level, looks)
         axes[-1, column].set_xlabel(label)
-        # Upright, since columns are narrow.
         ticks = [f"{value:g}" for value in places] if len(own) else []
-        axes[-1, column].set_xticks(list(places.values()), ticks, rotation=90)
+        # Long ones upright, since columns are narrow.
+        upright = any(len(tick) > 1 for tick in ticks)
+        axes[-1, column].set_xticks(list(places.values()), ticks, rotation=90 if upright else 0)
         axes[-1, column].set_xlim(-0.4, max([1, *places.values()]) + 0.4)
     for row, (level, label) in enumerate(ROWS.items()):
         axes[row, 0].set_ylabel(label)
         _ratios(axes[row, -1], factors, ratios[ratios["level"] == level], level)
     letters(axes.flat)
+    figure.align_xlabels(axes[-1, :-1])
     keys = [
         key(name.replace("_", " "), color=colour, marker=marker, markersize=3)
         for name, (colour, marker) in looks.items()
