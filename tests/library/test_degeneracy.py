@@ -198,5 +198,8 @@ def test_what_it_needs_of_the_config_is_said():
         load(config | {"analysis": {"degeneracy": {"regime": "longer"}}})
     with pytest.raises(SettingsError, match="degeneracy compares representations by svcca"):
         load(config | {"analysis": {"degeneracy": {}, "similarity": {"measures": ["cka"]}}})
+    with pytest.raises(SettingsError, match="all its populations have one seed; set `seeds` to 2 or more"):
+        load(config | {"populations": {"standard": {"seeds": 1}}, "analysis": {"degeneracy": {}}})
+    load(config | {"analysis": {"degeneracy": {}}})
     more = plugins.find("analysis", "degeneracy").more(load(config | {"analysis": {"dsa": {"rank": 9}}}), "flip_flop")
     assert more["dsa"]["rank"] == 9 and more["confidence"] == 0.95

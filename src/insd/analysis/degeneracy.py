@@ -56,9 +56,16 @@ def more(settings: "config.Settings", task: str) -> dict[str, Any]:
 
 
 def problems(own: Any, settings: "config.Settings") -> Iterable[str]:
-    """A regime that a task does not have, and no measure of representations, where the analysis is made."""
+    """One seed of each population, a regime that a task does not have, and no measure of representations, where the
+    analysis is made."""
     if not settings.has_analysis("degeneracy"):
         return
+    chosen = [name for name in own.populations or settings.populations if name in settings.populations]
+    if chosen and all(settings.population(name).seeds < 2 for name in chosen):
+        yield (
+            "analysis.degeneracy: it compares networks that differ in their seeds alone, and all its populations have "
+            "one seed; set `seeds` to 2 or more, or leave the section out"
+        )
     for task in settings.tasks:
         try:
             known = [name for name in settings.task(task).regime_names() if name != "train"]

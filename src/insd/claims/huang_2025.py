@@ -39,13 +39,14 @@ def verdict(rows: pd.DataFrame, sign: int) -> Answer:
     """By a row of `degeneracy_ratios.csv`, or none."""
     if not len(rows) or rows["comparisons"].iloc[0] < LEAST:
         count = int(rows["comparisons"].iloc[0]) if len(rows) else 0
-        return f"{count} comparisons at matched loss in this grid, {LEAST} needed", NO_ANSWER
+        some = f"{count or 'no'} comparison{'' if count == 1 else 's'}"
+        return f"{some} at matched loss in this grid, {LEAST} needed", NO_ANSWER
     row = rows.iloc[0]
     count, right = int(row["comparisons"]), int(row["higher"] if sign > 0 else row["lower"])
     by_chance = chance(right, count)
     found = (
         f"{'higher' if sign > 0 else 'lower'} in {right} of {count} comparisons at matched loss (sign test p = "
-        f"{by_chance:.3f}; {int(row['unmatched'])} more are not matched), in the geometric mean "
+        f"{by_chance:.3f}; {int(row['unmatched'])} more not matched), in the geometric mean "
         f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f}) times"
     )
     if by_chance < CHANCE:

@@ -53,9 +53,10 @@ def degeneracy_figure(factors: pd.DataFrame, ratios: pd.DataFrame) -> Figure:
         places = _places(own, factor)
         for row, level in enumerate(ROWS):
             _levels(axes[row, column], own, places, level, looks)
-        axes[-1, column].set_xlabel(label)
+        # In two lines, since columns are narrow.
+        axes[-1, column].set_xlabel(label.replace(" ", "\n", 1))
         ticks = [f"{value:g}" for value in places] if len(own) else []
-        # Long ones upright, since columns are narrow.
+        # Long ones upright, for the same reason.
         upright = any(len(tick) > 1 for tick in ticks)
         axes[-1, column].set_xticks(list(places.values()), ticks, rotation=90 if upright else 0)
         axes[-1, column].set_xlim(-0.4, max([1, *places.values()]) + 0.4)
@@ -123,7 +124,6 @@ def _levels(axes: Axes, rows: pd.DataFrame, places: Mapping[float, int], level: 
 def _ratios(axes: Axes, factors: pd.DataFrame, ratios: pd.DataFrame, level: str) -> None:
     names = [*(name for name in FACTORS if name in set(ratios["factor"]))]
     names += [name for name in dict.fromkeys(ratios["factor"]) if name not in FACTORS]
-    axes.axhline(1.0, color="0.6", linestyle="--", linewidth=0.6)
     highest = factors.groupby(["factor", "compared"])["value"].transform("max")
     ends = factors[(factors["value"] == highest) & factors["matched"].astype(bool)]
     for place, name in enumerate(names):
@@ -139,6 +139,7 @@ def _ratios(axes: Axes, factors: pd.DataFrame, ratios: pd.DataFrame, level: str)
         note(axes, "no level at\nmatched loss")
         axes.set_yticks([])
     else:
+        axes.axhline(1.0, color="0.6", linestyle="--", linewidth=0.6, zorder=0)
         log_axis(axes)
 
 

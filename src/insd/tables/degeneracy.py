@@ -365,7 +365,8 @@ def degeneracy_page(rows: pd.DataFrame, factors: pd.DataFrame, ratios: pd.DataFr
     parts.append(
         "Degeneracy at the highest level of each factor over that at the lowest, of alternatives over standards; "
         f"geometric means over comparisons at matched loss, with {percent} intervals over resampled networks. A median "
-        f"test loss within {LARGEST_EXCESS:g} of that at the lowest level is matched.\n"
+        f"test loss within {LARGEST_EXCESS:g} of that at the lowest level is matched. Where fewer than two networks "
+        "of a level solve the task, there is no ratio.\n"
     )
     parts += [f"| factor | {' | '.join(NAMES.values())} | matched |", "|---" * (len(LEVELS) + 2) + "|"]
     for factor, own in ratios.groupby("factor", sort=False):
