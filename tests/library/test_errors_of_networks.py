@@ -71,6 +71,21 @@ def test_planes_that_are_planted(trials, angle):
     assert found["plane_share"].sel(item="cued").values[1] == pytest.approx(0.8, abs=0.02)
 
 
+def test_planes_of_two_given_items_before_they_are_cued(trials):
+    """Each item has a plane of its own, whichever is cued; then the cued one is moved to a common plane."""
+    angles, _, cued = items_of(trials)
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(9, 9)))[0]
+    codes = [np.stack([np.cos(one), np.sin(one)], 1) for one in angles.T]
+    memory = np.zeros((len(cued), 2, 9))
+    memory[:, 0] = codes[0] @ axes[:2] + codes[1] @ axes[2:4]
+    memory[:, 1] = codes[0] @ axes[:2] + np.where(cued == 1, 1, 0)[:, None] * (codes[1] @ axes[:2])
+    memory[:, 1] += np.where(cued == 0, 1, 0)[:, None] * (codes[1] @ axes[2:4])
+    found = planes_of(memory, trials)
+    # Apart, and apart or the same in half of the trials each. By the cue alone, they seem the same from the start.
+    assert found["item_alignment"].values == pytest.approx([0, 0.5], abs=0.01)
+    assert found["alignment"].values[0] > 0.99
+
+
 def test_the_analysis_keeps_its_contract(trials):
     """On random networks, through the files that it reads, with the time of the rise."""
     task = VWMSwap(cue_kind="feature", guesses=0.1)

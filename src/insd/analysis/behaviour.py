@@ -24,13 +24,13 @@ CONTRACT = Contract(
         "error_density": ("network", "error"),
         "length_ratio": ("network", "apart"),
         **dict.fromkeys(("swaps", "expected_swaps"), ("network", "distance")),
-        "alignment": ("network", "time"),
+        **dict.fromkeys(("alignment", "item_alignment"), ("network", "time")),
         "plane_share": ("network", "item", "time"),
     },
     # What is not fitted has no interval; the rest is of two items, or of features.
     may_be_nan=frozenset(
         {"weight_low", "weight_high", "length_ratio", "swaps", "expected_swaps"}
-        | {"alignment", "plane_share", "alignment_rise"}
+        | {"alignment", "item_alignment", "plane_share", "alignment_rise"}
     ),
 )
 """What its file holds."""
@@ -69,7 +69,10 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
     else:
         empty = np.full((2, len(times)), np.nan)
         planes = xr.Dataset(
-            {"alignment": ("time", empty[0]), "plane_share": (("item", "time"), empty)},
+            {
+                **dict.fromkeys(("alignment", "item_alignment"), ("time", empty[0])),
+                "plane_share": (("item", "time"), empty),
+            },
             coords={"item": ["cued", "other"], "time": times},
         )
     whole = found.merge(planes).assign(alignment_rise=rise)

@@ -106,7 +106,11 @@ def planes_of(memory: Float[np.ndarray, "trial time unit"], trials: xr.Dataset) 
     Returns
     -------
     - `alignment` (time): mean cosine of the two principal angles between both planes, 1 where they are the same. Random
-      planes among d units have about ``sqrt(2 / d)``. NaN where memory does not vary.
+      planes among d units have about ``sqrt(2 / d)``. NaN where memory does not vary. Which item is cued is drawn at
+      random: until the cue, the planes of the cued and of the other item are the same but for the sample, however
+      memory holds the items.
+    - `item_alignment` (time): the same among the trials in which the first item is cued, and among those in which the
+      second is, in the mean. These are planes of two given items, which may differ before the cue, too.
     - `plane_share` (item, time): the share of the variance of memory that an item explains, NaN as well. Where it is
       near 0, the item has no plane, and the alignment says nothing.
     """
@@ -116,6 +120,23 @@ def planes_of(memory: Float[np.ndarray, "trial time unit"], trials: xr.Dataset) 
         raise ValueError(f"the trials have {angles.shape[1]} item(s): planes are compared of two")
     by_item = np.stack([angles[rows, cued], angles[rows, 1 - cued]], axis=1)
     known = np.stack([np.cos(by_item), np.sin(by_item)], axis=-1).reshape(len(rows), 4)
+    alignment, share = _planes(memory, known)
+    within = [_planes(memory[cued == item], known[cued == item])[0] for item in (0, 1) if (cued == item).any()]
+    return xr.Dataset(
+        {
+            "alignment": ("time", alignment),
+            "item_alignment": ("time", np.mean(within, axis=0)),
+            "plane_share": (("item", "time"), share),
+        },
+        coords={"item": ["cued", "other"]},
+    )
+
+
+def _planes(
+    memory: Float[np.ndarray, "trial time unit"], known: Float[np.ndarray, "trial 4"]
+) -> tuple[Float[np.ndarray, "time"], Float[np.ndarray, "2 time"]]:
+    """Alignment of the planes of two items, and the share of memory that each explains, from the cosine and sine of
+    both."""
     known = known - known.mean(0)
     times = memory.shape[1]
     alignment, share = np.full(times, np.nan), np.full((2, times), np.nan)
@@ -131,7 +152,4 @@ def planes_of(memory: Float[np.ndarray, "trial time unit"], trials: xr.Dataset) 
         alignment[time] = np.linalg.svd(bases[0] @ bases[1].T, compute_uv=False).mean()
         for item, plane in enumerate(planes):
             share[item, time] = np.square(known[:, 2 * item : 2 * item + 2] @ plane).sum() / total
-    return xr.Dataset(
-        {"alignment": ("time", alignment), "plane_share": (("item", "time"), share)},
-        coords={"item": ["cued", "other"]},
-    )
+    return alignment, share
