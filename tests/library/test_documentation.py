@@ -88,8 +88,14 @@ def test_pages_show_all_figures_and_only_those_that_are_copied():
     assert not of_others & copied
     assert sorted(shown_figures("docs/figures.md")) == sorted(copied | of_others)
     figures = {name: planned(name).per for name in plugins.names("figure")}
-    of_grid = [name for name, per in figures.items() if per == "task" and name not in ("sparse", "readers", "behaviour")]
-    every = {"sparse_flip_flop.png", "behaviour_vwm_swap.png", *(f"{name}_{task}.png" for name in of_grid for task in GRID)}
+    of_grid = [
+        name for name, per in figures.items() if per == "task" and name not in ("sparse", "readers", "behaviour")
+    ]
+    every = {
+        "sparse_flip_flop.png",
+        "behaviour_vwm_swap.png",
+        *(f"{name}_{task}.png" for name in of_grid for task in GRID),
+    }
     assert copied | of_others == every | {f"{name}.png" for name, per in figures.items() if per == "grid"}
     assert set(shown_figures("README.md")) <= copied and shown_figures("README.md")
 

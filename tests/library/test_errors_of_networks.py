@@ -8,12 +8,16 @@ import pytest
 import xarray as xr
 import yaml
 from conftest import ROOT, laid_over
+from matplotlib.pyplot import close
 
 from insd import plugins
 from insd.analysis.base import Job
 from insd.claims.base import NO_ANSWER, NOT, PARTLY, REPRODUCED, judged, publications
 from insd.datasets import validate
 from insd.evaluation.behaviour import errors_of, planes_of
+from insd.figures.behaviour import behaviour_figure, fitted_density
+from insd.figures.files import figure_files
+from insd.grid import Grid
 from insd.members import Member
 from insd.settings.load import load
 from insd.tasks.denoising import items_of
@@ -111,6 +115,38 @@ def test_the_analysis_keeps_its_contract(trials):
     assert found["weight"].sel(component="uniform").item() == pytest.approx(0.1, abs=0.03)
 
 
+def test_the_fitted_density_is_that_of_responses(trials):
+    found = errors_of(trials["targets"].values[:, -1], trials, 2.5, 0, 0)
+    density = fitted_density(found, trials, found["error"].values)
+    assert density.sum() * 2 * np.pi / 60 == pytest.approx(1, abs=0.01)
+    assert density == pytest.approx(found["error_density"].values, abs=0.15) and density.max() > 3
+
+
+def test_the_figure_shows_features_or_lengths_and_says_what_there_is_not(trials):
+    """Of a network, then of a reference with an alternative, one of them without features."""
+    times = trials["time"].values
+    without_features = trials.drop_vars(["feature_1", "feature_2"])
+    drawn = []
+    for shown, rounds in ((trials, [("standard", 0)]), (without_features, [("reference", 0), ("alternative", 1)])):
+        errors = errors_of(shown["targets"].values[:, -1], shown, 2.5, 0, 0)
+        planes = planes_of(np.random.default_rng(0).normal(size=(3000, 1, 6)), shown).isel(time=[0] * len(times))
+        one = errors.merge(planes.assign_coords(time=times))
+        found = xr.concat([one.expand_dims(network=[f"p/0/{number}"]) for _, number in rounds], "network")
+        table = pd.DataFrame(
+            [
+                {"population": "p", "seed": 0, "round": number, "role": role, "solved": True, "deflated": None}
+                | {"gain": 1.0, "reference": "p", "r2_null_to_reference": 0.2}
+                for role, number in rounds
+            ]
+        )
+        figure = behaviour_figure(table, found, shown, VWMSwap(cue_kind="feature", guesses=0.1), 0.95)
+        drawn.append([[panel.get_ylabel() for panel in figure.axes], [t for a in figure.axes for t in a.texts]])
+        close(figure)
+    (first, notes), (second, none) = drawn
+    assert first[2] == "weight of swaps" and second[2].startswith("length") and len(first) == len(second) == 6
+    assert [text.get_text() for text in notes] == ["no alternatives\nof this task"] and not none
+
+
 def known(**changes):
     """What the analysis may have found of five standards, a reference and its alternatives."""
     labels = [f"standard/{seed}/0" for seed in range(5)] + [f"insd/{s}/{r}" for s in range(5) for r in range(2)]
@@ -186,3 +222,7 @@ def test_the_study_has_the_tasks_of_its_claims():
     applies = plugins.find("analysis", "behaviour").applies
     assert all(applies(settings, task) for task in settings.tasks)
     assert not applies(SimpleNamespace(task=lambda name: FlipFlop()), "flip_flop")
+    made, of_default = (
+        {f for f in figure_files(Grid(load(one))) if "/behaviour_" in f} for one in (laid_over(below, above), below)
+    )
+    assert len(made) == 3 * 4 and not of_default

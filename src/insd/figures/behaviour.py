@@ -1,4 +1,4 @@
-"""Which errors the networks of a task make, where their memory holds the items, and whether alternatives make the same."""
+"""Which errors the networks of a task make, where memory holds the items, and whether alternatives make the same."""
 
 from collections.abc import Sequence
 
@@ -30,8 +30,8 @@ from insd.tasks.denoising import Denoising, items_of
 
 COMPONENTS = {"cued": "cued", "swapped": "swapped", "uniform": "guess"}
 """Of the mixture, with their labels."""
-ALPHA = 0.15
-"""Of the time at which the cue is on."""
+SHADE = 0.15
+"""Opacity of the time at which the cue is on."""
 
 
 def behaviour_figure(
@@ -96,9 +96,7 @@ def _of(found: xr.Dataset, rows: pd.DataFrame) -> xr.Dataset:
     return found.sel(network=network_labels(rows))
 
 
-def _density(
-    axes: Axes, grouped: Sequence[Group], found: xr.Dataset, trials: xr.Dataset, confidence: float
-) -> None:
+def _density(axes: Axes, grouped: Sequence[Group], found: xr.Dataset, trials: xr.Dataset, confidence: float) -> None:
     errors = found["error"].values
     for _, colour, rows in grouped:
         own = _of(found, rows)
@@ -138,9 +136,7 @@ def _lengths(axes: Axes, grouped: Sequence[Group], found: xr.Dataset, confidence
     axes.set_ylim(bottom=0.0)
 
 
-def _dots(
-    axes: Axes, grouped: Sequence[Group], values: xr.DataArray, along: str, confidence: float
-) -> None:
+def _dots(axes: Axes, grouped: Sequence[Group], values: xr.DataArray, along: str, confidence: float) -> None:
     """Points of each group side by side, at each place along a dimension."""
     width = 0.8 / len(grouped)
     for number, (_, colour, rows) in enumerate(grouped):
@@ -170,7 +166,7 @@ def _planes(
     # A time is that of the end of a step.
     cue = times[0] + task.dt * (np.array([before, before + task.steps(task.cue)]) - 1)
     for panel, label in zip(panels, ("alignment of the\nplanes of both items", "share of memory"), strict=True):
-        panel.axvspan(*cue, color="0.5", alpha=ALPHA, linewidth=0)
+        panel.axvspan(*cue, color="0.5", alpha=SHADE, linewidth=0)
         panel.axvline(times[0] + task.dt * (task.report_begins - 1), color="0.5", linestyle=":", linewidth=0.7)
         panel.set_xlabel("time (s); grey: cue; line: report")
         panel.set_ylabel(label)
@@ -220,8 +216,8 @@ def draw(drawing: base.Drawing) -> Figure:
 
 FIGURE = base.Figure(
     title="errors as distributions",
-    description="distances of responses to the cued item, weights of the fitted mixture, swaps by distance, alignment of "
-    "the planes of items in memory, and how far alternatives are from their references (for tasks with the analysis "
+    description="distances of responses to the cued item, weights of the fitted mixture, swaps by distance, alignment "
+    "of the planes of items in memory, and how far alternatives are from their references (for tasks with the analysis "
     "`behaviour`, as in `config/studies/failure.yaml`)",
     per="task",
     reads=("tables/networks", "trials/test", "analysis/behaviour"),
