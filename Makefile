@@ -22,7 +22,7 @@ EXTRAS := workflow,slurm,test
 SNAKEFMT := snakefmt==2.1.0
 WORKFLOW := Snakefile workflow/rules
 # What the documentation shows: other grids may have left theirs beside them. Its `front` is that of config/sweep.yaml, its
-# `ladder` that of config/studies/equal_training.yaml, its `generators`, too, its `capacity`
+# `ladder` that of config/studies/equal_training.yaml, its `generators` that of config/studies/generators.yaml, its `capacity`
 # that of config/studies/capacity.yaml, its `degeneracy` that of config/studies/degeneracy.yaml.
 FIGURES := collapse.png regimes.png regime_grids.png networks.png $(foreach task,\
     context_integration flip_flop memory_pro,mechanism_$(task).png deflation_$(task).png)
