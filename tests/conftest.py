@@ -86,6 +86,7 @@ def pretend_finished(folder: Path, *arguments: str) -> None:
         (folder / path).touch()
     touched = snakemake(folder, "--touch", "--forceall", "--cores", "1", *arguments)
     assert touched.returncode == 0, touched.stdout[-3000:]
+    assert "Nothing to be done" in snakemake(folder, "-n", *arguments).stdout
 
 
 def job_counts(output):

@@ -216,20 +216,29 @@ class Hostile:
 
 
 def test_activity_files_that_cannot_be_used(micro_finished, undisturbed, tmp_path):
-    """Hostile, foreign: each named before anything is made of it. The scripts are tested with the others."""
+    """Truncated, empty, foreign, hostile, not finite: each named before anything is made of it."""
     path, proof = micro_finished / FIRST / "activity.nc", tmp_path / "proof"
+    whole = path.read_bytes()
     foreign = read(path, "activity").assign_attrs(bank_fingerprint="0123")
+    broken = read(path, "activity")
+    broken["null_activity"][0, 0, 0, 0] = np.nan
     contents = {
-        "truncated, empty or no NetCDF file": lambda: path.write_bytes(pickle.dumps(Hostile(f"touch {proof}"))),
-        "holds activity on a different trial bank (0123)": lambda: foreign.to_netcdf(path),
+        "truncated, empty or no NetCDF file": [
+            lambda: path.write_bytes(whole[: len(whole) // 2]),
+            lambda: path.write_bytes(b""),
+            lambda: path.write_bytes(pickle.dumps(Hostile(f"touch {proof}"))),
+        ],
+        "holds activity on a different trial bank (0123)": [lambda: foreign.to_netcdf(path)],
+        "'null_activity' holds values that are not finite": [lambda: broken.to_netcdf(path)],
     }
     kept = mtimes(micro_finished)
-    for message, make in contents.items():
-        path.unlink()
-        make()
-        result = run(micro_finished, TARGET)
-        assert result.returncode == 1
-        assert f"error: {FIRST}/activity.nc: {message}" in result.stdout, result.stdout[-2000:]
+    for message, makers in contents.items():
+        for make in makers:
+            path.unlink()
+            make()
+            result = run(micro_finished, TARGET)
+            assert result.returncode == 1
+            assert f"error: {FIRST}/activity.nc: {message}" in result.stdout, result.stdout[-2000:]
     assert not proof.exists()
     # What had been made of it went when its job began.
     assert not list((micro_finished / SECOND).glob("*.nc"))
