@@ -174,11 +174,19 @@ def validate(
             held = "names" if name in rules.text else "numbers"
             raise DatasetError(f"{where}: '{name}' holds values of type {variable.dtype} and not {held}; {AGAIN}")
         if name not in rules.may_be_nan and kind == "f" and not np.isfinite(variable.values).all():
-            raise DatasetError(f"{where}: '{name}' holds values that are not finite; {AGAIN}")
+            raise DatasetError(f"{where}: '{name}' holds values that are not finite{_first_place(variable)}; {AGAIN}")
     for name in rules.attributes:
         if name not in dataset.attrs:
             raise DatasetError(f"{where}: lacks the attribute '{name}' of a {contract} file")
     return dataset
+
+
+def _first_place(variable: xr.DataArray) -> str:
+    """Where the first value is that is not finite, by those of its dimensions that have coordinates."""
+    index = np.argwhere(~np.isfinite(variable.values))[0]
+    places = zip(variable.dims, index, strict=True)
+    named = [f"{dimension} {variable[dimension].values[at]}" for dimension, at in places if dimension in variable.coords]
+    return f", first at {', '.join(named)}" if named else ""
 
 
 def write(dataset: xr.Dataset, path: str | Path, contract: str | Contract) -> None:

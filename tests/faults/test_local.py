@@ -260,7 +260,8 @@ def test_a_network_that_holds_nan(micro_finished, undisturbed):
     network.to_netcdf(path)
     result = run(micro_finished, PREDICTIVITY, "--rerun-triggers", "params")
     assert result.returncode == 1
-    assert f"error: {FIRST}/network.nc: 'recurrent_weights' holds values that are not finite; delete" in result.stdout
+    message = "'recurrent_weights' holds values that are not finite, first at seed 0; delete"
+    assert f"error: {FIRST}/network.nc: {message}" in result.stdout
     assert not (micro_finished / PREDICTIVITY).exists()
     path.unlink()
     # Round 0 is trained again, and so is what was made of it.

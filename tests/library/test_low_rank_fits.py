@@ -321,6 +321,10 @@ def test_a_grid_with_fits():
     ):
         with pytest.raises(SettingsError, match=message):
             load(config(**fit))
+    circle = config(population="other", rank=2)
+    circle["populations"]["other"] = circle["populations"]["fit"] | {"fit_low_rank": {"population": "fit", "rank": 2}}
+    with pytest.raises(SettingsError, match=r"round 0 of '(fit|other)' reads round 0 of .*: none of them can be the"):
+        load(circle)
 
 
 def fits_of(*fits):

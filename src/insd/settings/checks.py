@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
+from graphlib import CycleError, TopologicalSorter
 from itertools import product
 from typing import Any
 
@@ -47,7 +48,7 @@ def problems_of_config(settings: Settings) -> Iterator[str]:
         yield from dict.fromkeys(problems)
         return
     yield from _chain_problems(settings)
-    yield from _read_problems(settings)
+    yield from list(_read_problems(settings)) or _circle_problems(settings)
     wrong = [*_role_problems(settings)]
     yield from wrong or _standards_problems(settings)
     for task_name, task in tasks.items():
@@ -302,6 +303,23 @@ def _read_problems(settings: Settings) -> Iterator[str]:
                     f"{settings.populations[other].seeds} seeds; seeds_per_job = {settings.seeds_per_job} must divide "
                     "both into the same blocks"
                 )
+
+
+def _circle_problems(settings: Settings) -> Iterator[str]:
+    """Rounds that are made, over others, from themselves."""
+    reads = {
+        (name, number): [
+            (read.population, read.round_number)
+            for read in settings.maker(name).reads(name, settings.reference(name), number)
+        ]
+        for name in settings.populations
+        for number in settings.trained_rounds(name)
+    }
+    try:
+        TopologicalSorter(reads).prepare()
+    except CycleError as error:
+        circle = " reads ".join(f"round {number} of {name!r}" for name, number in reversed(error.args[1]))
+        yield f"populations.{error.args[1][-1][0]}: {circle}: none of them can be the first; let one read another"
 
 
 def _chain_problems(settings: Settings) -> Iterator[str]:
