@@ -185,7 +185,9 @@ def _first_place(variable: xr.DataArray) -> str:
     """Where the first value is that is not finite, by those of its dimensions that have coordinates."""
     index = np.argwhere(~np.isfinite(variable.values))[0]
     places = zip(variable.dims, index, strict=True)
-    named = [f"{dimension} {variable[dimension].values[at]}" for dimension, at in places if dimension in variable.coords]
+    named = [
+        f"{dimension} {variable[dimension].values[at]}" for dimension, at in places if dimension in variable.coords
+    ]
     return f", first at {', '.join(named)}" if named else ""
 
 

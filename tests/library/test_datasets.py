@@ -265,7 +265,10 @@ def test_missing_files_are_refused_by_name(tmp_path):
     [
         (lambda d: d.drop_vars("score"), "lacks the variable 'score' of a performance file, which holds: loss, score"),
         (lambda d: d.transpose(), r"'loss' has dimensions \(regime, network\), not \(network, regime\)"),
-        (lambda d: d.where(d["network"] == "a"), "'loss' holds values that are not finite, first at network b, regime test"),
+        (
+            lambda d: d.where(d["network"] == "a"),
+            "'loss' holds values that are not finite, first at network b, regime test",
+        ),
         (lambda d: d.astype(str), "'loss' holds values of type .* and not numbers"),
         (lambda d: d.astype("datetime64[ns]"), "'loss' holds values of type datetime64.* and not numbers"),
     ],

@@ -22,6 +22,7 @@ from insd.members import Member
 from insd.networks.base import initialise
 from insd.networks.rate import RateRNN
 from insd.networks.settings.base import network_settings
+from insd.readers import graph
 from insd.readers.base import SCALED, ReaderError, Sizes, Weights, make_reader
 from insd.readers.check import check_reader, random_networks
 from insd.readers.equivariant_layer import EquivariantLayer
@@ -35,6 +36,7 @@ from insd.tasks.flip_flop import FlipFlop
 
 SETTINGS = {
     "equivariant": [{}, {"maps": "without_transpose"}],
+    "graph": [{}, {"layer": "attention"}],
     "probing": [{"steps": 4}, {"steps": 4, "interactive": True}],
 }
 
@@ -142,6 +144,25 @@ def test_without_transpose_regular_networks_are_all_the_same_to_a_reader(regular
     with torch.no_grad():
         spread = float(np.ptp(reader(networks).numpy(), axis=0).max())
     assert least <= spread <= most
+
+
+def test_attention_is_the_sum_over_edges_of_its_formula():
+    layer = graph._Attention(3, updates_edges=False).double()
+    nodes, edges = (torch.randn(*shape, 3, dtype=torch.float64) for shape in ((1, 4), (1, 4, 4)))
+    present = torch.tensor([[0, 1, 1, 0], [1, 1, 0, 1], [1, 0, 0, 0], [1, 1, 1, 1]], dtype=torch.bool)
+    received = {}
+    layer.received.register_forward_pre_hook(lambda _, inputs: received.setdefault("by node", inputs[0]))
+    with torch.no_grad():
+        layer(nodes, edges, present)
+        h, e = nodes[0].numpy(), edges[0].numpy()
+        q, k, v = (one.weight.numpy() for one in (layer.queries, layer.keys, layer.values))
+        of_edge = e @ layer.of_pairs.weight.numpy().T + layer.of_pairs.bias.numpy()
+    for i in range(4):
+        heard = np.flatnonzero(present[i])
+        scores = [(q @ h[i] + of_edge[i, j, :3]) @ (k @ h[j] + of_edge[i, j, 3:6]) / np.sqrt(3) for j in heard]
+        values = [v @ h[j] + of_edge[i, j, 6:] for j in heard]
+        expected = sum(np.exp(one) * value for one, value in zip(scores, values, strict=True)) / np.exp(scores).sum()
+        np.testing.assert_allclose(received["by node"][0, i], expected)
 
 
 def test_areas_are_those_of_scikit_learn():
