@@ -19,6 +19,7 @@ from insd import plugins
 from insd.activity import simulate_trials
 from insd.analysis.base import Job as AnalysisJob
 from insd.claims.base import NO_ANSWER, NOT, PARTLY, REPRODUCED, judged, publications
+from insd.cohorts import network_labels
 from insd.datasets import DatasetError, validate
 from insd.evaluation.teacher import explained_by_unit
 from insd.figures.files import figure_files
@@ -349,19 +350,40 @@ def test_students_of_a_recording_are_compared_with_it_on_held_out_trials(teacher
 @pytest.mark.parametrize(
     "known, verdicts",
     [
-        ({0.0: 0, 0.125: 6, 0.25: 7, 0.5: 8}, (REPRODUCED, NO_ANSWER, REPRODUCED, NOT)),
-        ({0.0: 0, 0.125: 6, 0.25: 2, 0.5: 0}, (NOT, NO_ANSWER, PARTLY, NOT)),
-        ({0.0: 8, 0.125: 8, 0.25: 8, 0.5: 8}, (NOT, NO_ANSWER, NOT, NOT)),
-        ({0.0: 0}, (NO_ANSWER,) * 4),
+        ({0.0: 0, 0.125: 6, 0.25: 7, 0.5: 8}, (REPRODUCED, NO_ANSWER, REPRODUCED, NOT, NO_ANSWER)),
+        ({0.0: 0, 0.125: 6, 0.25: 2, 0.5: 0}, (NOT, NO_ANSWER, PARTLY, NOT, NO_ANSWER)),
+        ({0.0: 8, 0.125: 8, 0.25: 8, 0.5: 8}, (NOT, NO_ANSWER, NOT, NOT, NO_ANSWER)),
+        ({0.0: 0}, (NO_ANSWER,) * 5),
     ],
 )
 def test_verdicts(known, verdicts):
     table, result = grid_of_students(known)
     papers = publications(["salatiello_2020"])
-    found = judged(papers, table, {"teacher": {"flip_flop": result}}, {}, 0.95, 500)
+    found = judged(papers, table, {"teacher": {"flip_flop": result}, "performance": {}}, {}, 0.95, 500)
     assert tuple(found["verdict"]) == verdicts, found[["id", "number", "verdict"]].to_string()
     # The same statements are asked of grids without students.
-    assert set(judged(papers, table, {"teacher": {}}, {}, 0.95, 99)["verdict"]) == {NO_ANSWER}
+    assert set(judged(papers, table, {"teacher": {}, "performance": {}}, {}, 0.95, 99)["verdict"]) == {NO_ANSWER}
+
+
+@pytest.mark.parametrize("of_references, verdict", [(0.5, REPRODUCED), (1.0, PARTLY)])
+def test_generalisation_is_judged_in_harder_regimes_for_both_kinds_of_teachers(of_references, verdict):
+    table, result = grid_of_students({0.0: 0, 0.5: 8})
+    # The same students once more, as if their teachers were references.
+    others = result.assign(teacher_role=xr.full_like(result["teacher_role"], "reference"))
+    others = others.assign_coords(network=["r" + label for label in result["network"].values])
+    again = table[table["role"] == "control"].assign(population="r" + table["population"])
+    table, result = pd.concat([table, again], ignore_index=True), xr.concat([result, others], "network")
+    labels = network_labels(table)
+    ratio = [0.5 if one.startswith("q0.5") else of_references if one.startswith("rq0.5") else 1.0 for one in labels]
+    # In the regime that networks are trained in, students of half are worse.
+    losses = np.stack([1 / np.array(ratio), 0.3 * np.array(ratio), 0.7 * np.array(ratio)], 1)
+    performance = xr.Dataset(
+        {"loss": (("network", "regime"), losses)}, {"network": labels, "regime": ["test", "noisy", "long"]}
+    )
+    analyses = {"teacher": {"flip_flop": result}, "performance": {"flip_flop": performance}}
+    found = judged(publications(["salatiello_2020"]), table, analyses, {}, 0.95, 200).set_index("id")
+    assert found.loc["generalisation", "verdict"] == verdict, found.loc["generalisation", "number"]
+    assert "students of alternatives 0.50 (0.50 to 0.50; 4 teachers)" in found.loc["generalisation", "number"]
 
 
 def test_the_figure_has_all_students():

@@ -2,11 +2,13 @@
 
 Source: Salatiello & Giese (2020), "Recurrent neural network learning of performance and intrinsic population dynamics
 from sparse neural data". The publication has no alternatives: teachers that are alternatives, and the statements on
-standards, are ours. Criteria were fixed before any network of the study `sparse` was trained.
+standards, are ours. Criteria were fixed before any network of the study `sparse` was trained; that of `generalisation`
+later, before any of its losses but those of the regime `test` was looked at.
 """
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 
 from insd.claims.base import (
@@ -125,6 +127,32 @@ def same_attractors(evidence: Evidence) -> Answer:
     return f"as many in {same} of {len(rows)} (stable points of student and of teacher: {pairs})", verdict
 
 
+def generalisation(evidence: Evidence) -> Answer:
+    """Students of half of the units have a lower loss in harder regimes than students of the outputs alone."""
+    if "performance" not in evidence.analyses:
+        return "no losses in harder regimes in this grid", NO_ANSWER
+    losses = evidence.analyses["performance"]["loss"]
+    harder = [name for name in losses["regime"].values if name != "test"]
+    said, below, counts = [], [], []
+    for name, alternative in (("alternatives", True), ("standards and references", False)):
+        rows = _taught(evidence, alternative)
+        by_teacher = pd.Series(dtype=float)
+        if harder and len(rows):
+            of_students = losses.sel(regime=harder).reindex(network=rows.index)
+            rows = rows.assign(logarithm=np.log(of_students).mean("regime").values)
+            by_teacher = paired(rows, "logarithm", HALF)
+        counts.append(len(by_teacher))
+        if len(by_teacher) >= LEAST:
+            difference = _difference(evidence, by_teacher)
+            below.append(difference[2] < 0)
+            ratio, low, high = np.exp(difference)
+            said.append(f"students of {name} {ratio:.2f} ({low:.2f} to {high:.2f}; {len(by_teacher)} teachers)")
+    if len(below) < len(counts):
+        return _few(min(counts))
+    found = f"loss in harder regimes over that of students of none, geometric means: {'; '.join(said)}"
+    return found, REPRODUCED if all(below) else PARTLY if any(below) else NOT
+
+
 _BOTH = "null-space r² of students of half of the units minus that of students of none, means over teachers,"
 _NONE = f"No answer with fewer than {LEAST} teachers"
 
@@ -175,6 +203,18 @@ CLAIMS = Publication(
             ),
             judge=same_attractors,
             reads=("teacher",),
+        ),
+        Claim(
+            id="generalisation",
+            text="Students that learn from a teacher's units generalise better than those of its outputs alone",
+            criterion=(
+                "mean over the regimes harder than `test` of the logarithm of the loss, of students of half of the "
+                "units minus that of students of none, means over teachers: the interval is below 0 for alternatives "
+                f"as teachers, and for standards and references. Partly: for one of them. {_NONE}"
+            ),
+            judge=generalisation,
+            reads=("teacher", "performance"),
+            intervals=2,
         ),
     ),
 )
