@@ -106,6 +106,17 @@ class Grid:
         population = reference if reference in names else chain
         return population, self.settings.seed_blocks(population)[0], self.settings.trained_rounds(population)[0]
 
+    def architectures(self, task: str) -> set[str]:
+        """The architectures that the config gives the networks of a task; those of files of the user's own are in the
+        files.
+        """
+        return {
+            self.settings.recipe(task, population, number).network.architecture
+            for population in self.settings.population_names(task)
+            if "network" in self.settings.maker(population).sections
+            for number in self.settings.trained_rounds(population)
+        }
+
     def files(self, name: str, task: str, blocks: Sequence[RoundBlock] | None = None) -> list[str]:
         """One file of every round of a task, or of some of them, in their order."""
         return [

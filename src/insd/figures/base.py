@@ -49,6 +49,9 @@ class Figure:
     """One sentence on what it shows, without a full stop."""
     uses: tuple[Use, ...] = ()
     """Settings that it uses: the deflated population that is shown, and the level of confidence of intervals."""
+    architectures: tuple[str, ...] = ()
+    """Of a figure per task: it is made for tasks for which the config has networks of one of these architectures; for
+    all without it."""
     caption: str | None = None
     """Of a figure of the user's own: the file of its caption in the report, in reStructuredText."""
     memory_mb: int = 1500
@@ -64,6 +67,8 @@ class Figure:
                 raise FigureError(f"figure {self.title!r}: cannot read {key!r}; choose from: {choices}")
             if folder in OF_ROUNDS and self.per == "grid":
                 raise FigureError(f"figure {self.title!r}: only a figure per task can read {key!r}")
+        if self.architectures and self.per == "grid":
+            raise FigureError(f"figure {self.title!r}: only a figure per task can be of some architectures")
 
 
 def planned(path: str) -> Figure:

@@ -64,10 +64,15 @@ def figure_files(grid: Grid) -> list[str]:
 
 
 def _tasks_having(grid: Grid, figure: Figure) -> list[str]:
-    """The tasks of a grid that have all analyses that a figure per task reads."""
+    """The tasks of a grid that have all analyses that a figure per task reads, and networks of its architectures."""
     having = grid.file_tasks()
     read = [key.partition("/")[2] for key in figure.reads if key.startswith("analysis/") and figure.per == "task"]
-    return [task for task in grid.settings.tasks if all(task in having[name] for name in read)]
+    return [
+        task
+        for task in grid.settings.tasks
+        if all(task in having[name] for name in read)
+        and (not figure.architectures or grid.architectures(task).intersection(figure.architectures))
+    ]
 
 
 def figure_tasks(grid: Grid, figure: Figure, task: str | None) -> list[str]:

@@ -1,16 +1,17 @@
 """Panels that several figures share."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
-from insd.cohorts import left_out, network_labels
-from insd.figures.theme import short_names
+from insd.cohorts import ALTERNATIVE, left_out, network_labels, states
+from insd.figures.theme import CONDITION_HUES, Group, dots, gap, groups, is_standard, key, short_names
 
 TIGHT: dict[str, Any] = {
     "handlelength": 1.2,
@@ -20,6 +21,69 @@ TIGHT: dict[str, Any] = {
     "borderpad": 0.1,
 }
 """Of legends in rows of their own."""
+
+
+OTHER_CLASS = CONDITION_HUES[2]
+"""Colour of standards of other architectures than that of a figure."""
+
+
+def of_class(table: pd.DataFrame, architecture: str) -> list[Group]:
+    """The groups of a table in a figure on one architecture: its standards are greys in their order, those of other
+    architectures have one colour.
+    """
+    grouped = groups(table)
+    own = [name for name, _, rows in grouped if is_standard(rows) and (rows["architecture"] == architecture).all()]
+    greys = dict(zip(own, map(str, np.linspace(0.1, 0.7, len(own)).round(2)), strict=True))
+    return [
+        (name, greys.get(name, OTHER_CLASS) if is_standard(rows) else colour, rows) for name, colour, rows in grouped
+    ]
+
+
+def dots_of_groups(
+    axes: Axes,
+    grouped: Sequence[Group],
+    values: Callable[[pd.DataFrame], np.ndarray],
+    confidence: float,
+    without: str = "no value",
+) -> None:
+    """A column of points for each group: one per network, of the values of its rows; `without` where none has one."""
+    for place, (_, colour, rows) in enumerate(grouped):
+        own = values(rows)
+        dots(axes, place, own, states(rows), colour, confidence, 2.0)
+        if not np.isfinite(own).any():
+            gap(axes, place, without)
+    slanted(axes, [name for name, _, _ in grouped])
+
+
+def slanted(axes: Axes, names: Sequence[str]) -> None:
+    """Names along the horizontal axis, at 0, 1, ..."""
+    axes.set_xticks(range(len(names)), list(map(in_words, names)), rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_xlim(-0.6, len(names) - 0.4)
+
+
+def group_keys(grouped: Sequence[Group]) -> list[Line2D]:
+    """The entries of a legend for groups."""
+    return [key(name, color=colour, marker="o", markersize=3) for name, colour, _ in grouped]
+
+
+def r2_of_groups(axes: Axes, grouped: Sequence[Group], r2: xr.DataArray, confidence: float) -> None:
+    """Null-space r2 of each network: of alternatives to their reference, of others in the mean to the rest of their
+    group. `r2` (space, predictor, target).
+    """
+
+    def values(rows: pd.DataFrame) -> np.ndarray:
+        if (rows["role"] == ALTERNATIVE).all():
+            return rows["r2_null_to_reference"].to_numpy(float)
+        labels = network_labels(rows)
+        own = r2.sel(space="null", predictor=labels, target=labels).values.astype(float)
+        if len(labels) < 2:
+            return np.full(len(labels), np.nan)
+        np.fill_diagonal(own, 0.0)
+        return own.sum(1) / (len(labels) - 1)
+
+    dots_of_groups(axes, grouped, values, confidence)
+    axes.set_ylim(0.0, 1.02)
+    axes.set_ylabel("null-space r² to the\nreference, or in the group")
 
 
 def predictivity_matrix(

@@ -1,0 +1,61 @@
+"""Decoding of the task variables from the course of activity, by its signature, and from its state."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import xarray as xr
+from pydantic import Field
+
+from insd.analysis.base import Analysis, AnalysisSettings, Job
+from insd.datasets import Contract
+from insd.provenance import random_seed
+from insd.settings.base import Count
+
+if TYPE_CHECKING:
+    from insd.settings.config import Settings
+
+CONTRACT = Contract(
+    {"score": ("network", "variable", "decoder", "time"), "chance": ("variable",)},
+    # Where too many trials have ended, or a score has no value.
+    may_be_nan=frozenset({"score"}),
+)
+"""What its file holds."""
+
+
+class SignatureDecodingSettings(AnalysisSettings):
+    """Decoding by signatures; made only where the config has this section, which may be `{}`."""
+
+    times: Count = 4
+    """Times, evenly spaced over the trial, at which decoders are trained and tested."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Folds of the cross-validation over trials."""
+    components: Count = 3
+    """Leading principal components of the activity that are read."""
+    depth: Annotated[int, Field(ge=1, le=5)] = 3
+    """Levels of the signature of time and components."""
+
+
+def applies(settings: "Settings", task: str) -> bool:
+    """Where the config has its section."""
+    return settings.has_analysis("signature_decoding")
+
+
+def run(job: Job) -> Mapping[str, xr.Dataset]:
+    """`insd.evaluation.signature_decoding.signature_decoding` of the rates on the test trials."""
+    from insd.evaluation.signature_decoding import signature_decoding
+
+    seed, own = random_seed("signature decoding", job.name), job.settings
+    trials, numbers = job.trials["test"], (own.times, own.folds, own.components, own.depth)
+    return {"signature_decoding": signature_decoding(job.members, job.task, trials, seed, *numbers)}
+
+
+ANALYSIS = Analysis(
+    description="Decoding of the task variables from the course of activity, by its signature, and from its state.",
+    writes={"signature_decoding": CONTRACT},
+    run=run,
+    settings=SignatureDecodingSettings,
+    reads=("trials/test",),
+    applies=applies,
+    minutes=60,
+)
+"""What the workflow knows of this analysis."""
