@@ -83,19 +83,17 @@ def test_pages_show_all_figures_and_only_those_that_are_copied():
     copied |= {f"{figure}_{task}.png" for figure in per_task for task in GRID}
     # The page has those of config/sweep.yaml and of studies, which `make results` must leave alone.
     of_others = {"front.png", "ladder.png", "capacity.png", "generators.png", "degeneracy.png"}
-    # Of tasks with students, and with responses that are a distribution, in the pages of their studies.
-    of_others |= {"sparse_flip_flop.png", "behaviour_vwm_swap.png"}
+    # Of tasks with students, with responses that are a distribution, and with other classes of networks, in the pages of
+    # their studies.
+    shown = {"sparse": "flip_flop", "behaviour": "vwm_swap", "implicit": "parity", "linear": "path_classification"}
+    shown |= {"spiking": "flip_flop_1", "moments": "parity"}
+    of_studies = {f"{figure}_{task}.png" for figure, task in shown.items()}
+    of_others |= of_studies
     assert not of_others & copied
     assert sorted(shown_figures("docs/figures.md")) == sorted(copied | of_others)
     figures = {name: planned(name).per for name in plugins.names("figure")}
-    of_grid = [
-        name for name, per in figures.items() if per == "task" and name not in ("sparse", "readers", "behaviour")
-    ]
-    every = {
-        "sparse_flip_flop.png",
-        "behaviour_vwm_swap.png",
-        *(f"{name}_{task}.png" for name in of_grid for task in GRID),
-    }
+    of_grid = [name for name, per in figures.items() if per == "task" and name not in (*shown, "readers")]
+    every = of_studies | {f"{name}_{task}.png" for name in of_grid for task in GRID}
     assert copied | of_others == every | {f"{name}.png" for name, per in figures.items() if per == "grid"}
     assert set(shown_figures("README.md")) <= copied and shown_figures("README.md")
 

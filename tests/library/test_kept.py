@@ -42,6 +42,7 @@ SETTINGS = {
     "moments": {"trials": 2, "repeats": 4, "noise_levels": [0.1]},
     "performance": {"grid_trials": 4},
     "robustness": {"trials": 8, "draws": 1},
+    "signature_decoding": {"times": 1, "folds": 2},
     "similarity": {},
     "spikes": {"draws": 1},
     "stability": {"iterations": 8},

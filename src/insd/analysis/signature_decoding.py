@@ -53,6 +53,7 @@ ANALYSIS = Analysis(
     description="Decoding of the task variables from the course of activity, by its signature, and from its state.",
     writes={"signature_decoding": CONTRACT},
     run=run,
+    over="networks",
     settings=SignatureDecodingSettings,
     reads=("trials/test",),
     applies=applies,
