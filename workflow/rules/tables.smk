@@ -309,6 +309,8 @@ CLAIMED = {
         "line_attractor",
         "kernel_decoding",
         "axes",
+        "performance",
+        "robustness",
     )
 }
 # Those that a grid may not have.

@@ -108,15 +108,15 @@ def _decoding(axes: Axes, table: pd.DataFrame, decoded: xr.Dataset, confidence: 
 
 
 def _bounds(axes: Axes, table: pd.DataFrame, grouped: list[Group], bounds: Mapping[str, float]) -> None:
-    """Alternatives of linear references, which lie above the line."""
+    """Alternatives of linear references; where both are the same, dashed."""
     axes.set_xlabel("least r² of the\nreference's function")
     axes.set_ylabel("null-space r² to the reference")
     axes.set_xlim(0.0, 1.0)
     axes.set_ylim(0.0, 1.0)
-    axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=0.6)
     if of_role(table, ALTERNATIVE).empty:
         note(axes, "no alternatives\nof this task")
         return
+    axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=0.6)
     for _, colour, rows in grouped:
         if (rows["role"] == ALTERNATIVE).all():
             least = np.array([bounds.get(label, np.nan) for label in reference_labels(rows)])
