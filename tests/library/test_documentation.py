@@ -86,7 +86,7 @@ def test_pages_show_all_figures_and_only_those_that_are_copied():
     # Of tasks with students, with responses that are a distribution, with other classes of networks: in the pages of
     # their studies.
     shown = {"sparse": "flip_flop", "behaviour": "vwm_swap", "implicit": "parity", "linear": "path_classification"}
-    shown |= {"spiking": "flip_flop_1", "moments": "parity"}
+    shown |= {"spiking": "flip_flop_1", "moments": "flip_flop"}
     of_studies = {f"{figure}_{task}.png" for figure, task in shown.items()}
     of_others |= of_studies
     assert not of_others & copied
