@@ -107,6 +107,10 @@ def test_the_claims_get_what_they_read(checkout):
     job = snakemake(checkout, "results/tables/claims.csv", "-n", *SMOKE).stdout.split("rule claims:")[1]
     given = {PurePath(path).stem for path in re.search(r"input: (.*)", job).group(1).split(", ")}
     assert given == {"networks"} | all_reads(publications(["qian_2025"]))
+    # Few papers read scores.
+    output = snakemake(checkout, "results/tables/claims.csv", "-n", *SMOKE, "--config", "claims=[boutaib_2022]").stdout
+    inputs = re.search(r"input: (.*)", output.split("rule claims:")[1]).group(1)
+    assert [inputs.count(f"/{name}.nc") for name in sorted(all_reads(publications(["boutaib_2022"])))] == [3, 3]
 
 
 def test_a_round_reads_the_activity_of_all_earlier_rounds_of_its_seeds(checkout):

@@ -1,7 +1,7 @@
 # The config as settings, and what several files of rules use.
 import json
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
