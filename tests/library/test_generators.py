@@ -137,6 +137,11 @@ def test_distances_costs_and_topology_are_those_that_were_planted():
     without = {"flip_flop": similar["flip_flop"].sel(measure=["cka_null"])}
     found = generators(table, predictivity, without, dsa, {"flip_flop": costs})
     assert found[["distance_cka", "far_cka"]].isna().all(axis=None) and found["distance_r2"].notna().all()
+    # What was not measured is not counted as 0.
+    found = found.assign(stable_points=NAN)
+    means = summary(found, "insd", 0.95, 99)
+    assert means[["beyond_cka", "stable_points_changed"]].isna().all(axis=None) and means["beyond_r2"].notna().all()
+    assert "| 3, –, 3 |" in generators_page(found, means, 0.95)
     # Nor are there alternatives in every grid.
     none = generators(table[table["round"] == 0], predictivity, similar, dsa, {"flip_flop": {}})
     assert list(none) == GENERATOR_COLUMNS and not len(none)

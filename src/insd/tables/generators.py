@@ -172,9 +172,9 @@ def summary(rows: pd.DataFrame, compared_to: str | None, confidence: float, resa
     distance_r2, ..., core_minutes : means over matched networks, each with the ends of its interval (`_low`, `_high`),
         which are empty for fewer than two chains.
     beyond_r2, beyond_cka, beyond_dsa : matched networks that are farther from their reference than any two standards
-        are from each other.
+        are from each other; empty where no distance of both kinds is known.
     stable_points, cycles : medians over matched networks and (`_of_reference`) their references; `_changed`: matched
-        networks that have a different number.
+        networks that have a different number, empty where no number of both is known.
     low : networks, matched or not, whose loss was at or below the ceiling on the way; above_ceiling : those of them
         whose loss was above it later; largest_excursion, largest_tried : the largest losses of all of them.
     compared_to, difference_r2, ... : that population, and mean distances minus its own, with intervals.
@@ -191,11 +191,13 @@ def summary(rows: pd.DataFrame, compared_to: str | None, confidence: float, resa
             for name in MEANS:
                 row |= _mean(name, level, None, confidence, resamples, seed)
             for name in DISTANCES:
-                row[f"beyond_{name}"] = int((level[f"distance_{name}"] > level[f"far_{name}"]).sum())
+                both = level[[f"distance_{name}", f"far_{name}"]].astype(float).dropna()
+                row[f"beyond_{name}"] = _count(both.iloc[:, 0] > both.iloc[:, 1])
             for name in POINTS:
                 both = level[[name, f"{name}_of_reference"]].astype(float)
                 row |= {str(column): value for column, value in both.median().items()}
-                row[f"{name}_changed"] = int((both.iloc[:, 0] != both.iloc[:, 1])[both.notna().all(axis=1)].sum())
+                both = both.dropna()
+                row[f"{name}_changed"] = _count(both.iloc[:, 0] != both.iloc[:, 1])
             row |= {"low": int(own["excursion"].notna().sum()), "largest_excursion": own["excursion"].max()}
             row |= {"above_ceiling": int((own["excursion"] > own["ceiling"]).sum())}
             row |= {"largest_tried": own["excursion_tried"].max()}
@@ -205,6 +207,11 @@ def summary(rows: pd.DataFrame, compared_to: str | None, confidence: float, resa
                     row |= _mean(f"distance_{name}", level, base, confidence, resamples, seed)
             found.append(row)
     return pd.DataFrame(found, columns=SUMMARY_COLUMNS)
+
+
+def _count(holds: pd.Series) -> float:
+    """In how many networks something holds; NaN where it is known of none."""
+    return float(holds.sum()) if len(holds) else float("nan")
 
 
 def _mean(
@@ -267,11 +274,11 @@ def _line(row: dict[Any, Any]) -> str:
         row["term"] if pd.notna(row["term"]) else "",
         f"{row['matched']} {of}",
         *(_interval(row, f"distance_{name}", ".2f") for name in DISTANCES),
-        ", ".join(str(row[f"beyond_{name}"]) for name in DISTANCES),
+        ", ".join(cell(row[f"beyond_{name}"], "g") or "–" for name in DISTANCES),
         _interval(row, "excess_loss", "+.4f"),
         _interval(row, "core_minutes", ".1f"),
         points[0],
-        str(row["stable_points_changed"]),
+        cell(row["stable_points_changed"], "g"),
         points[1],
         f"{row['low']} {of}",
         str(row["above_ceiling"]),
