@@ -81,7 +81,10 @@ class GaussNewton:
 
     def largest(self) -> tuple[float, Vector]:
         """The largest eigenvalue of G, to a hundredth, and its eigenvector, by Lanczos iterations from the gradient."""
-        values, vectors = eigsh(self.operator(), 1, which="LA", v0=self.gradient(), ncv=6, tol=1e-2)
+        start = self.gradient()
+        if not start.any():  # at a minimum, as where a function is kept from its anchor on
+            start = np.random.default_rng(0).standard_normal(self.size)
+        values, vectors = eigsh(self.operator(), 1, which="LA", v0=start, ncv=6, tol=1e-2)
         return float(values[0]), vectors[:, 0]
 
     def flat_part(self, vector: Vector, cutoff: float, iterations: int) -> Vector:

@@ -8,6 +8,7 @@ import xarray as xr
 from insd import walks
 from insd.activity import loss_and_score, record_activity, simulate_trials
 from insd.checkpoints import Checkpoint
+from insd.gauss_newton import GaussNewton
 from insd.grid import Grid
 from insd.makers.base import Job
 from insd.makers.walk import Walk, WalkSettings
@@ -141,6 +142,13 @@ def test_a_walk_that_keeps_the_function_keeps_the_outputs_of_its_anchor(anchors)
     assert (away <= 0.01).all() and (made.history["distance"][0, :, -1] > 0.05).all()
     # A random network has a task loss far above that ceiling, which is of the function alone.
     assert (made.history["held_out_loss"] > 0.5).all()
+
+
+def test_a_walk_can_begin_at_a_minimum(anchors, monkeypatch):
+    # Of some architectures the outputs of the anchor come out to the last bit, and there is no gradient to begin with.
+    monkeypatch.setattr(GaussNewton, "gradient", lambda self: np.zeros(self.size))
+    made = walk(anchors, keeps="function", terms={}, steered=False, ceiling=0.01, steps=1, restoring=1, seeds=(0,))
+    assert float(made.history["step_size"][0, 0, 1]) > 0 and made.history["distance"][0, 0, 1] > 0
 
 
 def test_a_resumed_walk_equals_one_that_was_not_interrupted(anchors, tmp_path, monkeypatch):
