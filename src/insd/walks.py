@@ -154,8 +154,11 @@ class Walk:
         if self.settings.steered and not (compares and step == 1):
             gradient = self._gradient(trials)
             norm = float(np.linalg.norm(gradient))
-            self.downhill = INERTIA * self.downhill - gradient / norm
-            towards = self.downhill
+            # One gradient that is 0 or not finite must not be kept as inertia: no later step could be accepted.
+            if 0 < norm < math.inf:
+                self.downhill = INERTIA * self.downhill - gradient / norm
+            if self.downhill.any():
+                towards = self.downhill
         direction = system.flat_part(towards, self.settings.flatness * scale, self.settings.iterations)
         direction /= np.linalg.norm(direction)
         losses: list[list[float]] = []

@@ -151,6 +151,21 @@ def test_a_walk_can_begin_at_a_minimum(anchors, monkeypatch):
     assert float(made.history["step_size"][0, 0, 1]) > 0 and made.history["distance"][0, 0, 1] > 0
 
 
+@pytest.mark.parametrize("broken", [0.0, np.nan])
+def test_a_gradient_without_a_direction_costs_no_later_step(anchors, monkeypatch, broken):
+    real, calls = walks.Walk._gradient, []
+
+    def gradient(self, drawn):
+        calls.append(1)
+        return real(self, drawn) * (broken if len(calls) < 3 else 1.0)
+
+    monkeypatch.setattr(walks.Walk, "_gradient", gradient)
+    made = walk(anchors, terms=Recipe(terms={"costs": {}}).terms, steps=4, seeds=(0,))
+    assert (made.history["step_size"][0, 0, 1:] > 0).all() and np.isfinite(made.network["recurrent_weights"]).all()
+    costs = made.history["held_out_penalty_costs"].values[0, 0]
+    assert costs[4] < costs[3] < costs[2]
+
+
 def test_a_resumed_walk_equals_one_that_was_not_interrupted(anchors, tmp_path, monkeypatch):
     whole = walk(anchors)
     monkeypatch.setattr(Checkpoint, "EVERY_SECONDS", 0.0)
