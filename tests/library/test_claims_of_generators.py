@@ -93,6 +93,8 @@ def test_flat_directions():
         ({"r2_null_to_reference": 0.95}, NO_ANSWER),
         ({"test_loss": 0.02}, NO_ANSWER),
         ({"r2_null_to_reference_after": np.nan}, NO_ANSWER),
+        # Fixed points that were not sought before change nothing, and are not shown.
+        ({"n_stable_fixed_points": np.nan}, REPRODUCED),
     ],
 )
 def test_further_training(changes, answer):

@@ -101,9 +101,12 @@ def stays(evidence: Evidence) -> Answer:
         f"{_count(evidence, rows)}, and away from their references; r2 to these {before.median():.2f}, after it "
         f"{after.median():.2f}, and to themselves {rows['r2_null_to_itself_after'].median():.2f}; references to "
         f"themselves {rows['drift'].median():.2f}; all in the median. Pulled back: {back.sum()} of {len(rows)}. "
-        f"Loss {rows['test_loss'].median():.2g}, after it {rows['test_loss_after'].median():.2g}; stable points "
-        f"{rows['n_stable_fixed_points'].median():.0f}, after it {rows['n_stable_fixed_points_after'].median():.0f}"
+        f"Loss {rows['test_loss'].median():.2g}, after it {rows['test_loss_after'].median():.2g}"
     )
+    points = rows[["n_stable_fixed_points", "n_stable_fixed_points_after"]].median()
+    # Fixed points before are of an analysis that may leave out populations.
+    if points.notna().all():
+        found += f"; stable points {points.iloc[0]:.0f}, after it {points.iloc[1]:.0f}"
     return found, by_share(float(1 - back.mean()))
 
 
