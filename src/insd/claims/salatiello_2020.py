@@ -138,8 +138,8 @@ def generalisation(evidence: Evidence) -> Answer:
         rows = _taught(evidence, alternative)
         by_teacher = pd.Series(dtype=float)
         if harder and len(rows):
-            of_students = losses.sel(regime=harder).reindex(network=rows.index)
-            rows = rows.assign(logarithm=np.log(of_students).mean("regime").values)
+            of_students = losses.sel(regime=harder).reindex(network=rows.index).transpose("network", "regime")
+            rows = rows.assign(logarithm=np.log(of_students.values).mean(1))
             by_teacher = paired(rows, "logarithm", HALF)
         counts.append(len(by_teacher))
         if len(by_teacher) >= LEAST:
