@@ -14,7 +14,7 @@ from insd import plugins
 from insd.analysis.base import Job
 from insd.claims.base import NO_ANSWER, NOT, PARTLY, REPRODUCED, judged, publications
 from insd.datasets import validate
-from insd.evaluation.behaviour import errors_of, planes_of
+from insd.evaluation.behaviour import decoded_items, errors_of, planes_of
 from insd.figures.behaviour import behaviour_figure, fitted_density
 from insd.figures.files import figure_files
 from insd.grid import Grid
@@ -24,6 +24,8 @@ from insd.tasks.denoising import items_of
 from insd.tasks.flip_flop import FlipFlop
 from insd.tasks.vwm_guess import VWMGuess
 from insd.tasks.vwm_swap import VWMSwap
+
+SWAPPED = [(reported, item) for reported in ("cued", "other") for item in ("cued", "other")]
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +92,31 @@ def test_planes_of_two_given_items_before_they_are_cued(trials):
     assert found["alignment"].values[0] > 0.99
 
 
+def test_when_memory_turns_to_the_item_that_is_reported(trials):
+    """Nothing; each item in a plane of its own; the cued one in a common plane; the reported one there, beside the cued
+    one of the trials with swaps alone."""
+    angles, _, cued = items_of(trials)
+    rows, source = np.arange(len(cued)), trials["source"].values - 1
+    swapped = source == 1 - cued
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(9, 9)))[0]
+    codes = np.stack([np.cos(angles), np.sin(angles)], -1)
+    of_cued, of_reported = codes[rows, cued], codes[rows, np.where(swapped, 1 - cued, cued)]
+    memory = 0.01 * np.random.default_rng(1).normal(size=(len(cued), 4, 9))
+    memory[:, 1] += codes[:, 0] @ axes[:2] + codes[:, 1] @ axes[2:4]
+    memory[:, 2] += of_cued @ axes[:2]
+    memory[:, 3] += of_reported @ axes[:2] + swapped[:, None] * (of_cued @ axes[2:4])
+    found = decoded_items(memory, trials["targets"].values[:, -1], trials, 4, 0)
+    cosine = {name: found.sel(reported=name[0], item=name[1]).values for name in SWAPPED}
+    # The mean cosine of a half of the angle between two items is 2 / pi.
+    assert cosine["cued", "cued"] == pytest.approx([0, 2 / np.pi, 1, 1], abs=0.08)
+    assert cosine["cued", "other"] == pytest.approx([0, 2 / np.pi, 0, 0], abs=0.08)
+    assert cosine["other", "cued"] == pytest.approx([0, 2 / np.pi, 1, 0], abs=0.08)
+    assert cosine["other", "other"] == pytest.approx([0, 2 / np.pi, 0, 1], abs=0.08)
+    # Without swaps there is nothing to decode of them.
+    never = decoded_items(memory, codes[rows, cued], trials, 4, 0)
+    assert never.sel(reported="other").isnull().all() and never.sel(reported="cued").notnull().all()
+
+
 def test_the_analysis_keeps_its_contract(trials):
     """On random networks, through the files that it reads, with the time of the rise."""
     task = VWMSwap(cue_kind="feature", guesses=0.1)
@@ -110,8 +137,9 @@ def test_the_analysis_keeps_its_contract(trials):
     job = Job("t", task, members, analysis.settings(resamples=5), {"test": trials})
     found = analysis.join([analysis.run(job)["behaviour"]])
     validate(found, analysis.writes["behaviour"], "behaviour.nc")
-    rise = found["alignment"].values[0, 25] - found["alignment"].values[0, 19]
-    assert found["alignment_rise"].values == pytest.approx([rise])
+    for name in ("alignment", "item_alignment"):
+        rise = found[name].values[0, 25] - found[name].values[0, 19]
+        assert found[f"{name}_rise"].values == pytest.approx([rise])
     assert found["weight"].sel(component="uniform").item() == pytest.approx(0.1, abs=0.03)
 
 
@@ -133,6 +161,10 @@ def test_the_figure_shows_features_or_lengths_and_says_what_there_is_not(trials)
         errors = errors_of(shown["targets"].values[:, -1], shown, 2.5, 0, 0)
         planes = planes_of(np.random.default_rng(0).normal(size=(3000, 1, 6)), shown).isel(time=[0] * len(times))
         one = errors.merge(planes.assign_coords(time=times))
+        decoded = np.full((2, 2, len(times)), np.nan)
+        decoded[0] = 0.5
+        one["decoded"] = (("reported", "item", "time"), decoded)
+        one = one.assign_coords(reported=["cued", "other"])
         found = one.expand_dims(network=[f"p/0/{number}" for _, number in rounds])
         table = pd.DataFrame(
             [
@@ -145,8 +177,9 @@ def test_the_figure_shows_features_or_lengths_and_says_what_there_is_not(trials)
         drawn.append([[panel.get_ylabel() for panel in figure.axes], [t for a in figure.axes for t in a.texts]])
         close(figure)
     (first, notes), (second, none) = drawn
-    assert first[2] == "weight of swaps" and second[2].startswith("length") and len(first) == len(second) == 6
-    assert [text.get_text() for text in notes] == ["no alternatives\nof this task"] and not none
+    assert first[2] == "weight of swaps" and second[2].startswith("length") and len(first) == len(second) == 8
+    assert [text.get_text() for text in notes] == ["no alternatives\nof this task", "too few\nsuch trials"]
+    assert [text.get_text() for text in none] == ["too few\nsuch trials"]
 
 
 def known(**changes):
@@ -160,7 +193,7 @@ def known(**changes):
         "length_ratio": (("network", "apart"), np.ones((count, 2))),
         "swaps": (("network", "distance"), np.full((count, 4), 0.2)),
         "expected_swaps": (("network", "distance"), np.full((count, 4), 0.2)),
-        "alignment_rise": ("network", np.linspace(0.1, 0.2, count)),
+        **dict.fromkeys(("alignment_rise", "item_alignment_rise"), ("network", np.linspace(0.1, 0.2, count))),
     }
     coords = {"network": labels, "component": ["cued", "swapped", "uniform"], "apart": ["90", "180"]}
     found = xr.Dataset(values, coords)
@@ -193,15 +226,18 @@ def verdicts(result):
 
 
 def test_verdicts():
+    positive = ("learned_shares", "least_squares_average", "swaps_by_distance", "planes_align", "item_planes_align")
     assert verdicts(known()) == {
-        **dict.fromkeys(("learned_shares", "least_squares_average", "swaps_by_distance", "planes_align"), REPRODUCED),
-        "planes_stay": NOT,
-        "other_circuits": REPRODUCED,
+        **dict.fromkeys((*positive, "other_circuits"), REPRODUCED),
+        **dict.fromkeys(("planes_stay", "item_planes_stay"), NOT),
     }
     off = verdicts(known(weight=[0.04, -0.04, 0], length_ratio=0.06, swaps=[0, 0, 0, 0.06], alignment_rise=-0.3))
-    for name in ("learned_shares", "least_squares_average", "swaps_by_distance", "planes_align"):
+    assert off["item_planes_align"] == REPRODUCED
+    for name in set(positive) - {"item_planes_align"}:
         assert off[name] == NOT
     assert off["planes_stay"] == REPRODUCED
+    turned = verdicts(known(item_alignment_rise=-0.114))
+    assert turned["item_planes_align"] == PARTLY and turned["item_planes_stay"] == REPRODUCED
     some = known()
     some["bic_without_swaps"][0] = -5.0
     some["weight"][{"network": [6, 8]}] = [0.6, 0.4, 0.0]

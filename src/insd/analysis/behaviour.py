@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BY_COMPONENT = ("weight", "weight_low", "weight_high", "expected_weight")
 """Variables of the mixture, by its components."""
-BY_NETWORK = ("concentration", "bic_without_swaps", "length", "alignment_rise")
+BY_NETWORK = ("concentration", "bic_without_swaps", "length", "alignment_rise", "item_alignment_rise")
 """Variables with one number per network."""
 CONTRACT = Contract(
     {
@@ -26,11 +26,12 @@ CONTRACT = Contract(
         **dict.fromkeys(("swaps", "expected_swaps"), ("network", "distance")),
         **dict.fromkeys(("alignment", "item_alignment"), ("network", "time")),
         "plane_share": ("network", "item", "time"),
+        "decoded": ("network", "reported", "item", "time"),
     },
-    # What is not fitted has no interval; the rest is of two items, or of features.
+    # What is not fitted has no interval; the rest is of two items, of features, or of trials with swaps.
     may_be_nan=frozenset(
         {"weight_low", "weight_high", "length_ratio", "swaps", "expected_swaps"}
-        | {"alignment", "item_alignment", "plane_share", "alignment_rise"}
+        | {"alignment", "item_alignment", "plane_share", "alignment_rise", "item_alignment_rise", "decoded"}
     ),
 )
 """What its file holds."""
@@ -41,6 +42,8 @@ class BehaviourSettings(AnalysisSettings):
 
     resamples: Annotated[int, Field(ge=0)] = 200
     """Of the bootstrap over trials that gives the intervals of the weights."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Of the cross-validation by which items are decoded from memory."""
 
 
 def applies(settings: "Settings", task: str) -> bool:
@@ -51,8 +54,8 @@ def applies(settings: "Settings", task: str) -> bool:
 
 
 def run(job: Job) -> Mapping[str, xr.Dataset]:
-    """`insd.evaluation.behaviour` of one network, and how much the alignment rises from the cue to the report."""
-    from insd.evaluation.behaviour import errors_of, planes_of
+    """`insd.evaluation.behaviour` of one network, and how much both alignments rise from the cue to the report."""
+    from insd.evaluation.behaviour import decoded_items, errors_of, planes_of
     from insd.tasks.denoising import Denoising
 
     task, trials = job.task, job.trials["test"]
@@ -60,23 +63,25 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
     (member,) = job.members
     outputs = member.read(["outputs"])["outputs"].values
     found = errors_of(outputs[:, -1], trials, task.radius, job.settings.resamples, member.seed)
-    times, rise = trials["time"].values, np.nan
+    times = trials["time"].values
     if "angle_2" in trials.coords and "angle_3" not in trials.coords:
-        planes = planes_of(member.null_rates, trials).assign_coords(time=times)
-        before = task.steps(task.stimulus) + task.steps(task.delay) - 1
-        ends = planes["alignment"].values[[before, task.report_begins - 1]]
-        rise = float(ends[1] - ends[0])
+        memory = member.null_rates
+        planes = planes_of(memory, trials).assign_coords(time=times)
+        planes["decoded"] = decoded_items(memory, outputs[:, -1], trials, job.settings.folds, member.seed)
     else:
-        empty = np.full((2, len(times)), np.nan)
+        empty, names = np.full((2, 2, len(times)), np.nan), ["cued", "other"]
         planes = xr.Dataset(
             {
-                **dict.fromkeys(("alignment", "item_alignment"), ("time", empty[0])),
-                "plane_share": (("item", "time"), empty),
+                **dict.fromkeys(("alignment", "item_alignment"), ("time", empty[0, 0])),
+                "plane_share": (("item", "time"), empty[0]),
+                "decoded": (("reported", "item", "time"), empty),
             },
-            coords={"item": ["cued", "other"], "time": times},
+            coords={"reported": names, "item": names, "time": times},
         )
-    whole = found.merge(planes).assign(alignment_rise=rise)
-    return {"behaviour": whole.expand_dims(network=[member.label])}
+    before, after = task.steps(task.stimulus) + task.steps(task.delay) - 1, task.report_begins - 1
+    for name in ("alignment", "item_alignment"):
+        planes[f"{name}_rise"] = planes[name][after].drop_vars("time") - planes[name][before].drop_vars("time")
+    return {"behaviour": found.merge(planes).expand_dims(network=[member.label])}
 
 
 ANALYSIS = Analysis(

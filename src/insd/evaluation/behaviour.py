@@ -7,9 +7,12 @@ is ours. The mixture: `insd.behaviour.mixtures`.
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import KFold
 
-from insd.behaviour.mixtures import COMPONENTS, fit_mixture
+from insd.behaviour.mixtures import COMPONENTS, fit_mixture, responsibilities
 from insd.behaviour.swaps import wrapped
+from insd.evaluation.decoding import RIDGES
 from insd.tasks.denoising import items_of
 
 ERROR_BINS = 60
@@ -20,6 +23,9 @@ APART = {"90": np.pi / 2, "180": np.pi}
 """Distances between two items, in degrees and in rad, at which the length of responses is given."""
 NEAR = np.deg2rad(15)
 """How far the distance of two items may be from these."""
+
+LEAST_TRIALS = 50
+"""With fewer trials in which an item was reported, nothing is decoded of them."""
 
 
 def errors_of(
@@ -130,6 +136,65 @@ def planes_of(memory: Float[np.ndarray, "trial time unit"], trials: xr.Dataset) 
         },
         coords={"item": ["cued", "other"]},
     )
+
+
+def decoded_items(
+    memory: Float[np.ndarray, "trial time unit"],
+    responses: Float[np.ndarray, "trial 2"],
+    trials: xr.Dataset,
+    folds: int,
+    seed: int,
+) -> xr.DataArray:
+    """Which of two items a reader of the cued one finds in memory, in trials without swaps and with, at each time.
+
+    By the fitted mixture, trials are without a swap, with one, or guesses, whichever is likeliest; guesses are left
+    out. At each time, a ridge regression learns the cosine and sine of the cued item's angle from trials without swaps,
+    in which it is also the reported one. It is tested on held-out trials without swaps, and on those with swaps, of
+    which it has seen none: there, it may find the cued item, the reported one, or something in between.
+
+    Parameters
+    ----------
+    memory : rates without their part in the plane of behaviour.
+    responses : behaviour at the end of each trial.
+    trials : by a task of `insd.tasks.denoising`, with two items.
+    folds, seed : of the cross-validation over trials without swaps; those with swaps are read in each fold.
+
+    Returns
+    -------
+    (reported, item, time) : the mean cosine of the distance between the decoded angle and that of the cued or of the
+    other item, in trials in which the cued or the other one was reported. 1 is perfect and 0 chance, since items are
+    independent. NaN where an item was reported in fewer than 50 trials, and throughout if it is the cued one.
+    """
+    angles, _, cued = items_of(trials)
+    rows = np.arange(len(cued))
+    if angles.shape[1] != 2:
+        raise ValueError(f"the trials have {angles.shape[1]} item(s): which of two is decoded")
+    by_item = np.stack([angles[rows, cued], angles[rows, 1 - cued]], axis=1)
+    angle = np.arctan2(responses[:, 1], responses[:, 0]).astype(float)
+    about = responsibilities(fit_mixture(angle, angles, cued), angle, angles, cued).argmax(1)
+    of_cued, of_other = (np.flatnonzero(about == COMPONENTS.index(name)) for name in ("cued", "swapped"))
+    score = np.full((2, 2, memory.shape[1]), np.nan)
+    if len(of_cued) >= LEAST_TRIALS:
+        target = np.stack([np.cos(by_item[:, 0]), np.sin(by_item[:, 0])], axis=1)
+        # scikit-learn takes seeds of 32 bits.
+        splits = list(KFold(folds, shuffle=True, random_state=seed % 2**32).split(of_cued))
+        for time in range(memory.shape[1]):
+            held = memory[:, time].astype(float)
+            held = held / (np.sqrt(held.var(0).mean()) or 1.0)
+            cosines = np.zeros((2, folds, 2))
+            for fold, (train, test) in enumerate(splits):
+                seen = of_cued[train]
+                model = RidgeCV(RIDGES * len(seen), alpha_per_target=True).fit(held[seen], target[seen])
+                for group, tested in enumerate((of_cued[test], of_other)):
+                    if len(tested):
+                        read = model.predict(held[tested])
+                        distance = np.arctan2(read[:, 1], read[:, 0])[:, None] - by_item[tested]
+                        cosines[group, fold] = np.cos(distance).mean(0)
+            score[:, :, time] = cosines.mean(1)
+        if len(of_other) < LEAST_TRIALS:
+            score[1] = np.nan
+    coords = {"reported": ["cued", "other"], "item": ["cued", "other"]}
+    return xr.DataArray(score, coords, ("reported", "item", "time"))
 
 
 def _planes(

@@ -37,18 +37,18 @@ SHADE = 0.15
 def behaviour_figure(
     table: pd.DataFrame, found: xr.Dataset, trials: xr.Dataset, task: Denoising, confidence: float
 ) -> Figure:
-    """Six panels, in each of which networks are grouped by population and round.
+    """Eight panels, in each of which networks are grouped by population and round.
 
     Distances of responses to the cued item with the fitted mixtures; the weights of these; swaps by the distance of
-    features or, without features, the length of responses over that of the mean of the model; alignment of the planes
-    of both items over the trial, and what these explain of memory; of alternatives, the largest difference of a weight
-    from the reference against null-space r2.
+    features or, without features, the length of responses over that of the mean of the model; of alternatives, the
+    largest difference of a weight from the reference against null-space r2; alignment of the planes of both items over
+    the trial, and what these explain of memory; and which item is decoded from memory, without swaps and with.
 
     `table` are the rows of `networks.csv` of the task, `found` is its `behaviour.nc`, `trials` those of the regime
     `test`.
     """
     figure = new_figure(TWO_COLUMNS, 104.0)
-    axes = np.asarray(figure.subplots(2, 3))
+    axes = np.asarray(figure.subplots(2, 4))
     grouped = groups(table)
     _density(axes[0, 0], grouped, found, trials, confidence)
     _weights(axes[0, 1], grouped, found, confidence)
@@ -56,14 +56,17 @@ def behaviour_figure(
         _lengths(axes[0, 2], grouped, found, confidence)
     else:
         _swaps(axes[0, 2], grouped, found, confidence)
-    _planes(axes[1, :2], grouped, found, task, confidence)
-    _alternatives(axes[1, 2], table, grouped, found)
+    _alternatives(axes[0, 3], table, grouped, found)
+    for panel in axes[1]:
+        _time(panel, found, task)
+    _planes(axes[1, :2], grouped, found, confidence)
+    _decoded(axes[1, 2:], grouped, found, confidence)
     letters(axes.flat)
     handles = [key(name, color=colour, marker="o", markersize=3) for name, colour, _ in grouped]
     handles += [
         *state_keys(states(table)),
         key("fit, or model of responses", color="black", linestyle="--"),
-        key("plane of the other item", color="black", linestyle=":"),
+        key("the other item", color="black", linestyle=":"),
         interval_key(confidence),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, handletextpad=0.4, columnspacing=1.2)
@@ -157,18 +160,21 @@ def _swaps(axes: Axes, grouped: Sequence[Group], found: xr.Dataset, confidence: 
     axes.set_ylim(-0.02, 0.62)
 
 
-def _planes(
-    panels: np.ndarray, grouped: Sequence[Group], found: xr.Dataset, task: Denoising, confidence: float
-) -> None:
-    """The alignment of both planes over the trial, and the share of memory that each explains."""
-    times = found["time"].values
+def _time(panel: Axes, found: xr.Dataset, task: Denoising) -> None:
+    """Time in the trial, with its cue and report."""
+    start = found["time"].values[0]
     before = task.steps(task.stimulus) + task.steps(task.delay)
     # A time is that of the end of a step.
-    cue = times[0] + task.dt * (np.array([before, before + task.steps(task.cue)]) - 1)
+    cue = start + task.dt * (np.array([before, before + task.steps(task.cue)]) - 1)
+    panel.axvspan(*cue, color="0.5", alpha=SHADE, linewidth=0)
+    panel.axvline(start + task.dt * (task.report_begins - 1), color="0.5", linestyle=":", linewidth=0.7)
+    panel.set_xlabel("time (s); grey: cue;\nline: report")
+
+
+def _planes(panels: np.ndarray, grouped: Sequence[Group], found: xr.Dataset, confidence: float) -> None:
+    """The alignment of both planes over the trial, and the share of memory that each explains."""
+    times = found["time"].values
     for panel, label in zip(panels, ("alignment of the\nplanes of both items", "share of memory"), strict=True):
-        panel.axvspan(*cue, color="0.5", alpha=SHADE, linewidth=0)
-        panel.axvline(times[0] + task.dt * (task.report_begins - 1), color="0.5", linestyle=":", linewidth=0.7)
-        panel.set_xlabel("time (s); grey: cue; line: report")
         panel.set_ylabel(label)
         panel.set_ylim(-0.02, 1.02)
     if found["item_alignment"].isnull().all():
@@ -182,6 +188,22 @@ def _planes(
         panels[0].plot(times, own["item_alignment"].values.T, color=colour, linewidth=0.4, alpha=0.6)
         for item, style in (("cued", "-"), ("other", ":")):
             band(panels[1], times, own["plane_share"].sel(item=item).values, colour, confidence, style)
+
+
+def _decoded(panels: np.ndarray, grouped: Sequence[Group], found: xr.Dataset, confidence: float) -> None:
+    """Which item is decoded from memory, in trials in which the cued item was reported and in those with a swap."""
+    for panel, reported, label in zip(panels, ("cued", "other"), ("no swap", "swap"), strict=True):
+        panel.set_ylabel(f"decoded from memory,\n{label} (mean cosine)")
+        panel.set_ylim(-0.3, 1.02)
+        shown = found["decoded"].sel(reported=reported)
+        if shown.isnull().all():
+            note(panel, "too few\nsuch trials")
+            continue
+        panel.axhline(0.0, color="0.7", linewidth=0.5)
+        for _, colour, rows in grouped:
+            own = shown.sel(network=network_labels(rows))
+            for item, style in (("cued", "-"), ("other", ":")):
+                band(panel, found["time"].values, own.sel(item=item).values, colour, confidence, style)
 
 
 def _alternatives(axes: Axes, table: pd.DataFrame, grouped: Sequence[Group], found: xr.Dataset) -> None:
@@ -216,9 +238,9 @@ def draw(drawing: base.Drawing) -> Figure:
 
 FIGURE = base.Figure(
     title="errors as distributions",
-    description="distances of responses to the cued item, weights of the fitted mixture, swaps by distance, alignment "
-    "of the planes of items in memory, and how far alternatives are from their references (for tasks with the analysis "
-    "`behaviour`, as in `config/studies/failure.yaml`)",
+    description="distances of responses to the cued item, weights of the fitted mixture, swaps by distance, how far "
+    "alternatives are from their references, alignment of the planes of items in memory, and which item is decoded "
+    "from it (for tasks with the analysis `behaviour`, as in `config/studies/failure.yaml`)",
     per="task",
     reads=("tables/networks", "trials/test", "analysis/behaviour"),
     uses=("confidence",),
