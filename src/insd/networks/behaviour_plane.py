@@ -110,7 +110,8 @@ class BehaviourPlane(Flowing):
     ) -> Rates:
         """Rates in response to the inputs, with the external drive of all times in one product."""
         networks, times, trials, _ = inputs.shape
-        drive = self._drive(inputs.reshape(networks, times * trials, -1)).view(networks, times, trials, -1)
+        # The gradient of `unbind` is written once; that of a place in all, once a step.
+        drive = self._drive(inputs.reshape(networks, times * trials, -1)).view(networks, times, trials, -1).unbind(1)
         acting = inputs[..., -3:]
         acts = (acting != 0).any(-1).any(-1).any(0).tolist()
         state = self.initial_state[:, None].expand(-1, trials, -1)
@@ -119,7 +120,7 @@ class BehaviourPlane(Flowing):
         for time in range(times):
             if acts[time]:
                 state = self._acted_on(state, acting[:, time])
-            state = (1 - self.alpha) * state + torch.baddbmm(bias, self._hidden(state, drive[:, time]), onto)
+            state = (1 - self.alpha) * state + torch.baddbmm(bias, self._hidden(state, drive[time]), onto)
             if noise is not None:
                 state = state + noise[:, time]
             states.append(state)
