@@ -28,7 +28,7 @@ from insd.figures.theme import (
 )
 from insd.tasks.denoising import Denoising, items_of
 
-COMPONENTS = {"cued": "cued", "swapped": "swapped", "uniform": "guess"}
+COMPONENTS = {"cued": "cued", "swapped": "swap", "uniform": "guess"}
 """Of the mixture, with their labels."""
 SHADE = 0.15
 """Opacity of the time at which the cue is on."""
@@ -224,7 +224,7 @@ def _alternatives(axes: Axes, table: pd.DataFrame, grouped: Sequence[Group], fou
         network_points(axes, r2[chosen], off[chosen], states(rows)[chosen], colour, 3.0)
     axes.set_xlim(0.0, 1.0)
     axes.set_ylim(0.0, 1.2 * max(0.05, float(np.nanmax(off, initial=0.0))))
-    axes.set_xlabel("null-space r² to the reference")
+    axes.set_xlabel("null-space r²\nto the reference")
     axes.set_ylabel("largest difference\nof a weight from it")
 
 
