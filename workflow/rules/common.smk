@@ -114,6 +114,23 @@ def of_networks(name):
     return [path for task in SETTINGS.tasks for path in GRID.files(name, task)]
 
 
+@cache
+def also_claimed():
+    """The tasks of analyses of scores, which few papers' claims read; looked up when the rule is used."""
+    from insd.claims.base import all_reads, publications
+
+    try:
+        read = all_reads(publications(SETTINGS.claims))
+    except InsdError:
+        # The job says what is wrong.
+        return {}
+    return {
+        name: GRID.analysis_tasks(name)
+        for name in ("performance", "robustness")
+        if name in read
+    }
+
+
 def all_tables():
     """The tables, and the pages made of them."""
     names = [

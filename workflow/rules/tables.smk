@@ -326,23 +326,6 @@ TABLES_CLAIMED = (
 )
 
 
-@cache
-def also_claimed():
-    """The tasks of analyses of scores, which few papers' claims read; looked up when the rule is used."""
-    from insd.claims.base import all_reads, publications
-
-    try:
-        read = all_reads(publications(SETTINGS.claims))
-    except InsdError:
-        # The job says what is wrong.
-        return {}
-    return {
-        name: GRID.analysis_tasks(name)
-        for name in ("performance", "robustness")
-        if name in read
-    }
-
-
 rule claims:
     """The published statements of papers, claim by claim, next to what the grid shows."""
     input:
