@@ -80,7 +80,11 @@ def schema() -> str:
             section["properties"]["network"]["properties"] = keys
         if "terms" in section["properties"]:
             section["properties"]["terms"]["properties"] = {n: _or_null(term) for n, term in terms.items()}
-    content["$defs"]["Analyses"]["properties"] |= analyses()
+    sections = analyses()
+    # References are to definitions of the whole schema.
+    for section in sections.values():
+        content["$defs"] |= section.pop("$defs", {})
+    content["$defs"]["Analyses"]["properties"] |= sections
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
