@@ -93,8 +93,9 @@ def test_planes_of_two_given_items_before_they_are_cued(trials):
 
 
 def test_when_memory_turns_to_the_item_that_is_reported(trials):
-    """Nothing; each item in a plane of its own; the cued one in a common plane; the reported one there, beside the cued
-    one of the trials with swaps alone."""
+    """Memory that holds nothing, then each item in a plane of its own, then the cued one in a plane that both share,
+    and at last the reported one there, next to the cued one of trials with swaps.
+    """
     angles, _, cued = items_of(trials)
     rows, source = np.arange(len(cued)), trials["source"].values - 1
     swapped = source == 1 - cued

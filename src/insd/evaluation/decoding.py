@@ -8,7 +8,7 @@ variable is chosen by leave-one-out within the training trials.
 
 import logging
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -220,5 +220,50 @@ def decoding(
             "score_name": ("variable", [SCORES[kind][0] for kind in kinds]),
             "time": ("time", seconds, {"units": "s", "long_name": "time of training from trial start"}),
             "time_to": ("time_to", seconds, {"units": "s", "long_name": "time of test from trial start"}),
+        },
+    )
+
+
+def decoded_at_times(
+    members: Iterable[Member],
+    task: Task,
+    trials: xr.Dataset,
+    n_times: int,
+    decoders: Sequence[str],
+    decode: Callable[
+        [Float[np.ndarray, "trial time unit"], Mapping[str, Variable], Int[np.ndarray, "tested"]],
+        Float[np.ndarray, "variable decoder tested"],
+    ],
+) -> xr.Dataset:
+    """Scores of several decoders, of all networks and variables of a task, at times that are evenly spaced after its
+    first step.
+
+    `decode` gives the scores from the rates of a network, recorded on `trials`, the variables and the times.
+
+    Returns
+    -------
+    score (network, variable, decoder, time) : what `decode` gives.
+    chance (variable) : the score of a reader who always gives the same answer.
+    """
+    steps = trials.sizes["time"]
+    times = np.unique(np.linspace(0, steps - 1, n_times + 1).round().astype(int)[1:])
+    variables = task.variables(trials)
+    labels, scores = [], []
+    for member in members:
+        labels.append(member.label)
+        scores.append(decode(member.rates, variables, times))
+        logger.info("decoded %s", member.label)
+    kinds = [variable.kind for variable in variables.values()]
+    return xr.Dataset(
+        {
+            "score": (("network", "variable", "decoder", "time"), np.stack(scores)),
+            "chance": ("variable", [chance_of(variable) for variable in variables.values()]),
+        },
+        coords={
+            "network": labels,
+            "variable": list(variables),
+            "decoder": list(decoders),
+            "score_name": ("variable", [SCORES[kind][0] for kind in kinds]),
+            "time": ("time", trials["time"].values[times], {"units": "s"}),
         },
     )

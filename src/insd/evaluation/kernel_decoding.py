@@ -5,21 +5,19 @@ Both are ridge regressions on the rates of one time: with the rates themselves, 
 variable by leave-one-out within the training trials.
 """
 
-import logging
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 from sklearn.model_selection import KFold
 
-from insd.evaluation.decoding import LEAST_TRIALS, SCORES, chance_of, components_of, mean_of, score_of
+from insd.evaluation.decoding import LEAST_TRIALS, components_of, decoded_at_times, mean_of, score_of
 from insd.members import Member
 from insd.samples import lasting
 from insd.tasks import Task
 from insd.tasks.variables import Variable
-
-logger = logging.getLogger(__name__)
 
 DECODERS = ("linear", "rbf")
 """The kernels."""
@@ -120,25 +118,5 @@ def kernel_decoding(
     score (network, variable, decoder, time) : `decode_with_kernels` from the rates.
     chance (variable) : the score of a reader who always gives the same answer.
     """
-    steps = trials.sizes["time"]
-    times = np.unique(np.linspace(0, steps - 1, n_times + 1).round().astype(int)[1:])
-    variables = task.variables(trials)
-    labels, scores = [], []
-    for member in members:
-        labels.append(member.label)
-        scores.append(decode_with_kernels(member.rates, variables, times, folds, seed))
-        logger.info("decoded %s", member.label)
-    kinds = [variable.kind for variable in variables.values()]
-    return xr.Dataset(
-        {
-            "score": (("network", "variable", "decoder", "time"), np.stack(scores)),
-            "chance": ("variable", [chance_of(variable) for variable in variables.values()]),
-        },
-        coords={
-            "network": labels,
-            "variable": list(variables),
-            "decoder": list(DECODERS),
-            "score_name": ("variable", [SCORES[kind][0] for kind in kinds]),
-            "time": ("time", trials["time"].values[times], {"units": "s"}),
-        },
-    )
+    decode = partial(decode_with_kernels, folds=folds, seed=seed)
+    return decoded_at_times(members, task, trials, n_times, DECODERS, decode)

@@ -6,8 +6,8 @@ which order directions were taken, which no state does. Features after Boutaib e
 stochastic linear recurrent neural networks"; levels are those of Chen (`insd.signatures`).
 """
 
-import logging
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -17,14 +17,12 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from insd.evaluation.decoding import LEAST_TRIALS, RIDGES, SCORES, chance_of, components_of, mean_of, score_of
+from insd.evaluation.decoding import LEAST_TRIALS, RIDGES, components_of, decoded_at_times, mean_of, score_of
 from insd.members import Member
 from insd.samples import chosen, lasting
 from insd.signatures import DEPTH, signature
 from insd.tasks import Task
 from insd.tasks.variables import Variable
-
-logger = logging.getLogger(__name__)
 
 DECODERS = ("state", "signature")
 """What is read."""
@@ -114,25 +112,5 @@ def signature_decoding(
     score (network, variable, decoder, time) : `decode_with_signatures` from the rates.
     chance (variable) : the score of a reader who always gives the same answer.
     """
-    steps = trials.sizes["time"]
-    times = np.unique(np.linspace(0, steps - 1, n_times + 1).round().astype(int)[1:])
-    variables = task.variables(trials)
-    labels, scores = [], []
-    for member in members:
-        labels.append(member.label)
-        scores.append(decode_with_signatures(member.rates, variables, times, folds, seed, components, depth))
-        logger.info("decoded %s", member.label)
-    kinds = [variable.kind for variable in variables.values()]
-    return xr.Dataset(
-        {
-            "score": (("network", "variable", "decoder", "time"), np.stack(scores)),
-            "chance": ("variable", [chance_of(variable) for variable in variables.values()]),
-        },
-        coords={
-            "network": labels,
-            "variable": list(variables),
-            "decoder": list(DECODERS),
-            "score_name": ("variable", [SCORES[kind][0] for kind in kinds]),
-            "time": ("time", trials["time"].values[times], {"units": "s"}),
-        },
-    )
+    decode = partial(decode_with_signatures, folds=folds, seed=seed, components=components, depth=depth)
+    return decoded_at_times(members, task, trials, n_times, DECODERS, decode)

@@ -7,13 +7,12 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
 from insd.cohorts import ALTERNATIVE, network_label, network_labels, of_role, reference_labels, states
 from insd.datasets import architecture_of, read
 from insd.dynamics.krylov import history_gram, least_predictivity
 from insd.figures import base
-from insd.figures.panels import OTHER_CLASS, dots_of_groups, group_keys, of_class, slanted
+from insd.figures.panels import OTHER_CLASS, against_noise, dots_of_groups, group_keys, of_class, slanted
 from insd.figures.theme import (
     TWO_COLUMNS,
     Group,
@@ -59,14 +58,7 @@ def linear_figure(
     figure = new_figure(TWO_COLUMNS, 70.0)
     axes = np.asarray(figure.subplots(1, 4))
     grouped = of_class(table, LINEAR)
-    levels = robustness["noise_level"].values
-    for _, colour, rows in grouped:
-        own = robustness["noise_score"].sel(network=network_labels(rows)).values
-        band(axes[0], levels, own, colour, confidence, "o-")
-    axes[0].set_xscale("log")
-    axes[0].set_xticks(levels, [f"{level:g}" for level in levels])
-    axes[0].xaxis.set_minor_formatter(NullFormatter())
-    axes[0].set_xlabel("private noise σ_rec")
+    against_noise(axes[0], grouped, robustness["noise_score"], confidence)
     axes[0].set_ylabel(score_name)
     scores = performance["score"]
     if "noisy" in scores["regime"]:

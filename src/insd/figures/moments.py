@@ -3,14 +3,12 @@
 import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
 from insd.cohorts import network_labels, states
 from insd.figures import base
-from insd.figures.panels import dots_of_groups, group_keys, of_class
-from insd.figures.theme import TWO_COLUMNS, Group, band, interval_key, key, letters, new_figure, state_keys
+from insd.figures.panels import against_noise, dots_of_groups, group_keys, of_class
+from insd.figures.theme import TWO_COLUMNS, band, interval_key, key, letters, new_figure, state_keys
 
 CLOSE = 0.1
 """Relative error of a predicted standard deviation that counts as close."""
@@ -44,10 +42,10 @@ def moments_figure(table: pd.DataFrame, found: xr.Dataset, confidence: float) ->
     axes[0].set_xlabel("time (s)")
     axes[0].set_ylabel(f"s.d. of outputs, σ_rec = {float(first['noise_level']):g}")
     axes[0].set_ylim(bottom=0.0)
-    _by_level(axes[1], grouped, found["sd_ratio"], confidence)
+    against_noise(axes[1], grouped, found["sd_ratio"], confidence)
     axes[1].axhspan(1 - CLOSE, 1 + CLOSE, color="0.5", alpha=0.15, linewidth=0)
     axes[1].set_ylabel("s.d. predicted / simulated")
-    _by_level(axes[2], grouped, found["close_share"], confidence)
+    against_noise(axes[2], grouped, found["close_share"], confidence)
     axes[2].set_ylim(0.0, 1.03)
     axes[2].set_ylabel(f"share predicted to {100 * CLOSE:g} %")
     dots_of_groups(axes[3], grouped, lambda rows: first["sd"].sel(network=network_labels(rows)).values, confidence)
@@ -63,16 +61,6 @@ def moments_figure(table: pd.DataFrame, found: xr.Dataset, confidence: float) ->
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, handletextpad=0.4, columnspacing=1.2)
     return figure
-
-
-def _by_level(axes: Axes, grouped: list[Group], values: xr.DataArray, confidence: float) -> None:
-    levels = values["noise_level"].values
-    for _, colour, rows in grouped:
-        band(axes, levels, values.sel(network=network_labels(rows)).values, colour, confidence, "o-")
-    axes.set_xscale("log")
-    axes.set_xticks(levels, [f"{level:g}" for level in levels])
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("private noise σ_rec")
 
 
 def draw(drawing: base.Drawing) -> Figure:

@@ -9,9 +9,10 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from insd.cohorts import ALTERNATIVE, left_out, network_labels, states
-from insd.figures.theme import CONDITION_HUES, Group, dots, gap, groups, is_standard, key, short_names
+from insd.figures.theme import CONDITION_HUES, Group, band, dots, gap, groups, is_standard, key, short_names
 
 TIGHT: dict[str, Any] = {
     "handlelength": 1.2,
@@ -24,7 +25,7 @@ TIGHT: dict[str, Any] = {
 
 
 OTHER_CLASS = CONDITION_HUES[2]
-"""Colour of standards of other architectures than that of a figure."""
+"""Colour of standards whose architecture is not the one that a figure is about."""
 
 
 def of_class(table: pd.DataFrame, architecture: str) -> list[Group]:
@@ -84,6 +85,17 @@ def r2_of_groups(axes: Axes, grouped: Sequence[Group], r2: xr.DataArray, confide
     dots_of_groups(axes, grouped, values, confidence)
     axes.set_ylim(0.0, 1.02)
     axes.set_ylabel("null-space r² to the\nreference, or in the group")
+
+
+def against_noise(axes: Axes, grouped: Sequence[Group], values: xr.DataArray, confidence: float) -> None:
+    """A line for each group: the mean over its networks against the private noise. `values` (network, noise_level)."""
+    levels = values["noise_level"].values
+    for _, colour, rows in grouped:
+        band(axes, levels, values.sel(network=network_labels(rows)).values, colour, confidence, "o-")
+    axes.set_xscale("log")
+    axes.set_xticks(levels, [f"{level:g}" for level in levels])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("private noise σ_rec")
 
 
 def predictivity_matrix(
