@@ -123,77 +123,118 @@ def log_mean_weights(
     # Where all trials are observed at the same steps, there is one covariance for all.
     alike = seen[:1] if bool((seen == seen[:1]).all()) else seen
     precision, vector = torch.where(alike[..., None, None], precision, 0), torch.where(seen[..., None], vector, 0)
-    likelihood = (_normal if model.observation == "gaussian" else _counted)(model, observed, offsets)
-    return _filter(model, likelihood, seen, currents, (precision, vector), particles, generator), seen
+    noise = torch.randn(steps, trials, particles, rank, generator=generator, dtype=vector.dtype)
+    transition = _Transition(model, precision, vector, noise)
+    weight = (_optimal if model.observation == "gaussian" else _counted)(model, observed, offsets, transition)
+    return _filter(model, transition, weight, seen, currents, generator), seen
 
 
-Likelihood = Callable[[int, Float[Tensor, "trial particle rank"]], Float[Tensor, "trial particle"]]
-"""The log-likelihood of the observations at a time step, by z."""
+class _Transition:
+    """What particles need at each step: from a mean f of the transition they go to ``f V Q^-1 + g V + noise``."""
+
+    def __init__(
+        self,
+        model: StochasticLowRank,
+        precision: Float[Tensor, "_ time rank rank"],
+        vector: Float[Tensor, "trial time rank"],
+        noise: Float[Tensor, "time trial particle rank"],
+    ):
+        first, later = model.factors()
+        self.noise = noise
+        # By step: the prior of z_1 comes first, and the transition after it.
+        self.factors = torch.stack([first, *[later] * (len(noise) - 1)])
+        self.whitening = torch.linalg.inv(self.factors)
+        inverse = self.whitening.mT @ self.whitening
+        covariance = torch.linalg.inv(inverse + precision)
+        self.spread = torch.linalg.cholesky(covariance)
+        trials = len(vector)
+        self.gain = (inverse @ covariance).expand(trials, -1, -1, -1).unbind(1)
+        shift = (vector[:, :, None] @ covariance)[:, :, 0].transpose(0, 1)[:, :, None]
+        spread = self.spread.expand(trials, -1, -1, -1).transpose(0, 1)
+        self.shift = (shift + noise @ spread.mT).unbind(0)
+
+
+Weight = Callable[
+    [int, Float[Tensor, "trial particle rank"], Float[Tensor, "trial particle rank"]], Float[Tensor, "trial particle"]
+]
+"""The log-weights of particles at a time step, by the means of their transition and by z."""
 
 
 def _counted(
     model: StochasticLowRank,
     observed: Float[Tensor, "trial time observed"],
     offsets: Float[Tensor, "trial time observed"],
-) -> Likelihood:
+    transition: _Transition,
+) -> Weight:
     """Of counts whose rate per step is softplus of their mean."""
+    # log |Q| / 2 - log |V| / 2: of the two densities, the constants cancel.
+    both = (part.diagonal(dim1=-2, dim2=-1) for part in (transition.spread, transition.factors))
+    spread, factors = (part.log().sum(-1) for part in both)
+    volume = (spread - factors).expand(len(observed), -1)
 
-    def likelihood(time: int, latents: Float[Tensor, "trial particle rank"]) -> Float[Tensor, "trial particle"]:
+    def weight(time: int, means: Tensor, latents: Tensor) -> Tensor:
         rates = softplus(latents @ model.readout.T + offsets[:, time, None]).clamp(min=1e-6)
-        return Poisson(rates, validate_args=False).log_prob(observed[:, time, None]).sum(-1)
+        likelihood = Poisson(rates, validate_args=False).log_prob(observed[:, time, None]).sum(-1)
+        prior = (latents - means) @ transition.whitening[time].T
+        ratio = (transition.noise[time].square().sum(-1) - prior.square().sum(-1)) / 2
+        return likelihood + ratio + volume[:, time, None]
 
-    return likelihood
+    return weight
 
 
-def _normal(
+def _optimal(
     model: StochasticLowRank,
     observed: Float[Tensor, "trial time observed"],
     offsets: Float[Tensor, "trial time observed"],
-) -> Likelihood:
-    """Of normal observations, without a number for each particle and unit: with ``R^-1/2 H = O T``, O orthonormal,
-    ``|R^-1/2 (y - b - H z)|^2`` is ``|O' R^-1/2 (y - b) - T z|^2`` and the square of what is outside the columns of O.
+    transition: _Transition,
+) -> Weight:
+    """``N(y; H f + b, H Q H' + R)``, without a number for each particle and unit.
+
+    With ``R^-1/2 H = O T``, O orthonormal, and ``x = R^-1/2 (y - b)``, the exponent has the square of what of x is
+    outside the columns of O, and that of ``O' x - T f`` in the metric of ``(I + T Q T')^-1``.
     """
     scale = torch.exp(-model.log_noise)
     basis, triangle = torch.linalg.qr(model.readout * scale[:, None])
     scaled = (observed - offsets) * scale
     inside = scaled @ basis
     outside = (scaled - inside @ basis.T).square().sum(-1)
-    constant = -outside / 2 - model.log_noise.sum() - len(scale) * math.log(2 * math.pi) / 2
-    return lambda time, z: constant[:, time, None] - (inside[:, time, None] - z @ triangle.T).square().sum(-1) / 2
+    through = triangle @ transition.factors
+    inner = torch.linalg.cholesky(torch.eye(len(triangle)).to(through) + through @ through.mT)
+    # All by step: what brings means and observations to the metric in which the exponent is a square.
+    whitening = torch.linalg.inv(inner).mT
+    to_metric = (triangle.T @ whitening).unbind(0)
+    seen = (inside[:, :, None] @ whitening).transpose(0, 1).unbind(0)
+    volume = inner.diagonal(dim1=-2, dim2=-1).log().sum(-1) + model.log_noise.sum()
+    constant = (-outside / 2 - volume - len(scale) * math.log(2 * math.pi) / 2)[..., None].unbind(1)
+
+    def weight(time: int, means: Tensor, latents: Tensor) -> Tensor:
+        away = seen[time] - means @ to_metric[time]
+        return constant[time] - away.square().sum(-1) / 2
+
+    return weight
 
 
 def _filter(
     model: StochasticLowRank,
-    likelihood: Likelihood,
+    transition: _Transition,
+    weight: Weight,
     seen: Bool[Tensor, "trial time"],
     currents: Float[Tensor, "trial time unit"],
-    proposal: tuple[Float[Tensor, "_ _ rank rank"], Float[Tensor, "trial time rank"]],
-    particles: int,
     generator: torch.Generator | None,
 ) -> Float[Tensor, "trial time"]:
-    trials, steps = seen.shape
-    # By step: the prior of z_1 comes first, and the transition after it.
-    first, later = model.factors()
-    factors = torch.stack([first, *[later] * (steps - 1)])
-    whitening = torch.linalg.inv(factors)
-    inverse = whitening.mT @ whitening
-    covariance = torch.linalg.inv(inverse + proposal[0])
-    spread = torch.linalg.cholesky(covariance)
-    # log |Q| / 2 - log |V| / 2: of the two densities, the constants cancel.
-    volume = spread.diagonal(dim1=-2, dim2=-1).log().sum(-1) - factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    covariance, spread = (part.expand(trials, *part.shape[1:]) for part in (covariance, spread))
-    noise = torch.randn(steps, trials, particles, len(inverse[0]), generator=generator, dtype=factors.dtype)
-    places = torch.rand(steps, trials, generator=generator, dtype=factors.dtype)
+    steps, trials, particles, _ = transition.noise.shape
+    places = torch.rand(steps, trials, generator=generator, dtype=transition.noise.dtype)
+    everywhere = seen.all(0).tolist()
+    driven = currents.unbind(1)
 
     found = []
     latents = model.initial_mean.expand(trials, particles, -1)
     for time in range(steps):
-        mean = model.step(latents, currents[:, time - 1]) if time else latents
-        drawn = (mean @ inverse[time] + proposal[1][:, time, None]) @ covariance[:, time]
-        drawn = drawn + noise[time] @ spread[:, time].mT
-        prior = (drawn - mean) @ whitening[time].T
-        ratio = (noise[time].square().sum(-1) - prior.square().sum(-1)) / 2 + volume[:, time, None]
-        log_weights = torch.where(seen[:, time, None], likelihood(time, drawn) + ratio, 0)
+        means = model.step(latents, driven[time - 1]) if time else latents
+        drawn = means @ transition.gain[time] + transition.shift[time]
+        log_weights = weight(time, means, drawn)
+        if not everywhere[time]:
+            log_weights = torch.where(seen[:, time, None], log_weights, 0)
         found.append(log_weights.logsumexp(1) - math.log(particles))
         going_on = systematic_resampling(log_weights.detach(), places[time])
         latents = drawn.gather(1, going_on[..., None].expand_as(drawn))
