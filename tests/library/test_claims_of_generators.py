@@ -205,3 +205,12 @@ def test_both_papers_have_a_page_and_other_tasks_stand_apart():
     assert len(found) == sum(len(paper.claims) for paper in papers.values())
     page = claims_page(found, papers, 0, 0.95)
     assert page.index("# The same statements, on tasks that Qian") < page.index("## Stable points vanish")
+
+
+def test_numbers_that_were_not_measured():
+    table = planted(n_stable_fixed_points=NONE_OF_FIVE, runs_drifting=np.nan, top_eigenvalue=np.nan)
+    found = judged({"huang_2026": huang_2026.CLAIMS}, table, {}, {}, 0.95, 99).set_index("id")
+    assert found.loc["fixed_points_dissolve_into_drift", "verdict"] == NO_ANSWER
+    assert found.loc["fixed_points_change_at_the_same_accuracy", "verdict"] == REPRODUCED
+    assert "largest eigenvalue not measured" in found.loc["most_directions_are_flat", "number"]
+    assert not found["number"].str.contains("nan").any()

@@ -47,6 +47,8 @@ LEAST_STANDARDS = 5
 """With fewer solved standards there is no verdict (ours)."""
 ALL_TASKS = "all tasks"
 """What the table has in the place of the task where a claim is on all of them together."""
+NOT_MEASURED = re.compile(r"[+-]?\bnan\b")
+"""How a number that the grid does not have is printed."""
 TOO_FEW: Answer = ("too few solved networks in this grid", NO_ANSWER)
 """The answer where nothing can be said."""
 Interval = tuple[float, float, float]
@@ -229,7 +231,7 @@ def judged(
                         "claim": claim.text,
                         "task": evidence.task,
                         "population": evidence.population,
-                        "number": number,
+                        "number": NOT_MEASURED.sub("not measured", number),
                         "verdict": verdict,
                         "criterion": claim.criterion,
                     }

@@ -49,7 +49,7 @@ def other_points(evidence: Evidence) -> Answer:
 
 def points_dissolve(evidence: Evidence) -> Answer:
     """In alternatives that solve the task as well, stable points are gone, and runs drift."""
-    rows = _as_good(evidence)
+    rows = _as_good(evidence).dropna(subset=["runs_drifting"])
     rows = rows[rows["points_before"] > 0]
     if rows.empty:
         return _none_as_good(evidence)
