@@ -5,6 +5,7 @@ import re
 from unittest import mock
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -45,6 +46,12 @@ def check_text(figure: Figure) -> list[str]:
             wrong.append(f"over each other: {_name(one)} and {_name(other)}")
     assert not wrong, "\n".join(wrong)
     return [text.get_text() for text in drawn]
+
+
+def points(axes: Axes, colour: str | None = None) -> np.ndarray:
+    """The values of the points of networks, in the order of the groups; those of one colour if one is given."""
+    found = [line for line in axes.lines if line.get_linestyle() == "None" and line.get_marker() == "o"]
+    return np.concatenate([line.get_ydata() for line in found if colour in (None, line.get_color())])
 
 
 def _name(text: Text) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from drawn import check_text
+from drawn import check_text, points
 from matplotlib.figure import Figure
 
 from insd.cohorts import network_labels
@@ -61,12 +61,6 @@ def predictivity(rows: pd.DataFrame, r2: float) -> xr.DataArray:
     )
 
 
-def drawn(axes, colour=None) -> np.ndarray:
-    """The values of the points of networks, in the order of the groups."""
-    points = [line for line in axes.lines if line.get_linestyle() == "None" and line.get_marker() == "o"]
-    return np.concatenate([line.get_ydata() for line in points if colour in (None, line.get_color())])
-
-
 def legend(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
@@ -82,10 +76,10 @@ def test_spiking_networks():
     figure = spiking_figure(rows, predictivity(rows, 0.9), performance, "sign accuracy", 0.95)
     check_text(figure)
     scores, spikes, alike, _ = figure.axes
-    np.testing.assert_allclose(np.sort(drawn(scores)), np.sort(rows["score"]))
+    np.testing.assert_allclose(np.sort(points(scores)), np.sort(rows["score"]))
     assert sorted(np.concatenate([line.get_ydata() for line in scores.lines if line.get_marker() == "x"])) == [0.5] * 12
     assert [text.get_text() for text in spikes.texts] == ["no spikes"]
-    np.testing.assert_allclose(np.sort(drawn(alike)), [0.2, 0.3, 0.4, *[0.9] * 9])
+    np.testing.assert_allclose(np.sort(points(alike)), [0.2, 0.3, 0.4, *[0.9] * 9])
     assert {"not solved", "own", "rates", "reference", "alt-1"} < set(legend(figure))
 
 
@@ -101,7 +95,7 @@ def test_networks_at_equilibrium():
     figure = implicit_figure(rows, predictivity(rows, 0.9), found, 0.95)
     check_text(figure)
     # Over both inputs; of rate networks, by the search for fixed points.
-    assert sorted(drawn(figure.axes[0])) == [2.0] * 9 + [9.0] * 3
+    assert sorted(points(figure.axes[0])) == [2.0] * 9 + [9.0] * 3
     solid = [line.get_ydata() for line in figure.axes[1].lines if line.get_linestyle() == "-"]
     np.testing.assert_allclose(solid, [[0.03, 0.01]] * 3)
     assert "rates" not in legend(figure)
@@ -125,7 +119,7 @@ def test_moments():
     assert "rates" not in legend(figure) and {"own", "reference", "alt-1", "predicted"} < set(legend(figure))
     ratios = [line.get_ydata() for line in figure.axes[1].lines]
     np.testing.assert_allclose(ratios, [[0.95, 0.8]] * 3)
-    assert drawn(figure.axes[3]).tolist() == [0.02] * 9
+    assert points(figure.axes[3]).tolist() == [0.02] * 9
 
 
 def test_linear_networks():
@@ -143,11 +137,11 @@ def test_linear_networks():
     bounds = dict(zip(labels, (0.1, np.nan, 0.15), strict=True))
     figure = linear_figure(rows, *planted, bounds, "sign accuracy", 0.95)
     check_text(figure)
-    np.testing.assert_allclose(drawn(figure.axes[1]), 0.05)
+    np.testing.assert_allclose(points(figure.axes[1]), 0.05)
     courses = [line.get_ydata() for line in figure.axes[2].lines if line.get_linestyle() == "-"]
     np.testing.assert_allclose(courses, [[0.95, 0.8]] * 2)
-    points = [line for line in figure.axes[3].lines if line.get_linestyle() == "None"]
-    placed = np.concatenate([np.column_stack(line.get_data()) for line in points])
+    placed = [line for line in figure.axes[3].lines if line.get_linestyle() == "None"]
+    placed = np.concatenate([np.column_stack(line.get_data()) for line in placed])
     assert {(0.1, 0.2), (0.15, 0.4)} <= {tuple(row) for row in placed.round(6).tolist()}
     alone = linear_figure(rows[rows["population"] != "chain"], *planted, {}, "sign accuracy", 0.95)
     assert [text.get_text() for text in alone.axes[3].texts] == ["no alternatives\nof this task"]

@@ -83,10 +83,10 @@ def test_pages_show_all_figures_and_only_those_that_are_copied():
     copied |= {f"{figure}_{task}.png" for figure in per_task for task in GRID}
     # The page has those of config/sweep.yaml and of studies, which `make results` must leave alone.
     of_others = {"front.png", "ladder.png", "capacity.png", "generators.png", "degeneracy.png"}
-    # Of tasks with students, with responses that are a distribution, with other classes of networks: in the pages of
-    # their studies.
+    # Of tasks with students or fits, with responses that are a distribution, with other classes of networks: in the
+    # pages of their studies.
     shown = {"sparse": "flip_flop", "behaviour": "vwm_swap", "implicit": "parity", "linear": "path_classification"}
-    shown |= {"spiking": "flip_flop_1", "moments": "flip_flop"}
+    shown |= {"spiking": "flip_flop_1", "moments": "flip_flop", "rank": "flip_flop"}
     of_studies = {f"{figure}_{task}.png" for figure, task in shown.items()}
     of_others |= of_studies
     assert not of_others & copied

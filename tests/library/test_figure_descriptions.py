@@ -83,8 +83,8 @@ def test_what_a_figure_uses_of_the_config():
 
 def test_one_figure_of_the_grid_or_one_per_task_in_three_formats():
     found = files.figure_files(Grid(load(CONFIG)))
-    # Without students, readers, errors of behaviour and other classes of networks, there is no figure of them.
-    assert len(found) == len(set(found)) == 3 * (len(NAMES) - 7 + 2)
+    # Without students, fits, readers, errors of behaviour and other classes of networks, there is no figure of them.
+    assert len(found) == len(set(found)) == 3 * (len(NAMES) - 8 + 2)
     assert {"results/figures/collapse.svg", "results/figures/mechanism_memory_pro.png"} < set(found)
 
 

@@ -12,12 +12,14 @@ import torch
 import xarray as xr
 import yaml
 from conftest import ROOT, laid_over
+from drawn import check_text, points
 
 from insd import plugins
 from insd.activity import simulate_trials
 from insd.analysis.base import Job as AnalysisJob
 from insd.checkpoints import Checkpoint
 from insd.claims.base import NO_ANSWER, NOT, PARTLY, REPRODUCED, judged, publications
+from insd.cohorts import network_labels
 from insd.datasets import DatasetError, validate
 from insd.dynamics.regions import all_fixed_points
 from insd.dynamics.search import fixed_points
@@ -25,6 +27,7 @@ from insd.dynamics.sequential_monte_carlo import log_mean_weights
 from insd.dynamics.settings import FixedPoints
 from insd.dynamics.stochastic_low_rank import StochasticLowRank, network_weights, of_network
 from insd.evaluation.rank import QUALITIES, HeldOut, gains, latent_noise, rank_needed
+from insd.figures.rank import rank_figure
 from insd.grid import Grid
 from insd.low_rank_fits import (
     LEAD,
@@ -426,6 +429,32 @@ def test_verdicts(given, verdicts):
     assert tuple(found["verdict"]) == verdicts, found[["id", "number", "verdict"]].to_string()
     # The same statements are asked of grids without fits.
     assert set(judged(papers, table, {"rank": {}}, {}, 0.95, 99)["verdict"]) == {NO_ANSWER}
+
+
+def test_the_figure_has_fits_by_rank_and_by_round():
+    table, largest = grid_of_fits([3, 2, 2], [5, 4, 5])
+    table = table.assign(gain=1.0, deflated=None, score=1.0)
+    halfway = (largest["value"] + largest["without_dynamics"].values) / 2
+    poor = largest.assign(value=halfway, rank=largest["rank"] - 3)
+    found = xr.concat([poor, largest], "network", data_vars="minimal").assign_attrs(share=0.9)
+    found["latent_noise"] = ("network", np.repeat([0.2, 0.1], 6))
+    fits = pd.DataFrame({"population": ["poor"] * 6 + ["good"] * 6, "seed": [*range(6)] * 2, "round": 0, "score": 0.9})
+    found = found.assign_coords(network=network_labels(fits))
+    figure = rank_figure(pd.concat([table, fits.assign(role="control", gain=1.0, solved=True)]), found, 0.95)
+    check_text(figure)
+    by_round = [line.get_ydata() for line in figure.axes[0].lines if len(line.get_ydata()) == 3]
+    means = found["value"].sel(quality="log_likelihood").values.reshape(2, 2, 3).mean(-1)
+    np.testing.assert_allclose(by_round, [[0, *means[:, 0]], [0, *means[:, 1]]])
+    dashed = [line.get_ydata()[0] for line in figure.axes[1].lines if line.get_linestyle() == "--"]
+    np.testing.assert_allclose(dashed, [0.1, 0.1])
+    assert sorted(points(figure.axes[4])) == sorted([2, 2, 3, 4, 5, 5] * 3)
+    noise = [line.get_ydata() for line in figure.axes[5].lines]
+    np.testing.assert_allclose(noise, [[0.2, 0.1]] * 2)
+    np.testing.assert_allclose([line.get_ydata() for line in figure.axes[3].lines], 0.9)
+    without = found.isel(network=[], fitted=[])
+    assert [text.get_text() for text in rank_figure(table, without, 0.95).axes[0].texts] == [
+        "no fits of networks\nin this grid"
+    ]
 
 
 def test_the_study_has_every_rank_of_all_rounds():
