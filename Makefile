@@ -52,9 +52,9 @@ wheel: .venv/installed
 	rm -rf build
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 
-# In a process for each core; tests of a file share what they begin with.
+# In a process for each core; tests of a file share what they begin with. All, or those that TESTS tells pytest.
 test: .venv/oracles
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-slurm: .venv/installed
 	PYTHON=$(BIN)/python tests/slurm/run.sh
