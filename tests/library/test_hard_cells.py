@@ -255,6 +255,12 @@ def test_all_networks_have_the_same_trials_and_cells_come_from_standards_alone()
     noise = json.loads(str(result["parameters"].sel(cell="noise 40 %").item()))["input_noise"]
     assert 0.1 < noise < 3.2
     np.testing.assert_allclose(result["fresh_loss"].values[:5], result["fresh_loss"].values[0])
+    # Standards that are compared with all others of the task, too, have no further cells.
+    other_standard, whose_all = replace(one, population="t", seed=0, round=0, role="standard"), {"t": ["s", "t"]}
+    more = cells.hard_cells(
+        FlipFlop(), "flip_flop", [*standards, other_standard, other], whose | whose_all | {"s": ["s", "t"]}, **sizes
+    )
+    assert set(more["standards"].values) == {"s"} and more["score"].sel(network="t/0/0").isnull().all()
     few = cells.hard_cells(FlipFlop(), "flip_flop", standards[:4], {"s": ["s"]}, **sizes)
     assert few["reason"].values.tolist() == ["4 solved standards, 5 needed"] * 3
     assert few["score"].isnull().all()

@@ -18,7 +18,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from insd.activity import loss_and_score
-from insd.cohorts import STANDARD
+from insd.cohorts import STANDARD, UNTRAINED
 from insd.errors import InsdError
 from insd.evaluation.blocks import jackknife_error
 from insd.evaluation.performance import about_score, outputs_of
@@ -181,7 +181,7 @@ def hard_cells(
     name : the task's name, which seeds the trials.
     members : the networks; of activity, only whether they solve the task is read.
     standards : by population, the populations of standards that its networks are compared with. Populations with the
-        same standards share their cells.
+        same standards share their cells; standards and untrained networks have no cells that no others have.
     shares : of the way from the standards' median score in distribution to chance.
     search_trials, trials : trials at each position of the search, and in each cell. Their seeds differ; within a cell,
         all networks see the same trials and noise.
@@ -213,7 +213,9 @@ def hard_cells(
         solved.append(bool(member.read(["solved"])["solved"]))
     fresh = _in_distribution(task, name, networks, test_trials)
     parts = []
-    groups = dict.fromkeys(tuple(sorted(standards[population])) for population in populations)
+    # Standards have the cells of those that are compared with them. Of a grid without others, they are found by theirs.
+    compared_with = [one for one, role in zip(populations, roles, strict=True) if role not in (STANDARD, UNTRAINED)]
+    groups = dict.fromkeys(tuple(sorted(standards[population])) for population in compared_with or populations)
     for group in groups:
         good = [
             index
