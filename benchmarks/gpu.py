@@ -126,7 +126,7 @@ class _Measurement:
                 with _at_most(min(seconds, left)):
                     measure()
             except _TimeIsUpError:
-                self.row("failed", what=measure.__name__, reason=f"time was up ({min(seconds, left):.0f} s)")
+                self.row("failed", what=measure.__name__, reason=f"stopped after {min(seconds, left):.0f} s")
             except Exception as error:
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 reason = f"{type(error).__name__}: {str(error)[:300]} ({Path(where.filename).name}:{where.lineno})"
