@@ -42,7 +42,7 @@ def test_each_rung_is_compared_with_its_own_standards():
     assert list(found.reset_index()[LADDER_COLUMNS].columns) == LADDER_COLUMNS
     first, second, other = found.loc[("a", 1)], found.loc[("a", 2)], found.loc[("b", 1)]
     assert (first["standards"], first["standard_loss"], other["standards"]) == (5, 3.0, 3)
-    assert (first["matched"], first["deflated"], first["matched_and_deflated"]) == (3, 3, 2)
+    assert (first["matched"], first["unlike"], first["matched_and_unlike"]) == (3, 3, 2)
     # Two of four chains are matched and win: just enough. Of the second round all win, and none is matched: partly.
     assert (first["chains_winning"], first["verdict"]) == (2, "reproduced")
     assert (second["solved"], second["chains_winning"], second["verdict"]) == (2, 0, "partly")

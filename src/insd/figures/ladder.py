@@ -22,12 +22,12 @@ QUANTITIES = {
 """Columns of `networks.csv`, each a row of panels, with their labels."""
 
 
-def ladder_figure(table: pd.DataFrame, tasks: Mapping[str, Task], deflated_r2: float = 0.25) -> Figure:
+def ladder_figure(table: pd.DataFrame, tasks: Mapping[str, Task], largest_r2: float = 0.25) -> Figure:
     """A column per kind of task, a row per quantity; along the axis the populations with alternatives or controls.
 
     Points are alternatives by round, controls, and the standards of that population in grey; black bars are means.
-    Dashed: the largest loss of a matched network, the largest r2 of a deflated one, and the 10 % of cells that a
-    network like the standards wins. Of half the time step the shares of each group are drawn.
+    Dashed: the largest loss of a matched network, the largest r2 of one that is unlike earlier ones, and the 10 % of
+    cells that a network like the standards wins. Of half the time step the shares of each group are drawn.
     """
     kinds: dict[str, list[str]] = {}
     for name, task in tasks.items():
@@ -50,7 +50,7 @@ def ladder_figure(table: pd.DataFrame, tasks: Mapping[str, Task], deflated_r2: f
                 standards = of_role(table[table["task"] == name], STANDARD)
                 named = str(rows["standards"].iloc[0]).split()
                 _points(axes[row, column], position, quantity, rows, standards[standards["population"].isin(named)])
-            _bounds(axes[row, column], quantity, deflated_r2)
+            _bounds(axes[row, column], quantity, largest_r2)
             if quantity == "hard_cells_beaten" and rungs and not len(axes[row, column].lines[1:]):
                 note(axes[row, column], "no hard cells in this grid")
         axes[-1, column].set_xticks(
@@ -88,8 +88,8 @@ def _points(axes: Axes, position: int, quantity: str, rows: pd.DataFrame, standa
         axes.plot([place - 0.08, place + 0.08], [values.mean()] * 2, color="black", linewidth=0.8)
 
 
-def _bounds(axes: Axes, quantity: str, deflated_r2: float) -> None:
-    bounds = {"excess_loss": LARGEST_EXCESS, "r2_null_max_to_earlier": deflated_r2, "hard_cells_beaten": 0.1}
+def _bounds(axes: Axes, quantity: str, largest_r2: float) -> None:
+    bounds = {"excess_loss": LARGEST_EXCESS, "r2_null_max_to_earlier": largest_r2, "hard_cells_beaten": 0.1}
     bound = bounds.get(quantity)
     if bound is not None:
         axes.axhline(bound, color="0.6", linestyle="--", linewidth=0.6)
