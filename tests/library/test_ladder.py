@@ -72,14 +72,14 @@ def test_the_page_and_the_figure_have_all_rungs():
     page = ladder_page(ladder(table, 0.25))
     assert "| a | alt-1 | 3.0000 | +0.0000 | 3 of 4 | 0.15 | 3 of 4 | 2 of 4 | 4 of 4 | 12 % | 50 % | 2 of 4 |" in page
     assert "| c | control 1 |" in page and "**no answer**" in page
-    figure = ladder_figure(table, {"flip_flop": FlipFlop()})
+    figure = ladder_figure(table, {"flip_flop": FlipFlop()}, 0.25)
     assert [text.get_text() for text in figure.axes[-1].get_xticklabels()] == ["a", "b", "c"]
     assert not ladder(table[table["role"] == "standard"], 0.25).size
 
 
 def test_a_grid_without_hard_cells_says_so_in_the_panel_that_would_be_empty():
     for table, notes in ((planted(), []), (planted().assign(hard_cells_beaten=np.nan), ["no hard cells in this grid"])):
-        figure = ladder_figure(table, {"flip_flop": FlipFlop()})
+        figure = ladder_figure(table, {"flip_flop": FlipFlop()}, 0.25)
         assert [text.get_text() for axes in figure.axes for text in axes.texts] == notes
 
 

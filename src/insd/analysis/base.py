@@ -107,6 +107,16 @@ def no_problems(own: Any, settings: "Settings") -> Iterable[str]:
     return ()
 
 
+def folds_within_trials(name: str) -> Callable[[Any, "Settings"], Iterable[str]]:
+    """Of an analysis with folds over the test trials: more folds than there are trials."""
+
+    def problems(own: Any, settings: "Settings") -> Iterable[str]:
+        if own.folds > settings.trials.evaluation:
+            yield f"analysis.{name}.folds = {own.folds}: at most trials.evaluation = {settings.trials.evaluation}"
+
+    return problems
+
+
 def no_modules(own: Any) -> list[str]:
     """The settings of the analysis name no modules."""
     return []

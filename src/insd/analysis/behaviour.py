@@ -42,7 +42,7 @@ class BehaviourSettings(AnalysisSettings):
 
     resamples: Annotated[int, Field(ge=0)] = 200
     """Of the bootstrap over trials that gives the intervals of the weights."""
-    folds: Annotated[int, Field(ge=2)] = 5
+    folds: Annotated[int, Field(ge=2, le=50)] = 5
     """Of the cross-validation by which items are decoded from memory."""
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 from pydantic import Field
 
-from insd.analysis.base import Analysis, AnalysisSettings, Column, Job
+from insd.analysis.base import Analysis, AnalysisSettings, Column, Job, folds_within_trials
 from insd.datasets import Contract
 from insd.provenance import random_seed
 from insd.settings.base import Count
@@ -70,6 +70,7 @@ ANALYSIS = Analysis(
     run=run,
     over="networks",
     settings=DecodingSettings,
+    problems=folds_within_trials("decoding"),
     reads=("trials/test",),
     columns=columns,
     dictionary=COLUMNS,

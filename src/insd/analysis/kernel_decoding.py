@@ -6,7 +6,7 @@ from typing import Annotated
 import xarray as xr
 from pydantic import Field
 
-from insd.analysis.base import Analysis, AnalysisSettings, Job
+from insd.analysis.base import Analysis, AnalysisSettings, Job, folds_within_trials
 from insd.datasets import Contract
 from insd.provenance import random_seed
 from insd.settings.base import Count
@@ -42,6 +42,7 @@ ANALYSIS = Analysis(
     writes={"kernel_decoding": CONTRACT},
     run=run,
     settings=KernelDecodingSettings,
+    problems=folds_within_trials("kernel_decoding"),
     reads=("trials/test",),
     minutes=60,
 )

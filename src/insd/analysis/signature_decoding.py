@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import xarray as xr
 from pydantic import Field
 
-from insd.analysis.base import Analysis, AnalysisSettings, Job
+from insd.analysis.base import Analysis, AnalysisSettings, Job, folds_within_trials
 from insd.datasets import Contract
 from insd.provenance import random_seed
 from insd.settings.base import Count
@@ -55,6 +55,7 @@ ANALYSIS = Analysis(
     run=run,
     over="networks",
     settings=SignatureDecodingSettings,
+    problems=folds_within_trials("signature_decoding"),
     reads=("trials/test",),
     applies=applies,
     minutes=60,

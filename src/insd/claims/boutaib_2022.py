@@ -60,6 +60,8 @@ def trade_off(evidence: Evidence) -> Answer:
     if len(levels) < 2 or not {"performance", "robustness"} <= set(evidence.analyses):
         return f"linear networks at {len(levels)} level(s) of process noise, 2 needed", NO_ANSWER
     scores, noisy = evidence.analyses["performance"]["score"], evidence.analyses["robustness"]["noise_score"]
+    if "noisy" not in scores["regime"]:
+        return "no regime `noisy` in this grid", NO_ANSWER
     lost = scores.sel(regime="test") - scores.sel(regime="noisy")
     found = []
     for own in ({level: noisy.reindex(noise_level=[level])[:, 0] for level in levels}, dict.fromkeys(levels, lost)):

@@ -62,7 +62,7 @@ def _judge(task: str, column: str, what: str, holds: Callable[[pd.Series], pd.Se
 
 def _errors(evidence: Evidence, regime: str) -> tuple[np.ndarray, np.ndarray] | None:
     """Relative errors in a regime of spiking networks with recurrence, the standards, and without it, the controls."""
-    if "performance" not in evidence.analyses:
+    if "performance" not in evidence.analyses or regime not in evidence.analyses["performance"]["regime"]:
         return None
     scores = evidence.analyses["performance"]["score"].sel(regime=regime)
     found = []

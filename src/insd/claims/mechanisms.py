@@ -44,7 +44,7 @@ VANISHED = 0.1
 
 def no_stable_points(evidence: Evidence) -> Answer:
     """alt-1 has no stable fixed point."""
-    rows = _round(evidence, 1)
+    rows = _round(evidence, 1).dropna(subset=["n_stable_fixed_points"])
     if rows.empty:
         return TOO_FEW
     none = rows["n_stable_fixed_points"] == 0
@@ -56,7 +56,8 @@ def unstable_corners(evidence: Evidence) -> Answer:
     """alt-2 has points at the corners of the cube of outputs, none of which attract."""
     corner_points = evidence.analyses["corners"]
     rows = _round(evidence, 2)
-    rows = rows[np.isin(network_labels(rows), corner_points["network"])]
+    known = corner_points["stable"].notnull().all("corner").to_series()
+    rows = rows[known.reindex(network_labels(rows), fill_value=False).to_numpy()]
     if rows.empty:
         return TOO_FEW
     here = corner_points.sel(network=network_labels(rows))
@@ -96,10 +97,12 @@ def fixed_axes(evidence: Evidence) -> Answer:
     if len(evidence.standards) < 2:
         return TOO_FEW
     scores = _best(evidence, evidence.standards)
+    if not scores.sizes["network"]:
+        return TOO_FEW
     both = scores.sel(decoder="linear", variable=["coherence_1", "coherence_2"])
     holds = (both >= DECODED).all("variable")
     found = (
-        f"both decoded linearly with R² of at least {DECODED:g} in {int(holds.sum())} of {len(evidence.standards)}; "
+        f"both decoded linearly with R² of at least {DECODED:g} in {int(holds.sum())} of {holds.size}; "
         f"median R² {' and '.join(f'{value:.2f}' for value in both.median('network').values)}"
     )
     return found, by_share(float(holds.mean()))
@@ -111,6 +114,8 @@ def relevant_alone(evidence: Evidence) -> Answer:
     if rows.empty:
         return TOO_FEW
     scores = _best(evidence, rows)
+    if not scores.sizes["network"]:
+        return TOO_FEW
     linear, nonlinear = scores.sel(decoder="linear"), scores.sel(decoder="rbf")
     relevant, irrelevant = (linear.sel(variable=f"{name}_coherence") for name in ("relevant", "irrelevant"))
     alone = (relevant >= HARDLY) & (irrelevant < HARDLY)
@@ -120,8 +125,8 @@ def relevant_alone(evidence: Evidence) -> Answer:
         return " and ".join(f"{float(one.sel(variable=name).median()):.2f}" for one in (linear, nonlinear))
 
     found = (
-        f"relevant alone in {int(alone.sum())} of {len(rows)}, context by a kernel alone in {int(context.sum())}; from "
-        f"chance (0) to perfect (1), linear and with a kernel: relevant {both('relevant_coherence')}, irrelevant "
+        f"relevant alone in {int(alone.sum())} of {alone.size}, context by a kernel alone in {int(context.sum())}; "
+        f"from chance (0) to perfect (1), linear and with a kernel: relevant {both('relevant_coherence')}, irrelevant "
         f"{both('irrelevant_coherence')}, context {both('context')}"
     )
     if (alone & context).mean() >= MOST:
@@ -168,18 +173,21 @@ def rotating_angle_axis(evidence: Evidence) -> Answer:
 
 def clusters_by_gain(evidence: Evidence) -> Answer:
     """Standards of one gain are close to each other in dynamical similarity."""
+    distance = evidence.analyses["dsa"]["distance"]
+    known = distance.notnull().any("network_to").to_series()
     standards = evidence.standards
+    standards = standards[known.reindex(network_labels(standards), fill_value=False).to_numpy()]
     counts = standards["gain"].value_counts()
     standards = standards[standards["gain"].isin(counts.index[counts > 1])]
     if standards["gain"].nunique() < 2:
         return "one gain", NO_ANSWER
     names, gains = network_labels(standards), standards["gain"].to_numpy()
-    distance = evidence.analyses["dsa"]["distance"].sel(network=names, network_to=names).values
-    distance = (distance + distance.T) / 2
-    np.fill_diagonal(distance, 0.0)
-    observed = silhouette(distance, gains)
+    between = distance.sel(network=names, network_to=names).values
+    between = (between + between.T) / 2
+    np.fill_diagonal(between, 0.0)
+    observed = silhouette(between, gains)
     random = np.random.default_rng(random_seed("claims", evidence.task, "clusters by gain"))
-    permuted = [silhouette(distance, random.permutation(gains)) for _ in range(PERMUTATIONS)]
+    permuted = [silhouette(between, random.permutation(gains)) for _ in range(PERMUTATIONS)]
     p = (1 + sum(value >= observed for value in permuted)) / (1 + PERMUTATIONS)
     number = standards["gain"].nunique()
     found = f"silhouette of {number} gains {observed:.2f}, permuted {np.mean(permuted):.2f}, p = {p:.3f}"
@@ -213,6 +221,8 @@ def residual_vanishes(evidence: Evidence) -> Answer:
         for name in ("r2", "r2_shuffled")
     }
     full, null = (medians[space, "r2"] - medians[space, "r2_shuffled"] for space in ("full", "null"))
+    if not np.isfinite([full, null]).all():
+        return TOO_FEW
     found = (
         f"r² from alternatives to standards: all activity {medians['full', 'r2']:.3f} (trials shuffled "
         f"{medians['full', 'r2_shuffled']:.3f}), null space {medians['null', 'r2']:.3f} "
@@ -234,8 +244,10 @@ def _median(rows: pd.DataFrame) -> str:
 
 
 def _best(evidence: Evidence, rows: pd.DataFrame) -> xr.DataArray:
-    """Decoding of each variable at its best time, from chance (0) to perfect (1)."""
+    """Decoding of each variable at its best time, from chance (0) to perfect (1), of the networks that have any."""
     result = evidence.analyses["kernel_decoding"].sel(network=network_labels(rows))
+    known = result["score"].notnull().any(set(result["score"].dims) - {"network"})
+    result = result.sel(network=known.values)
     return ((result["score"] - result["chance"]) / (1 - result["chance"])).max("time")
 
 

@@ -63,7 +63,7 @@ def collapse(evidence: Evidence) -> Answer:
 
 def one_motif(evidence: Evidence) -> Answer:
     """Standard networks have the same stable points and cycles."""
-    standards = evidence.standards
+    standards = evidence.standards.dropna(subset=["n_stable_fixed_points", "n_cycles"])
     if len(standards) < 2:
         return TOO_FEW
     counts = standards.groupby(["n_stable_fixed_points", "n_cycles"]).size()
@@ -121,6 +121,7 @@ def separated_by_dsa(evidence: Evidence) -> Answer:
     distance = evidence.analyses["dsa"]["distance"]
     standards, deflated = network_labels(evidence.standards), network_labels(solved(evidence.alternatives))
     between = pairs(distance, standards)
+    deflated = [label for label in deflated if distance.sel(network=label, network_to=standards).notnull().any()]
     if between.size == 0 or len(deflated) < 2:
         return TOO_FEW
     bound = np.nanquantile(between, QUANTILE)

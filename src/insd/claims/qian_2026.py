@@ -41,6 +41,8 @@ def attractors(evidence: Evidence) -> Answer:
     if weights[2] >= 0:
         return f"{found}: not smaller", NO_ANSWER
     rows = solved(evidence.alternatives).dropna(subset=["n_stable_fixed_points"])
+    if rows.empty:
+        return f"{found}; fixed points of none of them in this grid", NO_ANSWER
     holding = (rows["n_stable_fixed_points"] > 0) | (rows.get("line_attractors", pd.Series(0.0, rows.index)) > 0)
     found += f"; a stable point or a line in {holding.sum()} of {len(rows)}"
     return found, REPRODUCED if holding.mean() >= MOST else PARTLY if holding.mean() >= 0.5 else NOT

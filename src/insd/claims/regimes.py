@@ -63,11 +63,10 @@ def wins_somewhere(round_number: int) -> Callable[[Evidence], Answer]:
             f"{100 * tested['hard_cells_beaten'].mean():.0f} % of cells, {int((tested['hard_cells_won'] > 0).sum())} "
             f"of {len(tested)} win"
         )
-        for population, controls in evidence.controls.groupby("population", sort=False):
+        for (population, number), controls in evidence.controls.groupby(["population", "round"], sort=False):
             of_controls = existence(controls)
-            found += (
-                f"; control {population}: {of_controls.winning} of {of_controls.chains} win, both in {of_controls.both}"
-            )
+            which = f"{population} {number}" if int(str(number)) > 1 else population
+            found += f"; control {which}: {of_controls.winning} of {of_controls.chains} win, both in {of_controls.both}"
         return found, shown.verdict
 
     return answer

@@ -46,7 +46,7 @@ def initial_network(member: Member, task: str) -> Initial | str:
     `task` is the name of the task in the config, which is part of the names of random streams.
     """
     made = member.settings.get("recipe", {})
-    if made.get("make", "train") != "train" or "network" not in made:
+    if made.get("make", "train") not in ("train", "teach") or "network" not in made:
         return NOT_FROM_RANDOM_WEIGHTS
     assert member.network is not None
     network = member.network

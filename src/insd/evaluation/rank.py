@@ -17,6 +17,8 @@ from insd.samples import lasting, samples
 
 QUALITIES = ("log_likelihood", "d_h", "d_stsp")
 """Log-likelihood in nats per step (higher is better), and the distances of spectra and of states (lower is better)."""
+LEAST_VARIANCE = 1e-6
+"""Of a unit without dynamics, relative to the largest."""
 Qualities = Float[np.ndarray, "quality"]
 """A number for each measure of how good a fit is."""
 
@@ -59,7 +61,9 @@ class HeldOut:
     def without_dynamics(self) -> Qualities:
         """The qualities of rank 0: each unit normal, drawn again at each step, with its mean and standard deviation."""
         known = samples(self.itself).astype(np.float64)
-        mean, spread = known.mean(0), known.std(0)
+        # A unit that never fires has no density; it counts as one that hardly varies.
+        variances = known.var(0)
+        mean, spread = known.mean(0), np.sqrt(np.maximum(variances, LEAST_VARIANCE * variances.max()))
         scaled = (samples(self.rates) - mean) / spread
         likelihood = -(np.square(scaled).sum(1) / 2 + np.log(spread).sum() + len(mean) * math.log(2 * math.pi) / 2)
         drawn = np.random.default_rng(self.seed).standard_normal(self.rates.shape)

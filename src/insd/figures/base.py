@@ -19,7 +19,7 @@ from insd.tasks.base import Task
 
 Per = Literal["task", "grid"]
 """What there is one figure of."""
-Use = Literal["chain", "confidence"]
+Use = Literal["chain", "confidence", "deflated_r2"]
 """The settings that figures may use."""
 FOLDERS = ("tables", "trials", "analysis", "rounds", "shown")
 """What files are named by in `Figure.reads`, before the slash."""
@@ -48,7 +48,8 @@ class Figure:
     description: str
     """One sentence on what it shows, without a full stop."""
     uses: tuple[Use, ...] = ()
-    """Settings that it uses: the deflated population that is shown, and the level of confidence of intervals."""
+    """Settings that it uses: the deflated population that is shown, the level of confidence of intervals, and the
+    largest r2 of a network that is unlike earlier ones."""
     architectures: tuple[str, ...] = ()
     """Of a figure per task: it is made for tasks for which the config has networks of one of these architectures; for
     all without it."""
@@ -128,6 +129,11 @@ class Drawing:
     def confidence(self) -> float:
         """The level of confidence of intervals, between 0 and 1."""
         return self._setting("confidence")
+
+    @property
+    def deflated_r2(self) -> float:
+        """The largest null-space r2 of a network that is unlike earlier ones."""
+        return self._setting("deflated_r2")
 
     def table(self, name: str) -> pd.DataFrame:
         """A table, of a figure per task the rows of its task."""

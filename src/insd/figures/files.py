@@ -122,6 +122,7 @@ def figure_settings(grid: Grid, figure: Figure) -> dict[str, str | float | None]
     known: dict[str, str | float | None] = {
         "chain": grid.settings.shown_chain(),
         "confidence": grid.settings.analysis.comparisons.confidence,
+        "deflated_r2": grid.settings.analysis.deflated_r2,
     }
     return {name: known[name] for name in figure.uses}
 

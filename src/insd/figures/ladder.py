@@ -22,7 +22,7 @@ QUANTITIES = {
 """Columns of `networks.csv`, each a row of panels, with their labels."""
 
 
-def ladder_figure(table: pd.DataFrame, tasks: Mapping[str, Task], largest_r2: float = 0.25) -> Figure:
+def ladder_figure(table: pd.DataFrame, tasks: Mapping[str, Task], largest_r2: float) -> Figure:
     """A column per kind of task, a row per quantity; along the axis the populations with alternatives or controls.
 
     Points are alternatives by round, controls, and the standards of that population in grey; black bars are means.
@@ -110,7 +110,7 @@ def _legend(figure: Figure, table: pd.DataFrame) -> None:
 
 def draw(drawing: base.Drawing) -> Figure:
     """The figure, from the files that it reads."""
-    return ladder_figure(drawing.table("networks"), drawing.tasks)
+    return ladder_figure(drawing.table("networks"), drawing.tasks, drawing.deflated_r2)
 
 
 FIGURE = base.Figure(
@@ -119,6 +119,7 @@ FIGURE = base.Figure(
     "and share solved at half the time step",
     per="grid",
     reads=("tables/networks",),
+    uses=("deflated_r2",),
     draw=draw,
 )
 """What the workflow knows of this figure."""

@@ -36,7 +36,7 @@ def networks_figure(table: pd.DataFrame, score_names: Mapping[str, str], confide
 
     Parameters
     ----------
-    table : `networks.csv`, whose columns `round_rows` and `network_table` (insd.tables.networks) explain.
+    table : `networks.csv`, whose columns `network_table` (insd.tables.networks) explains.
     score_names : name and unit of the score of each task.
     confidence : the level of confidence of intervals.
     """

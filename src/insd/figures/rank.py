@@ -58,7 +58,8 @@ def rank_figure(table: pd.DataFrame, found: xr.Dataset, confidence: float) -> Fi
         for name, colour, rows in groups(table)
         if len(fitted := rows[[label in labels for label in network_labels(rows)]])
     ]
-    ranks = sorted(set(found["rank"].values.tolist()))
+    # Of networks that are no fits, NaN.
+    ranks = sorted({int(rank) for rank in found["rank"].values if np.isfinite(rank)})
     scores = table.set_index(pd.Index(network_labels(table)))["score"]
     fits = found.assign(score=("network", scores.reindex(found["network"].values).to_numpy(float)))
     for panel, (quality, label) in zip(axes.flat, QUALITIES.items(), strict=False):

@@ -169,7 +169,8 @@ def files_of(patterns: str | list[str], task: str, key: str) -> tuple[str, ...]:
     found = []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         path = pattern.replace("{task}", task)
-        matching = sorted(glob.glob(path, recursive=True)) if glob.has_magic(path) else [path]
+        is_pattern = glob.has_magic(path) and not Path(path).is_file()
+        matching = sorted(glob.glob(path, recursive=True)) if is_pattern else [path]
         if not matching or not all(Path(file).is_file() for file in matching):
             raise MissingFileError(f"{key} = {path!r}: there is no such file in {Path.cwd()}", path)
         found += matching

@@ -1,16 +1,19 @@
 """Recordings that makers read, which may be made from the trials of the task."""
 
-from insd.makers.base import MissingFileError, files_of
+from insd.makers.base import MakerError, MissingFileError, files_of
 
 
 def recorded_files(pattern: str, task: str, key: str) -> tuple[str, ...]:
-    """The files of a recording (`insd.makers.base.files_of`).
+    """The one file of a recording (`insd.makers.base.files_of`).
 
-    Raises MissingFileError if there are none, which also says from what they are made: the workflow is first read
-    before there are trials.
+    Raises MissingFileError if there is none, which also says from what it is made: the workflow is first read before
+    there are trials. Raises MakerError if there are several.
     """
     try:
-        return files_of(pattern, task, key)
+        found = files_of(pattern, task, key)
     except MissingFileError as error:
         hint = f"{error}; make it from the trials in results/{task}/trials/train.nc"
         raise MissingFileError(hint, error.path) from None
+    if len(found) > 1:
+        raise MakerError(f"{key} = {pattern!r}: names {len(found)} files ({', '.join(found)}); name one")
+    return found

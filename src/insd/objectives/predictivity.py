@@ -120,9 +120,10 @@ class Predictivity(Term):
         if self.settings.shuffled:
             steps = valid_steps(bank).sum(1)
             if not can_be_shuffled(steps):
+                name = type(self).__module__.rpartition(".")[2]
                 raise TermError(
-                    "terms.predictivity.shuffled = true: too many trials of the bank are the only ones of their length "
-                    "and would stay in their places; let the task have fewer lengths of trials"
+                    f"terms.{name}.shuffled = true: too many trials of the bank are the only ones of their length and "
+                    "would stay in their places; let the task have fewer lengths of trials"
                 )
             joined = joined[:, shuffled_trials(steps, 0)]
         return Stored({"components": joined}, {"membership": membership}, len(rounds), stride)

@@ -47,8 +47,7 @@ def capacity(table: pd.DataFrame, largest_r2: float) -> pd.DataFrame:
 
     Returns
     -------
-    architecture, units, outputs, recurrent_noise, schedule, multiplier, penalty_bound, ridge : of the first
-        alternative.
+    those of `SETTINGS` : of the first alternative.
     rounds : alternatives that were made.
     k_max : alternatives before the first that does not count; empty where the reference does not solve the task, or
         the r2 of an alternative is not known, as in populations that were not analysed.

@@ -102,10 +102,10 @@ def _line(row: dict[Any, Any]) -> str:
     cells = [
         row["population"],
         name,
-        f"{row['standard_loss']:.4f}",
-        f"{row['excess_loss']:+.4f}",
+        _number(row["standard_loss"], ".4f"),
+        _number(row["excess_loss"], "+.4f"),
         f"{row['matched']} {of}",
-        f"{row['r2']:.2f}",
+        _number(row["r2"], ".2f"),
         f"{row['unlike']} {of}",
         f"{row['matched_and_unlike']} {of}",
         f"{row['solved_half_step']} {of}",
@@ -115,6 +115,10 @@ def _line(row: dict[Any, Any]) -> str:
         f"**{row['verdict']}**",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _number(value: float, form: str) -> str:
+    return f"{value:{form}}" if np.isfinite(value) else ""
 
 
 def _share(value: float) -> str:

@@ -322,7 +322,7 @@ def _costs(task: _Task, confidence: float, resamples: int) -> Rows:
 
 def _ratio(first: pd.Series, second: pd.Series, confidence: float, resamples: int, seed: int) -> str:
     """Ratio of the geometric means of a cost, with its interval; networks of one chain are resampled together."""
-    above, below = np.log(first), np.log(second)
+    above, below = (np.log(costs[costs > 0]) for costs in (first, second))
     low, high = clustered_interval(above, below, confidence, resamples, seed)
     if np.isnan(low):
         return "none"

@@ -281,6 +281,11 @@ class Task(ABC):
         """Uniform duration in steps per trial, both ends of the span (in s) included; shape (trial, 1)."""
         return random.integers(self.steps(span[0]), self.steps(span[1]) + 1, (n_trials, 1))
 
+    def check_grace(self, grace: float, response: float) -> None:
+        """Raise ValueError where a trial could end before anything of its response is scored."""
+        if self.steps(grace) >= self.steps(response):
+            raise ValueError(f"grace = {grace} s: must end before the shortest response does ({response} s)")
+
     def draw_periods(
         self,
         fixation: tuple[float, float],
@@ -372,5 +377,5 @@ def _parts(declared: Any) -> Iterator[Any]:
 def _shown(value: Any) -> str:
     """A value of a field as labels show it: a span by its two ends, or by one number if they are equal."""
     if isinstance(value, list | tuple):
-        return " to ".join(f"{end:g}" for end in dict.fromkeys(value))
+        return " to ".join(str(end) if isinstance(end, str) else f"{end:g}" for end in dict.fromkeys(value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -69,6 +69,7 @@ class ContextIntegration(Task):
             raise ValueError(f"levels = {self.levels}: a coherence of 0 or less has no sign to report")
         if self.target != "sign" and not self.coherence:
             raise ValueError(f"coherence = 0: the {self.target} needs a unit")
+        self.check_grace(self.grace, self.response)
 
     def _sample(self, n_trials: int, random: np.random.Generator) -> xr.Dataset:
         time, stimulus_on, stimulus_off, go = self.draw_periods(

@@ -95,6 +95,11 @@ class Environment(Task):
         if not self.discrete:
             return super()._score(trials, outputs)
         right, mask = trials["targets"].values.argmax(-1), trials["mask"].values[..., 0]
+        if trials.sizes["output"] == 2:
+            # One of the two actions may be to do nothing: both count as much.
+            taken = [mask * (right == action) for action in (0, 1)]
+            hits = outputs.argmax(-1) == right
+            return np.mean([(hits * of).sum((-2, -1)) / of.sum() for of in taken if of.any()], axis=0)
         deciding = mask * (right != right[:, :1])
         if not deciding.any():
             deciding = mask
@@ -137,7 +142,7 @@ def environment_task(name: str) -> type[Task]:
         "sources": _sources(name, type(made)),
     }
     if discrete:
-        attributes |= {"score_name": "accuracy of decisions", "chance": 1 / max(int(space.n) - 1, 1)}
+        attributes |= {"score_name": "accuracy of decisions", "chance": 1 / max(int(space.n) - 1, 2)}
     return dataclass(frozen=True, kw_only=True)(type("EnvironmentTask", (Environment,), attributes))
 
 

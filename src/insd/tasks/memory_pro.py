@@ -56,6 +56,10 @@ class MemoryPro(Task):
     chance: ClassVar[float] = 90.0
     score_point: ClassVar[float] = 1.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_grace(self.grace, self.response)
+
     def _sample(self, n_trials: int, random: np.random.Generator) -> xr.Dataset:
         time, stimulus_on, stimulus_off, go = self.draw_periods(
             self.fixation, self.stimulus, self.delay, self.response, n_trials, random

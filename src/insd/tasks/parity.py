@@ -87,6 +87,13 @@ class Parity(Task):
         mean = (outputs * trials["mask"].values).sum((-2, -1))
         return (np.sign(mean) == trials["parity"].values).mean(-1)
 
+    def trial_errors(
+        self, trials: xr.Dataset, outputs: Float[np.ndarray, "*network trial time output"]
+    ) -> Float[np.ndarray, "*network trial"]:
+        """1 where the sign of the mean scored output is wrong, else 0."""
+        mean = (outputs * trials["mask"].values).sum((-2, -1))
+        return (np.sign(mean) != trials["parity"].values).astype(float)
+
     def ideal_outputs(self, trials: xr.Dataset) -> Float[np.ndarray, "trial time output"] | None:
         """An observer that knows the levels and the noise: the product of the mean signs of all channels by their
         posteriors, since channels are independent.
