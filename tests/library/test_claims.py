@@ -534,3 +534,17 @@ def test_no_claims_at_all():
     found = judge(papers={})
     assert found.empty and list(found) == CLAIM_COLUMNS
     assert claims_page(found, {}, 480, 0.95) == ""
+
+
+def test_networks_that_were_not_measured_have_no_verdict():
+    table = networks().assign(n_stable_fixed_points=np.nan, n_cycles=np.nan)
+    analyses = {}
+    for name, make in MAKERS.items():
+        whole = make(labels(table))
+        numbers = [variable for variable in whole if whole[variable].dtype.kind in "biuf"]
+        analyses[name] = dict.fromkeys(TASKS, whole.assign(whole[numbers].where(False)))
+    found = judged(PAPER, table, analyses, {"comparisons": comparisons("better")}, 0.95, 99)
+    without = found[found["verdict"] != NO_ANSWER]
+    # By tables alone.
+    assert without["id"].str.contains("better|poor_everywhere|hard_cell|hide_earlier|nearly_equal").all(), without
+    assert not found["number"].str.contains("not measured").any()

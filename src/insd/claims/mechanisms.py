@@ -79,13 +79,14 @@ def line_per_context(evidence: Evidence) -> Answer:
     lines = evidence.analyses["line_attractor"]
     before_go = [name for name in lines["condition"].values.tolist() if name.endswith("_hold")]
     here = lines.sel(network=network_labels(evidence.standards), condition=before_go)
-    if not before_go:
+    here = here.sel(network=here["n_points"].notnull().all("condition").values)
+    if not before_go or here.sizes["network"] < 2:
         return TOO_FEW
     straight = (here["n_points"] >= LEAST_POINTS) & (here["straightness"] >= STRAIGHT)
     holds = (straight & (np.abs(here["leading_real"]) <= SLOW)).all("condition")
     median = {name: float(here[name].median()) for name in ("n_points", "straightness", "extent", "leading_real")}
     found = (
-        f"in both contexts in {int(holds.sum())} of {len(evidence.standards)}; points {median['n_points']:.0f}, "
+        f"in both contexts in {int(holds.sum())} of {holds.size}; points {median['n_points']:.0f}, "
         f"straightness {median['straightness']:.2f}, extent {median['extent']:.1f}, leading eigenvalue "
         f"{median['leading_real']:+.2f}/s, in the median"
     )
