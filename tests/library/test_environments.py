@@ -39,6 +39,19 @@ class Choice(gymnasium.Env):
         return {"right": right, "easy": self.random.rand() > 0.5, "cue": "ab"[right - 1], "path": [1, 2]}
 
 
+class Go(Choice):
+    """The same with two actions: 1, at the end of half of the trials, and 0."""
+
+    def __init__(self, dt=100):
+        super().__init__(dt)
+        self.action_space = gymnasium.spaces.Discrete(2)
+
+    def new_trial(self):
+        told = super().new_trial()
+        self.gt = (self.gt == 1).astype(int)
+        return told
+
+
 class Reach(Choice):
     """The same with continuous actions."""
 
@@ -87,7 +100,7 @@ class Still(Choice):
         return told
 
 
-for made in (Choice, Reach, Silent, Picture, Rare, Still):
+for made in (Choice, Go, Reach, Silent, Picture, Rare, Still):
     gymnasium.register(f"InsdTest{made.__name__}-v0", made)
 
 
@@ -136,6 +149,15 @@ def test_trials_without_any_decision_are_scored_at_all_times():
     idle = trials.isel(trial=[t for t in range(100) if not trials["targets"].values[t, :, 1:].any()][:5])
     right, wrong = idle["targets"].values, idle["targets"].values[..., [1, 0, 2]]
     np.testing.assert_allclose(task.score(idle, np.stack([right, wrong])), [1, 0])
+
+
+def test_of_two_actions_both_count_as_much():
+    task = load(config("Go")).task("env")
+    trials = task.sample("test", 100, 0)
+    targets = trials["targets"].values
+    always, never = (np.broadcast_to(answer, targets.shape) for answer in ([0.0, 1.0], [1.0, 0.0]))
+    np.testing.assert_allclose(task.score(trials, np.stack([targets, always, never])), [1, 0.5, 0.5])
+    assert task.chance == 0.5
 
 
 def test_continuous_actions_are_scored_by_explained_variance():

@@ -20,6 +20,7 @@ from insd.tasks.base import Duration, GridField, NotNegative, Span, Task
 from insd.tasks.context_integration import ContextIntegration
 from insd.tasks.flip_flop import FlipFlop
 from insd.tasks.memory_pro import MemoryPro
+from insd.tasks.parity import Parity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +192,9 @@ def test_paired_test_equals_scipy_and_ignores_what_is_equal_or_missing():
     assert cells.paired_p(one, one) == 1
 
 
-@pytest.mark.parametrize("task", [ContextIntegration(), FlipFlop(), MemoryPro()], ids=lambda task: type(task).__name__)
+@pytest.mark.parametrize(
+    "task", [ContextIntegration(), FlipFlop(), MemoryPro(), Parity()], ids=lambda task: type(task).__name__
+)
 def test_errors_of_trials_make_up_the_score(task):
     """Of outputs that are the targets with noise."""
     trials = task.sample("test", 200, 3)
@@ -200,7 +203,7 @@ def test_errors_of_trials_make_up_the_score(task):
     assert errors.shape == (2, 200)
     if isinstance(task, MemoryPro):
         assert scores == pytest.approx(np.median(errors, axis=1))
-    elif isinstance(task, ContextIntegration):
+    elif isinstance(task, ContextIntegration | Parity):
         assert scores == pytest.approx(1 - np.nanmean(errors, axis=1))
     else:
         weights = trials["mask"].values.sum((1, 2))

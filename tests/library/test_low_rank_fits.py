@@ -360,6 +360,9 @@ def test_the_analysis_of_ranks():
     known = held_out.itself.astype(float)
     density = scipy.stats.norm(known.mean((0, 1)), known.std((0, 1))).logpdf(held_out.rates).sum(-1).mean()
     assert float(found["without_dynamics"][0, 0]) == pytest.approx(density, rel=1e-6)
+    # A unit that never fires is one that hardly varies.
+    silent = dataclasses.replace(held_out, itself=held_out.itself * (np.arange(8) > 0), rates=held_out.rates * 1.0)
+    assert np.isfinite(silent.without_dynamics()[0])
     with pytest.raises(DatasetError, match=r"fits of insd/0/0 were made with different fit_low_rank.noise"):
         analysis.run(AnalysisJob("flip_flop", TASK, fits_of((1, 0.05), (2, 0.1)), settings, {"test": TEST}))
     empty = analysis.run(AnalysisJob("flip_flop", TASK, fits_of(), settings, {"test": TEST}))["rank"]

@@ -21,6 +21,7 @@ from insd.grid import Grid
 from insd.imported import CheckpointError, import_checkpoint, import_checkpoints
 from insd.makers.base import Job, MakerError, code_of, maker_of, recipe_from
 from insd.makers.check import check_maker
+from insd.makers.recorded_files import recorded_files
 from insd.networks.rate import RateRNN
 from insd.networks.settings.rate import RateSettings
 from insd.objectives.base import join_earlier
@@ -151,6 +152,14 @@ def test_what_files_do_not_say_is_asked_for_by_its_key_in_the_config(tmp_path):
     maker = maker_of({"make": "checkpoint", "maker": {"files": str(tmp_path / "rnn.pt")}})
     with pytest.raises(MakerError, match=r"populations.others: .*give it, as in `checkpoint: {nonlinearity: tanh}`$"):
         maker.make(job(names=(("flip_flop", "others", 0, 0),), sources=maker.sources("flip_flop")))
+
+
+def test_a_recording_is_one_file(tmp_path):
+    for name in ("a[1].npz", "b1.npz", "b2.npz"):
+        (tmp_path / name).touch()
+    assert recorded_files(f"{tmp_path}/a[1].npz", "flip_flop", "key") == (f"{tmp_path}/a[1].npz",)
+    with pytest.raises(MakerError, match=r"^key = .*names 2 files \(.*b1.npz, .*b2.npz\); name one$"):
+        recorded_files(f"{tmp_path}/b*.npz", "flip_flop", "key")
 
 
 def test_files_are_checked_before_the_first_job(tmp_path):

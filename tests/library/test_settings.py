@@ -324,9 +324,9 @@ def test_task_parameters_reach_the_task():
         ("tasks/flip_flop/parameters", {"pulse_rate": 0.0}, "parameters = {'pulse_rate': 0.0}: no trials can be made"),
         ("tasks/flip_flop/parameters", {"input_noise": -1.0}, "parameters.input_noise = -1.0: must not be negative"),
         (
-            "tasks/memory_pro/parameters",
-            {"grace": 9.0},
-            "{'grace': 9.0}: at dt = 0.02 s the response is never scored",
+            "tasks/flip_flop/parameters",
+            {"reaction": 9.0},
+            "{'reaction': 9.0}: at dt = 0.02 s the response is never scored",
         ),
         ("tasks/memory_pro/parameters", {"delay": [1]}, "tasks.memory_pro.parameters.delay.1: this key is required"),
         # Regimes and grids
@@ -350,6 +350,12 @@ def test_task_parameters_reach_the_task():
             {"grid": {"noise": [{"delay": [1, 2]}], "duration": [{"delay": [2, 3]}]}},
             "tasks.memory_pro.parameters.grid.noise.0, grid.duration.0: both axes replace delay",
         ),
+        (
+            "tasks/memory_pro/parameters",
+            {"grace": 0.3},
+            "grace = 0.3 s: must end before the shortest response does (0.3 s)",
+        ),
+        ("analysis/decoding/folds", 300, "analysis.decoding.folds = 300: at most trials.evaluation = 256"),
         ("analysis/robustness/trials", 999, "analysis.robustness.trials = 999: at most trials.evaluation = 256"),
         (
             "trials/evaluation",
