@@ -21,7 +21,7 @@ from torch import Tensor
 from insd.activity import CHUNK, loss_and_score, simulate_trials
 from insd.bank import Bank
 from insd.checkpoints import Checkpoint
-from insd.dynamics.sequential_monte_carlo import Fit, FitSettings, log_mean_weights
+from insd.dynamics.sequential_monte_carlo import Encoder, Fit, FitSettings, log_mean_weights
 from insd.dynamics.stochastic_low_rank import StochasticLowRank, network_weights
 from insd.errors import InsdError
 from insd.makers.base import NetworkName
@@ -41,6 +41,14 @@ LEAD = 2
 
 LEAST_NOISE = 1e-2
 """Standard deviation of the noise of latent variables before fitting, at least; that of latent variables is 1."""
+
+
+SMOOTHING = 2
+"""Steps before and after over which counts are averaged for the start of a fit."""
+FEWEST = 0.02
+"""Of these averages, the smallest that counts."""
+COUNTED = 1e-2
+"""How far a count may be from a whole number by rounding."""
 
 
 class FitError(InsdError):
@@ -103,11 +111,13 @@ def log_likelihood(
     inputs: Float[Tensor, "trial time input"],
     particles: int,
     seed: int,
+    encoder: Encoder | None = None,
 ) -> float:
     """A lower bound of the log-likelihood of activity, in nats per step: the tighter, the more particles."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        found, seen = log_mean_weights(model, *observed_after_lead(rates, inputs), particles, generator=generator)
+        observed = observed_after_lead(rates, inputs)
+        found, seen = log_mean_weights(model, *observed, particles, encoder, generator)
     return float(found.double().sum() / seen.sum())
 
 
@@ -138,9 +148,13 @@ class LowRankFit:
         self.held_out = target.rates[-held_out:], inputs[-held_out:]
         rates = target.rates[:count]
         generator = torch.Generator().manual_seed(random_seed(*name, "weights"))
+        if settings.observation == "poisson":
+            rates = self._whole(rates)
+            self.held_out = self._whole(self.held_out[0]), self.held_out[1]
         model = StochasticLowRank(
             *(settings.rank, settings.hidden, rates, inputs.shape[2]),
             nonlinearity=settings.nonlinearity,
+            observation=settings.observation,
             readout="affine",
             generator=generator,
         )
@@ -149,7 +163,12 @@ class LowRankFit:
             **{name: getattr(settings, name) for name in ("epochs", "batch", "particles")},
             **{name: getattr(settings, name) for name in ("step_size", "last_step_size")},
         )
-        self.fit = Fit(model, *observed_after_lead(rates, inputs[:count]), how, random_seed(*name, "fit"))
+        encoder = None
+        if settings.observation == "poisson":
+            with torch.random.fork_rng(devices=()):
+                torch.manual_seed(random_seed(*name, "encoder"))
+                encoder = Encoder(rates.shape[2], settings.rank)
+        self.fit = Fit(model, *observed_after_lead(rates, inputs[:count]), how, random_seed(*name, "fit"), encoder)
         self.rows: list[dict[str, float]] = []
 
     @property
@@ -186,9 +205,22 @@ class LowRankFit:
         self.fit.load_state_dict(state["fit"])
         self.rows = list(state["rows"])
 
+    def _whole(self, rates: Float[Tensor, "trial time unit"]) -> Float[Tensor, "trial time unit"]:
+        """Counts without the rounding of rates."""
+        whole = rates.round()
+        if bool(((rates - whole).abs() > COUNTED).any() or (whole < 0).any()):
+            raise FitError(
+                f"{self.label}: fit_low_rank.observation = poisson; the rates of {self.settings.recording} times the "
+                "time step are no counts; bin spikes at the time step without smoothing, or fit with gaussian"
+            )
+        return whole
+
     def _along_components(self, model: StochasticLowRank, rates: Float[Tensor, "trial time unit"]) -> None:
         """Let each latent variable begin with unit variance along a principal component, its noise as what decay alone
-        leaves out of its steps, and that of observations as what the components leave out."""
+        leaves out of its steps, and that of observations as what the components leave out. Of counts, the components
+        are those of what softplus makes their averages over some steps of."""
+        if model.observation == "poisson":
+            rates = _means_of_counts(rates)
         centred = rates.double() - rates[rates.isfinite().all(-1)].double().mean(0)
         samples = centred[centred.isfinite().all(-1)]
         values, vectors = torch.linalg.eigh(samples.T @ samples / len(samples))
@@ -214,13 +246,15 @@ class LowRankFit:
     def _evaluate(self, step_size: float) -> dict[str, float]:
         """What the history keeps of an epoch; losses are of the fit without noise, read out as its target."""
         weights = self.weights()
-        network = _dataset([weights], [self.name], self.held_out_trials, self.settings.nonlinearity, {})
+        network = _dataset([weights], [self.name], self.held_out_trials, self.settings, {})
         outputs = simulate_trials(network, self.held_out_trials)[1]
         losses, scores = loss_and_score(self.task, outputs, self.held_out_trials)
         seed = random_seed(*self.name, "held out")
         return {
             "bound": self.fit.history[-1],
-            "held_out_bound": log_likelihood(self.fit.model, *self.held_out, self.settings.particles, seed),
+            "held_out_bound": log_likelihood(
+                self.fit.model, *self.held_out, self.settings.particles, seed, self.fit.encoder
+            ),
             "held_out_loss": float(losses[0]),
             "held_out_score": float(scores[0]),
             "step_size": step_size,
@@ -278,7 +312,7 @@ def fit_round(
         "restarts": ("seed", np.zeros(len(names), int)),
         "iterations": ("seed", np.full(len(names), settings.epochs)),
     }
-    made = _dataset([end["weights"] for end in ends], names, bank, settings.nonlinearity, variables)
+    made = _dataset([end["weights"] for end in ends], names, bank, settings, variables)
     history = xr.Dataset(coords={"iteration": range(1, settings.epochs + 1), "seed": made["seed"]})
     for name in ends[0]["rows"][0]:
         values = np.array([[row[name] for row in end["rows"]] for end in ends], np.float32)
@@ -286,16 +320,31 @@ def fit_round(
     return made, history
 
 
+def _means_of_counts(counts: Float[Tensor, "trial time unit"]) -> Float[Tensor, "trial time unit"]:
+    """What softplus makes averages of counts over some steps of, NaN where there are no counts."""
+    seen = counts.isfinite().all(-1)
+    window = counts.new_ones(1, 1, 2 * SMOOTHING + 1)
+    sums, steps = (
+        torch.nn.functional.conv1d(part, window, padding=SMOOTHING)
+        for part in (
+            torch.where(seen[..., None], counts, 0).mT.reshape(-1, 1, counts.shape[1]),
+            seen.to(counts)[:, None].repeat_interleave(counts.shape[2], 0),
+        )
+    )
+    averages = (sums / steps.clamp(min=1)).reshape(len(counts), counts.shape[2], -1).mT.clamp(min=FEWEST)
+    return torch.where(seen[..., None], averages.expm1().log(), math.nan)
+
+
 def _dataset(
     weights: Sequence[dict[str, Tensor]],
     names: Sequence[NetworkName],
     bank: xr.Dataset,
-    nonlinearity: str,
+    settings: Any,
     variables: dict[str, Any],
 ) -> xr.Dataset:
     """Networks by the contract of `network.nc`, whose time constant is the time step."""
     joined = {name: torch.cat([one[name] for one in weights]) for name in weights[0]}
-    networks = StochasticLowRankRNN(joined, 1.0, 0.0, nonlinearity)
+    networks = StochasticLowRankRNN(joined, 1.0, 0.0, settings.nonlinearity, settings.observation)
     return network_dataset(networks, joined, variables, names, bank, bank.attrs["dt"])
 
 

@@ -13,6 +13,7 @@ import xarray as xr
 import yaml
 from conftest import ROOT, laid_over
 from drawn import check_text, points
+from pydantic import ValidationError
 
 from insd import plugins
 from insd.activity import simulate_trials
@@ -36,6 +37,7 @@ from insd.low_rank_fits import (
     Target,
     fit_round,
     least_squares_readout,
+    log_likelihood,
     observed_after_lead,
     private_activity,
 )
@@ -246,9 +248,8 @@ def test_an_interrupted_fit_goes_on_to_the_same_result(tmp_path, monkeypatch):
     assert {"bound", "held_out_bound"} < set(history) and history.sizes["iteration"] == 3
 
 
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory):
-    """A recording of a network of rank 2 whose state goes around, and fits of ranks 1 to 3 to it."""
+def going_around():
+    """A network of rank 2 whose state goes around."""
     teacher = model_of(2, 10, 12, "clipped_relu")
     left = torch.linalg.qr(torch.randn(12, 2, generator=generator(1)))[0]
     turn = math.radians(70)
@@ -262,12 +263,21 @@ def planted(tmp_path_factory):
         teacher.log_log_decay.fill_(math.log(-math.log(0.9)))
         teacher.noise_factor.copy_(math.log(0.1) * torch.eye(2))
         teacher.log_noise.fill_(math.log(0.2))
+    return teacher
+
+
+HOW = {"hidden": 12, "trials": 48, "held_out": 16, "epochs": 15, "batch": 48, "particles": 8}
+HOW |= {"step_size": 0.05, "last_step_size": 0.01, "nonlinearity": "clipped_relu"}
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """A recording of a network of rank 2, and fits of ranks 1 to 3 to it."""
+    teacher = going_around()
     rates = teacher.generate(torch.zeros(*BANK["inputs"].shape), generator(4))[1]
     path = tmp_path_factory.mktemp("planted") / "rates.npz"
     np.savez(path, rates=rates, fingerprint=BANK.attrs["fingerprint"])
-    how = {"hidden": 12, "trials": 48, "held_out": 16, "epochs": 15, "batch": 48, "particles": 8}
-    how |= {"step_size": 0.05, "last_step_size": 0.01, "nonlinearity": "clipped_relu", "recording": str(path)}
-    made = job(str(path), seeds=(0,), recorded=True)
+    made, how = job(str(path), seeds=(0,), recorded=True), HOW | {"recording": str(path)}
     return {rank: MAKER(MAKER.Settings(rank=rank, **how)).make(made) for rank in (1, 2, 3)}, rates
 
 
@@ -276,6 +286,35 @@ def test_a_planted_network_of_rank_2_needs_rank_2(planted):
     bounds = {rank: float(made.history["held_out_bound"][0, 0, -1]) for rank, made in fits.items()}
     assert bounds[2] > bounds[1] + 1.0
     assert bounds[3] < bounds[2] + 0.1 * (bounds[2] - bounds[1])
+
+
+def test_counts_of_a_planted_network_of_rank_2_need_rank_2(tmp_path):
+    teacher, path = going_around(), tmp_path / "counts.npz"
+    teacher.observation = "poisson"
+    with torch.no_grad():
+        teacher.readout_weights.mul_(2)
+        teacher.bias.fill_(1.0)
+    counts = teacher.generate(torch.zeros(*BANK["inputs"].shape), generator(4))[1]
+    np.savez(path, rates=counts / BANK.attrs["dt"], fingerprint=BANK.attrs["fingerprint"])
+    how = HOW | {"recording": str(path), "observation": "poisson", "batch": 16, "epochs": 12}
+    made = job(str(path), seeds=(0,), recorded=True)
+    fits = {rank: MAKER(MAKER.Settings(rank=rank, **how)).make(made) for rank in (1, 2)}
+    bounds = {rank: float(fit.history["held_out_bound"][0, 0, -1]) for rank, fit in fits.items()}
+    mean = counts[:48].mean((0, 1))
+    alone = scipy.stats.poisson(mean.numpy()).logpmf(counts[-16:].numpy()).sum(-1).mean()
+    known = log_likelihood(teacher, counts[-16:], torch.zeros(16, *BANK["inputs"].shape[1:]), 256, 0)
+    assert alone < bounds[1] < bounds[2] - 1 < known - 1
+    # Rates are the expected counts, and the file has all of the fit.
+    network, activity = fits[2].network, fits[2].activity
+    latents = simulate_trials(network.assign_attrs(observation="gaussian"), TEST)[0][0].double().numpy()
+    np.testing.assert_allclose(activity["rates"][0], np.log1p(np.exp(latents)), rtol=1e-3, atol=1e-4)
+    again = of_network(network)
+    assert again.observation == "poisson" and (network["observation_noise"] == 0).all()
+    np.savez(path, rates=counts, fingerprint=BANK.attrs["fingerprint"])
+    with pytest.raises(FitError, match=r"observation = poisson; .*counts.npz times the time step are no counts"):
+        MAKER(MAKER.Settings(rank=2, **how)).make(made)
+    with pytest.raises(ValidationError, match="observation = poisson: rates of networks are no counts"):
+        MAKER.Settings(rank=2, population="insd", observation="poisson")
 
 
 def test_fits_of_recordings_have_the_readout_nearest_to_the_targets(planted):

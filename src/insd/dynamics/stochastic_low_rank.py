@@ -211,7 +211,8 @@ def network_weights(model: StochasticLowRank) -> dict[str, Tensor]:
 
     That architecture has rates after the step with the input of the same time, while z follows u by two steps here. So
     its first rates are the observations at the third step of a network that is observed from there on: `initial_mean`
-    and `initial_noise` are those of z two steps before. Raises ValueError unless the readout is affine.
+    and `initial_noise` are those of z two steps before. Counts have no noise but their own: `observation_noise` is 0.
+    Raises ValueError unless the readout is affine.
     """
     if model.readout_weights is None:
         raise ValueError(
@@ -233,7 +234,7 @@ def network_weights(model: StochasticLowRank) -> dict[str, Tensor]:
             "initial_mean": model.initial_mean,
             "initial_noise": first,
             "latent_noise": later,
-            "observation_noise": model.log_noise.exp(),
+            "observation_noise": model.log_noise.exp() * (model.observation == "gaussian"),
         }
         return {name: part.detach().clone() for name, part in weights.items()}
 
@@ -243,8 +244,10 @@ def of_network(network: xr.Dataset) -> StochasticLowRank:
     parts = {name: torch.from_numpy(np.asarray(values.values[0])) for name, values in network.data_vars.items()}
     hidden, rank = parts["left_vectors"].shape
     kind = {"nonlinearity": network.attrs["nonlinearity"], "readout": "affine"}
+    counts = network.attrs.get("observation") == "poisson"
     inputs, observations = parts["input_weights"].shape[1], parts["bias"][None, None]
     model = StochasticLowRank(rank, hidden, observations, inputs, **kind)
+    model.observation = "poisson" if counts else "gaussian"
     names = ("left_vectors", "right_vectors", "input_weights", "thresholds", "bias", "initial_mean")
     with torch.no_grad():
         for name in names:
@@ -252,7 +255,8 @@ def of_network(network: xr.Dataset) -> StochasticLowRank:
         assert model.readout_weights is not None
         model.readout_weights.copy_(parts["unit_weights"])
         model.log_log_decay.copy_((-parts["decay"][0].log()).log())
-        model.log_noise.copy_(parts["observation_noise"].log())
+        if not counts:
+            model.log_noise.copy_(parts["observation_noise"].log())
         for name, factor in (("initial_noise", model.initial_factor), ("latent_noise", model.noise_factor)):
             lower = torch.linalg.cholesky(parts[name])
             factor.copy_(lower.tril(-1) + torch.diag(lower.diagonal().log()))

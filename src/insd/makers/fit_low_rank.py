@@ -35,6 +35,9 @@ class FitLowRankSettings(Section):
     """Number of currents, through which latent variables act on each other."""
     nonlinearity: Literal["relu", "clipped_relu"] = "relu"
     """The function of currents x with thresholds h: `relu`, relu(x - h); `clipped_relu`, relu(x + h) - relu(x)."""
+    observation: Literal["gaussian", "poisson"] = "gaussian"
+    """Noise of the observations: `gaussian`, of each unit; `poisson`, of a recording whose `rates` are spikes per
+    second, and so counts when multiplied by the time step."""
     noise: NotNegative = 0.05
     """Private noise sigma_rec of the networks while their activity is drawn; recordings have their own."""
     trials: Count = 512
@@ -56,11 +59,13 @@ class FitLowRankSettings(Section):
     def _one_target(self) -> "FitLowRankSettings":
         if (self.population is None) == (self.recording is None):
             raise ValueError("population, recording: name what is fitted by one of them")
+        if self.observation == "poisson" and self.recording is None:
+            raise ValueError("observation = poisson: rates of networks are no counts; fit them with gaussian")
         return self
 
 
 class FitLowRank(Maker):
-    """Fits by variational sequential Monte Carlo (Pals et al. 2024), with Gaussian noise of each unit."""
+    """Fits by variational sequential Monte Carlo (Pals et al. 2024), with Gaussian or Poisson noise."""
 
     description = "Fit networks of a given rank to activity, and record their own."
     Settings = FitLowRankSettings
@@ -120,10 +125,11 @@ class FitLowRank(Maker):
             recording = read_recording(file, job.bank)
             if "condition_of_trial" in recording:
                 raise DatasetError(f"{file}: holds averages over trials; a fit needs the rates of single trials")
-            rates = torch.from_numpy(recording["rates"])
+            step = job.bank.attrs["dt"] if self.settings.observation == "poisson" else 1.0
+            rates = torch.from_numpy(recording["rates"]) * step
             if "output_weights" not in recording:
                 return Target(rates, *least_squares_readout(rates, job.bank))
-            weights = torch.from_numpy(recording["output_weights"])
+            weights = torch.from_numpy(recording["output_weights"]) / step
             return Target(rates, weights, weights.new_zeros(len(weights)))
         network = read(file, "network").sel(seed=[seed])
         # The same activity for fits of all ranks.

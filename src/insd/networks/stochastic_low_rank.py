@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from insd.networks.base import READOUT, Flowing, normal
 from insd.networks.settings.base import NetworkSettings
@@ -26,8 +27,9 @@ class StochasticLowRankRNN(Flowing):
 
         w_t = a w_{t-1} + (1 - a) u_t,     z_t = a z_{t-1} + N' phi(M z_{t-1} + W w_t),     r_t = C z_t + b.
 
-    The state x is z and w, side by side; in continuous time, ``tau dx/dt = G(x, u) - x + noise`` with G this map. phi
-    is ``relu(x - h)`` or ``relu(x + h) - relu(x)``.
+    Rates of fits to counts are those expected per step, ``r_t = softplus(C z_t + b)``. The state x is z and w, side by
+    side; in continuous time, ``tau dx/dt = G(x, u) - x + noise`` with G this map. phi is ``relu(x - h)`` or
+    ``relu(x + h) - relu(x)``.
 
     Parameters
     ----------
@@ -54,7 +56,7 @@ class StochasticLowRankRNN(Flowing):
         "initial_state": ("seed", "state"),
         **NOISE,
     }
-    constants: ClassVar[tuple[str, ...]] = ("nonlinearity",)
+    constants: ClassVar[tuple[str, ...]] = ("nonlinearity", "observation")
     left_vectors: Float[Tensor, "network hidden rank"]
     right_vectors: Float[Tensor, "network hidden rank"]
     input_weights: Float[Tensor, "network hidden input"]
@@ -63,9 +65,16 @@ class StochasticLowRankRNN(Flowing):
     unit_weights: Float[Tensor, "network unit rank"]
     bias: Float[Tensor, "network unit"]
 
-    def __init__(self, weights: Mapping[str, Tensor], alpha: float, recurrent_noise: float, nonlinearity: str = "relu"):
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        alpha: float,
+        recurrent_noise: float,
+        nonlinearity: str = "relu",
+        observation: str = "gaussian",
+    ):
         super().__init__(weights, alpha, recurrent_noise)
-        self.nonlinearity = nonlinearity
+        self.nonlinearity, self.observation = nonlinearity, observation
 
     @classmethod
     def parameter_names(cls) -> Sequence[str]:
@@ -109,12 +118,14 @@ class StochasticLowRankRNN(Flowing):
         return torch.cat([latents, filtered], -1) - states
 
     def rates_of(self, states: Float[Tensor, "*any state"]) -> Float[Tensor, "*any unit"]:
-        """``C z + b``; of several networks, states have them along their first axis."""
+        """``C z + b``, or softplus of it; of several networks, states have them along their first axis."""
         latents = states[..., : self.unit_weights.shape[2]]
         if len(self.bias) == 1:
-            return latents @ self.unit_weights[0].T + self.bias[0]
-        along = (len(self.bias), *[1] * (states.ndim - 2), -1)
-        return torch.einsum("n...r,nur->n...u", latents, self.unit_weights) + self.bias.view(along)
+            means = latents @ self.unit_weights[0].T + self.bias[0]
+        else:
+            along = (len(self.bias), *[1] * (states.ndim - 2), -1)
+            means = torch.einsum("n...r,nur->n...u", latents, self.unit_weights) + self.bias.view(along)
+        return softplus(means) if self.observation == "poisson" else means
 
     def stored_weights(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The parameters and the noise, which is 0 where it is not among them."""
