@@ -61,7 +61,6 @@ def network_view(
     network: xr.Dataset,
     points: xr.Dataset,
     static_inputs: dict[str, list[float]],
-    dt: float,
 ) -> dict[str, Any]:
     """The page's data of one network, except its row of the table.
 
@@ -71,7 +70,6 @@ def network_view(
     network : a `network.nc` of one seed (without the dimension).
     points : a `fixed_points` dataset that has the network.
     static_inputs : of the task, by name.
-    dt : time step in s, at which cycles are run.
     """
     mean, axes, shares = leading_components(rates)
     variables = state_size(network)
@@ -150,7 +148,7 @@ def explorer_page(
     for member in members:
         assert member.network is not None
         label, rates = member.label, member.rates
-        view = network_view(label, rates, member.network.isel(seed=0), points, static_inputs, float(trials.attrs["dt"]))
+        view = network_view(label, rates, member.network.isel(seed=0), points, static_inputs)
         role = round_name(member.round) if member.role in ("reference", "alternative") else member.role
         networks.append({**view, "role": role, "row": {str(key): _shown(value) for key, value in rows[label].items()}})
     data = {

@@ -215,8 +215,9 @@ def judged(
         for claim in publication.claims:
             if missing := [name for name in claim.reads if name not in analyses and name not in tables]:
                 raise ClaimError(
-                    f"{paper}: the claim {claim.id!r} reads {' and '.join(missing)}, which the rule `claims` does not "
-                    f"give; choose from {', '.join([*analyses, *tables])}"
+                    f"{paper}: the claim {claim.id!r} reads {' and '.join(missing)}, which this grid does not have; "
+                    f"leave {paper!r} out of `claims`, add to the config what it reads, or let it read what there is: "
+                    f"{', '.join([*analyses, *tables])}"
                 )
             for evidence in _evidence(claim, networks, analyses, tables, confidence, resamples):
                 number, verdict = claim.judge(evidence)

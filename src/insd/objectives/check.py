@@ -96,7 +96,7 @@ def _joined(term: Term, bank: xr.Dataset) -> Stored:
     name = type(term).__name__
     rounds = []
     for earlier in range(_EARLIER):
-        stored = term.stores(_file(_networks(range(40 + 10 * earlier, 40 + 10 * earlier + _COUNT)), bank), bank)
+        stored = term.stores(_file(_networks(range(40 + 10 * earlier, 40 + 10 * earlier + _COUNT))), bank)
         _must(stored is not None, name, "it stores nothing of a network")
         assert stored is not None
         for variable, dimensions in term.variables.items():
@@ -134,7 +134,7 @@ def _networks(seeds: Any) -> Networks:
     return initialise(settings, _INPUTS, _OUTPUTS, _DT / _TAU, [_stream(seed) for seed in seeds])
 
 
-def _file(networks: Networks, bank: xr.Dataset) -> xr.Dataset:
+def _file(networks: Networks) -> xr.Dataset:
     return xr.Dataset(
         {name: (along, networks.weights()[name].numpy()) for name, along in networks.dimensions.items()},
         coords={"seed": range(_COUNT)},

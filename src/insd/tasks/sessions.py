@@ -225,7 +225,7 @@ def _session(path: str, stamp: tuple[int, int], names: tuple[str, ...]) -> Sessi
             wanted = [name for name in names if name not in columns]
             return Session(columns, {name: _nwb_series(path, opened, name) for name in wanted})
     with _netcdf(path) as opened:
-        columns = _netcdf_columns(path, opened)
+        columns = _netcdf_columns(opened)
         wanted = [name for name in names if name not in columns]
         return Session(columns, {name: _netcdf_series(path, opened, columns, name) for name in wanted})
 
@@ -241,9 +241,7 @@ def _activity(path: str, stamp: tuple[int, int], activity: str, units: str) -> S
             found = _nwb_series(path, opened, activity)
     else:
         with _netcdf(path) as opened:
-            found = _netcdf_series(
-                path, opened, _netcdf_columns(path, opened), "rates" if activity == UNITS else activity
-            )
+            found = _netcdf_series(path, opened, _netcdf_columns(opened), "rates" if activity == UNITS else activity)
     if where:
         raise SessionError(f"{path}: units = {where}: only units of NWB have columns to choose them by")
     return found
@@ -355,7 +353,7 @@ def _netcdf(path: str) -> Iterator[xr.Dataset]:
         yield opened
 
 
-def _netcdf_columns(path: str, opened: xr.Dataset) -> dict[str, np.ndarray]:
+def _netcdf_columns(opened: xr.Dataset) -> dict[str, np.ndarray]:
     found = {}
     for name, variable in opened.variables.items():
         values = variable.values
