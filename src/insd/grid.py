@@ -288,6 +288,15 @@ class Grid:
         folder = f"results/{task}/analysis/blocks/{self.rule_name(name)}"
         return [f"{folder}/{one}-{other}.pt" for one, other in pairs_of(list(self.network_blocks(name, task)))]
 
+    def pair_files(self) -> list[str]:
+        """The files of all pairs of blocks of all analyses."""
+        return [
+            file
+            for name in self.divided_analyses()
+            for task in self.analysis_tasks(name)
+            for file in self._pair_files(name, task)
+        ]
+
     def _inputs(self, name: str, task: str, blocks: Sequence[RoundBlock]) -> dict[str, list[str]]:
         analysis: Analysis = plugins.find("analysis", name)
         found = {

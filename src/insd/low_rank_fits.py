@@ -22,7 +22,7 @@ from insd.activity import CHUNK, loss_and_score, simulate_trials
 from insd.bank import Bank
 from insd.checkpoints import Checkpoint
 from insd.dynamics.sequential_monte_carlo import Encoder, Fit, FitSettings, log_mean_weights
-from insd.dynamics.stochastic_low_rank import StochasticLowRank, network_weights
+from insd.dynamics.stochastic_low_rank import StochasticLowRank, inverse_softplus, network_weights
 from insd.errors import InsdError
 from insd.makers.base import NetworkName
 from insd.networks.base import made_of, stacked_weights
@@ -183,7 +183,7 @@ class LowRankFit:
             step_size = self.fit.step_size
             try:
                 next(epochs)
-            except FloatingPointError as error:
+            except (FloatingPointError, torch.linalg.LinAlgError) as error:
                 raise FitError(f"{self.label}: {error} (fit_low_rank.step_size = {self.settings.step_size})") from None
             self.rows.append(self._evaluate(step_size))
             row = {name: np.array([value]) for name, value in self.rows[-1].items()}
@@ -228,7 +228,9 @@ class LowRankFit:
             raise FitError(f"{self.label}: the activity does not vary; fit that of a different network or recording")
         rank = self.settings.rank
         if rank > len(values):
-            raise FitError(f"{self.label}: fit_low_rank.rank = {rank}, and the activity is of {len(values)} units")
+            raise FitError(
+                f"{self.label}: fit_low_rank.rank = {rank}, and the activity is of {len(values)} units; lower the rank"
+            )
         least = 1e-6 * float(values[-1])
         scales = values.flip(0)[:rank].clamp(min=least).sqrt()
         axes = vectors.flip(1)[:, :rank]
@@ -332,7 +334,7 @@ def _means_of_counts(counts: Float[Tensor, "trial time unit"]) -> Float[Tensor, 
         )
     )
     averages = (sums / steps.clamp(min=1)).reshape(len(counts), counts.shape[2], -1).mT.clamp(min=FEWEST)
-    return torch.where(seen[..., None], averages.expm1().log(), math.nan)
+    return torch.where(seen[..., None], inverse_softplus(averages), math.nan)
 
 
 def _dataset(

@@ -128,7 +128,7 @@ def test_a_figure_of_the_users_own_has_the_name_of_its_module(own):
         (
             "toy_figure_11",
             TOY.replace("draw=", 'uses=["chains"], draw='),
-            "uses: choose from chain, confidence, not chains",
+            "uses: choose from chain, confidence, deflated_r2, not chains",
         ),
         ("toy_figure_8", TOY.replace("task", "grid").replace("tables/networks", "rounds/history"), "per task can read"),
         ("toy_figure_9", TOY.replace("FIGURE = base.Figure(", 'FIGURE = base.Figure("a", '), "with named arguments"),

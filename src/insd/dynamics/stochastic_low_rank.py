@@ -32,6 +32,11 @@ DECAY, NOISE = 0.9, 0.1
 """a, and the standard deviation of the noise of z, before fitting (the values of Pals et al.)."""
 
 
+def inverse_softplus(values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """What softplus makes positive values of, also of large ones."""
+    return values + torch.log(-torch.expm1(-values))
+
+
 class StochasticLowRank(torch.nn.Module):
     """A stochastic low-rank network and how it is observed.
 
@@ -84,7 +89,7 @@ class StochasticLowRank(torch.nn.Module):
         self.noise_factor = torch.nn.Parameter(math.log(NOISE) * torch.eye(rank, dtype=observations.dtype))
         mean = seen.mean(0)
         if observation == "poisson":
-            mean = mean.clamp(min=1e-3).expm1().log()
+            mean = inverse_softplus(mean.clamp(min=1e-3))
         self.bias = constant(mean, len(mean))
         self.log_noise = constant(seen.std(0, correction=0).clamp(min=1e-3).log(), len(mean))
         self.readout_weights = uniform(rank, len(mean), rank) if readout == "affine" else None
