@@ -249,10 +249,10 @@ def of_network(network: xr.Dataset) -> StochasticLowRank:
     parts = {name: torch.from_numpy(np.asarray(values.values[0])) for name, values in network.data_vars.items()}
     hidden, rank = parts["left_vectors"].shape
     kind = {"nonlinearity": network.attrs["nonlinearity"], "readout": "affine"}
-    counts = network.attrs.get("observation") == "poisson"
     inputs, observations = parts["input_weights"].shape[1], parts["bias"][None, None]
     model = StochasticLowRank(rank, hidden, observations, inputs, **kind)
-    model.observation = "poisson" if counts else "gaussian"
+    # Afterwards, since there are no counts here to begin from. Files of older fits are of normal observations.
+    model.observation = network.attrs.get("observation", "gaussian")
     names = ("left_vectors", "right_vectors", "input_weights", "thresholds", "bias", "initial_mean")
     with torch.no_grad():
         for name in names:
@@ -260,7 +260,7 @@ def of_network(network: xr.Dataset) -> StochasticLowRank:
         assert model.readout_weights is not None
         model.readout_weights.copy_(parts["unit_weights"])
         model.log_log_decay.copy_((-parts["decay"][0].log()).log())
-        if not counts:
+        if model.observation == "gaussian":
             model.log_noise.copy_(parts["observation_noise"].log())
         for name, factor in (("initial_noise", model.initial_factor), ("latent_noise", model.noise_factor)):
             lower = torch.linalg.cholesky(parts[name])

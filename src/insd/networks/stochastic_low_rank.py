@@ -19,7 +19,7 @@ NOISE = {
     "latent_noise": ("seed", "rank", "rank_to"),
     "observation_noise": ("seed", "unit"),
 }
-"""What files hold of the noise, with the dimensions: see `insd.dynamics.stochastic_low_rank.noise_of`."""
+"""What files hold of the noise, with the dimensions: see `insd.dynamics.stochastic_low_rank.network_weights`."""
 
 
 class StochasticLowRankRNN(Flowing):
