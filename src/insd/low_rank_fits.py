@@ -208,10 +208,11 @@ class LowRankFit:
     def _whole(self, rates: Float[Tensor, "trial time unit"]) -> Float[Tensor, "trial time unit"]:
         """Counts without the rounding of rates."""
         whole = rates.round()
-        if bool(((rates - whole).abs() > COUNTED).any() or (whole < 0).any()):
+        if bool((wrong := ((rates - whole).abs() > COUNTED) | (whole < 0)).any()):
             raise FitError(
                 f"{self.label}: fit_low_rank.observation = poisson; the rates of {self.settings.recording} times the "
-                "time step are no counts; bin spikes at the time step without smoothing, or fit with gaussian"
+                f"time step are no counts (one is {float(rates[wrong][0]):.3g}); bin spikes at the time step without "
+                "smoothing, or fit with gaussian"
             )
         return whole
 

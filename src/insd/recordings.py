@@ -48,7 +48,7 @@ def read_recording(path: str | os.PathLike, trials: xr.Dataset) -> dict[str, np.
     Raises DatasetError, naming the file, if something is missing, of a wrong shape, not finite, or from different
     trials, or if the readout leaves no null space.
     """
-    if Path(path).exists() and session_fingerprint(str(path)) == trials.attrs.get("session"):
+    if Path(path).exists() and is_of_session(path, trials):
         rates = _of_session(str(path), trials)
         return _usable(path, {"rates": rates}, valid_steps(trials))
     if is_nwb(str(path)):
@@ -87,13 +87,18 @@ def count_units(path: str | os.PathLike, trials: xr.Dataset) -> int:
 
     Raises DatasetError if the activity that the task names is not in its file, or if another file has no rates.
     """
-    if is_nwb(str(path)) or session_fingerprint(str(path)) == trials.attrs.get("session"):
+    if is_nwb(str(path)) or is_of_session(path, trials):
         return read_recording(path, trials)["rates"].shape[2]
     rates = _arrays(Path(path)).get("rates")
     if rates is None or rates.ndim != 3:
         found = "no 'rates'" if rates is None else f"'rates' of shape {rates.shape}"
         raise DatasetError(f"{path}: has {found}; needs activity (trial, time, unit) or (condition, time, unit)")
     return rates.shape[2]
+
+
+def is_of_session(path: str | os.PathLike, trials: xr.Dataset) -> bool:
+    """Whether trials were recorded in the same experiment, whose file has their activity."""
+    return session_fingerprint(str(path)) == trials.attrs.get("session")
 
 
 def _of_session(path: str, trials: xr.Dataset) -> Float[np.ndarray, "trial time unit"]:

@@ -360,13 +360,44 @@ def test_a_grid_with_fits():
         ({"population": "insd"}, r"populations.fit.fit_low_rank.rank: this key is required"),
         ({"rank": 2}, r"populations.fit.fit_low_rank.population, recording: name what is fitted by one of them"),
         ({"rank": 2, "population": "insd", "round": 2}, r"reads round 2 of 'insd': this population makes the rounds"),
+        (
+            {"rank": 2, "population": "insd", "trials": 2000},
+            r"fit: .* holds out 2064 trials, and trials.train = 2048; raise it, or lower fit_low_rank.trials",
+        ),
     ):
         with pytest.raises(SettingsError, match=message):
             load(config(**fit))
+    with pytest.raises(SettingsError, match=r"fit_low_rank.rank = 101: round 1 of 'insd' has only 100 units; lower"):
+        Grid(load(config(population="insd", round=1, rank=101))).check_sources()
     circle = config(population="other", rank=2)
     circle["populations"]["other"] = circle["populations"]["fit"] | {"fit_low_rank": {"population": "fit", "rank": 2}}
     with pytest.raises(SettingsError, match=r"round 0 of '(fit|other)' reads round 0 of .*: none of them can be the"):
         load(circle)
+
+
+def test_recordings_that_cannot_be_fitted_are_refused_before_the_first_job(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("few.npz", rates=np.zeros((64, 20, 3)), fingerprint="f")
+    np.savez("none.npz", activity=np.zeros(3))
+    varying = np.random.default_rng(0).random((4, 20, 3))
+    session = xr.Dataset({"rates": (("trial", "time", "unit"), varying), "press": (("trial", "time"), varying[..., 0])})
+    session.assign_coords(time=0.01 * np.arange(20)).to_netcdf("session.nc")
+    recorded = {"class": "recorded:session.nc", "parameters": {"inputs": ["press"], "outputs": ["press"]}}
+    for task, fit, message in (
+        ({}, {"recording": "few.npz", "rank": 4}, r"populations.fit.fit_low_rank.rank = 4: few.npz has only 3 units"),
+        ({}, {"recording": "none.npz", "rank": 2}, r"populations.fit: none.npz: has no 'rates'"),
+        (
+            recorded,
+            {"recording": "session.nc", "rank": 2, "observation": "poisson"},
+            r"observation = 'poisson': spikes of session.nc are no counts .*smoothing = 0 in place of 0.05",
+        ),
+    ):
+        whole = config(**fit)
+        whole["tasks"] = {"press" if task else "flip_flop": task}
+        with pytest.raises(SettingsError, match=message):
+            Grid(load(whole)).check_sources()
+    whole["tasks"]["press"]["parameters"]["smoothing"] = 0
+    Grid(load(whole)).check_sources()
 
 
 def fits_of(*fits):

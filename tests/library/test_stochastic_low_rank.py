@@ -179,6 +179,14 @@ def test_counts_have_the_likelihood_of_quadrature(encoded):
     unbiased(found.numpy(), exact)
 
 
+def test_thousands_of_counts_a_step_can_be_encoded():
+    counts = torch.poisson(torch.full((2, 6, 8), 5000.0), generator=generator())
+    torch.manual_seed(0)
+    precision, vector = Encoder(8, 2)(counts)
+    assert float(precision.detach().diagonal(dim1=-2, dim2=-1).min()) > 1e-9 and float(precision.detach().max()) < 1e9
+    assert bool(vector.isfinite().all())
+
+
 def test_systematic_resampling_counts():
     weights = torch.rand(50, 7, generator=generator(), dtype=torch.float64)
     weights /= weights.sum(1, keepdim=True)

@@ -49,7 +49,7 @@ class FitSettings:
 
 
 class Encoder(torch.nn.Module):
-    """A Gaussian with independent components in z at every step, from the observations around it."""
+    """A Gaussian with independent components in z at every step, from the counts around it."""
 
     def __init__(self, observed: int, rank: int, reach: int = 5):
         """A convolution over `reach` steps before and after."""
@@ -60,7 +60,8 @@ class Encoder(torch.nn.Module):
         self, observations: Float[Tensor, "trial time observed"]
     ) -> tuple[Float[Tensor, "trial time rank rank"], Float[Tensor, "trial time rank"]]:
         """G and g of each step."""
-        mean, log_precision = self.convolution(observations.mT).mT.chunk(2, -1)
+        # Precisions are exponentials: of logarithms of counts, they do not overflow.
+        mean, log_precision = self.convolution(observations.log1p().mT).mT.chunk(2, -1)
         precision = log_precision.exp()
         return torch.diag_embed(precision), mean * precision
 

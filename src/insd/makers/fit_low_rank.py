@@ -1,14 +1,17 @@
 """Networks of a given rank that are fitted to the activity of other networks, or to recorded activity."""
 
+import json
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from insd.datasets import DatasetError, read
+from insd.errors import InsdError
 from insd.makers.base import Job, Made, Maker, Read
 from insd.makers.recorded_files import recorded_files
 from insd.settings.base import Count, NotNegative, PopulationName, Positive, Section
 from insd.settings.recipe import Recipe
+from insd.tasks.base import Task
 
 if TYPE_CHECKING:
     from insd.low_rank_fits import Target
@@ -83,6 +86,44 @@ class FitLowRank(Maker):
         if self.settings.population is None:
             return ()
         return (Read(self.settings.population, self.settings.round, ("network",)),)
+
+    @property
+    def needs_trials(self) -> int:
+        """The fewest trials of a bank."""
+        return self.settings.trials + self.settings.held_out
+
+    def problems(
+        self,
+        population: str,
+        task: Task,
+        seeds: int,
+        sources: tuple[str, ...],
+        recipes: tuple[Recipe | None, ...],
+    ) -> tuple[str, ...]:
+        """What the job would refuse of activity whose units are known: asked before the first job."""
+        from insd.recordings import count_units, is_of_session
+
+        own, path, fitted = self.settings, f"populations.{population}", recipes[1:]
+        if sources:
+            (file,), trials = sources, task.sample("train", 1, 0)
+            try:
+                name, units = file, count_units(file, trials)
+            except InsdError as error:
+                return (f"{path}: {error}",)
+            if own.observation == "poisson" and is_of_session(file, trials):
+                smoothing = json.loads(trials.attrs["session_activity"])["smoothing"]
+                if smoothing > 0:
+                    return (
+                        f"{path}.fit_low_rank.observation = 'poisson': spikes of {file} are no counts once they are "
+                        f"smoothed; give the task smoothing = 0 in place of {smoothing:g}, or fit with 'gaussian'",
+                    )
+        elif fitted[0] is not None:
+            name, units = f"round {own.round} of {own.population!r}", fitted[0].network.units
+        else:
+            return ()
+        if own.rank > units:
+            return (f"{path}.fit_low_rank.rank = {own.rank}: {name} has only {units} units; lower the rank",)
+        return ()
 
     def architectures(self, recipe: Recipe) -> tuple[str, ...]:
         """That of fits, and those of the networks whose activity they are of."""

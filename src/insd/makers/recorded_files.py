@@ -1,6 +1,7 @@
 """Recordings that makers read, which may be made from the trials of the task."""
 
 from insd.makers.base import MakerError, MissingFileError, files_of
+from insd.tasks.sessions import is_nwb
 
 
 def recorded_files(pattern: str, task: str, key: str) -> tuple[str, ...]:
@@ -12,6 +13,8 @@ def recorded_files(pattern: str, task: str, key: str) -> tuple[str, ...]:
     try:
         found = files_of(pattern, task, key)
     except MissingFileError as error:
+        if is_nwb(error.path):
+            raise
         hint = f"{error}; make it from the trials in results/{task}/trials/train.nc"
         raise MissingFileError(hint, error.path) from None
     if len(found) > 1:

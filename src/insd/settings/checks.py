@@ -206,6 +206,12 @@ def _maker_problems(settings: Settings) -> Iterator[str]:
             yield from str(error).splitlines()
             continue
         path = f"populations.{name}"
+        needed = getattr(maker, "needs_trials", 0)
+        if needed > settings.trials.train:
+            yield (
+                f"{path}: make = {population.make!r} fits and holds out {needed} trials, and trials.train = "
+                f"{settings.trials.train}; raise it, or lower {population.make}.trials or held_out"
+            )
         for layer in (population, population.alternatives):
             for section in ("network", "training"):
                 if section not in maker.sections and section in layer.model_fields_set:
