@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from insd import plugins
 from insd.analysis.base import Job
 from insd.claims.base import Evidence
-from insd.datasets import validate
+from insd.datasets import validate, write
 from insd.figures.readers import readers_figure
 from insd.members import Member
 from insd.networks.base import initialise
@@ -29,9 +29,11 @@ from insd.readers.equivariant_layer import EquivariantLayer
 from insd.readers.fitting import Question, answer, fit, read, roc_area
 from insd.readers.settings.base import Fitting, ReaderSettings
 from insd.readers.settings.equivariant import EquivariantSettings
+from insd.readers.settings.graph import GraphSettings
 from insd.readers.settings.probing import ProbingSettings
 from insd.settings.base import SettingsError
 from insd.settings.load import load
+from insd.tables.readings import COLUMNS, readings
 from insd.tasks.flip_flop import FlipFlop
 
 SETTINGS = {
@@ -311,6 +313,48 @@ def test_readers_are_compared_on_solved_networks_of_other_chains(compared):
     assert compared["without_answer"].values.tolist() == ["", "", "", "", "all networks have the same"]
     assert np.isnan(scores.sel(question="stable_points"))
     np.testing.assert_array_equal(*compared["draws"].transpose("reader", ...).values)
+
+
+@pytest.fixture(scope="module")
+def of_two_tasks(tmp_path_factory):
+    """Networks of two tasks, of one and two inputs and outputs, whose recurrent weights differ in size, and their
+    rows of `networks.csv`. Of each task one seed is not solved, and there are untrained networks."""
+    folder, rows, files = tmp_path_factory.mktemp("tasks"), [], {"one": [], "two": []}
+    for number, task in enumerate(files, 1):
+        for population, role in (("standard", "standard"), ("untrained", "untrained")):
+            made = initialise(
+                network_settings({"units": 4}),
+                number,
+                number,
+                0.2,
+                [torch.Generator().manual_seed(100 * number + seed) for seed in range(9)],
+            )
+            weights = {name: (along, made.weights()[name].numpy()) for name, along in made.dimensions.items()}
+            stored = xr.Dataset(weights, {"seed": range(9)}, {"dt": 0.02, "tau": 0.1, "settings": "{}"})
+            stored["recurrent_weights"] *= number
+            stored["restarts"] = ("seed", np.zeros(9, int))
+            path = str(folder / f"{task}-{population}.nc")
+            write(stored.assign_attrs(made.attributes()), path, "network")
+            files[task].append((path, population, 0))
+            about = {"task": task, "population": population, "role": role, "round": 0}
+            rows += [{**about, "seed": seed, "solved": seed < 8} for seed in range(9)]
+    return pd.DataFrame(rows), files
+
+
+def test_the_task_is_read_from_recurrent_weights_alone(of_two_tasks):
+    table, files = of_two_tasks
+    fitting = Fitting(folds=4, epochs=12, step_size=5e-2, resamples=20)
+    readers = {name: (name, plugins.settings_of("reader", name)()) for name in plugins.names("reader")}
+    few = {**readers, "graph": ("graph", GraphSettings(width=4, layers=1))}
+    references = {"standard": "standard", "untrained": "untrained"}
+    found = readings(table, files, references, few, fitting, 0.95).set_index("reader")
+    # Probes need inputs.
+    assert sorted(found.index) == sorted({*readers} - {"probing"})
+    assert (found["tasks"] == "one two").all() and (found["networks"] == 16).all() and (found["chains"] == 16).all()
+    assert found.loc["norms", "score"] > 0.9 and found.loc["norms", "shuffled"] < 0.75
+    assert ((found["score_low"] <= found["score"]) & (found["score"] <= found["score_high"])).all()
+    alone = readings(table[table["task"] == "one"], files, references, readers, fitting, 0.95)
+    assert alone.empty and list(alone) == COLUMNS
 
 
 def evidence(result):

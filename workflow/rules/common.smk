@@ -69,6 +69,7 @@ DEGENERACY = "results/tables/degeneracy.csv"
 DEGENERACY_FACTORS = "results/tables/degeneracy_factors.csv"
 DEGENERACY_RATIOS = "results/tables/degeneracy_ratios.csv"
 DEGENERACY_PAGE = "results/tables/degeneracy.md"
+READINGS = "results/tables/readings.csv"
 SUMMARY = "results/tables/summary.md"
 STATEMENTS = "results/tables/summary.csv"
 CLAIMS = "results/tables/claims.csv"
@@ -144,6 +145,9 @@ def all_tables():
         "summary",
         "claims",
     ]
+    # Readers are costly, and few grids have them.
+    if len(GRID.analysis_tasks("readers")) > 1:
+        names.append("readings")
     return [
         *expand("results/tables/{name}.{format}", name=names, format=["csv", "html"]),
         SUMMARY,

@@ -221,6 +221,55 @@ rule degeneracy_table:
         "../scripts/degeneracy_table.py"
 
 
+rule readings:
+    """Of which task is a network? What readers say from its recurrent weights alone."""
+    input:
+        table=TABLE,
+        networks=[
+            path
+            for task in GRID.analysis_tasks("readers")
+            for path in GRID.files(
+                "network.nc", task, GRID.analysis_blocks("readers", task)
+            )
+        ],
+    output:
+        readings=report(
+            READINGS,
+            category="tables",
+            labels={"table": "readings", "kind": "csv"},
+            caption="../report/table_readings.rst",
+        ),
+    log:
+        "results/logs/readings/all.log",
+    benchmark:
+        "results/benchmarks/readings/all.tsv"
+    conda:
+        "../../envs/insd.yaml"
+    threads: 1
+    resources:
+        mem_mb=per_attempt(3000),
+        runtime=per_attempt(240),
+    params:
+        blocks={
+            task: GRID.analysis_blocks("readers", task)
+            for task in GRID.analysis_tasks("readers")
+        },
+        references={name: SETTINGS.reference(name) for name in SETTINGS.populations},
+        settings=SETTINGS.analysis_settings("readers").model_dump(),
+        confidence=SETTINGS.analysis.comparisons.confidence,
+        code=when_asked(
+            modules_fingerprint,
+            [
+                "insd.tables.readings",
+                *GRID.analyses()["readers"].modules(
+                    SETTINGS.analysis_settings("readers")
+                ),
+            ],
+        ),
+    script:
+        "../scripts/readings.py"
+
+
 rule comparisons:
     """Alternatives against standard networks in every regime and under every perturbation, with intervals."""
     input:

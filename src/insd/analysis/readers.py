@@ -51,6 +51,14 @@ class ReadersSettings(AnalysisSettings):
         """The names by which readers are found, by the names of results."""
         return {name: str(given.get("reader", name)) for name, given in self.readers.items()}
 
+    def made(self) -> dict[str, tuple[str, ReaderSettings]]:
+        """The readers by the names of results: the name by which each is found, and its settings."""
+        found = {}
+        for name, file in self.files().items():
+            settings: type[ReaderSettings] = plugins.settings_of("reader", file)
+            found[name] = (file, settings.model_validate(self.given(name)))
+        return found
+
     def given(self, name: str) -> dict[str, Any]:
         """The settings of a reader."""
         return {key: value for key, value in self.readers[name].items() if key != "reader"}
@@ -99,12 +107,10 @@ def run(job: Job) -> Mapping[str, xr.Dataset]:
     from insd.evaluation.readers import Known, compare
 
     own: ReadersSettings = job.settings
-    readers = {
-        name: (file, plugins.find("reader", file).Settings.model_validate(own.given(name)))
-        for name, file in own.files().items()
-    }
     known = Known(job.analyses["performance"], job.analyses["robustness"], job.analyses["fixed_points"])
-    result = compare(job.name, job.members, job.more["references"], known, readers, own.fitting, job.more["confidence"])
+    result = compare(
+        job.name, job.members, job.more["references"], known, own.made(), own.fitting, job.more["confidence"]
+    )
     return {"readers": result}
 
 

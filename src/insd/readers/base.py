@@ -74,6 +74,11 @@ class Weights:
             torch.tensor(alpha, dtype=torch.float32),
         )
 
+    @classmethod
+    def joined(cls, parts: "Sequence[Weights]") -> "Weights":
+        """Networks of the same sizes, one part after the other."""
+        return cls(**{part.name: torch.cat([getattr(one, part.name) for one in parts]) for part in fields(cls)})
+
     def __len__(self) -> int:
         return len(self.recurrent)
 
@@ -95,6 +100,12 @@ class Weights:
     def with_outputs(self, order: Int[Tensor, "output"]) -> "Weights":
         """Networks whose outputs are in a different order."""
         return replace(self, outputs=self.outputs[:, order], output_bias=self.output_bias[:, order])
+
+    def without_ends(self) -> "Weights":
+        """The same networks without inputs and outputs: what networks of different tasks have in common."""
+        return replace(
+            self, inputs=self.inputs[..., :0], outputs=self.outputs[:, :0], output_bias=self.output_bias[:, :0]
+        )
 
     @property
     def vectors(self) -> Float[Tensor, "network unit vector"]:
@@ -138,6 +149,8 @@ class Reader(torch.nn.Module, ABC):
     """Whether the order of units changes nothing in its answers."""
     sees_outputs: ClassVar[bool] = True
     """Whether the order of outputs does change them."""
+    needs_ends: ClassVar[bool] = False
+    """Whether it reads no networks without inputs and outputs."""
 
     def __init__(self, settings: Any, sizes: Sizes, answers: int):
         super().__init__()

@@ -23,6 +23,7 @@ class Probing(Reader):
     """
 
     Settings = ProbingSettings
+    needs_ends = True
     mean: Tensor
     scale: Tensor
 

@@ -1,0 +1,88 @@
+"""Of which task is a network? What readers say from its recurrent weights, biases and initial state alone.
+
+Input and output weights are left out: how many there are would give the task away, of flip-flops the number of bits.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from insd.cohorts import UNTRAINED
+from insd.datasets import read as read_file
+from insd.plugins import find
+from insd.provenance import random_seed
+from insd.readers.base import Weights
+from insd.readers.fitting import Question, read
+from insd.readers.settings.base import Fitting, ReaderSettings
+
+COLUMNS = [
+    *("reader", "tasks", "networks", "chains"),
+    *(f"{name}{end}" for name in ("score", "shuffled") for end in ("", "_low", "_high")),
+]
+"""The columns, also where no network can be asked about."""
+File = tuple[str, str, int]
+"""A `network.nc`, its population and its round."""
+
+
+def readings(
+    table: pd.DataFrame,
+    files: Mapping[str, Sequence[File]],
+    references: Mapping[str, str],
+    readers: Mapping[str, tuple[str, ReaderSettings]],
+    fitting: Fitting,
+    confidence: float,
+) -> pd.DataFrame:
+    """`readings.csv`: one row per reader that reads networks without inputs and outputs.
+
+    Only networks that were trained and solve their task count, and only tasks with a chain for each part. Chains are
+    held out whole, as for other questions (`insd.evaluation.readers.compare`).
+
+    Parameters
+    ----------
+    table : `networks.csv`.
+    files : by task, the networks.
+    references : by population, the population of its references.
+    readers : by the names of results, the reader's name and its settings.
+
+    Returns
+    -------
+    tasks, networks, chains : the tasks, and how many.
+    score, score_low, score_high : area under the ROC curve of each task against the rest, mean over tasks and parts,
+        with its interval over resampled chains. Chance is .5.
+    shuffled, shuffled_low, shuffled_high : the same with tasks dealt out to the networks at random.
+    """
+    counted = table[table["solved"].astype(bool) & (table["role"] != UNTRAINED)]
+    tasks: list[str] = []
+    parts, chains, numbers = [], [], []
+    for task, of_task in files.items():
+        names = counted.loc[counted["task"] == task, ["population", "seed", "round"]]
+        known = set(names.itertuples(index=False, name=None))
+        networks, own = [], []
+        for path, population, round_number in of_task:
+            stored = read_file(path, "network")
+            seeds = [seed for seed in stored["seed"].values.tolist() if (population, seed, round_number) in known]
+            networks += [stored.sel(seed=seeds)] if seeds else []
+            own += [f"{task}/{references[population]}/{seed}" for seed in seeds]
+        if len(set(own)) >= fitting.folds:
+            parts.append(Weights.of_networks(networks).without_ends())
+            numbers += [len(tasks)] * len(own)
+            tasks.append(task)
+            chains += own
+    if len(tasks) < 2:
+        return pd.DataFrame(columns=COLUMNS)
+    weights, seed = Weights.joined(parts), random_seed("readings") % 2**31
+    question = Question("task", np.array(numbers, float), len(tasks))
+    asked = {"score": question, "shuffled": question.shuffled(seed)}
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    rows = []
+    for name, (file, settings) in readers.items():
+        if find("reader", file).needs_ends:
+            continue
+        row = {"reader": name, "tasks": " ".join(tasks), "networks": len(weights), "chains": len(set(chains))}
+        for column, one in asked.items():
+            found = read(file, settings, weights, one, chains, fitting, seed)
+            low, high = np.nanquantile(found.draws(fitting.resamples, seed), tails)
+            row |= {column: found.score, f"{column}_low": low, f"{column}_high": high}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=COLUMNS)
