@@ -34,8 +34,8 @@ Repeats = Annotated[int, Field(ge=1, le=10_000)]
 """A whole number from 1 to 10,000."""
 # A name of a-z, 0-9 and `_` that begins with a letter.
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-# `module:Class`, or the name of an environment.
-ClassPath = Annotated[str, Field(pattern=r"^[\w.]+:[\w./:-]+$")]
+# `module:Class`, the name of an environment, or a file of recorded trials, such as DANDI's `..._behavior+ecephys.nwb`.
+ClassPath = Annotated[str, Field(pattern=r"^[\w.]+:[\w./:+-]+$")]
 # A measure of this library, or `module:Class`.
 MeasureName = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*|[\w.]+:\w+)$")]
 # A term of this library, or `module:Class`.
