@@ -5,6 +5,7 @@ PyTorch checkpoints (``weights_only``), npz files (``allow_pickle=False``), MATL
 
 import os
 import re
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -227,10 +228,16 @@ def _arrays(path: str | os.PathLike) -> dict[str, Tensor]:
 
 def _of_matlab(path: str | os.PathLike) -> dict[str, Tensor]:
     """The numbers in a MATLAB file, those in structs as ``struct.field``."""
-    # The numbers in the type that MATLAB has them in: it stores whole ones of type double in one byte.
+    # The numbers in the type that MATLAB has them in: it stores whole ones of type double in one byte. SciPy casts
+    # complex ones to it, too, with a warning. These are read as they are stored, to be refused by name, or ignored.
     try:
-        with open(path, "rb") as file:
-            loaded = scipy.io.loadmat(file, mat_dtype=True)
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            try:
+                loaded = scipy.io.loadmat(file, mat_dtype=True)
+            except np.exceptions.ComplexWarning:
+                file.seek(0)
+                loaded = scipy.io.loadmat(file)
     except NotImplementedError:
         raise CheckpointError(
             f"{path}: is a MATLAB file of version 7.3, which SciPy does not read; {BY_MATLAB}"

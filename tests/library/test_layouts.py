@@ -332,6 +332,11 @@ BROKEN = {
         "is a MATLAB file of version 7.3, which SciPy does not read; save it in MATLAB with save('FILE.mat', 'NAME', "
         "..., '-v7')",
     ),
+    "complex numbers of MATLAB": (
+        mat(**with_other(MATRICES, recurrent_weights=J * (1 + 1j), tau=0.1)),
+        {},
+        "m.mat: 'recurrent_weights' is sparse, quantized, complex or without data; store it as plain numbers",
+    ),
     "no MATLAB": (("m.mat", lambda path: path.write_bytes(b"x" * 500)), {}, "not a checkpoint of tensors alone; save"),
     "no HDF5": (("m.h5", lambda path: path.write_bytes(b"x" * 500)), {}, "alone; save one in Keras with model.save_w"),
     "a Keras archive": (("m.keras", keras_file), {}, "save one in Keras with model.save_weights('FILE.weights.h5')"),
