@@ -267,6 +267,12 @@ def last_to(value, values):
             {"windows": {"coherence": ["stop_time", "start_time"]}},
             "windows: coherence is never on, for no time step of a trial is between stop_time and start_time",
         ),
+        (
+            {},
+            {"windows": {"coherence": ["choice", "stop_time"]}},
+            "column 'choice' of trials holds text, and not times; name another",
+        ),
+        ({}, {"stop": "correct"}, "column 'correct' of trials holds true and false, and not times"),
         ({}, {"windows": {"speed": ["go_time", "stop_time"]}}, "windows: speed is neither an input nor an output"),
         ({}, {"longest": 0.01}, "longest = 0.01: is less than one time step dt = 0.05"),
     ],
@@ -318,6 +324,11 @@ def test_files_without_trials_are_refused(tmp_path, monkeypatch):
     ):
         with pytest.raises(TaskError, match=f"{name}: .*{message}"):
             find_task(f"recorded:{tmp_path / name}")
+    # No job makes a recording again once it is deleted.
+    (tmp_path / "cut.nc").write_bytes(b"nothing")
+    with pytest.raises(TaskError, match=r"cut\.nc: truncated, empty or no NetCDF file") as refusal:
+        find_task(f"recorded:{tmp_path / 'cut.nc'}")
+    assert "delete" not in str(refusal.value)
     monkeypatch.setitem(sys.modules, "pynwb", None)
     with pytest.raises(TaskError, match=r"install the extra `insd\[nwb\]`"):
         find_task(f"recorded:{tmp_path / 'broken.nwb'}")
@@ -337,7 +348,8 @@ def test_the_command_takes_inputs_and_outputs(task, session, tmp_path, monkeypat
 
 
 def test_a_changed_file_is_another_task(tmp_path):
-    path = written(tmp_path / "s.nwb")
+    # A name as DANDI gives it.
+    path = written(tmp_path / "sub-1_ses-2_behavior+ecephys.nwb")
     before = load(config(path)).task_parameters("reach")["class"]["code"]
     written(path, coherence=-COHERENCE)
     assert load(config(path)).task_parameters("reach")["class"]["code"] != before

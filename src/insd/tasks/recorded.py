@@ -157,7 +157,7 @@ class Recorded(Task):
         self, session: Session, rows: Int[np.ndarray, "row"]
     ) -> tuple[Float[np.ndarray, "row"], Int[np.ndarray, "row"]]:
         """The starts of trials in s of the session's clock, and their whole time steps."""
-        starts, stops = (self._column(session, name, rows).astype(np.float64) for name in (self.start, self.stop))
+        starts, stops = (self._column_of_times(session, name, rows) for name in (self.start, self.stop))
         lengths = stops - starts
         if (wrong := np.flatnonzero(lengths <= 0)).size:
             row = wrong[0]
@@ -185,6 +185,14 @@ class Recorded(Task):
             )
         return values
 
+    def _column_of_times(self, session: Session, name: str, rows: Int[np.ndarray, "row"]) -> Float[np.ndarray, "row"]:
+        """A column of times in s at some rows; raises SessionError if it holds none, or as `_column`."""
+        values = self._column(session, name, rows)
+        if values.dtype.kind not in "iuf":
+            held = "text" if values.dtype.kind == "U" else "true and false"
+            raise SessionError(f"{self.file}: column '{name}' of trials holds {held}, and not times; name another")
+        return values.astype(np.float64)
+
     def _signals(
         self,
         session: Session,
@@ -210,7 +218,7 @@ class Recorded(Task):
             lasts = within
             if name in self.windows:
                 first, last = (
-                    self._column(session, bound, rows)[chosen] - starts[chosen] for bound in self.windows[name]
+                    self._column_of_times(session, bound, rows)[chosen] - starts[chosen] for bound in self.windows[name]
                 )
                 # A step belongs to a window that its middle is in.
                 middles = ends - self.dt / 2
@@ -236,10 +244,11 @@ class Recorded(Task):
         ends: Float[np.ndarray, "time"],
     ) -> tuple[np.ndarray, list[str]]:
         """A column of trials over time, (trial, time, channel), and its channels."""
-        values = self._column(session, name, rows)
         if name.endswith("_time"):
+            values = self._column_of_times(session, name, rows)
             since = ends - self.dt / 2 >= (values[chosen] - starts)[:, None]
             return since[..., None].astype(float), [name]
+        values = self._column(session, name, rows)
         if values.dtype.kind == "U":
             different = np.unique(values)
             channels = (values[chosen][:, None] == different).astype(float)

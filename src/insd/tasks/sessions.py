@@ -19,7 +19,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from insd import plugins
-from insd.datasets import ENGINE, why_unreadable
+from insd.datasets import AGAIN, ENGINE, why_unreadable
 from insd.errors import InsdError
 from insd.provenance import content_fingerprint
 
@@ -343,7 +343,8 @@ def _netcdf(path: str) -> Iterator[xr.Dataset]:
     try:
         opened = xr.open_dataset(path, engine=ENGINE)
     except (OSError, ValueError, RuntimeError) as error:
-        raise SessionError(f"{path}: {why_unreadable(path, error)}") from None
+        # No job makes it: what the message says to do with files that jobs make would lose a recording.
+        raise SessionError(f"{path}: {why_unreadable(path, error).removesuffix(f'; {AGAIN}')}") from None
     with opened:
         if "trial" not in opened.dims or "time" not in opened.coords or opened["time"].dims != ("time",):
             raise SessionError(
