@@ -327,6 +327,18 @@ def test_fits_of_recordings_have_the_readout_nearest_to_the_targets(planted):
     np.testing.assert_array_equal(fits[1].network["output_weights"][0], weights)
 
 
+def test_outputs_that_follow_from_others_leave_a_recording_no_readout(planted, tmp_path):
+    # As the channels of a column of text, one for each of two values.
+    path, less = tmp_path / "rates.npz", BANK.assign(targets=1 - BANK["targets"])
+    np.savez(path, rates=planted[1], fingerprint=BANK.attrs["fingerprint"])
+    both = {name: np.concatenate([BANK[name], less[name]], -1) for name in ("targets", "mask")}
+    bank = BANK.drop_dims("output").assign({name: (BANK[name].dims, both[name]) for name in both})
+    bank = bank.assign_coords(output=["choice=left", "choice=right"])
+    made = dataclasses.replace(job(str(path), seeds=(0,), recorded=True), bank=bank)
+    with pytest.raises(FitError, match=r"rates.npz .*\(choice=left, choice=right\), 1 of 2 outputs are zero or linear"):
+        MAKER(MAKER.Settings(rank=1, recording=str(path), **TINY)).make(made)
+
+
 def test_what_cannot_be_fitted_is_refused():
     still = Target(torch.zeros(64, 20, 8), torch.ones(1, 8), torch.zeros(1))
     names = job().names

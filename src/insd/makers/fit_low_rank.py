@@ -158,8 +158,9 @@ class FitLowRank(Maker):
         """What the network of a seed is fitted to."""
         import torch
 
-        from insd.low_rank_fits import Target, least_squares_readout, private_activity
+        from insd.low_rank_fits import FitError, Target, least_squares_readout, private_activity
         from insd.provenance import random_seed
+        from insd.readouts import why_no_null_space
         from insd.recordings import read_recording
 
         if self.settings.population is None:
@@ -169,7 +170,16 @@ class FitLowRank(Maker):
             step = job.bank.attrs["dt"] if self.settings.observation == "poisson" else 1.0
             rates = torch.from_numpy(recording["rates"]) * step
             if "output_weights" not in recording:
-                return Target(rates, *least_squares_readout(rates, job.bank))
+                nearest = least_squares_readout(rates, job.bank)
+                # Before the fit, since what is made of it afterwards needs a null space.
+                if why := why_no_null_space(nearest[0].numpy()):
+                    outputs = ", ".join(map(str, job.bank["output"].values))
+                    raise FitError(
+                        f"{'/'.join(map(str, job.names[0]))}: of the readout of {file} that is nearest to the targets "
+                        f"({outputs}), {why}; leave out outputs of the task that follow from others, such as a column "
+                        "of text, whose channels add up to 1"
+                    )
+                return Target(rates, *nearest)
             weights = torch.from_numpy(recording["output_weights"]) / step
             return Target(rates, weights, weights.new_zeros(len(weights)))
         network = read(file, "network").sel(seed=[seed])
