@@ -161,6 +161,9 @@ def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
+        if text.startswith("{"):
+            how = 'a mapping is written as in JSON, with quotes: \'{"coherence": ["go_time", "stop_time"]}\''
+            raise CommandError(f"--set ...={text}: {how}") from None
         names = re.fullmatch(r"\[\s*([^][{}\"']*?)\s*\]", text)
         return [_value(one.strip()) for one in names[1].split(",")] if names else text
 

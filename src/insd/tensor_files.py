@@ -84,14 +84,17 @@ def networks_in(
     ]
     if not any(values.ndim > 2 for values in matrices):
         return [("", stored)]
-    counts = {len(values) if values.ndim else 0 for values in stored.values()}
-    if len(counts) != 1:
+    # A single number, such as a time step, is the same for all.
+    counts = {name: len(values) for name, values in stored.items() if values.ndim}
+    if len({*counts.values()}) != 1:
+        held = ", ".join(f"{count} in '{name}'" for name, count in counts.items())
         raise CheckpointError(
-            f"{path}: its arrays hold {', '.join(map(str, sorted(counts)))} networks along their first axis; all must "
-            "hold the same number"
+            f"{path}: its arrays hold different numbers of networks along their first axis ({held}); all must hold the "
+            "same number"
         )
     return [
-        (f"[{number}]", {name: values[number] for name, values in stored.items()}) for number in range(counts.pop())
+        (f"[{number}]", {name: values[number] if values.ndim else values for name, values in stored.items()})
+        for number in range(next(iter(counts.values())))
     ]
 
 
@@ -138,7 +141,9 @@ def _read(path: str | os.PathLike, mapped: Sequence[str] = ()) -> dict[str, Tens
         stored = read(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file") from None
-    except (PermissionError, IsADirectoryError) as error:
+    except IsADirectoryError:
+        raise CheckpointError(f"{path}: is a folder; name a file in it") from None
+    except PermissionError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
     except CheckpointError:
         raise

@@ -238,6 +238,10 @@ def test_the_network_of_a_seed(chain, capsys, tmp_path):
             "--set units=5: needs SECTION.KEY=VALUE, with one of the sec",
         ),
         (
+            ["train", "flip_flop", "x", "--set", "task.grid={noise: [1]}"],
+            "--set ...={noise: [1]}: a mapping is written as in JSON, with quotes",
+        ),
+        (
             ["train", "flip_flop", "x", "--set", "network.unit=5"],
             "populations.insd.network.unit = 5: unknown key; known here: arch",
         ),

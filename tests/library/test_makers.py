@@ -253,9 +253,13 @@ def test_networks_that_differ_in_kind_are_not_one_population(tmp_path):
     torch.save(matrices(0, units=7), tmp_path / "b.pt")
     with pytest.raises(CheckpointError, match=r"b.pt: has a rate network of 7 units, and .*a.pt a rate network of 6"):
         import_checkpoints([str(tmp_path / "a.pt"), str(tmp_path / "b.pt")], BANK, tau=0.1)
+    # One number, such as a time step, is that of all.
+    alike = {name: torch.stack([values] * 3) for name, values in matrices(0).items()} | {"alpha": torch.tensor(0.2)}
+    torch.save(alike, tmp_path / "d.pt")
+    assert import_checkpoints([str(tmp_path / "d.pt")], BANK).sizes["seed"] == 3
     ragged = {name: torch.stack([values] * (2 if name == "bias" else 3)) for name, values in matrices(0).items()}
     torch.save(ragged, tmp_path / "c.pt")
-    with pytest.raises(CheckpointError, match=r"c.pt: its arrays hold 2, 3 networks along their first axis"):
+    with pytest.raises(CheckpointError, match=r"c.pt: its arrays hold different numbers of networks .*2 in 'bias'"):
         import_checkpoint(tmp_path / "c.pt", BANK, tau=0.1)
 
 

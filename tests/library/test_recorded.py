@@ -186,6 +186,8 @@ def test_netcdf_gives_the_same_trials_and_activity(task, session, tmp_path):
             "go_time": ("trial", np.full(TRIALS, 0.3)),
             "coherence": ("trial", COHERENCE),
             "choice": ("trial", np.where(COHERENCE > 0, "right", "left")),
+            # What trial files have under this name is something else.
+            "noise_sd": ("trial", np.ones(TRIALS)),
             "axis": ["x", "y"],
         },
     ).to_netcdf(tmp_path / "reach.nc")
@@ -313,6 +315,9 @@ def test_what_cannot_be_a_recording_is_refused(session, tmp_path):
 def test_files_without_trials_are_refused(tmp_path, monkeypatch):
     (tmp_path / "broken.nwb").write_bytes(b"nothing")
     xr.Dataset({"rates": (("cell", "time"), np.ones((2, 3)))}).to_netcdf(tmp_path / "flat.nc")
+    rates = xr.Dataset({"rates": (("trial", "time", "unit"), np.ones((2, 3, 1)))})
+    for name, unit in (("ms", "milliseconds"), ("dates", "seconds since 2026-01-01")):
+        rates.assign_coords(time=("time", np.arange(3.0), {"units": unit})).to_netcdf(tmp_path / f"{name}.nc")
     file = pynwb.NWBFile("no trials", "insd-2", datetime(2026, 1, 1, tzinfo=UTC))
     with pynwb.NWBHDF5IO(str(tmp_path / "empty.nwb"), "w") as opened:
         opened.write(file)
@@ -320,6 +325,8 @@ def test_files_without_trials_are_refused(tmp_path, monkeypatch):
         ("broken.nwb", "cannot be read as NWB"),
         ("empty.nwb", "has no table of trials"),
         ("flat.nc", "needs 'trial' and 'time'"),
+        ("ms.nc", "the times of 'time' are in milliseconds; give them in s"),
+        ("dates.nc", "the times of 'time' are dates; give them in s"),
         ("missing.nwb", "there is no such file"),
     ):
         with pytest.raises(TaskError, match=f"{name}: .*{message}"):

@@ -64,7 +64,10 @@ def of_module(stored: Mapping[str, Tensor], names: tuple[str, str], readout: str
         own = {"recurrent_weights": recurrent, "input_weights": inputs, "bias": of_inputs + of_state}
         return Layout("PyTorch", "rate", {**own, **common}, origins, None)
     if rows != 3 * units:
-        raise CheckpointError(f"{path}: is neither a torch.nn.RNN nor a torch.nn.GRU ({rows // units} gates)")
+        raise CheckpointError(
+            f"{path}: is neither a torch.nn.RNN nor a torch.nn.GRU ({rows // units} gates); no "
+            "other module, such as an LSTM, which has a second state, can be imported"
+        )
     # The two biases of a gate add up; only the candidate's is multiplied by the reset gate.
     bias = of_inputs + torch.cat([of_state[: 2 * units], torch.zeros(units)])
     gated = {

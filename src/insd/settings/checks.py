@@ -300,9 +300,16 @@ def _read_problems(settings: Settings) -> Iterator[str]:
                 rounds = ", ".join(map(str, settings.trained_rounds(other)))
                 yield f"{where}: this population makes the rounds {rounds}; choose one of them"
             elif missing := [file for file in read.files if file not in settings.maker(other).writes]:
-                yield f"{where}: make = {settings.populations[other].make!r} writes no {missing[0]}"
+                made = settings.populations[other].make
+                instead = "; name its file by the key `recording`" if made == "recording" else ""
+                yield f"{where}: make = {made!r} writes no {missing[0]}{instead}"
             elif lacking:
                 yield f"{where}: it is not made for {', '.join(lacking)}, but {name!r} is"
+            elif settings.populations[name].seeds > settings.populations[other].seeds:
+                yield (
+                    f"{where}: {path}.seeds = {settings.populations[name].seeds}, and {other!r} has only "
+                    f"{settings.populations[other].seeds}; lower the first, or raise the second"
+                )
             elif not set(settings.seed_blocks(name)) <= set(settings.seed_blocks(other)):
                 yield (
                     f"{where}: {path}.seeds = {settings.populations[name].seeds}, and {other!r} has "

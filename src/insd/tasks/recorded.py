@@ -17,6 +17,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from pydantic import Field
 
+from insd.datasets import CONTRACTS
 from insd.tasks.base import NotNegative, Task
 from insd.tasks.sessions import (
     ROUNDING,
@@ -32,7 +33,8 @@ from insd.tasks.variables import Variable, of_conditions
 
 logger = logging.getLogger("insd.tasks.recorded")
 
-TAKEN = {"start_time", "stop_time", "trial", "time", "input", "output", "inputs", "targets", "mask", "valid"}
+TAKEN = {"start_time", "stop_time", "trial", "time", "input", "output"}
+TAKEN |= {*CONTRACTS["trials"].variables, *CONTRACTS["trials"].optional}
 """Names of columns that are not conditions: the trial's ends, and what trial files have under these names."""
 
 Values = Annotated[

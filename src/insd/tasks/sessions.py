@@ -27,6 +27,8 @@ UNITS = "units"
 """The `activity` that stands for the spikes of a file's units."""
 APART = 1000.0
 """Time in s from the end of the longest trial of a NetCDF file to the start of the next."""
+SECONDS = ("s", "sec", "second", "seconds")
+"""Units of times in NetCDF."""
 WIDTH = 4.0
 """Standard deviations after which the Gaussian that smooths activity is cut off."""
 ROUNDING = 1e-6
@@ -265,7 +267,10 @@ def _nwb(path: str) -> Iterator[Any]:
                 warnings.simplefilter("ignore")
                 opened = stack.enter_context(pynwb.NWBHDF5IO(path, "r")).read()
         except Exception as error:  # what is no NWB file may fail in any way
-            raise SessionError(f"{path}: cannot be read as NWB ({plugins.told(error)[:200]})") from None
+            raise SessionError(
+                f"{path}: cannot be read as NWB ({plugins.told(error)[:200]}); is it whole? "
+                f"`pynwb-validate {path}` says what is wrong with it"
+            ) from None
         yield opened
 
 
@@ -351,6 +356,10 @@ def _netcdf(path: str) -> Iterator[xr.Dataset]:
                 f"{path}: has the dimensions {listed(list(map(str, opened.sizes)))}; needs 'trial' and 'time'"
                 ", and the times as a coordinate, in s from the start of a trial"
             )
+        unit = str(opened["time"].attrs.get("units", "s"))
+        if opened["time"].dtype.kind not in "iuf" or unit not in SECONDS:
+            held = f"are in {unit}" if opened["time"].dtype.kind in "iuf" else "are dates"
+            raise SessionError(f"{path}: the times of 'time' {held}; give them in s from the start of a trial")
         yield opened
 
 
