@@ -40,6 +40,9 @@ class Contract:
     variables: Mapping[str, tuple[str, ...]]
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     may_be_nan: frozenset[str] = frozenset()
+    """Variables that may be NaN or infinite."""
+    may_be_infinite: frozenset[str] = frozenset()
+    """Variables that may be infinite, but not NaN."""
     text: frozenset[str] = frozenset()
     """Variables that hold names; all others hold numbers."""
     attributes: tuple[str, ...] = ()
@@ -173,17 +176,23 @@ def validate(
         if variable.size and kind not in ("OUT" if name in rules.text else "biuf"):
             held = "names" if name in rules.text else "numbers"
             raise DatasetError(f"{where}: '{name}' holds values of type {variable.dtype} and not {held}; {AGAIN}")
-        if name not in rules.may_be_nan and kind == "f" and not np.isfinite(variable.values).all():
-            raise DatasetError(f"{where}: '{name}' holds values that are not finite{_first_place(variable)}; {AGAIN}")
+        if name not in rules.may_be_nan and kind == "f":
+            infinite = name in rules.may_be_infinite
+            wrong = np.isnan(variable.values) if infinite else ~np.isfinite(variable.values)
+            if wrong.any():
+                held = "are NaN" if infinite else "are not finite"
+                raise DatasetError(
+                    f"{where}: '{name}' holds values that {held}{_first_place(variable, wrong)}; {AGAIN}"
+                )
     for name in rules.attributes:
         if name not in dataset.attrs:
             raise DatasetError(f"{where}: lacks the attribute '{name}' of a {contract} file")
     return dataset
 
 
-def _first_place(variable: xr.DataArray) -> str:
-    """Where the first value is that is not finite, by those of its dimensions that have coordinates."""
-    index = np.argwhere(~np.isfinite(variable.values))[0]
+def _first_place(variable: xr.DataArray, wrong: np.ndarray) -> str:
+    """Where the first value is that is wrong, by those of its dimensions that have coordinates."""
+    index = np.argwhere(wrong)[0]
     places = zip(variable.dims, index, strict=True)
     named = [
         f"{dimension} {variable[dimension].values[at]}" for dimension, at in places if dimension in variable.coords

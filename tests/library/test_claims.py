@@ -390,6 +390,13 @@ def test_unsolved_networks_give_no_answer():
     assert of_alternatives.str.startswith("0 of 6 solved").all()
 
 
+def test_comparisons_without_an_interval_give_no_answer_and_say_why():
+    found = judge(verdict="diverged").set_index("id")
+    of_regime = found[found.index.str.contains("better_when|not_better|poor")]
+    assert set(of_regime["verdict"]) == {NO_ANSWER}
+    assert of_regime["number"].str.endswith(": diverged").all()
+
+
 def test_a_grid_without_alternatives():
     table = networks()
     table = table[table["population"] != "insd"]

@@ -170,6 +170,34 @@ def test_too_few_networks_have_no_interval(random, solved):
     assert (result["n_comparisons"] == 0).all()
 
 
+def test_a_comparison_without_an_interval_says_why(random):
+    """Of kicks that some networks cannot have, and of networks that diverge; nothing else changes."""
+    performance, robustness = files(random)
+    plain = comparisons(table(), performance, robustness, resamples=99)
+    kicked, scored = robustness["some_task"].copy(deep=True), performance["some_task"].copy(deep=True)
+    kicked["kick_score"].loc["standard/0/0"] = kicked["kick_loss"].loc["standard/0/0"] = np.nan
+    diverges = {"network": "insd/2/1", "regime": "noisy"}
+    scored["loss"].loc[diverges], scored["score"].loc[diverges] = np.inf, -np.inf
+    scored["loss_blocks"].loc[diverges] = [np.inf] * 8 + [0.5] * 8
+    # Where the targets of a block do not vary, its score alone is none.
+    scored["grid_score_blocks"].loc[{"network": "insd/1/1", "block": 3}] = -np.inf
+    found = comparisons(table(), {"some_task": scored}, {"some_task": kicked}, resamples=99)
+    lacking = found["measure"] == "state kick"
+    diverged = (found["measure"] == "regime") & (found["level"] == "noisy")
+    assert set(found[lacking]["verdict"]) == {"not measured"} and found[lacking]["low"].isna().all()
+    assert set(found[diverged]["verdict"]) == {"diverged"} and (found[diverged]["difference"] == -np.inf).all()
+    same = ~lacking & ~diverged
+    pd.testing.assert_frame_equal(
+        found[same].drop(columns="n_comparisons"), plain[same].drop(columns="n_comparisons"), rtol=1e-12
+    )
+    assert (found["n_comparisons"] == same.sum()).all()
+    # An analysis that leaves out all alternatives.
+    some = {"some_task": performance["some_task"].sel(network=[f"standard/{seed}/0" for seed in range(STANDARDS)])}
+    left_out = {"some_task": some["some_task"].reindex(network=performance["some_task"]["network"])}
+    found = comparisons(table(), left_out, robustness, resamples=99)
+    assert set(found[found["measure"] == "grid"]["verdict"]) == {"not measured"}
+
+
 def test_without_deflated_networks_there_is_nothing_to_compare(random):
     assert comparisons(table()[lambda rows: rows["population"] != "insd"], *files(random)).empty
 

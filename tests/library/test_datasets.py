@@ -267,7 +267,7 @@ def test_missing_files_are_refused_by_name(tmp_path):
         (lambda d: d.transpose(), r"'loss' has dimensions \(regime, network\), not \(network, regime\)"),
         (
             lambda d: d.where(d["network"] == "a"),
-            "'loss' holds values that are not finite, first at network b, regime test",
+            "'loss' holds values that are NaN, first at network b, regime test",
         ),
         (lambda d: d.astype(str), "'loss' holds values of type .* and not numbers"),
         (lambda d: d.astype("datetime64[ns]"), "'loss' holds values of type datetime64.* and not numbers"),

@@ -917,6 +917,20 @@ def test_regimes_show_means_over_the_solved_networks_and_the_verdicts():
     assert not marks(by_title["flip flop"])
 
 
+def test_groups_of_networks_that_diverge_are_named_and_leave_a_gap():
+    table = chain()
+    performance, robustness = scores_of(table)
+    hard = {"network": "insd/0/2", "regime": "noisy_long"}
+    performance["flip_flop"]["score"].loc[hard] = -np.inf
+    robustness["flip_flop"]["noise_score"].loc[{"network": "insd/0/2", "noise_level": 0.2}] = -np.inf
+    none = pd.DataFrame(columns=COMPARED)
+    figure = regimes_figure(table, "insd", performance, robustness, none, CONFIDENCE)
+    figure.canvas.draw()
+    told = [axes for axes in figure.axes if any("diverge somewhere:\nalt-2" in text.get_text() for text in axes.texts)]
+    assert [axes.get_title() or axes.get_xlabel() for axes in told] == ["flip flop", "private noise σ"]
+    assert np.isfinite([axes.get_ylim() for axes in figure.axes]).all()
+
+
 def legends(figure):
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 

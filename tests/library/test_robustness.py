@@ -11,10 +11,11 @@ from known import GRID, TASKS
 from trained import evaluation_trials, trained_network, trained_task
 
 from insd.activity import loss_and_score, record_activity, simulate_trials
+from insd.datasets import validate
 from insd.evaluation import performance as performance_module
 from insd.evaluation import perturbations as robustness_module
 from insd.evaluation.costs import costs, noise_sensitivity
-from insd.evaluation.performance import grid_performance, performance
+from insd.evaluation.performance import evaluated, grid_performance, performance
 from insd.evaluation.perturbations import kick_steps, robustness
 from insd.members import Member
 from insd.networks.rate import RateRNN
@@ -223,6 +224,43 @@ def test_regimes_are_scored_as_activity_was_recorded(random):
     assert result["network"].values.tolist() == ["p/0/0", "p/1/0", "p/0/1"]
     stored = [loss_and_score(task, simulate_trials(network, test)[1], test)[1] for network in networks]
     np.testing.assert_array_equal(result["score"].sel(regime="test"), np.concatenate(stored))
+
+
+# Networks that diverge
+
+
+def test_a_network_that_diverges_has_an_infinite_loss_there_and_the_others_their_own(random, caplog):
+    """A state that grows by a fifth each step, as its weight says, is beyond all numbers after a thousand of them."""
+    task = FlipFlop(grid={"noise": [{}], "duration": [{}, {"duration": 20.0}]}, regimes={"long": {"duration": 20.0}})
+    network = random_networks(random, task, seeds=2, units=4, scale=0.1).assign_attrs(nonlinearity="relu")
+    network["recurrent_weights"][1] = 2.0 * np.eye(4)
+    network["initial_state"][1] = 1.0
+    trials = {regime: task.sample(regime, 4, 0) for regime in ("test", "long")}
+    with caplog.at_level("WARNING"):
+        found = performance(task, "flip_flop", members(network), trials, 4)
+    validate(found, "performance", "performance.nc")
+    alone = performance(task, "flip_flop", members(network.isel(seed=[0])), trials, 4)
+    assert found["loss"].values[1, 0] > 1e3 and found["loss"].values[1, 1] == np.inf
+    np.testing.assert_array_equal(found["grid_loss"].values[1], [[found["grid_loss"].values[1, 0, 0], np.inf]])
+    for name in ("loss", "score", "grid_loss", "grid_score", "loss_blocks"):
+        np.testing.assert_array_equal(found[name][:1], alone[name])
+    (line,) = [record.message for record in caplog.records if "diverges" in record.message]
+    assert line.startswith("p/1/0: diverges in the regime long, at 1 of 2 points of the grid;")
+    found = robustness(task, "flip_flop", members(network), trials["long"], **NOTHING)
+    validate(found, "robustness", "robustness.nc")
+    assert (found[["unperturbed_loss", "noise_loss"]].to_array().sel(network="p/1/0") == np.inf).all()
+
+
+@pytest.mark.parametrize(("name", "worst"), [("sine_wave", -np.inf), ("memory_pro", np.inf), ("flip_flop", None)])
+def test_a_score_that_is_no_number_is_the_worst(name, worst):
+    task = TASKS[name]()
+    trials = task.sample("test", 8, 0)
+    outputs = torch.from_numpy(trials["targets"].values).float()[None].repeat(2, 1, 1, 1)
+    outputs[1, 0] = torch.nan
+    loss, score, *_ = evaluated(task, outputs, trials)
+    assert loss.tolist() == [0.0, np.inf] and loss.dtype == np.float32 and score.dtype == np.float64
+    # Of signs, those that are no number are wrong.
+    assert 0.5 < score[1] < score[0] == 1 if worst is None else score[1] == worst
 
 
 # Perturbations

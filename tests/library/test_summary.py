@@ -208,6 +208,9 @@ def test_outcomes_count_the_comparisons_of_every_kind(compared):
             ]
     few = compared.assign(verdict="too few", n_comparisons=0)
     assert (outcomes(few, "score") == "too few").all(axis=None)
+    lacking = compared.assign(verdict=compared["verdict"].where(compared["measure"] == "grid", "diverged"))
+    assert (outcomes(lacking, "score").drop("grid") == "diverged").all(axis=None)
+    assert outcomes(lacking, "score").loc["grid"].tolist() == ["0 / 0 / 6", "0 / 0 / 6"]
 
 
 def line_attractors(table):

@@ -26,6 +26,8 @@ CONTRACT = Contract(
     | dict.fromkeys(("fresh_loss", "fresh_loss_se", "fresh_score"), ("network",)),
     # Without a cell, or where networks have other standards.
     may_be_nan=frozenset({"loss", "score", "error", "bar", "p", "fresh_loss_se"}),
+    # Of networks that diverge.
+    may_be_infinite=frozenset({"fresh_loss", "fresh_score"}),
 )
 """What its file holds."""
 LEVEL = 0.01

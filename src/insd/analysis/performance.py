@@ -24,6 +24,8 @@ CONTRACT = Contract(
     may_be_nan=frozenset(
         {"floor", "grid_floor", "loss_blocks", "score_blocks", "grid_loss_blocks", "grid_score_blocks"}
     ),
+    # Of networks that diverge.
+    may_be_infinite=frozenset({"loss", "score", "grid_loss", "grid_score"}),
 )
 """What its file holds."""
 

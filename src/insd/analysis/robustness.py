@@ -41,6 +41,10 @@ CONTRACT = Contract(
             for quantity in ("loss", "score")
         }
     ),
+    # Of networks that diverge.
+    may_be_infinite=frozenset(
+        f"{name}_{quantity}" for name in ("unperturbed", "noise") for quantity in ("loss", "score")
+    ),
 )
 """What its file holds."""
 

@@ -24,7 +24,7 @@ from insd.claims.base import (
     interval_text,
 )
 from insd.cohorts import matched, round_name
-from insd.tables.comparisons import IN_WORDS
+from insd.tables.comparisons import IN_WORDS, WITHOUT_INTERVAL
 from insd.tables.existence import existence
 
 
@@ -89,8 +89,8 @@ def better_when_hard(round_number: int, regime: str, longer: bool) -> Callable[[
         rows = _scores(evidence.comparisons)
         rows = rows[rows["round"] == round_number]
         named = rows[(rows["measure"] == "regime") & (rows["level"] == regime)]
-        if named.empty or named["verdict"].iloc[0] == "too few":
-            return TOO_FEW
+        if named.empty or named["verdict"].iloc[0] in WITHOUT_INTERVAL:
+            return _unanswered(named)
         grid = _harder(rows[rows["measure"] == "grid"], longer)
         one = named.iloc[0]
         found = (
@@ -112,8 +112,8 @@ def poor_everywhere(round_number: int) -> Callable[[Evidence], Answer]:
         rows = _scores(evidence.comparisons)
         rows = rows[rows["round"] == round_number]
         regimes, grid = rows[rows["measure"] == "regime"], rows[rows["measure"] == "grid"]
-        if regimes.empty or (regimes["verdict"] == "too few").all():
-            return TOO_FEW
+        if regimes.empty or regimes["verdict"].isin(WITHOUT_INTERVAL).all():
+            return _unanswered(regimes)
         each = "; ".join(f"{row['level']}: {_difference(row)}" for row in regimes.to_dict("records"))
         found = f"{each}; regimes: {_count(regimes)}; points of the grid: {_count(grid)}"
         if (regimes["verdict"] == "worse").all() and (grid["verdict"] != "better").all():
@@ -140,15 +140,25 @@ def _harder(grid: pd.DataFrame, longer: bool) -> pd.DataFrame:
 
 def _answer(rows: pd.DataFrame, holds: Callable[[str], bool]) -> Answer:
     """What rows of comparisons say round by round, and whether a statement on their verdicts holds in all of them."""
-    rows = rows[rows["verdict"] != "too few"]
-    if rows.empty:
-        return TOO_FEW
+    known = ~rows["verdict"].isin(WITHOUT_INTERVAL)
+    if not known.any():
+        return _unanswered(rows)
+    rows = rows[known]
     found = "; ".join(
         f"{round_name(int(row['round']))}: {_difference(row)}, {IN_WORDS[row['verdict']]}"
         for row in rows.to_dict("records")
     )
     share = np.mean([holds(verdict) for verdict in rows["verdict"]])
     return found, REPRODUCED if share == 1 else PARTLY if share >= 0.5 else NOT
+
+
+def _unanswered(rows: pd.DataFrame) -> Answer:
+    """Why rows of comparisons, none of which has an interval, give no answer."""
+    reasons = dict.fromkeys(rows["verdict"])
+    if set(reasons) <= {"too few"}:
+        return TOO_FEW
+    conditions = ", ".join(dict.fromkeys(rows["level"]))
+    return f"{conditions}: {', '.join(IN_WORDS[reason] for reason in reasons)}", NO_ANSWER
 
 
 def _count(rows: pd.DataFrame) -> str:
@@ -158,6 +168,8 @@ def _count(rows: pd.DataFrame) -> str:
 
 
 def _difference(row: Mapping[Hashable, Any]) -> str:
+    if row["verdict"] in WITHOUT_INTERVAL:
+        return IN_WORDS[row["verdict"]]
     return interval_text((row["difference"], row["low"], row["high"]), 3)
 
 

@@ -196,7 +196,9 @@ def degeneracy(
         if not labels:
             continue
         loss = known.loss.sel(network=labels).values
-        losses[number] = np.nanmean(loss) if np.isfinite(loss).any() else np.nan
+        if diverged := np.isinf(loss).sum():
+            logger.warning("%s: %d of %d networks diverge, and have no loss here", group.name, diverged, len(loss))
+        losses[number] = np.nanmean(loss[~np.isinf(loss)]) if np.isfinite(loss).any() else np.nan
         on_test = known.test_loss.sel(network=labels)
         ranges[number] = float(on_test.min()), float(on_test.max())
         for name, values in medians.items():

@@ -21,7 +21,7 @@ from insd.activity import loss_and_score
 from insd.cohorts import STANDARD, UNTRAINED
 from insd.errors import InsdError
 from insd.evaluation.blocks import jackknife_error
-from insd.evaluation.performance import about_score, outputs_of
+from insd.evaluation.performance import about_score, log_divergence, outputs_of, with_divergence
 from insd.members import Member
 from insd.provenance import random_seed
 from insd.tasks import Task
@@ -212,6 +212,8 @@ def hard_cells(
         roles.append(member.role)
         solved.append(bool(member.read(["solved"])["solved"]))
     fresh = _in_distribution(task, name, networks, test_trials)
+    for label, loss in zip(labels, fresh["fresh_loss"], strict=True):
+        log_divergence(label, ["on fresh trials in distribution"] * bool(np.isinf(loss)))
     parts = []
     # Standards have the cells of those that are compared with them. Of a grid without others, they are found by theirs.
     compared_with = [one for one, role in zip(populations, roles, strict=True) if role not in (STANDARD, UNTRAINED)]
@@ -248,7 +250,9 @@ def _in_distribution(task: Task, name: str, networks: Sequence[xr.Dataset], tria
     sample = task.sample("test", trials, random_seed("fresh trials", name))
     found = {key: np.full(len(networks), np.nan) for key in ("fresh_loss", "fresh_loss_se", "fresh_score")}
     for block, outputs in outputs_of(networks, sample):
-        found["fresh_loss"][block], found["fresh_score"][block] = loss_and_score(task, outputs, sample)
+        found["fresh_loss"][block], found["fresh_score"][block] = with_divergence(
+            task, outputs, *loss_and_score(task, outputs, sample)
+        )
         found["fresh_loss_se"][block] = jackknife_error(task, outputs, sample)
     return found
 
@@ -283,7 +287,7 @@ def _in_cell(
     losses, scores = np.full(len(networks), np.nan), np.full(len(networks), np.nan)
     errors = np.full((len(networks), trials.sizes["trial"]), np.nan)
     for block, outputs in outputs_of(networks, trials):
-        losses[block], scores[block] = loss_and_score(task, outputs, trials)
+        losses[block], scores[block] = with_divergence(task, outputs, *loss_and_score(task, outputs, trials))
         errors[block] = task.trial_errors(trials, outputs.numpy())
     bars, p = against_standards(scores, errors, standards, task.higher_is_better)
     return np.stack([losses, scores, np.nanmean(errors, axis=1), bars, p])

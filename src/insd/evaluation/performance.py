@@ -46,7 +46,8 @@ def performance(
     of the targets' variance in that regime or at that point that is not explained; scores are the task's own, with
     their name, criterion and chance level as attributes. Each has its values on blocks of its trials in a variable of
     the same name with `_blocks` (`insd.evaluation.blocks.of_blocks`). `floor` (regime) and `grid_floor` (noise,
-    duration) are the losses of the ideal observer (`insd.tasks.base.Task.floor`), NaN for tasks without.
+    duration) are the losses of the ideal observer (`insd.tasks.base.Task.floor`), NaN for tasks without. What a network
+    that diverges has, says `with_divergence`.
     """
     labels: list[str] = []
     networks: list[xr.Dataset] = []
@@ -59,6 +60,11 @@ def performance(
         results = [evaluated(task, simulate_trials(member.network, regime)[1], regime) for regime in trials.values()]
         values.append([np.stack(of_regimes, axis=1) for of_regimes in zip(*results, strict=True)])
     grid, grid_floor = grid_performance(task, name, networks, grid_trials)
+    for number, label in enumerate(labels):
+        regimes = [regime for regime, loss in zip(trials, values[number][0][0], strict=True) if np.isinf(loss)]
+        points = np.isinf(grid[0][number])
+        on_grid = [f"at {points.sum()} of {points.size} points of the grid"] * bool(points.any())
+        log_divergence(label, [f"in the regime {regime}" for regime in regimes] + on_grid)
     loss, score, loss_blocks, score_blocks = (np.concatenate(of_networks) for of_networks in zip(*values, strict=True))
     about = about_score(task)
     return xr.Dataset(
@@ -91,8 +97,36 @@ Evaluated = tuple[
 
 
 def evaluated(task: Task, outputs: Float[Tensor, "network trial time output"], trials: xr.Dataset) -> Evaluated:
-    """Loss and score of networks on some trials, and on blocks of them."""
-    return *loss_and_score(task, outputs, trials), *of_blocks(task, outputs, trials)
+    """Loss and score of networks on some trials, as `with_divergence` has them, and on blocks of them."""
+    # The errors of outputs that are infinite or NaN.
+    with np.errstate(invalid="ignore", over="ignore"):
+        loss, score = loss_and_score(task, outputs, trials)
+        of_parts = of_blocks(task, outputs, trials)
+    return *with_divergence(task, outputs, loss, score), *of_parts
+
+
+def with_divergence(
+    task: Task,
+    outputs: Float[Tensor, "network trial time output"],
+    loss: Float[np.ndarray, "network"],
+    score: Float[np.ndarray, "network"],
+) -> tuple[Float[np.ndarray, "network"], Float[np.ndarray, "network"]]:
+    """Loss and score of networks with an infinite loss of those that diverge: whose outputs, or the squares of their
+    errors, are beyond all numbers on some trial.
+
+    Their score is infinite, too, on the side of the worse, unless the task makes a number of such outputs, as the share
+    of correct signs is.
+    """
+    numbers = torch.isfinite(outputs).flatten(1).all(1).numpy()
+    diverged = np.isinf(loss) | (np.isnan(loss) & ~numbers)
+    worst = -np.inf if task.higher_is_better else np.inf
+    return np.where(diverged, np.inf, loss), np.where(diverged & ~np.isfinite(score), worst, score)
+
+
+def log_divergence(label: str, places: Sequence[str]) -> None:
+    """Say in the log where a network diverges, if it does anywhere."""
+    if places:
+        logger.warning("%s: diverges %s; its loss there is infinite", label, ", ".join(places))
 
 
 def grid_performance(

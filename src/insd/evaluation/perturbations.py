@@ -14,7 +14,7 @@ from torch import Tensor
 from insd.bank import Bank
 from insd.evaluation.blocks import BLOCKS
 from insd.evaluation.conditions import PERTURBATIONS
-from insd.evaluation.performance import Evaluated, about_score, chunked_outputs, evaluated
+from insd.evaluation.performance import Evaluated, about_score, chunked_outputs, evaluated, log_divergence
 from insd.members import Member
 from insd.networks.base import Flowing, Networks, made_of, simulated_as, stacked_weights
 from insd.predictivity import null_projector_array
@@ -63,7 +63,8 @@ def robustness(
     it ("full") and in the null space of the readout ("null"), root mean square over trials, over that distance right
     after the kick. It is NaN after a kick of size 0. Perturbations that an architecture cannot have are NaN:
     kicks and half steps without a flow, half steps also where inputs act once a step, jitter and silence without
-    weights from units to units, silence also where the readout is fixed.
+    weights from units to units, silence also where the readout is fixed. What a network that diverges has, says
+    `insd.evaluation.performance.with_divergence`.
     """
     started = time.monotonic()
     labels, parts = [], []
@@ -81,6 +82,9 @@ def robustness(
             "half_step": one.half_step(),
         }
         parts.append(_dataset(results, recovery, about_score(task)))
+        diverging = [key for key, (loss, *_) in results.items() if np.isinf(loss).any()]
+        names = {"unperturbed": "without perturbation", "half_step": "at half the time step", "kick": "after a kick"}
+        log_divergence(label, [names.get(key, f"under {key}") for key in diverging])
         labels.append(label)
         logger.info("%s: perturbed after %.0f s", label, time.monotonic() - started)
     return xr.concat(parts, "network").assign_coords(
@@ -196,6 +200,7 @@ class _Perturbations:
         differences = (rates[1:] - rates[:1])[:, steps + after[:, None], torch.arange(trials)].double().numpy()
         projector = null_projector_array(self.network["output_weights"].values[0])
         distances = np.stack([_distance(differences), _distance(differences @ projector)], axis=1)
+        # After a kick of size 0, or of a network that diverges.
         with np.errstate(invalid="ignore"):
             return found, distances / distances[..., :1]
 

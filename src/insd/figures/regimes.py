@@ -1,6 +1,5 @@
 """Figure 5: how well standards and alternatives do in harder regimes and under perturbations."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,8 +15,10 @@ from insd.figures import base
 from insd.figures.panels import numbers
 from insd.figures.scores import (
     Groups,
+    diverging,
     letters_in_turn,
     mark,
+    note_groups,
     of_group,
     score_axis,
     score_legend,
@@ -225,10 +226,9 @@ def _side_by_side(axes: Axes, grouped: Groups, scores: xr.DataArray, names: Sequ
                 width=0.8 / len(grouped),
             )
     axes.set_xlim(-0.55, len(names) - 0.45)
-    empty = [name for name, _, rows in grouped if not np.isfinite(scores.sel(network=network_labels(rows))).any()]
-    if empty:
-        text = "left out:\n" + textwrap.fill(", ".join(empty), 16)
-        axes.text(0.5, 0.98, text, ha="center", va="top", color="0.5", transform=axes.transAxes)
+    of_groups = [scores.sel(network=network_labels(rows)).values for _, _, rows in grouped]
+    empty = [name for (name, *_), values in zip(grouped, of_groups, strict=True) if np.isnan(values).all()]
+    note_groups(axes, {"left out": empty, "diverge somewhere": diverging(grouped, of_groups)})
 
 
 def _perturbations(

@@ -38,8 +38,21 @@ def score_lines(axes: Axes, grouped: Groups, scores: xr.DataArray, positions: Se
         note(axes, "no network\nsolves the task")
     elif not any(np.isfinite(values).any() for values in of_solved):
         note(axes, "left out")
+    note_groups(axes, {"diverge somewhere": diverging(grouped, of_solved)})
     for (_, colour, _), values in zip(grouped, of_solved, strict=True):
         band(axes, positions, values, colour, confidence, style="o-")
+
+
+def diverging(grouped: Groups, values: Iterable[np.ndarray]) -> list[str]:
+    """The names of groups of which networks diverge somewhere, from the scores of each group."""
+    return [name for (name, *_), of_group in zip(grouped, values, strict=True) if np.isinf(of_group).any()]
+
+
+def note_groups(axes: Axes, named: Mapping[str, Sequence[str]]) -> None:
+    """Say at the top of a panel which groups lack points, by why they do."""
+    lines = [f"{why}:\n{textwrap.fill(', '.join(names), 16)}" for why, names in named.items() if names]
+    if lines:
+        axes.text(0.5, 0.98, "\n".join(lines), ha="center", va="top", color="0.5", transform=axes.transAxes)
 
 
 def verdict_on(verdicts: pd.DataFrame, rows: pd.DataFrame, measure: str, level: str, duration: str = "") -> str:

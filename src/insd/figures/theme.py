@@ -128,7 +128,8 @@ def interval(
     """Bootstrap interval of the mean over networks in each condition, at a level of confidence between 0 and 1.
 
     Between quantiles of resampled means, widened for few networks as in `insd.tables.comparisons`: at 95 %, it is the
-    range of two networks. It never leaves the range of the values. NaN for fewer than two networks.
+    range of two networks. It never leaves the range of the values. NaN for fewer than two networks, and where the value
+    of a network is not finite.
     """
     count = len(values)
     if count < 2:
@@ -136,9 +137,10 @@ def interval(
         return nothing, nothing
     chosen = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
     times_chosen = np.stack([(chosen == network).sum(1) for network in range(count)], axis=1)
-    means = np.tensordot(times_chosen / count, values, axes=1)
     tail = expanded_tail(count, confidence)
-    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+    with np.errstate(invalid="ignore"):
+        means = np.tensordot(times_chosen / count, values, axes=1)
+        low, high = np.quantile(means, [tail, 1 - tail], axis=0)
     return np.asarray(low), np.asarray(high)
 
 

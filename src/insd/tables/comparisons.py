@@ -24,8 +24,17 @@ CONDITIONS = {
 }
 """The conditions that networks are compared under, by the prefix of score and loss in `performance.nc` and
 `robustness.nc`."""
-IN_WORDS = {"better": "better", "equal": "no difference shown", "worse": "worse", "too few": "too few"}
+IN_WORDS = {
+    "better": "better",
+    "equal": "no difference shown",
+    "worse": "worse",
+    "too few": "too few",
+    "not measured": "not measured",
+    "diverged": "diverged",
+}
 """What people read for each verdict: an interval around 0 shows no difference, which is not that there is none."""
+WITHOUT_INTERVAL = ("too few", "not measured", "diverged")
+"""The verdicts of comparisons that have no interval, and why."""
 COMPARISON_COLUMNS = [
     *("task", "population", "round", "measure", "quantity", "level", "duration"),
     *("n_alternatives", "n_standards", "matched_alternatives", "unsolved_alternatives", "unsolved_standards"),
@@ -62,8 +71,9 @@ def comparisons(
     difference : mean of the alternatives minus that of the standards, in the unit of the quantity but with the sign
         turned where lower is better, so that alternatives are better where it is positive; from `low` to `high`.
     effect : the difference in standard deviations of the standards, empty where they do not vary.
-    verdict : "better" or "worse" where the interval excludes 0, "equal" where it does not (no difference shown), "too
-        few" where a group has fewer than two networks, which give no interval.
+    verdict : "better" or "worse" where the interval excludes 0, "equal" where it does not (no difference shown);
+        without an interval, "too few" where a group has fewer than two solved networks, "not measured" where some of them have
+        no value, "diverged" where the values of some are infinite (so is the difference, or it is empty).
     n_comparisons : rows of the whole result that have an interval, about 1 - confidence of which would exclude 0 even
         if no alternative differed.
     """
@@ -78,11 +88,16 @@ def comparisons(
                 _analysed(measurements, solved(rows)) for rows in (group, standards)
             )
             n_group, n_standards = of_group.shape[1], of_standards.shape[1]
-            spread = of_standards.std(axis=1, ddof=1) if n_standards > 1 else np.zeros(len(values))
+            both = np.hstack([of_group, of_standards])
+            finite = np.isfinite(both).all(axis=1)
             seed = random_seed("comparisons", str(task), str(population), str(number))
             blocks = (group_blocks, standard_blocks)
             low, high = difference_interval(of_group, of_standards, confidence, resamples, seed, blocks)
-            difference = _mean(of_group) - _mean(of_standards)
+            with np.errstate(invalid="ignore"):
+                difference = _mean(of_group) - _mean(of_standards)
+                spread = of_standards.std(axis=1, ddof=1) if n_standards > 1 else np.zeros(len(values))
+            fewest_solved = min(len(solved(group)), len(solved(standards)))
+            left_out = np.isnan(both).any(axis=1) | (min(n_group, n_standards) < 2 <= fewest_solved)
             part = pd.DataFrame(
                 {"task": str(task), "population": str(population), "round": number, **measurements.conditions}
             )
@@ -97,13 +112,17 @@ def comparisons(
                     low=low,
                     high=high,
                     effect=difference / np.where(spread > 0, spread, np.nan),
-                    verdict=np.select([np.isnan(low), low > 0, high < 0], ["too few", "better", "worse"], "equal"),
+                    verdict=np.select(
+                        [np.full(len(values), fewest_solved < 2), left_out, ~finite, low > 0, high < 0],
+                        [*WITHOUT_INTERVAL, "better", "worse"],
+                        "equal",
+                    ),
                 )
             )
     if not parts:
         return pd.DataFrame(columns=COMPARISON_COLUMNS)
     result = pd.concat(parts, ignore_index=True)
-    return result.assign(n_comparisons=int((result["verdict"] != "too few").sum()))
+    return result.assign(n_comparisons=int((~result["verdict"].isin(WITHOUT_INTERVAL)).sum()))
 
 
 def number_of_intervals(table: pd.DataFrame) -> int:
@@ -128,7 +147,7 @@ class Measurements:
     values: pd.DataFrame
     """Conditions by networks."""
     blocks: xr.DataArray
-    """How far each block of trials is above the mean of all (condition, network, block)."""
+    """How far each block of trials is above the mean of all (condition, network, block); 0 where it has no value."""
 
 
 def _analysed(
@@ -165,8 +184,9 @@ def measured(result: xr.Dataset) -> Measurements:
                 conditions.append({"measure": measure, "quantity": quantity, "level": shown[0], "duration": shown[1]})
                 values.append(level.to_series())
             blocks.append(of_blocks.drop_vars([*levels, "level"], errors="ignore"))
-    # Few trials do not fill all blocks.
-    found = xr.concat(blocks, "level").transpose("level", "network", "block").dropna("block", how="all")
+    # Few trials do not fill all blocks, and a score may not be defined on all of them.
+    found = xr.concat(blocks, "level").transpose("level", "network", "block")
+    found = found.where(np.isfinite(found)).dropna("block", how="all")
     return Measurements(pd.DataFrame(conditions), pd.DataFrame(values), (found - found.mean("block")).fillna(0))
 
 
@@ -189,7 +209,7 @@ def difference_interval(
     counts three times. The interval is between quantiles of the resampled differences (percentile interval). Plain
     quantiles cover too little where a group is small: they are widened as a t interval is, for the smaller group of n
     networks, from the normal quantiles at the tail ``a = (1 - confidence) / 2`` to the tail
-    ``Phi(sqrt(n / (n - 1)) t_{n - 1}(a))``. NaN where n < 2.
+    ``Phi(sqrt(n / (n - 1)) t_{n - 1}(a))``. NaN where n < 2, and where the value of a network is not finite.
 
     Sources: Hesterberg (2015), The American Statistician 69:371 (expanded percentile interval), where the n of the
     smaller group is ours; Owen (2007), Annals of Applied Statistics 1:386 (networks and trials resampled together).
@@ -205,6 +225,8 @@ def difference_interval(
     count = 0 if blocks is None else blocks[0].shape[-1]
     chosen = _weights(random, count, resamples) if count > 1 else None
     for condition in range(len(first)):
+        if not (np.isfinite(first[condition]).all() and np.isfinite(second[condition]).all()):
+            continue
         differences = drawn[0] @ first[condition] - drawn[1] @ second[condition]
         if blocks is not None and chosen is not None:
             of_blocks = drawn[0] @ blocks[0][condition] - drawn[1] @ blocks[1][condition]

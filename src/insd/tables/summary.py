@@ -233,7 +233,8 @@ def _networks(task: _Task) -> Rows:
             ("excess_loss", "... above the median of the standards"),
             ("null_variance_share", "share of variance in the null space"),
         ):
-            rows[group.id(column)] = f"{text}, {group.name}", _spread(networks[column], 4 if "loss" in column else 3)
+            decimals = 4 if "loss" in column else 3
+            rows[group.id(column)] = f"{text}, {group.name}", _spread(networks[column], decimals, "diverged")
         matched = f"{int((networks['matched'] == True).sum())} of {len(networks)}"  # noqa: E712 - may be empty
         rows[group.id("matched")] = f"matched with the standards in distribution, {group.name}", matched
         rows[group.id("restarts")] = f"restarts, {group.name}", str(int(networks["restarts"].sum()))
@@ -290,7 +291,7 @@ def _perturbed(task: _Task) -> Rows:
     for group in task.groups():
         labels = network_labels(solved(group.networks))
         scores = hardest.sel(network=labels).values
-        rows[group.id("score_at_hardest_point")] = f"score there, {group.name}", _spread(scores)
+        rows[group.id("score_at_hardest_point")] = f"score there, {group.name}", _spread(scores, infinite="diverged")
     rows["chance"] = "... of a network that guesses (chance)", f"{float(score.attrs['chance']):.3f}"
     for group in task.groups():
         solutions = solved(group.networks)
@@ -392,13 +393,13 @@ def _count(rows: pd.DataFrame) -> str:
     return f"{int(rows['solved'].sum())} of {len(rows)}"
 
 
-def _spread(values: np.ndarray | pd.Series, decimals: int | None = 3) -> str:
-    """Median and range; how many are infinite is said, and NaN is left out. Counts have no `decimals`."""
+def _spread(values: np.ndarray | pd.Series, decimals: int | None = 3, infinite: str = "never in") -> str:
+    """Median and range; how many are `infinite` is said, and NaN is left out. Counts have no `decimals`."""
     found = np.asarray(values, dtype=float)
-    never, found = int(np.isinf(found).sum()), found[np.isfinite(found)]
-    infinite = f"; never in {never} of {never + found.size}" if never else ""
+    others, found = int(np.isinf(found).sum()), found[np.isfinite(found)]
+    more = f"; {infinite} {others} of {others + found.size}" if others else ""
     if not found.size:
-        return infinite.removeprefix("; ") or "none"
+        return more.removeprefix("; ") or "none"
     ends = (np.median(found), found.min(), found.max())
     numbers = [f"{value:g}" if decimals is None else f"{value:.{decimals}f}" for value in ends]
-    return f"{numbers[0]} ({numbers[1]} to {numbers[2]})" + infinite
+    return f"{numbers[0]} ({numbers[1]} to {numbers[2]})" + more

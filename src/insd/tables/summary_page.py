@@ -5,14 +5,14 @@ from collections.abc import Mapping
 import pandas as pd
 
 from insd.cohorts import round_name
-from insd.tables.comparisons import CONDITIONS, IN_WORDS, expected_by_chance, number_of_intervals
+from insd.tables.comparisons import CONDITIONS, IN_WORDS, WITHOUT_INTERVAL, expected_by_chance, number_of_intervals
 
 
 def outcomes(comparisons: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """In how many comparisons of each kind alternatives do better, show no difference, and do worse.
 
     One row per kind of comparison, one column per task and round (and population, if there are several); cells are
-    "better / no difference shown / worse". `quantity` is "score" or "loss". Kinds without an interval are "too few".
+    "better / no difference shown / worse". `quantity` is "score" or "loss". Kinds without any interval say why.
     """
     rows = comparisons[comparisons["quantity"] == quantity] if len(comparisons) else comparisons
     several = len(rows) and rows["population"].nunique() > 1
@@ -22,8 +22,8 @@ def outcomes(comparisons: pd.DataFrame, quantity: str) -> pd.DataFrame:
         counts = {kind: part["verdict"].value_counts() for kind, part in group.groupby("measure")}
         columns[name + round_name(int(str(number)))] = {
             kind: " / ".join(str(counts[kind].get(verdict, 0)) for verdict in ("better", "equal", "worse"))
-            if set(counts[kind].index) != {"too few"}
-            else IN_WORDS["too few"]
+            if not set(counts[kind].index) <= set(WITHOUT_INTERVAL)
+            else ", ".join(IN_WORDS[verdict] for verdict in WITHOUT_INTERVAL if verdict in counts[kind].index)
             for kind in CONDITIONS.values()
             if kind in counts
         }
