@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from typing import Any
@@ -10,10 +10,12 @@ from typing import Any
 from insd import plugins
 from insd.analysis.base import Analysis, code_of
 from insd.blocks import divided, pairs_of
+from insd.errors import InsdError
 from insd.makers.base import Maker, MakerError, MissingFileError
 from insd.makers.base import code_of as code_of_round
 from insd.provenance import modules_fingerprint, settings_fingerprint
 from insd.settings.base import SettingsError
+from insd.settings.checks import UNIT_BY_UNIT, units_problem
 from insd.settings.config import Settings, seeds_of
 from insd.settings.messages import joined
 from insd.settings.recipe import Recipe
@@ -186,8 +188,28 @@ class Grid:
                 with suppress(MakerError):
                     sources, recipes = maker.sources(task), self._recipes(task, population)
                     problems += maker.problems(population, self.settings.task(task), seeds, sources, recipes)
+            problems += self._recorded_problems(task)
         if problems:
             raise SettingsError(joined(problems))
+
+    def _recorded_problems(self, task: str) -> Iterator[str]:
+        """Chains that compare their networks unit by unit with a recording of more units."""
+        recordings = self.settings.recordings(task)
+        for population in self.settings.population_names(task):
+            reference = self.settings.reference(population)
+            if reference not in recordings or reference == population:
+                continue
+            recipe = self.settings.recipe(task, population, 1)
+            if not set(UNIT_BY_UNIT) & set(recipe.terms):
+                continue
+            # What is wrong with the file is said for itself.
+            with suppress(InsdError):
+                from insd.recordings import count_units  # noqa: PLC0415 - few configs need it
+
+                (file, *_) = self.settings.maker(reference).sources(task)
+                units = count_units(file, self.settings.task(task).sample("train", 1, 0))
+                if found := units_problem(self.settings, task, population, 1, f"the recording {file}", units):
+                    yield found
 
     def _recipes(self, task: str, population: str) -> tuple[Recipe | None, ...]:
         """The recipes of a population's first round and of those that it reads; None where networks follow none."""

@@ -250,6 +250,47 @@ def test_units_of_teachers_are_checked_before_the_first_job(changes, message, tm
         grid.check_sources()
 
 
+@pytest.mark.parametrize(
+    "units, tape, message",
+    [
+        ((60, 60), 60, None),
+        (
+            (61, 60),
+            60,
+            "c, task flip_flop, round 1: terms.teacher compares unit i with unit i, and round 0 of 'c' has 61",
+        ),
+        (
+            (60, 60),
+            61,
+            "d, task flip_flop, round 1: terms.teacher compares unit i with unit i, and the recording tape.np",
+        ),
+    ],
+)
+def test_chains_have_at_least_the_units_of_what_they_are_compared_with(units, tape, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("tape.npz", rates=np.zeros((2, 3, tape)))
+    terms = {"predictivity": None, "teacher": {}}
+    sizes = {"network": {"units": units[0]}, "alternatives": {"network": {"units": units[1]}, "terms": terms}}
+    populations = {
+        "standard": {"seeds": 1},
+        "tape": {"seeds": 1, "make": "recording", "role": "reference", "recording": {"file": "tape.npz"}},
+        "c": {"seeds": 1, "rounds": 3, "terms": terms, **sizes},
+        "d": {"seeds": 1, "rounds": 2, "reference": "tape", **sizes},
+    }
+    populations["tape"]["terms"] = terms
+
+    def check():
+        Grid(load({"tasks": {"flip_flop": {}}, "figures": {"chain": "c"}, "populations": populations})).check_sources()
+
+    if message is None:
+        check()
+        return
+    with pytest.raises(
+        SettingsError, match=rf"(?m)^.*populations\.{re.escape(message)}.*at least 61, or leave the term out$"
+    ):
+        check()
+
+
 def member(population, seed, number, role, rates, recipe=None):
     readout = np.zeros((1, 1, rates.shape[-1]))
     readout[..., 0] = 1.0

@@ -233,3 +233,15 @@ AT = "populations.p.terms."
 def test_terms_that_cannot_be_used_are_refused(toy, terms, later, message):
     with pytest.raises(SettingsError, match=message):
         load(config(terms, later))
+
+
+def test_terms_whose_classes_have_one_name_are_refused(toy, tmp_path, monkeypatch):
+    """Their values would be under one name in the history."""
+    (tmp_path / "more_terms.py").write_text("from toy_terms import Energy\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    both = {"toy_terms:Energy": {}, "more_terms:Energy": {}}
+    with pytest.raises(
+        SettingsError, match=r"task flip_flop, round 0: terms toy_terms:Energy and more_terms:Energy: .*'Energy'"
+    ):
+        load(config(both))
+    assert load(config({"more_terms:Energy": {}}))

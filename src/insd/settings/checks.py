@@ -25,6 +25,9 @@ REGIME = "[a-z][a-z0-9_]*"
 """The pattern of regime names."""
 MOST_STEPS = 100_000
 """Longest duration in time steps: a day-long trial is a mistake in the unit."""
+UNIT_BY_UNIT = ("teacher",)
+"""Terms that compare unit i of a network with unit i of an earlier one. Their own files, which are in the fingerprints of
+networks, do not say it."""
 
 
 def problems_of_config(settings: Settings) -> Iterator[str]:
@@ -234,8 +237,17 @@ def _term_problems(settings: Settings, task: str, population: str) -> Iterator[s
         return  # which is refused for itself
     rounds = range(settings.population(population).rounds)
     owners = [settings.reference(population) if number == 0 else population for number in rounds]
-    terms = [settings.recipe(task, owner, number).terms for owner, number in zip(owners, rounds, strict=True)]
+    recipes = [settings.recipe(task, owner, number) for owner, number in zip(owners, rounds, strict=True)]
+    terms = [recipe.terms for recipe in recipes]
+    sized = ["network" in settings.maker(owner).sections for owner in owners]
     for number in rounds[1:]:
+        for earlier in range(number):
+            if sized[number] and sized[earlier]:
+                units = recipes[earlier].network.units
+                of_earlier = f"round {earlier} of {owners[earlier]!r}"
+                if found := units_problem(settings, task, population, number, of_earlier, units):
+                    yield found
+                    return
         for name, own in terms[number].items():
             lacking = [owner for owner, kept in zip(owners[:number], terms, strict=False) if name not in kept]
             if own.compares and lacking:
@@ -244,6 +256,21 @@ def _term_problems(settings: Settings, task: str, population: str) -> Iterator[s
                     f"of {lacking[0]!r}, whose earlier rounds lack this term; give it to them, too"
                 )
                 return
+
+
+def units_problem(
+    settings: Settings, task: str, population: str, round_number: int, earlier: str, units: int
+) -> str | None:
+    """What is wrong where a term compares the networks of a round unit by unit with earlier ones, of so many units."""
+    recipe = settings.recipe(task, population, round_number)
+    for name in UNIT_BY_UNIT:
+        if name in recipe.terms and units > recipe.network.units:
+            return (
+                f"populations.{population}, task {task}, round {round_number}: terms.{name} compares unit i with unit "
+                f"i, and {earlier} has {units} units, these networks network.units = {recipe.network.units}: set "
+                f"populations.{population}.alternatives.network.units to at least {units}, or leave the term out"
+            )
+    return None
 
 
 def _reference_problems(settings: Settings) -> Iterator[str]:
@@ -431,3 +458,12 @@ def _recipe_problems(
         )
     for name, term in recipe.terms.items():
         yield from term.problems(f"terms.{name}")
+    by_class: dict[str, list[str]] = {}
+    for name in recipe.terms:
+        by_class.setdefault(name.rpartition(":")[2], []).append(name)
+    for short, alike in by_class.items():
+        if len(alike) > 1:
+            yield (
+                f"terms {' and '.join(alike)}: the values of both would be {short!r} in history.nc; give one of the "
+                "classes a different name, or leave one out"
+            )

@@ -72,8 +72,8 @@ def comparisons(
         turned where lower is better, so that alternatives are better where it is positive; from `low` to `high`.
     effect : the difference in standard deviations of the standards, empty where they do not vary.
     verdict : "better" or "worse" where the interval excludes 0, "equal" where it does not (no difference shown);
-        without an interval, "too few" where a group has fewer than two solved networks, "not measured" where some of them have
-        no value, "diverged" where the values of some are infinite (so is the difference, or it is empty).
+        without an interval, "too few" where a group has fewer than two solved networks, "not measured" where some of
+        them have no value, "diverged" where the values of some are infinite (so is the difference, or it is empty).
     n_comparisons : rows of the whole result that have an interval, about 1 - confidence of which would exclude 0 even
         if no alternative differed.
     """
