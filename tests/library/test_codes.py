@@ -13,6 +13,7 @@ from insd.analysis import axes as axes_analysis
 from insd.analysis import corners
 from insd.analysis.base import Job
 from insd.datasets import validate
+from insd.errors import InsdError
 from insd.evaluation.axes import axes, output_relevance, principal_angles, regression_axes
 from insd.evaluation.kernel_decoding import _predicted, decode_with_kernels
 from insd.settings.load import load
@@ -114,6 +115,15 @@ def test_an_axis_that_turns_into_the_output_space_during_the_delay():
     assert here["output_relevance"].values[0] == pytest.approx(0, abs=0.02)
     assert here["output_relevance"].sel(lag=0.4, method="nearest") == pytest.approx(1, abs=0.02)
     assert result["weight_angle"].values == pytest.approx(0, abs=5)
+    # Trials without one of the times count nowhere.
+    go, delay = (trials[name].values.copy() for name in ("go_time", "delay_time"))
+    go[:20], delay[20:30] = np.nan, np.nan
+    some = dataclasses.replace(one, read=lambda names: xr.Dataset({"rates": (("t", "s", "u"), rates[30:])}))
+    lacking = trials.assign_coords(go_time=("trial", go), delay_time=("trial", delay))
+    xr.testing.assert_allclose(axes([one], task, lacking), axes([some], task, trials.isel(trial=slice(30, None))))
+    never = trials.assign_coords(go_time=("trial", np.full(120, np.nan)))
+    with pytest.raises(InsdError, match=r"tasks\.mine: `go_time` is after `delay_time` in no trial of the regime test"):
+        axes_analysis.run(Job("mine", task, [one], None, {"test": never}))
 
 
 def test_corners_of_the_trained_flip_flop(random):

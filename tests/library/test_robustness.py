@@ -355,6 +355,11 @@ def test_kicks_come_halfway_through_delay_or_trial():
     assert set(kick_steps(FlipFlop().sample("test", 5, 0))) == {45}
     with_go_alone = trials.drop_vars("delay_time")
     np.testing.assert_allclose(kick_steps(with_go_alone) * 0.02, trials["go_time"] / 2, atol=0.0101)
+    # A trial without go has its end.
+    go = np.where(np.arange(30) % 2, trials["go_time"], np.nan)
+    without = trials.assign_coords(go_time=("trial", go))
+    end = np.where(np.arange(30) % 2, trials["go_time"], trials.sizes["time"] * 0.02)
+    np.testing.assert_allclose(kick_steps(without) * 0.02, (trials["delay_time"] + end) / 2, atol=0.0101)
 
 
 def test_recovery_of_units_without_recurrence_is_their_leak(random):

@@ -36,9 +36,15 @@ def applies(settings: "Settings", task: str) -> bool:
 
 def run(job: Job) -> Mapping[str, xr.Dataset]:
     """`insd.evaluation.axes.axes` of the rates on the test trials."""
-    from insd.evaluation.axes import axes
+    from insd.evaluation.axes import NoDelayError, axes
 
-    return {"axes": axes(job.members, job.task, job.trials["test"])}
+    try:
+        return {"axes": axes(job.members, job.task, job.trials["test"])}
+    except NoDelayError as error:
+        raise NoDelayError(
+            f"tasks.{job.name}: {error} of the regime test, and axes are those of delays; let the task give both times "
+            "in s in some trials, or leave one of these conditions out"
+        ) from None
 
 
 ANALYSIS = Analysis(

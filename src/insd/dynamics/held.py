@@ -49,8 +49,9 @@ def held_evidence(
 ) -> dict[str, Any]:
     """What one seed of a `network.nc` holds of the evidence for some seconds after its end, under a constant input.
 
-    `trials` have the end of the evidence as the condition `delay_time` (s); `columns` are the inputs with evidence.
-    Counted are the trials whose other inputs at that time are those of the constant input `static`.
+    `trials` have the end of the evidence as the condition `delay_time` (s), NaN where a trial has none; `columns` are
+    the inputs with evidence. Counted are the trials with such an end whose other inputs at that time are those of the
+    constant input `static`.
 
     Returns
     -------
@@ -124,11 +125,13 @@ def _trials_under(
     static: Float[np.ndarray, "input"], trials: xr.Dataset, columns: list[int]
 ) -> tuple[Bool[np.ndarray, "trial"], Int[np.ndarray, "trial"]]:
     """Which trials have the other inputs of a constant one when the evidence ends, and after how many steps it does."""
-    ends = np.rint(trials["delay_time"].values / trials.attrs["dt"]).astype(int)
+    times = trials["delay_time"].values
+    known = np.isfinite(times)
+    ends = np.rint(np.where(known, times / trials.attrs["dt"], 1.0)).astype(int)
     clean = trials.get("clean_inputs", trials["inputs"]).values
     others = [column for column in range(len(static)) if column not in columns]
     at_end = clean[np.arange(len(clean)), ends - 1][:, others]
-    return np.isclose(at_end, static[others], atol=1e-6).all(1), ends
+    return np.isclose(at_end, static[others], atol=1e-6).all(1) & known, ends
 
 
 def _correlation(a: Float[np.ndarray, "trial"], b: Float[np.ndarray, "trial"]) -> float:

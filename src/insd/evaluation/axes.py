@@ -11,6 +11,7 @@ import scipy.linalg
 import xarray as xr
 from jaxtyping import Float
 
+from insd.errors import InsdError
 from insd.evaluation.decoding import LEAST_TRIALS, components_of
 from insd.members import Member
 from insd.networks.base import constant_input_weights
@@ -18,6 +19,10 @@ from insd.tasks import Task
 
 KINDS = ("value", "sign", "angle")
 """Kinds of variables that have an axis."""
+
+
+class NoDelayError(InsdError):
+    """No trial has a delay."""
 
 
 def regression_axes(
@@ -62,6 +67,7 @@ def axes(members: Iterable[Member], task: Task, trials: xr.Dataset) -> xr.Datase
 
     `trials` are those that the rates were recorded on, with `delay_time` and `go_time`. Lags count from the start of
     the delay of each trial; at each, trials count that are still in their delay, as long as there are `LEAST_TRIALS`.
+    Trials in which one of the times is NaN count nowhere; raises NoDelayError where no trial has a delay.
 
     Returns
     -------
@@ -72,7 +78,11 @@ def axes(members: Iterable[Member], task: Task, trials: xr.Dataset) -> xr.Datase
         angle. NaN for recorded activity and gated inputs.
     """
     dt = trials.attrs["dt"]
-    starts, ends = (np.round(trials[name].values / dt).astype(int) for name in ("delay_time", "go_time"))
+    times = np.stack([trials[name].values for name in ("delay_time", "go_time")])
+    # Without both times, a delay of no length.
+    starts, ends = np.round(np.where(np.isfinite(times).all(0), times, 0.0) / dt).astype(int)
+    if not (ends > starts).any():
+        raise NoDelayError("`go_time` is after `delay_time` in no trial")
     lasting = [int((ends - starts > lag).sum()) for lag in range(int((ends - starts).max()))]
     lags = [lag for lag, count in enumerate(lasting) if count >= LEAST_TRIALS] or [0]
     variables = {name: one for name, one in task.variables(trials).items() if one.kind in KINDS}

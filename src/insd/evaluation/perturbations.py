@@ -102,10 +102,16 @@ def kick_steps(trials: xr.Dataset) -> Int[np.ndarray, "trial"]:
     """The time step of each trial at which the state is kicked.
 
     It is halfway between the start of the delay (`delay_time`; without it, that of the trial) and go (`go_time`;
-    without it, the end of the trial).
+    without it, the end of the trial). Trials in which such a time is NaN are without it.
     """
-    begin = trials["delay_time"].values if "delay_time" in trials else np.zeros(trials.sizes["trial"])
-    end = trials["go_time"].values if "go_time" in trials else valid_steps(trials).sum(1) * trials.attrs["dt"]
+    without = {
+        "delay_time": np.zeros(trials.sizes["trial"]),
+        "go_time": valid_steps(trials).sum(1) * trials.attrs["dt"],
+    }
+    begin, end = (
+        np.where(np.isnan(trials[name].values), other, trials[name].values) if name in trials else other
+        for name, other in without.items()
+    )
     return np.round((begin + end) / 2 / trials.attrs["dt"]).astype(int)
 
 

@@ -26,8 +26,8 @@ REGIME = "[a-z][a-z0-9_]*"
 MOST_STEPS = 100_000
 """Longest duration in time steps: a day-long trial is a mistake in the unit."""
 UNIT_BY_UNIT = ("teacher",)
-"""Terms that compare unit i of a network with unit i of an earlier one. Their own files, which are in the fingerprints of
-networks, do not say it."""
+"""Terms that compare unit i of a network with unit i of an earlier one. Their own files, which are in the fingerprints
+of networks, do not say it."""
 
 
 def problems_of_config(settings: Settings) -> Iterator[str]:
