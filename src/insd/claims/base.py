@@ -34,7 +34,7 @@ REPRODUCED, PARTLY, NOT, NO_ANSWER = existence.REPRODUCED, existence.PARTLY, exi
 """The verdicts."""
 PAIR_RESAMPLES = 1999
 """Most resamples of the interval of a median over pairs, each of which takes a median of all of them."""
-TABLES = ("comparisons", "levels", "degeneracy_ratios")
+TABLES = ("comparisons", "degeneracy_ratios")
 """The tables that claims may read in addition to `networks.csv`; every other name in `Claim.reads` is an analysis."""
 CLAIM_COLUMNS = ["paper", "id", "claim", "task", "population", "number", "verdict", "criterion"]
 """The columns of `claims.csv`, also where it has no rows."""
