@@ -1,9 +1,13 @@
 """Config files that YAML reads differently from what they seem to say."""
 
+from pathlib import Path
+
 import pytest
 
 from insd.settings.base import SettingsError
-from insd.settings.written import check_written
+from insd.settings.written import check_left_out, check_written
+
+ROOT = Path(__file__).parents[2]
 
 
 def refusal(tmp_path, text):
@@ -74,3 +78,26 @@ def test_a_number_that_begins_with_a_zero_is_of_base_8(tmp_path):
     file.write_text("seeds: 010\nrounds: 0\n")
     with pytest.raises(SettingsError, match=r"line 1: seeds = 010: YAML reads this as 8"):
         check_written(file)
+
+
+def test_a_null_that_leaves_out_nothing_is_refused(tmp_path):
+    below, above, more = (tmp_path / f"{name}.yaml" for name in ("below", "above", "more"))
+    below.write_text("tasks: {flip_flop: {}}\npopulations: {standard-g1.0: {seeds: 2}, insd: {}}\n")
+    above.write_text("tasks: {flip_flop: null, ring: {}}\npopulations: {insd: null, standrd-g1.0: null, zzz: null}\n")
+    more.write_text("populations: {zzz: {}}\n")
+    # In the order that Snakemake has them, and with the lowest twice.
+    with pytest.raises(SettingsError) as refused:
+        check_left_out([above, more, below, below])
+    assert str(refused.value).splitlines()[1:] == [
+        f"  - {above}, populations.standrd-g1.0 = null: leaves out nothing, since no other config file has it; is it "
+        "standard-g1.0?"
+    ]
+    with pytest.raises(SettingsError, match=r"populations\.zzz = null: .* it; they have: standard-g1\.0, insd$"):
+        check_left_out([above, below])
+    # Alone, a file lies over nothing.
+    check_left_out([above])
+
+
+def test_what_the_files_here_leave_out_is_there():
+    for file in sorted((ROOT / "config").glob("**/*.yaml")):
+        check_left_out([file, file.with_name(file.name.replace("_full", "")), ROOT / "config/config.yaml"])

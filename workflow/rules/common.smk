@@ -21,7 +21,7 @@ from insd.report import LiveNumbers
 from insd.settings.config import Settings
 from insd.settings.load import load
 from insd.settings.sections import without_null
-from insd.settings.written import check_written
+from insd.settings.written import check_left_out, check_written
 
 if any(map(str.isspace, sys.executable)):
     raise WorkflowError(
@@ -31,6 +31,7 @@ if any(map(str.isspace, sys.executable)):
 try:
     for file in workflow.configfiles:
         check_written(file)
+    check_left_out(workflow.configfiles)
     SETTINGS = load(config)
     GRID = Grid(SETTINGS, dry_run=lambda: workflow.dryrun)
     FIGURES = files.figures(GRID)

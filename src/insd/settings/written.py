@@ -1,8 +1,10 @@
-"""What a config file says in words that YAML reads as something else, or says twice."""
+"""What config files say in words that YAML reads as something else, or say twice; and nulls that leave out nothing."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -29,6 +31,37 @@ def check_written(path: str | Path) -> None:
     _refuse_circles(root, path, [])
     if problems := [*_problems(root, "")]:
         raise SettingsError(joined(f"{path}, {problem}" for problem in dict.fromkeys(problems)))
+
+
+def check_left_out(paths: Sequence[str | Path]) -> None:
+    """Refuse a null that leaves out a task or population which no other of several files, laid over each other, has:
+    its name is misspelt, and what it is to leave out would stay.
+
+    Raises SettingsError with one line per problem. Files that are not YAML are left to Snakemake.
+    """
+    configs: dict[Path, Mapping[str, Any]] = {}
+    for path in paths:
+        try:
+            read = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            return
+        configs[Path(path).resolve()] = read if isinstance(read, Mapping) else {}
+    if len(configs) < 2:
+        return
+    problems = []
+    for section in ("tasks", "populations"):
+        entries = {path: config.get(section) for path, config in configs.items()}
+        given = {path: {str(k): v for k, v in one.items()} for path, one in entries.items() if isinstance(one, Mapping)}
+        known = {name: None for one in given.values() for name, entry in one.items() if entry is not None}
+        for path, one in given.items():
+            for name in sorted(set(one) - set(known)):
+                near = get_close_matches(name, known)
+                hint = f"is it {' or '.join(near)}?" if near else f"they have: {', '.join(known) or 'none'}"
+                problems.append(
+                    f"{path}, {section}.{name} = null: leaves out nothing, since no other config file has it; {hint}"
+                )
+    if problems:
+        raise SettingsError(joined(problems))
 
 
 def _refuse_circles(node: Node, path: str | Path, around: list[Node]) -> None:
