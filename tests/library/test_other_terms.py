@@ -12,7 +12,7 @@ from insd.measures.base import Activity
 from insd.networks.base import initialise, load_networks
 from insd.networks.settings.base import network_settings
 from insd.objectives.adjoint_norm import AdjointNorm
-from insd.objectives.base import Stored, join_earlier
+from insd.objectives.base import Stored, TermError, join_earlier
 from insd.objectives.dsa import eigenvalues
 from insd.objectives.nuclear_norm import nuclear_norm
 from insd.objectives.objective import Objective
@@ -104,6 +104,15 @@ def test_cka_is_the_measure():
     chosen = torch.arange(BANK.sizes["trial"]).expand(2, -1)
     own = torch.from_numpy(rates_of(NETWORK)).transpose(1, 2)[:, ::2]
     torch.testing.assert_close(found.value(own, networks, stored, chosen, None), torch.ones(2, 1), atol=1e-5, rtol=0)
+
+
+def test_a_network_whose_activity_does_not_vary_has_no_cka_and_is_named():
+    dead = NETWORK.copy(deep=True)
+    for name in dead.data_vars:
+        dead[name][1] = 0.0
+    found = plugins.find("term", "cka")(plugins.find("term", "cka").Settings())
+    with pytest.raises(TermError, match=r"terms\.cka: the activity of the network of seed 1 does not vary"):
+        found.stores(dead, BANK)
 
 
 def test_cka_is_lowered_and_recorded():

@@ -12,7 +12,7 @@ from insd.activity import simulate_trials
 from insd.bank import minibatch
 from insd.hsic import unbiased_hsic
 from insd.networks.base import Networks
-from insd.objectives.base import Stored, Term
+from insd.objectives.base import Stored, Term, TermError
 from insd.objectives.centring import centred, sample_counts
 from insd.objectives.predictivity import Predictivity
 from insd.objectives.settings.cka import CKASettings
@@ -43,8 +43,17 @@ class CKA(Term):
     settings: CKASettings
 
     def stores(self, network: xr.Dataset, bank: xr.Dataset) -> xr.Dataset:
-        rates = (simulate_trials(network.isel(seed=[seed]), bank)[0][0] for seed in range(network.sizes["seed"]))
-        kept = [self.stores_recording(one.numpy(), None, bank) for one in rates]
+        """Raises TermError, which names the seed, where the activity of a network does not vary."""
+        kept = []
+        for seed in network["seed"].values.tolist():
+            rates = simulate_trials(network.sel(seed=[seed]), bank)[0][0].numpy()
+            try:
+                kept.append(self.stores_recording(rates, None, bank))
+            except ValueError:
+                raise TermError(
+                    f"terms.cka: the activity of the network of seed {seed} does not vary over the trials and times of "
+                    "the bank, and has no geometry; let this population train, or leave the term out"
+                ) from None
         most = max(one.sizes["cka_component"] for one in kept)
         # Components of zeros weigh nothing.
         filled = [one.pad(cka_component=(0, most - one.sizes["cka_component"]), constant_values=0) for one in kept]
@@ -56,7 +65,7 @@ class CKA(Term):
         output_weights: Float[np.ndarray, "output unit"] | None,
         bank: xr.Dataset,
     ) -> xr.Dataset:
-        """All activity is compared, whatever the readout."""
+        """All activity is compared, whatever the readout. Raises ValueError where it does not vary."""
         return self._components().stores_recording(rates, None, bank)[["null_activity"]].rename(_NAMES)
 
     def join(self, rounds: Sequence[xr.Dataset], bank: xr.Dataset, files: Sequence[str]) -> Stored:
