@@ -28,7 +28,7 @@ from insd.cohorts import (
 from insd.errors import InsdError
 from insd.provenance import random_seed
 from insd.tables import existence
-from insd.tables.comparisons import clustered_interval, expanded_tail, expected_by_chance
+from insd.tables.comparisons import clustered_interval, expanded_tail, expected_by_chance, mean_interval
 
 REPRODUCED, PARTLY, NOT, NO_ANSWER = existence.REPRODUCED, existence.PARTLY, existence.NOT, existence.NO_ANSWER
 """The verdicts."""
@@ -114,6 +114,14 @@ class Evidence:
         low, high = clustered_interval(first, second, self.confidence, self.resamples, seed)
         difference = float(first.mean() - second.mean()) if np.isfinite(low) else float("nan")
         return difference, low, high
+
+    def mean(self, values: pd.Series, *stream: str | int) -> Interval:
+        """Mean of values by chain, or by another cluster, and the ends of its bootstrap interval (`mean_interval`).
+
+        `stream` tells the draws of one claim apart.
+        """
+        seed = random_seed("claims", self.task, self.population, *stream)
+        return mean_interval(values, self.confidence, self.resamples, seed)
 
 
 @dataclass(frozen=True)
@@ -339,9 +347,14 @@ def _statements(table: pd.DataFrame, several: bool) -> list[str]:
     return parts
 
 
-def by_share(share: float) -> str:
-    """Reproduced if a statement holds for a share of `MOST` or more, partly from half on."""
-    return REPRODUCED if share >= MOST else PARTLY if share >= 0.5 else NOT
+def by_share(share: float, most: float = MOST) -> str:
+    """Reproduced if a statement holds for a share of `most` or more, partly from half on."""
+    return REPRODUCED if share >= most else PARTLY if share >= 0.5 else NOT
+
+
+def by_majority(share: float, most: float = MOST) -> str:
+    """The same, but partly above half alone."""
+    return REPRODUCED if share >= most else PARTLY if share > 0.5 else NOT
 
 
 def pairs(matrix: xr.DataArray, networks: list[str]) -> np.ndarray:

@@ -19,11 +19,10 @@ from insd.claims.base import (
     Claim,
     Evidence,
     Publication,
+    by_majority,
     interval_text,
 )
 from insd.cohorts import alternatives, network_labels, references, solved
-from insd.provenance import random_seed
-from insd.tables.comparisons import clustered_interval
 
 FEW = 3
 """Latent variables that are few: as many as the publication needs for EEG, and as the flip-flop has bits."""
@@ -60,7 +59,7 @@ def few_latent_variables(evidence: Evidence) -> Answer:
         return _few(len(ranks))
     share = float(np.mean(ranks <= FEW))
     said = ", ".join("none" if np.isnan(rank) else f"{rank:.0f}" for rank in ranks)
-    return f"rank needed: {said}", REPRODUCED if share >= MOST else PARTLY if share > HALFWAY else NOT
+    return f"rank needed: {said}", by_majority(share)
 
 
 def generated_activity(evidence: Evidence) -> Answer:
@@ -79,14 +78,12 @@ def generated_activity(evidence: Evidence) -> Answer:
         values = np.array([float(one.sel(quality=name)) for one in largest])
         without, itself = (found[one].sel(quality=name).values for one in ("without_dynamics", "itself"))
         way = (without - values) / (without - itself)
-        seed = random_seed("claims", evidence.task, evidence.population, number)
         by_chain = pd.Series(way, [label.rpartition("/")[0] for label in found["fitted"].values.tolist()]).dropna()
         if by_chain.index.nunique() < LEAST:
             return _few(by_chain.index.nunique())
-        none = pd.Series(0.0, by_chain.index)
-        interval = clustered_interval(by_chain, none, evidence.confidence, evidence.resamples, seed)
-        near.append(by_chain.mean() >= HALFWAY)
-        said.append(f"{word} {interval_text((float(by_chain.mean()), *interval), 2)}")
+        mean = evidence.mean(by_chain, number)
+        near.append(mean[0] >= HALFWAY)
+        said.append(f"{word} {interval_text(mean, 2)}")
     text = f"share of the way from no dynamics to the network itself: {', '.join(said)}; {len(largest)} networks"
     return text, REPRODUCED if all(near) else PARTLY if any(near) else NOT
 
@@ -102,10 +99,7 @@ def alternatives_need_more(evidence: Evidence) -> Answer:
     more = (by_seed[0] - by_seed[1].reindex(by_seed[0].index).to_numpy()).dropna()
     if more.index.nunique() < LEAST:
         return _few(more.index.nunique())
-    seed = random_seed("claims", evidence.task, evidence.population)
-    none = pd.Series(0.0, more.index)
-    low, high = clustered_interval(more, none, evidence.confidence, evidence.resamples, seed)
-    mean = float(more.mean())
+    mean, low, high = evidence.mean(more)
     text = f"rank needed by alternatives minus that of their references: {interval_text((mean, low, high), 1)}"
     verdict = REPRODUCED if low > 0 else PARTLY if mean > 0 else NOT
     return f"{text}; {more.index.nunique()} chains", verdict

@@ -22,6 +22,7 @@ from insd.claims.base import (
     Evidence,
     Interval,
     Publication,
+    by_share,
     interval_text,
 )
 from insd.cohorts import network_labels, solved
@@ -45,7 +46,7 @@ def attractors(evidence: Evidence) -> Answer:
         return f"{found}; fixed points of none of them in this grid", NO_ANSWER
     holding = (rows["n_stable_fixed_points"] > 0) | (rows.get("line_attractors", pd.Series(0.0, rows.index)) > 0)
     found += f"; a stable point or a line in {holding.sum()} of {len(rows)}"
-    return found, REPRODUCED if holding.mean() >= MOST else PARTLY if holding.mean() >= 0.5 else NOT
+    return found, by_share(float(holding.mean()))
 
 
 def transient(evidence: Evidence) -> Answer:

@@ -7,11 +7,12 @@ were fixed before any network of that study was trained, and after a pilot of on
 are to replace; before the networks that they judge were trained, and after pilots of two (docs/failure.md).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from jaxtyping import Bool
 
 from insd.claims.base import (
     MOST,
@@ -23,14 +24,13 @@ from insd.claims.base import (
     Claim,
     Evidence,
     Publication,
+    by_majority,
     interval_text,
 )
 from insd.cohorts import STANDARD, network_labels, of_role, reference_labels, solved
-from insd.provenance import random_seed
-from insd.tables.comparisons import clustered_interval
 
 HALF = 0.5
-"""Share of networks for which a statement holds partly."""
+"""Null-space r2 to the reference below which an alternative is a different circuit."""
 WEIGHT = 0.03
 """How far the weight of the cued item may be from that of the model of responses."""
 LENGTH = 0.05
@@ -56,9 +56,9 @@ def _all_standards(evidence: Evidence) -> xr.Dataset | None:
     return _of(evidence, of_role(evidence.table, STANDARD))
 
 
-def _verdict(holds: Sequence[bool] | np.ndarray, of_all: float = 1.0) -> str:
-    share = float(np.mean(holds))
-    return REPRODUCED if share >= of_all else PARTLY if share > HALF else NOT
+def _of_all(holds: Bool[np.ndarray, "network"]) -> str:
+    """Of a statement on all networks."""
+    return by_majority(float(holds.mean()), most=1.0)
 
 
 def _each(values: np.ndarray, decimals: int = 2) -> str:
@@ -73,7 +73,7 @@ def learned_shares(evidence: Evidence) -> Answer:
     weight, expected = (found[name].sel(component="cued").values for name in ("weight", "expected_weight"))
     gain = found["bic_without_swaps"].values
     said = f"weights of the cued item {_each(weight)}, of the model {expected.mean():.2f}; BIC without swaps higher by "
-    return f"{said}{_each(gain, 0)}", _verdict((np.abs(weight - expected) <= WEIGHT) & (gain > 0))
+    return f"{said}{_each(gain, 0)}", _of_all((np.abs(weight - expected) <= WEIGHT) & (gain > 0))
 
 
 def least_squares_average(evidence: Evidence) -> Answer:
@@ -85,7 +85,7 @@ def least_squares_average(evidence: Evidence) -> Answer:
     said = "; ".join(
         f"{apart} degrees apart: {_each(of, 3)}" for apart, of in zip(found["apart"].values, ratios.T, strict=True)
     )
-    return f"length over that of the mean, {said}", _verdict((np.abs(ratios - 1) <= LENGTH).all(1))
+    return f"length over that of the mean, {said}", _of_all((np.abs(ratios - 1) <= LENGTH).all(1))
 
 
 def swaps_by_distance(evidence: Evidence) -> Answer:
@@ -96,7 +96,7 @@ def swaps_by_distance(evidence: Evidence) -> Answer:
     off = np.abs((found["swaps"] - found["expected_swaps"]).values)
     means = (found[name].mean("network").values for name in ("swaps", "expected_swaps"))
     said = "swaps by distance {}, of the model {}".format(*(_each(one) for one in means))
-    return f"{said}; largest difference of each network {_each(off.max(1), 3)}", _verdict((off <= SWAPS).all(1))
+    return f"{said}; largest difference of each network {_each(off.max(1), 3)}", _of_all((off <= SWAPS).all(1))
 
 
 def _rise(evidence: Evidence, name: str, verdict: Callable[[float, float], str]) -> Answer:
@@ -105,12 +105,10 @@ def _rise(evidence: Evidence, name: str, verdict: Callable[[float, float], str])
     if found is None:
         return _NOTHING
     rises = pd.Series(found[name].values, found["network"].values).dropna()
-    seed = random_seed("claims", evidence.task, evidence.population)
-    none = pd.Series(0.0, rises.index)
-    low, high = clustered_interval(rises, none, evidence.confidence, evidence.resamples, seed)
+    mean, low, high = evidence.mean(rises)
     if not np.isfinite(low):
         return f"{len(rises)} networks with two planes", NO_ANSWER
-    said = f"mean rise {interval_text((float(rises.mean()), low, high), 3)}, {len(rises)} networks"
+    said = f"mean rise {interval_text((mean, low, high), 3)}, {len(rises)} networks"
     return said, verdict(low, high)
 
 
@@ -153,7 +151,7 @@ def other_circuits(evidence: Evidence) -> Answer:
     off = np.abs(known.sel(network=network_labels(rows)).values - known.sel(network=reference_labels(rows)).values)
     r2 = rows["r2_null_to_reference"].to_numpy(float)
     said = f"largest difference of a weight {_each(off.max(1), 3)}; null-space r² to the reference {_each(r2)}"
-    return said, _verdict((off <= SAME_WEIGHT).all(1) & (r2 < HALF), MOST)
+    return said, by_majority(float(((off <= SAME_WEIGHT).all(1) & (r2 < HALF)).mean()))
 
 
 _ALL = "in all standards of the task, solved or not. Partly: in more than half"

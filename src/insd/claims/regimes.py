@@ -148,8 +148,7 @@ def _answer(rows: pd.DataFrame, holds: Callable[[str], bool]) -> Answer:
         f"{round_name(int(row['round']))}: {_difference(row)}, {IN_WORDS[row['verdict']]}"
         for row in rows.to_dict("records")
     )
-    share = np.mean([holds(verdict) for verdict in rows["verdict"]])
-    return found, REPRODUCED if share == 1 else PARTLY if share >= 0.5 else NOT
+    return found, by_share(float(np.mean([holds(verdict) for verdict in rows["verdict"]])), most=1.0)
 
 
 def _unanswered(rows: pd.DataFrame) -> Answer:

@@ -20,13 +20,11 @@ from insd.claims.base import (
     Answer,
     Claim,
     Evidence,
-    Interval,
     Publication,
+    by_majority,
     interval_text,
 )
 from insd.cohorts import ALTERNATIVE, REFERENCE, STANDARD
-from insd.provenance import random_seed
-from insd.tables.comparisons import clustered_interval
 from insd.tables.teachers import R2, paired, students
 
 HALF = 0.5
@@ -50,16 +48,6 @@ def _taught(evidence: Evidence, alternative: bool) -> pd.DataFrame:
     return rows[rows["teacher_role"].isin([STANDARD, REFERENCE])]
 
 
-def _difference(evidence: Evidence, differences: pd.Series) -> Interval:
-    """The mean over teachers with its interval; teachers of one chain have its seed, and one round each."""
-    seed = random_seed("claims", evidence.task, evidence.population)
-    none = pd.Series(0.0, differences.index)
-    return (
-        float(differences.mean()),
-        *clustered_interval(differences, none, evidence.confidence, evidence.resamples, seed),
-    )
-
-
 def _few(count: int) -> Answer:
     return f"{count} teachers with students that solve the task at both shares in this grid, {LEAST} needed", NO_ANSWER
 
@@ -71,7 +59,8 @@ def _at_half(evidence: Evidence, alternative: bool, holds: Callable[[float], boo
     count = min(map(len, by_teacher.values()))
     if count < LEAST:
         return _few(count)
-    found = {name: _difference(evidence, values) for name, values in by_teacher.items()}
+    # Over teachers: those of one chain have its seed, and one round each.
+    found = {name: evidence.mean(values) for name, values in by_teacher.items()}
     said = ", ".join(f"{_DIRECTIONS[name]} {interval_text(values, 3)}" for name, values in found.items())
     held = [holds(values[0]) for values in found.values()]
     verdict = REPRODUCED if all(held) else PARTLY if any(held) else NOT
@@ -101,7 +90,7 @@ def unrecorded_units(evidence: Evidence) -> Answer:
         )
         counts.append(len(by_teacher))
         if len(by_teacher) >= LEAST:
-            difference = _difference(evidence, by_teacher)
+            difference = evidence.mean(by_teacher)
             above.append(difference[1] > 0)
             said.append(f"q = {share:g}: {interval_text(difference, 3)}")
     if len(above) < len(FEW):
@@ -122,8 +111,7 @@ def same_attractors(evidence: Evidence) -> Answer:
     own, of_teacher = rows["stable_points"], rows["stable_points_of_teacher"]
     same = int((own == of_teacher).sum())
     pairs = ", ".join(f"{one:.0f} of {other:.0f}" for one, other in zip(own, of_teacher, strict=True))
-    share = same / len(rows)
-    verdict = REPRODUCED if share >= MOST else PARTLY if share > HALF else NOT
+    verdict = by_majority(same / len(rows))
     return f"as many in {same} of {len(rows)} (stable points of student and of teacher: {pairs})", verdict
 
 
@@ -143,7 +131,7 @@ def generalisation(evidence: Evidence) -> Answer:
             by_teacher = paired(rows, "logarithm", HALF)
         counts.append(len(by_teacher))
         if len(by_teacher) >= LEAST:
-            difference = _difference(evidence, by_teacher)
+            difference = evidence.mean(by_teacher)
             below.append(difference[2] < 0)
             ratio, low, high = np.exp(difference)
             said.append(f"students of {name} {ratio:.2f} ({low:.2f} to {high:.2f}; {len(by_teacher)} teachers)")

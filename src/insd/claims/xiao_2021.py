@@ -15,13 +15,13 @@ import xarray as xr
 from insd.claims.base import (
     MOST,
     NOT,
-    PARTLY,
     REPRODUCED,
     TOO_FEW,
     Answer,
     Claim,
     Evidence,
     Publication,
+    by_share,
     pairs,
 )
 from insd.cohorts import network_labels, solved
@@ -35,8 +35,6 @@ where it stays."""
 NEAR = 0.05
 """Bound of the mean error of leaky units: 1 - leak, at the leak of .95, times the largest potential that is left, over
 V."""
-HALF = 0.5
-"""Share of networks for "partly"."""
 _TASKS = ("parity",)
 
 
@@ -55,10 +53,6 @@ def _errors(evidence: Evidence, name: str) -> xr.DataArray | None:
     return found if {FEW, MANY} <= set(found["step"].values.tolist()) else None
 
 
-def _verdict(held: np.ndarray) -> str:
-    return REPRODUCED if held.mean() >= MOST else PARTLY if held.mean() >= HALF else NOT
-
-
 def _of_errors(name: str, holds: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[Evidence], Answer]:
     """Judges the errors after `FEW` and after `MANY` steps."""
 
@@ -72,7 +66,7 @@ def _of_errors(name: str, holds: Callable[[np.ndarray, np.ndarray], np.ndarray])
             f"mean error {few.mean():.4f} after {FEW} steps and {many.mean():.4f} after {MANY}; as stated in "
             f"{held.sum()} of {len(held)}"
         )
-        return found, _verdict(held)
+        return found, by_share(float(held.mean()))
 
     return judge
 
@@ -109,7 +103,7 @@ def other_geometry(evidence: Evidence) -> Answer:
         f"{held.sum()} of them below the {100 * (1 - QUANTILE):.0f} % quantile of standards ({low:.3f}) and with one "
         "equilibrium"
     )
-    return found, _verdict(held)
+    return found, by_share(float(held.mean()))
 
 
 _OF_ALL = f"reproduced: in {100 * MOST:g} % of solved standards and alternatives; partly: in half"

@@ -266,6 +266,16 @@ def clustered_interval(
     return float(low), float(high)
 
 
+def mean_interval(values: pd.Series, confidence: float, resamples: int, seed: int) -> tuple[float, float, float]:
+    """Mean of the values of networks, and the ends of its bootstrap interval over their clusters, such as chains.
+
+    It is that of `clustered_interval` against as many networks of nothing. All three are NaN without a value, the ends
+    for fewer than two clusters.
+    """
+    nothing = pd.Series(0.0, values.index)
+    return float(values.mean()), *clustered_interval(values, nothing, confidence, resamples, seed)
+
+
 def expanded_tail(count: int, confidence: float) -> float:
     """Tail of the quantiles of a mean of `count` values (at least two), resampled, that make an interval.
 

@@ -25,7 +25,7 @@ from insd.cohorts import (
 )
 from insd.provenance import random_seed
 from insd.tables.cells import cell
-from insd.tables.comparisons import clustered_interval
+from insd.tables.comparisons import clustered_interval, mean_interval
 
 DISTANCES = {"r2": "1 − null-space r²", "cka": "1 − CKA", "dsa": "DSA (rad)"}
 """The distances to the reference, with their names on pages and in figures."""
@@ -218,18 +218,13 @@ def _mean(
     column: str, rows: pd.DataFrame, base: pd.DataFrame | None, confidence: float, resamples: int, seed: int
 ) -> dict[str, float]:
     """Mean of a column, less that of other rows if there are any, with the ends of its interval over chains."""
-    values, others = (
-        one.set_index("chain")[column].astype(float).dropna() for one in (rows, rows if base is None else base)
-    )
-    name = column
-    if base is None:
-        # As many chains, of nothing: what is left is the mean of the first.
-        others = pd.Series(0.0, index=values.index)
-    else:
-        name = column.replace("distance", "difference")
-    low, high = clustered_interval(values, others, confidence, resamples, seed)
-    difference = values.mean() - others.mean() if len(values) and len(others) else float("nan")
-    return {name: float(difference), f"{name}_low": low, f"{name}_high": high}
+    values, *others = (one.set_index("chain")[column].astype(float).dropna() for one in (rows, base) if one is not None)
+    if not others:
+        mean, low, high = mean_interval(values, confidence, resamples, seed)
+        return {column: mean, f"{column}_low": low, f"{column}_high": high}
+    name = column.replace("distance", "difference")
+    low, high = clustered_interval(values, others[0], confidence, resamples, seed)
+    return {name: float(values.mean() - others[0].mean()), f"{name}_low": low, f"{name}_high": high}
 
 
 def generators_page(rows: pd.DataFrame, means: pd.DataFrame, confidence: float) -> str:
