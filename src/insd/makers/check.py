@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from insd.errors import refusing
 from insd.makers.base import File, Job, Made, Maker, MakerError
 from insd.plugins import names
 from insd.settings.recipe import Recipe
+
+_must = refusing(MakerError)
 
 
 def check_maker(maker: type[Maker], settings: Mapping[str, Any], job: Job) -> None:
@@ -64,8 +67,3 @@ def _written(name: str, maker: type[Maker], made: Made, job: Job) -> None:
             path = Path(folder, f"{file}.nc")
             datasets.write(dataset.assign_attrs(settings="{}"), path, contract)
             _must(datasets.read(path, contract).equals(dataset), name, f"{file} is different when it is read again")
-
-
-def _must(holds: bool, name: str, message: str) -> None:
-    if not holds:
-        raise MakerError(f"{name}: {message}")

@@ -12,7 +12,7 @@ import xarray as xr
 from torch import Tensor
 
 from insd import datasets
-from insd.errors import InsdError
+from insd.errors import InsdError, refusing
 from insd.networks.base import READOUT, Additive, Connected, Flowing, Networks, load_networks
 from insd.networks.engine.bptt import Workspace
 from insd.networks.settings.base import NetworkSettings
@@ -25,6 +25,9 @@ STEP = 1e-6
 
 class ArchitectureError(InsdError):
     """A class cannot serve as an architecture; the message names it, what is wrong and what to do."""
+
+
+_must = refusing(ArchitectureError)
 
 
 def check_networks(architecture: type[Networks], **settings: Any) -> None:
@@ -218,11 +221,6 @@ def _streams(seeds: Sequence[int]) -> list[torch.Generator]:
 
 def _stream(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def _must(holds: bool, name: str, message: str) -> None:
-    if not holds:
-        raise ArchitectureError(f"{name}: {message}")
 
 
 def _close(name: str, message: str, found: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:

@@ -7,6 +7,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from insd.errors import refusing
 from insd.networks.base import Networks, initialise
 from insd.networks.settings.base import network_settings
 from insd.objectives.base import Stored, Term, TermError
@@ -16,6 +17,7 @@ _COUNT, _EARLIER, _TIMES, _TRIALS, _UNITS, _INPUTS, _OUTPUTS = 2, 2, 12, 8, 6, 3
 _DT, _TAU = 0.02, 0.1
 STEP = 1e-6
 """Of differences in double precision."""
+_must = refusing(TermError)
 
 
 def check_term(term: type[Term], **settings: Any) -> None:
@@ -155,8 +157,3 @@ def _double(stored: Stored) -> Stored:
 
 def _stream(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def _must(holds: bool, name: str, message: str) -> None:
-    if not holds:
-        raise TermError(f"{name}: {message}")

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from insd.errors import refusing
 from insd.plugins import find
 from insd.readers.base import Reader, ReaderError, Sizes, Weights, make_reader
 from insd.readers.settings.base import ReaderSettings
@@ -11,6 +12,7 @@ from insd.readers.settings.base import ReaderSettings
 LARGEST = 1e-5
 """Change of an answer, relative to the largest answer or 1, that is called none."""
 _COUNT, _SIZES, _ANSWERS = 6, Sizes(units=7, inputs=2, outputs=3), 2
+_must = refusing(ReaderError)
 
 
 def check_reader(name: str, **settings: Any) -> None:
@@ -81,8 +83,3 @@ def random_networks(count: int, sizes: Sizes, seed: int) -> Weights:
 
 def _stream(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def _must(holds: bool, name: str, message: str) -> None:
-    if not holds:
-        raise ReaderError(f"{name}: {message}")
