@@ -55,8 +55,8 @@ INTRODUCTION = """\
 | `studies/degeneracy_full.yaml` | laid over `degeneracy.yaml`: more networks and levels, for clusters and GPUs |
 | `studies/classes.yaml` | laid over it: other classes of networks, in standards and chains |
 
-A file given by `--configfile` is laid over `config.yaml`, key by key; `null` leaves out a population. Unknown keys are
-refused, and so are values of the wrong type.
+A file given by `--configfile` is laid over `config.yaml`, key by key; `null` leaves out a population or a task, which
+another file must have. Unknown keys are refused, and so are values of the wrong type.
 
 The settings of a network come in layers, each laid over the previous ones: the defaults below; `defaults` and its
 `by_task`; the population and its `by_task`; for rounds 1, 2, ... its `alternatives` and their `by_task`.
