@@ -1,15 +1,15 @@
 """Networks of a given rank that are fitted to the activity of other networks, or to recorded activity."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from insd.datasets import DatasetError, read
 from insd.errors import InsdError
 from insd.makers.base import Job, Made, Maker, Read
-from insd.makers.recorded_files import recorded_files
-from insd.settings.base import Count, NotNegative, PopulationName, Positive, Section
+from insd.makers.recorded_files import NetworksOrRecording
+from insd.settings.base import Count, NotNegative, Positive
 from insd.settings.recipe import Recipe
 from insd.tasks.base import Task
 
@@ -20,18 +20,12 @@ LENGTH = 300
 """Time steps of trials and currents that time and memory are estimated for."""
 
 
-class FitLowRankSettings(Section):
+class FitLowRankSettings(NetworksOrRecording):
     """What is fitted, seed by seed: any round of a population of networks, or a recording; the fit, and how it is
     made."""
 
-    population: PopulationName | None = None
-    """The population whose activity is fitted."""
-    round: Annotated[int, Field(ge=0)] = 0
-    """The round of that population: 0, its reference; k, its k-th alternative."""
-    recording: str | None = None
-    """In place of a population, an npz or NetCDF file with `rates` (trial, time, unit) on the trials of the bank, and
-    their `fingerprint`, as for the maker `recording`; all seeds are fitted to the same. `{task}` in the path is
-    replaced by the task's name."""
+    what = "what is fitted"
+
     rank: Count
     """Number of latent variables of the fit."""
     hidden: Count = 64
@@ -59,9 +53,7 @@ class FitLowRankSettings(Section):
     """Its step size in the last epoch; in between it decays exponentially."""
 
     @model_validator(mode="after")
-    def _one_target(self) -> "FitLowRankSettings":
-        if (self.population is None) == (self.recording is None):
-            raise ValueError("population, recording: name what is fitted by one of them")
+    def _counts_are_recorded(self) -> "FitLowRankSettings":
         if self.observation == "poisson" and self.recording is None:
             raise ValueError("observation = poisson: rates of networks are no counts; fit them with gaussian")
         return self
@@ -77,15 +69,11 @@ class FitLowRank(Maker):
 
     def sources(self, task: str) -> tuple[str, ...]:
         """The recording, which may be made from the trials of the task."""
-        if self.settings.recording is None:
-            return ()
-        return recorded_files(self.settings.recording, task, "fit_low_rank.recording")
+        return self.settings.files(task, "fit_low_rank")
 
     def reads(self, population: str, reference: str, round_number: int) -> tuple[Read, ...]:
         """The network whose activity is fitted."""
-        if self.settings.population is None:
-            return ()
-        return (Read(self.settings.population, self.settings.round, ("network",)),)
+        return self.settings.networks()
 
     @property
     def needs_trials(self) -> int:

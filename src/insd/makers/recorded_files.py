@@ -1,7 +1,45 @@
-"""Recordings that makers read, which may be made from the trials of the task."""
+"""Recordings that makers read, which may be made from the trials of the task, or networks in their place."""
 
-from insd.makers.base import MakerError, MissingFileError, files_of
+from typing import Annotated, ClassVar
+
+from pydantic import Field, model_validator
+
+from insd.makers.base import MakerError, MissingFileError, Read, files_of
+from insd.settings.base import PopulationName, Section
 from insd.tasks.sessions import is_nwb
+
+
+class NetworksOrRecording(Section):
+    """What the networks of a maker are made from, seed by seed: any round of a population of networks, or a recording.
+
+    A maker's settings derive from it.
+    """
+
+    what: ClassVar[str]
+    """What is named, in messages."""
+
+    population: PopulationName | None = None
+    """The population of the networks."""
+    round: Annotated[int, Field(ge=0)] = 0
+    """The round of that population: 0, its reference; k, its k-th alternative."""
+    recording: str | None = None
+    """In place of a population, an npz or NetCDF file with `rates` (trial, time, unit) on the trials of the bank, and
+    their `fingerprint`, as for the maker `recording`, the same for all seeds. `{task}` in the path is replaced by the
+    task's name."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "NetworksOrRecording":
+        if (self.population is None) == (self.recording is None):
+            raise ValueError(f"population, recording: name {self.what} by one of them")
+        return self
+
+    def files(self, task: str, maker: str) -> tuple[str, ...]:
+        """The recording, if it is one, for `Maker.sources`."""
+        return () if self.recording is None else recorded_files(self.recording, task, f"{maker}.recording")
+
+    def networks(self) -> tuple[Read, ...]:
+        """The round of networks, if it is one, for `Maker.reads`."""
+        return () if self.population is None else (Read(self.population, self.round, ("network",)),)
 
 
 def recorded_files(pattern: str, task: str, key: str) -> tuple[str, ...]:

@@ -1,17 +1,13 @@
 """Students: networks that learn a task and, from a teacher, what some of its units do."""
 
-from typing import Annotated
-
 import xarray as xr
-from pydantic import Field, model_validator
 
 from insd.datasets import DatasetError, read
 from insd.errors import InsdError
 from insd.makers.base import Job, Made, MakerError, Read
-from insd.makers.recorded_files import recorded_files
+from insd.makers.recorded_files import NetworksOrRecording
 from insd.makers.train import Train
 from insd.recorded_units import recorded_units
-from insd.settings.base import PopulationName, Section
 from insd.settings.recipe import Recipe
 from insd.tasks.base import Task
 
@@ -19,23 +15,10 @@ TERM = "teacher"
 """The term by which students learn from teachers."""
 
 
-class TeachSettings(Section):
+class TeachSettings(NetworksOrRecording):
     """The teacher, seed by seed: any round of a population of networks, or a recording."""
 
-    population: PopulationName | None = None
-    """The population of the teacher."""
-    round: Annotated[int, Field(ge=0)] = 0
-    """The round of that population: 0, its reference; k, its k-th alternative."""
-    recording: str | None = None
-    """In place of a population, an npz or NetCDF file with `rates` (trial, time, unit) on the trials of the bank, and
-    their `fingerprint`, as for the maker `recording`; all seeds have the same teacher. `{task}` in the path is replaced
-    by the task's name."""
-
-    @model_validator(mode="after")
-    def _one_teacher(self) -> "TeachSettings":
-        if (self.population is None) == (self.recording is None):
-            raise ValueError("population, recording: name the teacher by one of them")
-        return self
+    what = "the teacher"
 
 
 class Teach(Train):
@@ -51,15 +34,11 @@ class Teach(Train):
 
     def sources(self, task: str) -> tuple[str, ...]:
         """The recording, which may be made from the trials of the task."""
-        if self.settings.recording is None:
-            return ()
-        return recorded_files(self.settings.recording, task, "teach.recording")
+        return self.settings.files(task, "teach")
 
     def reads(self, population: str, reference: str, round_number: int) -> tuple[Read, ...]:
         """The network of the teacher."""
-        if self.settings.population is None:
-            return ()
-        return (Read(self.settings.population, self.settings.round, ("network",)),)
+        return self.settings.networks()
 
     def problems(
         self,
