@@ -52,7 +52,7 @@ KINDS = {
         base="insd.tasks.base:Task",
         tools=("arrays", "denoising", "environments", "variables", "observers", "own", "recorded", "sessions"),
     ),
-    "network": Kind("insd.networks", "architecture", base="insd.networks.base:Networks", tools=("check",)),
+    "network": Kind("insd.networks", "architecture", base="insd.networks.base:Networks", tools=("check", "plane")),
     "term": Kind(
         "insd.objectives",
         "term of an objective",

@@ -350,7 +350,7 @@ def test_settings_that_do_not_fit_are_refused(network, message):
     assert message in str(refusal.value)
 
 
-@pytest.mark.parametrize("architecture", ["lif", "implicit", "behaviour_plane"])
+@pytest.mark.parametrize("architecture", ["lif", "implicit", "behaviour_plane", "dendritic_plane"])
 def test_networks_whose_inputs_act_once_take_no_substeps(architecture):
     entry = {"seeds": 1, "network": {"architecture": architecture}, "training": {"substeps": [1, 2]}}
     with pytest.raises(
@@ -417,6 +417,7 @@ def test_settings_are_those_of_the_class():
 
 OWN_KEYS = {"low_rank": [{"rank": 2, "nonlinearity": name} for name in NONLINEARITIES]}
 OWN_KEYS |= {"rate": [{"nonlinearity": name} for name in NONLINEARITIES]}
+OWN_KEYS |= {"dendritic_plane": [{"branching": 3}]}
 OWN_KEYS |= {"lif": [{}, {"reads": "membrane"}, {"recurrence": "none"}]}
 OWN_KEYS |= {
     "stochastic_low_rank": [{"rank": 2, "hidden": 7, "nonlinearity": name} for name in ("relu", "clipped_relu")]

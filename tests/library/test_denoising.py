@@ -159,16 +159,46 @@ def test_only_schedules_that_end_in_noise():
         VWMSwap(items=1)
 
 
-def networks(inputs):
+def networks(inputs, **own):
     streams = [torch.Generator().manual_seed(seed) for seed in range(2)]
-    return initialise(
-        network_settings({"architecture": "behaviour_plane", "units": 16, "hidden": 20}), inputs, 2, 0.1, streams
-    )
+    return initialise(network_settings({"units": 16, **own}), inputs, 2, 0.1, streams)
 
 
-def test_what_acts_on_behaviour_leaves_memory_as_it_is():
+def two_layers(weights, r, u):
+    hidden = np.tanh(weights["hidden_weights"] @ r + weights["input_weights"][:, :2] @ u[:2] + weights["hidden_bias"])
+    return weights["drift_weights"] @ hidden + weights["drift_bias"]
+
+
+def tree(weights, r, u):
+    """The tree of each unit, node by node."""
+    units, children = len(r), 3
+    drift = np.zeros(units)
+    for unit in range(units):
+        soma = weights["soma_bias"][unit]
+        for j in range(children):
+            place = j * units + unit
+            branch = weights["branch_bias"][place]
+            for k in range(children):
+                leaf = k * children * units + place
+                current = weights["leaf_weights"][leaf] @ r + weights["input_weights"][leaf, :2] @ u[:2]
+                branch += weights["branch_weights"][k, place] * np.logaddexp(0, current + weights["leaf_bias"][leaf])
+            soma += weights["soma_weights"][j, unit] * np.logaddexp(0, branch)
+        drift[unit] = np.logaddexp(0, soma)
+    return drift
+
+
+@pytest.mark.parametrize(
+    ("own", "drift"),
+    [
+        ({"architecture": "behaviour_plane", "hidden": 20}, two_layers),
+        ({"architecture": "dendritic_plane", "branching": 3}, tree),
+    ],
+)
+def test_what_acts_on_behaviour_leaves_memory_as_it_is(own, drift):
     """A clamp has the effect of setting the plane, by the step that is spelled out with NumPy."""
-    made = networks(5)
+    made = networks(5, **own)
+    for parameter in made.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(7))
     state = torch.randn(2, 4, 16, generator=torch.Generator().manual_seed(5))
     inputs = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(6))
     inputs[:, :2, 4], inputs[:, 2:, 4] = 1.0, 0.0
@@ -182,15 +212,13 @@ def test_what_acts_on_behaviour_leaves_memory_as_it_is():
             behaviour, memory = plane @ r, r - plane.T @ (plane @ r)
             behaviour = (behaviour if trial >= 2 else 0) + u[2:4]
             r = memory + plane.T @ behaviour
-            hidden = weights["hidden_weights"][network] @ r + weights["input_weights"][network][:, :2] @ u[:2]
-            hidden = np.tanh(hidden + weights["hidden_bias"][network])
-            drift = weights["drift_weights"][network] @ hidden + weights["drift_bias"][network]
-            np.testing.assert_allclose(after[network, trial].detach().numpy(), 0.9 * r + 0.1 * drift, atol=1e-5)
+            expected = 0.9 * r + 0.1 * drift({name: values[network] for name, values in weights.items()}, r, u)
+            np.testing.assert_allclose(after[network, trial].detach().numpy(), expected, atol=1e-5)
 
 
 def test_a_network_of_the_wrong_size_is_refused():
     with pytest.raises(ValueError, match="2 inputs and 2 outputs"):
-        networks(2)
+        networks(2, architecture="behaviour_plane")
 
 
 def test_planes_of_behaviour_are_kicked_and_have_no_half_step():

@@ -341,7 +341,7 @@ def _statements(table: pd.DataFrame, several: bool) -> list[str]:
         parts.append(f"## {rows['claim'].iloc[0]}\n")
         parts.append("| task | what was found | verdict |\n|---|---|---|")
         for row in rows.to_dict("records"):
-            task = row["task"].replace("_", " ") + (f" ({row['population']})" if several else "")
+            task = row["task"].replace("_", " ") + (f" ({row['population']})" if several and row["population"] else "")
             parts.append(f"| {task} | {row['number']} | **{row['verdict']}** |")
         parts.append(f"\nCriterion: {rows['criterion'].iloc[0]}.\n")
     return parts

@@ -3,8 +3,8 @@
 A trial has a stimulus, a delay, a cue, a gap and T steps of report. Behaviour is a point in a plane, near a circle, and
 starts the report as noise; see `insd.behaviour.diffusion`. The noise is part of the trial, so that networks are
 functions of inputs as in any other task: the last three inputs act on behaviour. Before a step, `noise_x` and `noise_y`
-are added to it and, where `clamp` is 1, what it was is first taken away. Networks of the architecture `behaviour_plane`
-do so; for others they are inputs like all.
+are added to it and, where `clamp` is 1, what it was is first taken away. Networks with a plane of behaviour do so
+(`insd.networks.plane`); for others they are inputs like all.
 
 Source: "Setting up for failure" (arXiv 2512.04808).
 """
