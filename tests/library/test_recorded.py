@@ -312,6 +312,27 @@ def test_what_cannot_be_a_recording_is_refused(session, tmp_path):
     np.testing.assert_allclose(found[lasts], bank["targets"].values[lasts][:, :2], rtol=1e-6)
 
 
+def test_samples_that_are_nan_count_only_in_the_trial_that_they_are_in(task, session, tmp_path):
+    own = {"outputs": ["choice"], "activity": "hand", "units": {}}
+    row = int(bank_of(task)["recorded_trial"][3])
+    gap = np.abs(TIMES - STARTS[row] + 0.05) < 0.03
+    path = written(tmp_path / "before.nwb", np.where(gap[:, None], np.nan, HAND))
+    for smoothing in (0.0, 0.05):
+        found, whole = (
+            read_recording(file, bank_of(load(config(file, smoothing=smoothing, **own)).task("reach")))["rates"]
+            for file in (path, session)
+        )
+        changed = ~np.isclose(found, whole, rtol=1e-5, atol=1e-5, equal_nan=True)
+        assert (np.isnan(found) == np.isnan(whole)).all()
+        assert changed.any((1, 2)).nonzero()[0].tolist() == ([3] if smoothing else [])
+    # Targets of the same file; standardisation does not count what is NaN.
+    load(config(path)).task("reach").sample("train", 24, 0)
+    within = np.abs(TIMES - STARTS[row] - 0.2) < 0.03
+    path = written(tmp_path / "within.nwb", np.where(within[:, None], np.nan, HAND))
+    with pytest.raises(SessionError, match=r"within\.nwb: 'hand' is NaN at some time of the trial that starts at "):
+        read_recording(path, bank_of(load(config(path, **own)).task("reach")))
+
+
 def test_files_without_trials_are_refused(tmp_path, monkeypatch):
     (tmp_path / "broken.nwb").write_bytes(b"nothing")
     xr.Dataset({"rates": (("cell", "time"), np.ones((2, 3)))}).to_netcdf(tmp_path / "flat.nc")

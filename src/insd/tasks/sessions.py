@@ -56,7 +56,7 @@ class Series:
 
         A step from a up to and with b has the mean of the samples in it, or, where it has none, the line between the
         samples around it, at its middle. Where the nearest sample is farther away than dt and the usual distance of
-        samples, there is no value: 0.
+        samples, there is no value: 0. NaN are steps whose own samples, or those of the line, are not all finite.
         """
         edges = start + dt * (np.arange(steps + 1) + ROUNDING)
         slack = max(dt, 1.5 * self.interval)
@@ -66,13 +66,16 @@ class Series:
             return np.zeros((steps, len(self.channels))), np.zeros(steps, dtype=bool)
         bounds = np.searchsorted(times, edges, side="right")
         counts = np.diff(bounds)
-        sums = np.concatenate([np.zeros((1, values.shape[1])), values.cumsum(0)])
+        finite = np.isfinite(values)
+        # Sums and numbers of gaps up to each sample: in one sum, NaN would reach all later steps.
+        sums, gaps = (np.pad(part.cumsum(0), ((1, 0), (0, 0))) for part in (np.where(finite, values, 0), ~finite))
         middles = edges[:-1] + dt / 2
         lines = np.stack([np.interp(middles, times, column) for column in values.T], axis=1)
         right = np.searchsorted(times, middles).clip(0, times.size - 1)
         distance = np.minimum(np.abs(times[right] - middles), np.abs(times[np.maximum(right - 1, 0)] - middles))
         there = (counts > 0) | (distance <= slack)
         means = np.diff(sums[bounds], axis=0) / np.maximum(counts, 1)[:, None]
+        means[np.diff(gaps[bounds], axis=0) > 0] = np.nan
         return np.where(there[:, None], np.where(counts[:, None] > 0, means, lines), 0.0), there
 
     @cached_property
@@ -134,8 +137,8 @@ def read_rates(
 
     `activity` is `units`, the spikes of those units whose columns have one of the values in `units`, or the name of a
     series. It is binned at dt and convolved with a Gaussian of the standard deviation `smoothing` in s, cut off at
-    `WIDTH` of them; samples before and after a trial count, as far as there are any. Raises SessionError if there is no
-    such activity, or none at some time of a trial.
+    `WIDTH` of them; samples before and after a trial count, as far as there are any that are not NaN. Raises
+    SessionError if there is no such activity, or none, or NaN, at some time of a trial.
     """
     found = _activity(path, _stamp(path), activity, json.dumps(dict(units), sort_keys=True))
     around = int(np.ceil(WIDTH * smoothing / dt))
@@ -150,6 +153,13 @@ def read_rates(
             raise SessionError(
                 f"{path}: '{activity}' has no samples at some time of the trial that starts at {start:g} s"
             )
+        known = np.isfinite(values).all(1)
+        if not known[around : around + count].all():
+            raise SessionError(
+                f"{path}: '{activity}' is NaN at some time of the trial that starts at {start:g} s; leave such trials "
+                "out by `where`, or fill the gaps in a copy of the file"
+            )
+        there, values = there & known, np.where(known[:, None], values, 0.0)
         # The sum over what is there, over the kernel's share that meets it.
         weights = np.convolve(there.astype(float), kernel, "valid")
         smooth = np.stack([np.convolve(column, kernel, "valid") for column in values.T], axis=1) / weights[:, None]
