@@ -33,8 +33,11 @@ from insd.tasks.variables import Variable, of_conditions
 
 logger = logging.getLogger("insd.tasks.recorded")
 
-TAKEN = {"start_time", "stop_time", "trial", "time", "input", "output"}
-TAKEN |= {*CONTRACTS["trials"].variables, *CONTRACTS["trials"].optional}
+TAKEN = {
+    *("start_time", "stop_time", "trial", "time", "input", "output"),
+    *CONTRACTS["trials"].variables,
+    *CONTRACTS["trials"].optional,
+}
 """Names of columns that are not conditions: the trial's ends, and what trial files have under these names."""
 
 Values = Annotated[
