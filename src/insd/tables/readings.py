@@ -3,6 +3,7 @@
 Input and output weights are left out: how many there are would give the task away, of flip-flops the number of bits.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,8 @@ from insd.provenance import random_seed
 from insd.readers.base import Weights
 from insd.readers.fitting import Question, read
 from insd.readers.settings.base import Fitting, ReaderSettings
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = [
     *("reader", "tasks", "networks", "chains"),
@@ -84,5 +87,6 @@ def readings(
             found = read(file, settings, weights, one, chains, fitting, seed)
             low, high = np.nanquantile(found.draws(fitting.resamples, seed), tails)
             row |= {column: found.score, f"{column}_low": low, f"{column}_high": high}
+            logger.info("%s, %s: %.3f", column, name, found.score)
         rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
