@@ -233,7 +233,11 @@ def _maker_problems(settings: Settings) -> Iterator[str]:
 def _term_problems(settings: Settings, task: str, population: str) -> Iterator[str]:
     """Terms of later rounds that compare them with earlier ones, which keep nothing for them."""
     reference = settings.population(population).reference
-    if reference and (reference not in settings.populations or settings.population(reference).reference):
+    if reference and (
+        reference not in settings.populations
+        or settings.population(reference).reference
+        or reference not in settings.population_names(task)
+    ):
         return  # which is refused for itself
     rounds = range(settings.population(population).rounds)
     owners = [settings.reference(population) if number == 0 else population for number in rounds]
