@@ -89,26 +89,23 @@ class FitLowRank(Maker):
         recipes: tuple[Recipe | None, ...],
     ) -> tuple[str, ...]:
         """What the job would refuse of activity whose units are known: asked before the first job."""
-        from insd.recordings import count_units, is_of_session
+        from insd.recordings import is_of_session
 
-        own, path, fitted = self.settings, f"populations.{population}", recipes[1:]
-        if sources:
-            (file,), trials = sources, task.sample("train", 1, 0)
-            try:
-                name, units = file, count_units(file, trials)
-            except InsdError as error:
-                return (f"{path}: {error}",)
-            if own.observation == "poisson" and is_of_session(file, trials):
-                smoothing = json.loads(trials.attrs["session_activity"])["smoothing"]
-                if smoothing > 0:
-                    return (
-                        f"{path}.fit_low_rank.observation = 'poisson': spikes of {file} are no counts once they are "
-                        f"smoothed; give the task smoothing = 0 in place of {smoothing:g}, or fit with 'gaussian'",
-                    )
-        elif fitted[0] is not None:
-            name, units = f"round {own.round} of {own.population!r}", fitted[0].network.units
-        else:
+        own, path = self.settings, f"populations.{population}"
+        try:
+            fitted = own.units(sources, task, next(iter(recipes[1:]), None))
+        except InsdError as error:
+            return (f"{path}: {error}",)
+        if fitted is None:
             return ()
+        name, units = fitted
+        if own.observation == "poisson" and is_of_session(name, trials := task.sample("train", 1, 0)):
+            smoothing = json.loads(trials.attrs["session_activity"])["smoothing"]
+            if smoothing > 0:
+                return (
+                    f"{path}.fit_low_rank.observation = 'poisson': spikes of {name} are no counts once they are "
+                    f"smoothed; give the task smoothing = 0 in place of {smoothing:g}, or fit with 'gaussian'",
+                )
         if own.rank > units:
             return (f"{path}.fit_low_rank.rank = {own.rank}: {name} has only {units} units; lower the rank",)
         return ()

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from insd.makers.base import MakerError, MissingFileError, Read, files_of
 from insd.settings.base import PopulationName, Section
+from insd.settings.recipe import Recipe
+from insd.tasks.base import Task
 from insd.tasks.sessions import is_nwb
 
 
@@ -36,6 +38,17 @@ class NetworksOrRecording(Section):
     def files(self, task: str, maker: str) -> tuple[str, ...]:
         """The recording, if it is one, for `Maker.sources`."""
         return () if self.recording is None else recorded_files(self.recording, task, f"{maker}.recording")
+
+    def units(self, sources: tuple[str, ...], task: Task, networks: Recipe | None) -> tuple[str, int] | None:
+        """What is named, and its number of units, for `Maker.problems`; None where no config says it.
+
+        `networks` is the recipe of the round of networks. Raises DatasetError if the recording has no units.
+        """
+        if sources:
+            from insd.recordings import count_units
+
+            return sources[0], count_units(sources[0], task.sample("train", 1, 0))
+        return None if networks is None else (f"round {self.round} of {self.population!r}", networks.network.units)
 
     def networks(self) -> tuple[Read, ...]:
         """The round of networks, if it is one, for `Maker.reads`."""

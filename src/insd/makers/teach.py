@@ -51,17 +51,11 @@ class Teach(Train):
         """What the job would refuse of a teacher whose units are known: asked before the first job."""
         own, *teachers = recipes
         try:
-            if sources:
-                from insd.recordings import count_units
-
-                teacher, units = sources[0], count_units(sources[0], task.sample("train", 1, 0))
-            elif teachers[0] is not None:
-                teacher = f"round {self.settings.round} of {self.settings.population!r}"
-                units = teachers[0].network.units
-            else:
+            teacher = self.settings.units(sources, task, next(iter(teachers), None))
+            if teacher is None:
                 return ()
             assert own is not None
-            _must_be_taught(population, own, teacher, units)
+            _must_be_taught(population, own, *teacher)
         except MakerError as error:
             return (str(error),)
         except InsdError as error:
