@@ -14,6 +14,7 @@ from insd.claims.base import (
     NOT,
     PARTLY,
     REPRODUCED,
+    SOLVED_OR_NOT,
     ClaimError,
     Evidence,
     Publication,
@@ -420,10 +421,28 @@ def test_the_page_has_every_claim_with_its_criterion():
     assert "losses are 480, of which about 24 would exclude 0 by chance, and the verdicts below rest on 18 fu" in text
     for claim in CLAIMS.claims:
         assert f"## {claim.text}\n" in text
-        assert f"Criterion: {claim.criterion}." in text
+        assert f"Criterion: {claim.whole_criterion}." in text
     assert text.count("**reproduced**") + text.count("**not**") == sum(
         len(claim.tasks or TASKS) for claim in CLAIMS.claims
     )
+
+
+def test_the_page_says_which_networks_count():
+    """Of some claims those that do not solve the task count, too: then each of these says so."""
+    text = claims_page(judge(), PAPER, 480, 0.95)
+    assert "Only solved networks count, except where a criterion says 'solved or not'. Intervals" in text
+    assert "Criterion: alternatives, solved or not, that are matched" in text
+    hard = text[text.index("## There are hard trials on which alt-1 does better") :]
+    assert "or both in fewer. Alternatives count, solved or not.\n" in hard[: hard.index("\n## ")]
+    without = {"qian_2025": dataclasses.replace(CLAIMS, claims=CLAIMS.claims[:1])}
+    text = claims_page(judge(papers=without, resamples=9), without, 480, 0.95)
+    assert "Only solved networks count. Intervals" in text
+
+
+@pytest.mark.parametrize("name", plugins.names("claims"))
+def test_a_criterion_for_networks_that_are_not_solved_says_so(name):
+    for claim in publications([name])[name].claims:
+        assert (SOLVED_OR_NOT in claim.whole_criterion) == bool(claim.unsolved)
 
 
 def test_claims_read_what_they_name_and_nothing_else():

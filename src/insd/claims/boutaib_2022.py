@@ -102,6 +102,7 @@ CLAIMS = Publication(
                 f"of chance. Partly: within {NEAR[1]:g}. No answer with fewer than {LEAST} networks on either"
             ),
             judge=partial_signature,
+            unsolved="linear networks",
             over="grid",
         ),
         Claim(
@@ -114,6 +115,7 @@ CLAIMS = Publication(
                 f"Partly: one of both. No answer with fewer than {LEAST} networks of either"
             ),
             judge=trade_off,
+            unsolved="linear networks",
             reads=("performance", "robustness"),
             tasks=LABELS[:1],
             intervals=2,

@@ -107,6 +107,7 @@ def no_history_without_it(evidence: Evidence) -> Answer:
 
 
 _MOST = f"in {100 * MOST:.0f} % of spiking standards, solved or not; partly: in half"
+_STANDARDS, _BOTH = "spiking standards", "networks with recurrence and without"
 
 CLAIMS = Publication(
     citation="Henkes et al. (2024)",
@@ -117,6 +118,7 @@ CLAIMS = Publication(
             text="Spiking networks regress stress on strain",
             criterion=f"Ramberg-Osgood: the relative error is below {ERROR:g} {_MOST}",
             judge=_judge(REGRESSION, "score", "relative error", lambda values: values < ERROR),
+            unsolved=_STANDARDS,
             over="grid",
         ),
         Claim(
@@ -127,6 +129,7 @@ CLAIMS = Publication(
                 f"(controls) is at least {RATIO:g} times that of standards; partly: all are above all"
             ),
             judge=history_by_recurrence,
+            unsolved=_BOTH,
             reads=("performance",),
             tasks=(PLASTIC,),
         ),
@@ -138,6 +141,7 @@ CLAIMS = Publication(
                 f"{WITHOUT_HISTORY:g}; partly: it is below {RATIO:g} times that of standards"
             ),
             judge=no_history_without_it,
+            unsolved=_BOTH,
             reads=("performance",),
             tasks=(ELASTIC,),
         ),
@@ -146,6 +150,7 @@ CLAIMS = Publication(
             text="Spiking networks hold a bit",
             criterion=f"flip-flop of one bit: the sign accuracy is at least {ACCURACY:g} {_MOST}",
             judge=_judge(MEMORY, "score", "sign accuracy", lambda values: values >= ACCURACY),
+            unsolved=_STANDARDS,
             over="grid",
         ),
         Claim(
@@ -161,6 +166,7 @@ CLAIMS = Publication(
                 "sign accuracy with shuffled weights",
                 lambda values: (values - 0.5).abs() <= NEAR_CHANCE,
             ),
+            unsolved=_STANDARDS,
             over="grid",
         ),
         Claim(
@@ -168,6 +174,7 @@ CLAIMS = Publication(
             text="Units are neither silent nor always active",
             criterion=f"flip-flop of one bit: {SPIKES[0]:g} to {SPIKES[1]:g} of all steps have a spike {_MOST}",
             judge=_judge(MEMORY, "spike_share", "share of steps with a spike", lambda values: values.between(*SPIKES)),
+            unsolved=_STANDARDS,
             over="grid",
         ),
     ),

@@ -168,6 +168,7 @@ CLAIMS = Publication(
                 f"criterion prefers a mixture with swaps, {_ALL}"
             ),
             judge=learned_shares,
+            unsolved="standards",
             reads=("behaviour",),
             tasks=("vwm_swap",),
         ),
@@ -179,6 +180,7 @@ CLAIMS = Publication(
                 f"and about 180 degrees apart, {_ALL}"
             ),
             judge=least_squares_average,
+            unsolved="standards",
             reads=("behaviour",),
             tasks=("vwm_swap_mean",),
         ),
@@ -187,6 +189,7 @@ CLAIMS = Publication(
             text="With a cue that is a feature, swaps depend on the distance of features as in the model",
             criterion=f"the fitted weight of swaps is within {SWAPS:g} of the model's in four bins of distance, {_ALL}",
             judge=swaps_by_distance,
+            unsolved="standards",
             reads=("behaviour",),
             tasks=("vwm_feature",),
         ),
@@ -198,6 +201,7 @@ CLAIMS = Publication(
                 "of it is below"
             ),
             judge=planes_align,
+            unsolved="standards",
             reads=("behaviour",),
             tasks=("vwm_feature",),
             intervals=1,
@@ -207,6 +211,7 @@ CLAIMS = Publication(
             text="Without swaps, the planes do not align",
             criterion="the same difference: its interval is not above 0",
             judge=planes_stay,
+            unsolved="standards",
             reads=("behaviour",),
             tasks=("vwm_certain",),
             intervals=1,
@@ -219,6 +224,7 @@ CLAIMS = Publication(
                 "not all of it is below"
             ),
             judge=item_planes_align,
+            unsolved="standards",
             reads=("behaviour",),
             tasks=("vwm_feature",),
             intervals=1,
@@ -228,6 +234,7 @@ CLAIMS = Publication(
             text="Without swaps, the planes of two given items do not align",
             criterion="the same difference: its interval is not above 0",
             judge=item_planes_stay,
+            unsolved="standards",
             reads=("behaviour",),
             tasks=("vwm_certain",),
             intervals=1,
