@@ -25,7 +25,7 @@ from insd.tasks.parity import Parity
 
 @dataclass(frozen=True, kw_only=True)
 class Signal(Task):
-    """A signal of 1 in noise: a reader of its mean is right with probability Phi(sqrt(steps) / noise)."""
+    """The sign of a signal in noise: a reader of its mean is right with probability Phi(sqrt(steps) / noise)."""
 
     noise: NotNegative = 0.5
     length: Span = (0.02, 0.02)
@@ -40,12 +40,22 @@ class Signal(Task):
     chance: ClassVar[float] = 0.5
 
     def _sample(self, n_trials, random):
-        raise NotImplementedError
+        signs = random.choice([-1.0, 1.0], n_trials)
+        signal = np.broadcast_to(signs[:, None, None], (n_trials, self.steps(self.length[0]), 1))
+        mask, conditions = np.ones(signal.shape), {"sign": signs}
+        return self.dataset(signal, signal, mask, ["signal"], ["sign"], conditions, noise=self.noise, random=random)
 
 
 def accuracy(task):
-    """Duration makes it harder too, down to three quarters."""
+    """That of the reader of one step; duration makes it harder, too, by up to a quarter."""
     return scipy.stats.norm.cdf(1 / task.noise) - 0.5 * task.drift
+
+
+@pytest.mark.parametrize("noise", [0.5, 1.0, 4.0])
+def test_the_psychometric_function_is_that_of_trials(noise):
+    trials = Signal(noise=noise).sample("test", 10_000, 0)
+    right = np.sign(trials["inputs"].values.mean((1, 2))) == trials["sign"].values
+    assert right.mean() == pytest.approx(accuracy(Signal(noise=noise)), abs=0.015)
 
 
 def test_bisection_finds_the_positions_of_a_known_psychometric_function():
