@@ -466,6 +466,21 @@ def test_a_look_at_a_known_layout(tmp_path, capsys):
     assert ["nonlinearity:", "tanh", "#"] in [line[:3] for line in lines]
 
 
+@pytest.mark.parametrize(
+    ("arrays", "options", "kind"),
+    [
+        ({"weight_ih_l0": np.ones((12, 2)), "weight_hh_l0": np.ones((12, 4))}, [], "PyTorch: GRU of 4 units"),
+        ({"m": np.ones((4, 1)), "n": np.ones((4, 1))}, ["--tau", "0.1"], ": tanh low-rank network of 4 units"),
+    ],
+)
+def test_a_look_names_the_network_as_people_do(tmp_path, capsys, arrays, options, kind):
+    torch_names = "weight_ih_l0" in arrays
+    readout = {"readout.weight": np.ones((2, 4))} if torch_names else {"wi": np.ones((2, 4)), "wo": np.ones((4, 2))}
+    np.savez(tmp_path / "m.npz", **arrays, **readout)
+    assert main(["inspect", str(tmp_path / "m.npz"), *options]) == 0
+    assert f"{kind}, 2 input(s) and 2 output(s)\n" in capsys.readouterr().out
+
+
 def test_a_look_at_an_unknown_layout_leaves_what_shapes_do_not_say(tmp_path, capsys):
     path, trials = tmp_path / "m.pt", tmp_path / "trials.nc"
     pt({"net": OTHER_NAMES, "optimizer": {"state": {0: {"exp_avg": J}}}, "epoch": 3})[1](path)
