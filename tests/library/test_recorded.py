@@ -375,6 +375,16 @@ def test_the_command_takes_inputs_and_outputs(task, session, tmp_path, monkeypat
     np.testing.assert_array_equal(bank["inputs"], task.sample("train", 24, 0)["inputs"])
 
 
+def test_the_command_tells_of_trials_that_are_asked_for_alone(session, tmp_path, monkeypatch, caplog):
+    """Not of the sixteen that a check samples, of which a file with few trials for tests has not as many."""
+    monkeypatch.chdir(session.parent)
+    given = ["task.inputs=[coherence]", "task.outputs=[choice]", f"task.dt={DT}", "trials.evaluation=6"]
+    for count, told in ((24, []), (30, [f"30 trials for training are made of 24 in {session.name}: some come again"])):
+        folder = str(tmp_path / f"bank-{count}")
+        assert main(["trials", f"recorded:{session.name}", folder, "--set", *given, f"trials.train={count}"]) == 0
+        assert [record.getMessage() for record in caplog.records] == told
+
+
 def test_a_changed_file_is_another_task(tmp_path):
     # A name as DANDI gives it.
     path = written(tmp_path / "sub-1_ses-2_behavior+ecephys.nwb")

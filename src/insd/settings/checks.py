@@ -1,7 +1,9 @@
 """What no key of the config shows alone: the cross-checks."""
 
+import logging
 import re
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from graphlib import CycleError, TopologicalSorter
 from itertools import product
@@ -77,6 +79,19 @@ def _claims_problems(settings: Settings) -> Iterator[str]:
             yield f"claims: {error}"
 
 
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Without the lines of tasks for the log: they would be on trials that the config does not ask for."""
+    logger = logging.getLogger("insd.tasks")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@_unlogged()
 def _checked_task(settings: Settings, name: str, entry: TaskEntry) -> Task:
     """The task, after checking that the trials of every regime and level of its grid can be made and scored."""
     if entry.class_path is None and name not in plugins.names("task"):
