@@ -296,7 +296,7 @@ def test_a_measure_of_another_module_is_named_in_the_config(own_module):
         (["my_measures:Other"], "my_measures:Other: the module 'my_measures' has no 'Other'"),
         (["my_measures:KDTree"], "my_measures:KDTree: is not a subclass of insd.measures.base.Measure, as a measure"),
         ([], "analysis.similarity.measures = []: list should have at least 1 item"),
-        (["CKA"], "analysis.similarity.measures.0 = 'CKA': string should match pattern"),
+        (["CKA"], "analysis.similarity.measures.0 = 'CKA': is neither a name of a-z, 0-9 and _ nor one of"),
     ],
 )
 def test_measures_that_cannot_be_used_are_refused(own_module, measures, message):

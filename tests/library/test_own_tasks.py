@@ -114,7 +114,22 @@ def test_the_fingerprint_does_not_follow_installed_packages(module):
         ("mine:NoTask", "class = 'mine:NoTask': is no task; derive it from insd.tasks.Task"),
         ("mine:Unfinished", "class = 'mine:Unfinished': lacks what every task must define: _sample"),
         ("mine:Undecorated", "needs the decorator @dataclass(frozen=True, kw_only=True)"),
-        ("mine", "tasks.my_task.class = 'mine': string should match pattern"),
+        ("mine", "tasks.my_task.class = 'mine': needs a module and a name in it, as `module:Name`"),
+        ("my tasks:Mine", "class = 'my tasks:Mine': the module 'my tasks' has a blank; a module is named by letters"),
+        (
+            "mine:My-(Own)",
+            "class = 'mine:My-(Own)': the name 'My-(Own)' has '(', ')'; it may have letters, digits and _ .",
+        ),
+        ("recorded:", "tasks.my_task.class = 'recorded:': needs the path of a file after the colon"),
+        (
+            "recorded:~/a.nwb",
+            "the path of the file has '~'; it may have letters, digits and _ . / : + - alone: write it",
+        ),
+        (
+            "recorded:my data/reach (1).nwb",
+            "tasks.my_task.class = 'recorded:my data/reach (1).nwb': the path of the file has a blank, '(', ')'; it "
+            "may have letters, digits and _ . / : + - alone: rename the file or its folder, or name a link to it",
+        ),
     ],
 )
 def test_classes_that_cannot_serve(module, path, message):

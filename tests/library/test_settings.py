@@ -170,7 +170,11 @@ def test_task_parameters_reach_the_task():
         ("populations/new", {}, "populations.new.seeds: this key is required"),
         ("populations", {}, "populations: no population is left (null leaves one out); list at least one"),
         ("populations", None, "populations = None: input should be an object"),
-        ("populations/a b", {"seeds": 1}, "populations.a b = 'a b': string should match pattern"),
+        (
+            "populations/a b",
+            {"seeds": 1},
+            "populations.a b = 'a b': choose a name of letters, digits, dots, dashes and _ that begins",
+        ),
         ("defaults/training/step_size", "1e-3", "'1e-3': input should be a valid number (YAML reads 1e-3 as text"),
         ("defaults/training/step_size", -1.0, "defaults.training.step_size = -1.0: input should be greater than 0"),
         ("defaults/network/gain", True, "defaults.network.gain = True: input should be a valid number"),

@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from insd.settings.base import ClassPath, PopulationName, TaskName, TermName
 
 
 def lines(error: ValidationError, prefix: Callable[[str], str], known: Callable[[list[str]], str]) -> list[str]:
@@ -30,6 +33,8 @@ def lines(error: ValidationError, prefix: Callable[[str], str], known: Callable[
         elif problem["type"] == "value_error":
             # Raised by the task itself; the message begins with the name of the field.
             found.append(f"{path}.{problem['ctx']['error']}")
+        elif problem["type"] == "string_pattern_mismatch":
+            found.append(f"{path}{shown}: {_misfit(given, problem['ctx']['pattern'])}")
         else:
             message = problem["msg"]
             hint = ""
@@ -37,6 +42,42 @@ def lines(error: ValidationError, prefix: Callable[[str], str], known: Callable[
                 hint = f" (YAML reads {given} as text: write {float(given):.1e})"
             found.append(f"{path}{shown}: {message[0].lower()}{message[1:]}{hint}")
     return found
+
+
+def _misfit(given: str, pattern: str) -> str:
+    """What is wrong with a text that does not fit its pattern, and what to do."""
+    if pattern != _pattern(ClassPath):
+        return _ALLOWED.get(pattern) or f"must fit the pattern {pattern}"
+    module, _, name = given.partition(":")
+    if given == "recorded:":
+        return "needs the path of a file after the colon"
+    if not module or not name:
+        return "needs a module and a name in it, as `module:Name`"
+    if wrong := re.sub(r"[\w.]", "", module):
+        return f"the module {module!r} has {_marks(wrong)}; a module is named by letters, digits, _ and dots alone"
+    wrong = _marks(re.sub(r"[\w./:+-]", "", name))
+    if module == "recorded":
+        instead = "write it in full" if wrong == "'~'" else "rename the file or its folder, or name a link to it"
+        return f"the path of the file has {wrong}; it may have letters, digits and _ . / : + - alone: {instead}"
+    return f"the name {name!r} has {wrong}; it may have letters, digits and _ . / : + - alone"
+
+
+def _marks(text: str) -> str:
+    return ", ".join("a blank" if mark == " " else repr(mark) for mark in dict.fromkeys(text))
+
+
+@cache
+def _pattern(of: Any) -> str:
+    return str(TypeAdapter(of).json_schema()["pattern"])
+
+
+_ALLOWED = {
+    _pattern(TaskName): "choose a name of a-z, 0-9 and _ that begins with a letter",
+    _pattern(PopulationName): "choose a name of letters, digits, dots, dashes and _ that begins with a letter or digit",
+    # Measures and makers have the same.
+    _pattern(TermName): "is neither a name of a-z, 0-9 and _ nor one of your own as `module:Class`",
+}
+"""What is said of a text that does not fit a pattern."""
 
 
 def keys_of(root: type[BaseModel], location: list[str]) -> str:
