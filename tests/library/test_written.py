@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from insd.settings.base import SettingsError
-from insd.settings.written import check_left_out, check_written
+from insd.settings.written import check_left_out, check_new, check_written
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,3 +101,58 @@ def test_a_null_that_leaves_out_nothing_is_refused(tmp_path):
 def test_what_the_files_here_leave_out_is_there():
     for file in sorted((ROOT / "config").glob("**/*.yaml")):
         check_left_out([file, file.with_name(file.name.replace("_full", "")), ROOT / "config/config.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "said"),
+    [
+        ("standrad", "seeds: 5", "is it standard? For a new one with the settings of `defaults`, add `make: train`"),
+        ("isnd", "rounds: 4, seeds: 2", "is it insd? For a new one with"),
+        ("insdd", "rounds: 4, alternatives: {}", "is it insd? A new one needs the key `seeds`"),
+        ("gain-0.1", "network: {units: 20}", "is it gain-0.01? A new one needs the key `seeds`"),
+    ],
+)
+def test_a_misspelt_population_is_refused(tmp_path, name, keys, said):
+    below, above = tmp_path / "config.yaml", tmp_path / "above.yaml"
+    below.write_text("populations: {standard: {seeds: 2}, insd: {seeds: 2, rounds: 3}, gain-0.01: {seeds: 2}}\n")
+    above.write_text(f"populations: {{insd: {{seeds: 1}}, {name}: {{{keys}}}}}\n")
+    for files in ([below, above], [above, below, above]):
+        with pytest.raises(SettingsError) as refused:
+            check_new(files)
+        (line,) = str(refused.value).splitlines()[1:]
+        assert line.startswith(f"  - {above}, populations.{name}: no other config file has this population; {said}")
+
+
+@pytest.mark.parametrize(
+    ("entry", "warned"),
+    [
+        ("standard-g0.5: {seeds: 5, network: {gain: 0.5}}", False),
+        ("standard-g0.5: {seeds: 5}", True),
+        ("standrad-g0.01: {seeds: 5, network: {gain: 0.5}}", True),
+        ("standard-long: {seeds: 5}", False),
+        ("rate-standard: {seeds: 5}", False),
+        ("untrained: {seeds: 5}", False),
+        ("insd2: {seeds: 5, rounds: 3, reference: insd}", False),
+        # Its name is free.
+        ("wnader: {seeds: 5}", False),
+        ("isnd: {seeds: 5, make: train}", True),
+        ("other: 5", False),
+    ],
+)
+def test_a_new_population_is_not_refused(tmp_path, caplog, entry, warned):
+    below, above = tmp_path / "config.yaml", tmp_path / "above.yaml"
+    names = ("standard-g0.01", "standard", "constrained", "insd", "wander")
+    below.write_text(f"populations: {{{', '.join(f'{name}: {{seeds: 2, network: {{}}}}' for name in names)}}}\n")
+    above.write_text(f"populations: {{standard: {{seeds: 1}}, wander: null, {entry}}}\n")
+    check_new([below, above], warn=False)
+    assert not caplog.messages
+    check_new([below, above])
+    check_new([above])
+    assert len(caplog.messages) == warned
+    assert all(f"{above}, populations.{entry.partition(':')[0]}: no other" in line for line in caplog.messages)
+
+
+def test_what_the_files_here_add_is_new(caplog):
+    for file in sorted((ROOT / "config").glob("**/*.yaml")):
+        check_new([file, file.with_name(file.name.replace("_full", "")), ROOT / "config/config.yaml"])
+    assert not caplog.messages

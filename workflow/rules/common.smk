@@ -21,7 +21,7 @@ from insd.report import LiveNumbers
 from insd.settings.config import Settings
 from insd.settings.load import load
 from insd.settings.sections import without_null
-from insd.settings.written import check_left_out, check_written
+from insd.settings.written import check_left_out, check_new, check_written
 
 if any(map(str.isspace, sys.executable)):
     raise WorkflowError(
@@ -32,6 +32,7 @@ try:
     for file in workflow.configfiles:
         check_written(file)
     check_left_out(workflow.configfiles)
+    check_new(workflow.configfiles, warn=workflow.is_main_process)
     SETTINGS = load(config)
     GRID = Grid(SETTINGS, dry_run=lambda: workflow.dryrun)
     FIGURES = files.figures(GRID)

@@ -56,7 +56,9 @@ INTRODUCTION = """\
 | `studies/classes.yaml` | laid over it: other classes of networks, in standards and chains |
 
 A file given by `--configfile` is laid over `config.yaml`, key by key; `null` leaves out a population or a task, which
-another file must have. Unknown keys are refused, and so are values of the wrong type.
+another file must have. Unknown keys are refused, and so are values of the wrong type. A population that one file adds
+under nearly the name of another is refused as misspelt if it says nothing of how its networks are made: give a new one
+settings, or the line `make: train`.
 
 The settings of a network come in layers, each laid over the previous ones: the defaults below; `defaults` and its
 `by_task`; the population and its `by_task`; for rounds 1, 2, ... its `alternatives` and their `by_task`.
