@@ -188,37 +188,63 @@ class Grid:
                 with suppress(MakerError):
                     sources, recipes = maker.sources(task), self._recipes(task, population)
                     problems += maker.problems(population, self.settings.task(task), seeds, sources, recipes)
-            problems += self._recorded_problems(task)
+            problems += self._unit_problems(task)
         if problems:
             raise SettingsError(joined(problems))
 
-    def _recorded_problems(self, task: str) -> Iterator[str]:
-        """Chains that compare their networks unit by unit with a recording of more units."""
-        recordings = self.settings.recordings(task)
+    def _unit_problems(self, task: str) -> Iterator[str]:
+        """Chains that compare their networks unit by unit with a recording, or a network in a file, of more units."""
         for population in self.settings.population_names(task):
             reference = self.settings.reference(population)
-            if reference not in recordings or reference == population:
+            if reference == population or "network" in self.settings.maker(reference).sections:
                 continue
-            recipe = self.settings.recipe(task, population, 1)
-            if not set(UNIT_BY_UNIT) & set(recipe.terms):
+            if not set(UNIT_BY_UNIT) & set(self.settings.recipe(task, population, 1).terms):
                 continue
             # What is wrong with the file is said for itself.
             with suppress(InsdError):
-                from insd.recordings import count_units  # noqa: PLC0415 - few configs need it
-
-                (file, *_) = self.settings.maker(reference).sources(task)
-                units = count_units(file, self.settings.task(task).sample("train", 1, 0))
-                if found := units_problem(self.settings, task, population, 1, f"the recording {file}", units):
+                if (units := self._units_in_file(task, reference)) is None:
+                    continue
+                what = "recording" if self.settings.population(reference).make == "recording" else "network in"
+                of_earlier = f"the {what} {self.settings.maker(reference).sources(task)[0]}"
+                if found := units_problem(self.settings, task, population, 1, of_earlier, units):
                     yield found
 
+    def _units_in_file(self, task: str, population: str) -> int | None:
+        """The units of a recording, or of networks in files; None where a population is neither.
+
+        Raises an InsdError if there is no such file, or if it cannot be used.
+        """
+        maker, make = self.settings.maker(population), self.settings.population(population).make
+        trials = self.settings.task(task).sample("train", 1, 0)
+        if make == "recording":
+            from insd.recordings import count_units  # noqa: PLC0415 - few configs need it
+
+            return count_units(maker.sources(task)[0], trials)
+        if make == "checkpoint":
+            found: int = maker._networks(population, maker.sources(task), trials, [0]).sizes["unit"]  # type: ignore[attr-defined]
+            return found
+        return None
+
     def _recipes(self, task: str, population: str) -> tuple[Recipe | None, ...]:
-        """The recipes of a population's first round and of those that it reads; None where networks follow none."""
+        """The recipes of a population's first round and of those that it reads; None where networks follow none. Of
+        networks in files, it has their number of units alone.
+        """
         first = self.settings.trained_rounds(population)[0]
         reads = self.settings.maker(population).reads(population, self.settings.reference(population), first)
-        return tuple(
-            self.settings.recipe(task, name, number) if "network" in self.settings.maker(name).sections else None
-            for name, number in ((population, first), *((one.population, one.round_number) for one in reads))
+        return (
+            self._recipe(task, population, first),
+            *(self._recipe(task, one.population, one.round_number) for one in reads),
         )
+
+    def _recipe(self, task: str, population: str, number: int) -> Recipe | None:
+        if "network" in self.settings.maker(population).sections:
+            return self.settings.recipe(task, population, number)
+        if self.settings.population(population).make != "checkpoint":
+            return None
+        # What is wrong with the file is said for itself.
+        with suppress(InsdError):
+            return Recipe.model_validate({"network": {"units": self._units_in_file(task, population)}})
+        return None
 
     def _sources(self, task: str, population: str) -> list[str]:
         try:

@@ -20,12 +20,12 @@ from insd.activity import simulate_trials
 from insd.analysis.base import Job as AnalysisJob
 from insd.claims.base import NO_ANSWER, NOT, PARTLY, REPRODUCED, judged, publications
 from insd.cohorts import network_labels
-from insd.datasets import DatasetError, validate
+from insd.datasets import DatasetError, validate, write
 from insd.evaluation.teacher import explained_by_unit
 from insd.figures.files import figure_files
 from insd.figures.sparse import sparse_figure
 from insd.grid import Grid
-from insd.makers.base import Job, MakerError
+from insd.makers.base import Job, MakerError, maker_of, recipe_from
 from insd.measures.predictivity import linear_predictivity
 from insd.members import Member
 from insd.networks.base import load_networks
@@ -289,6 +289,54 @@ def test_chains_have_at_least_the_units_of_what_they_are_compared_with(units, ta
         SettingsError, match=rf"(?m)^.*populations\.{re.escape(message)}.*at least 61, or leave the term out$"
     ):
         check()
+
+
+def with_checkpoint(path, units):
+    """A chain and students of a network in a file, each of 8 units, and a low-rank fit to it."""
+    module = torch.nn.ModuleDict({"rnn": torch.nn.GRU(1, units), "readout": torch.nn.Linear(units, 1)})
+    torch.save(module.state_dict(), path / "gru.pt")
+    terms = {"predictivity": None, "teacher": {"share": 1.0}}
+    training = {"iterations": 4, "batch_size": 16, "evaluate_every": 2, "validation_trials": 16, "restarts": 0}
+    small = {"network": {"units": 8}, "terms": terms, "training": training}
+    file = str(path / "gru.pt")
+    populations = {
+        "others": {"make": "checkpoint", "role": "reference", "checkpoint": {"files": file}, "terms": terms},
+        "c": {"rounds": 2, "reference": "others", **small},
+        "s": {"make": "teach", "teach": {"population": "others"}, "role": "control", **small},
+        "f": {"make": "fit_low_rank", "fit_low_rank": {"population": "others", "rank": 9}, "role": "control"},
+    }
+    tasks = {"flip_flop": {"parameters": {"channels": 1, "duration": 0.4}}}
+    return load({"tasks": tasks, "populations": {name: {"seeds": 1, **one} for name, one in populations.items()}})
+
+
+def test_networks_in_files_with_more_units_are_refused_before_the_first_job(tmp_path):
+    with pytest.raises(SettingsError) as refused:
+        Grid(with_checkpoint(tmp_path, 9)).check_sources()
+    assert sorted(refused.value.args[0].splitlines()[1:]) == [
+        f"  - populations.c, task flip_flop, round 1: terms.teacher compares unit i with unit i, and the network in "
+        f"{tmp_path}/gru.pt has 9 units, these networks network.units = 8: set populations.c.alternatives.network."
+        "units to at least 9, or leave the term out",
+        "  - populations.s: round 0 of 'others' has 9 units and students have network.units = 8; unit i of a student "
+        "learns from unit i of its teacher: give students at least as many",
+    ]
+    with pytest.raises(SettingsError, match=r"rank = 9: round 0 of 'others' has only 8 units") as refused:
+        Grid(with_checkpoint(tmp_path, 8)).check_sources()
+    assert str(refused.value).count("\n") == 1
+
+
+def test_networks_in_files_teach_students_and_chains(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = with_checkpoint(tmp_path, 8)
+    for name, number, file in (("others", 0, None), ("c", 1, "activity"), ("s", 0, "network")):
+        resolved = settings.made_with("flip_flop", name, number)
+        maker, earlier = maker_of(resolved), (f"{file}.nc",) if file else ()
+        names, sources = (("flip_flop", name, 0, number),), maker.sources("flip_flop")
+        made = maker.make(Job(names, TASK, BANK, TEST, recipe_from(resolved), earlier, sources))
+        if name == "others":
+            for kind, (dataset, contract) in made.files().items():
+                write(dataset.assign_attrs(settings="{}"), f"{kind}.nc", contract)
+        else:
+            assert (made.history["penalty"].values > 0).any()
 
 
 def member(population, seed, number, role, rates, recipe=None):
