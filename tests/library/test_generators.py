@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import yaml
+from conftest import ROOT, laid_over
 from drawn import check_text
 
 from insd.figures.generators import MARKERS, generators_figure
-from insd.figures.theme import CONDITION_HUES
+from insd.figures.theme import MANY_HUES
 from insd.tables.excursions import Way, ways, with_excursions
 from insd.tables.generators import GENERATOR_COLUMNS, SUMMARY_COLUMNS, costs_of, generators, generators_page, summary
 
@@ -229,6 +231,19 @@ def test_the_figure_has_every_network_mean_and_bound():
     assert "no alternatives" in check_text(generators_figure(rows[:0], summary(rows[:0], None, 0.95, 99)))
 
 
+def test_each_population_of_the_study_has_its_own_colour():
+    below, above = (
+        yaml.safe_load((ROOT / f"config/{one}.yaml").read_text()) for one in ("config", "studies/generators")
+    )
+    names = [name for name, entry in laid_over(below, above)["populations"].items() if entry and entry.get("rounds")]
+    table, distance = planted()
+    rows = generators(table, *files(distance), {"flip_flop": {}})
+    rows = pd.concat([rows[rows["population"] == "walk"].assign(population=name) for name in names])
+    figure = generators_figure(rows, summary(rows, None, 0.95, 99))
+    means = [line for line in figure.axes[0].lines if line.get_markersize() > 5 and line.get_marker() != "None"]
+    assert len(means) == len(names) == len({line.get_color() for line in means}) == 17
+
+
 def test_colours_and_markers_tell_populations_apart():
-    looks = {(CONDITION_HUES[k % len(CONDITION_HUES)], MARKERS[k % len(MARKERS)]) for k in range(56)}
-    assert len(looks) == 56
+    looks = {(MANY_HUES[k % len(MANY_HUES)], MARKERS[k % len(MARKERS)]) for k in range(168)}
+    assert len(looks) == 168 and len(set(MANY_HUES)) == len(MANY_HUES)

@@ -9,12 +9,13 @@ from matplotlib.figure import Figure, SubFigure
 
 from insd.cohorts import matched
 from insd.figures import base
-from insd.figures.theme import CONDITION_HUES, STANDARDS, TWO_COLUMNS, key, letters, log_axis, new_figure, note
+from insd.figures.theme import MANY_HUES, STANDARDS, TWO_COLUMNS, key, letters, log_axis, new_figure, note
 from insd.tables.generators import DISTANCES, POINTS
 from insd.tables.networks import LARGEST_EXCESS
 
 MARKERS = "osD^vP*"
-"""Markers of populations: with the colours, which are one more, every pair is another up to 56 populations."""
+"""Markers of populations. Each population has its own colour as long as there are colours, and colour and marker are
+another pair up to 168 populations, since no number divides both 7 markers and 24 colours."""
 X = {"excess_loss": "excess loss", "core_minutes": "core-minutes"}
 """What distances are drawn against."""
 HEIGHT = 105.0
@@ -37,8 +38,7 @@ def generators_figure(rows: pd.DataFrame, means: pd.DataFrame) -> Figure:
     """
     names = list(dict.fromkeys(rows["population"]))
     looks = {
-        name: (CONDITION_HUES[place % len(CONDITION_HUES)], MARKERS[place % len(MARKERS)])
-        for place, name in enumerate(names)
+        name: (MANY_HUES[place % len(MANY_HUES)], MARKERS[place % len(MARKERS)]) for place, name in enumerate(names)
     }
     tasks = list(dict.fromkeys(rows["task"]))
     # The legend takes a line for every five populations or so.

@@ -52,6 +52,13 @@ SHUFFLED = "#c44e52"
 """Colour of the trial-shuffled baseline."""
 CONDITION_HUES = ("#332288", "#88ccee", "#882255", "#cc6677", "#117733", "#44aa99", "#999933", "#ddcc77")
 """Colours of the conditions of trials, dark and light in turn (of the colour-blind-safe scheme "muted" by Paul Tol)."""
+MANY_HUES = (
+    *CONDITION_HUES,
+    *("#6666ee", "#ee88ff", "#22dd77", "#ff8800", "#995500", "#007799", "#bb55cc", "#eeaabb"),
+    *("#7733aa", "#004400", "#551122", "#8899ff", "#886699", "#00aa33", "#bb1122", "#0055bb"),
+)
+"""Colours for more populations than there are conditions. After those of conditions, each is the one farthest in OKLab
+from all before it and from greys. So many are not safe for colour-blind people: give each a marker, too."""
 ANGLES: Colormap = LinearSegmentedColormap.from_list("angles", ["#332288", "#44aa99", "#ddcc77", "#cc6677", "#332288"])
 """A cyclic map of the same hues, visible on white throughout."""
 NUMBERS: Colormap = LinearSegmentedColormap.from_list("numbers", ["#332288", "#44aa99", "#ddcc77"])
