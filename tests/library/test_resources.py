@@ -3,8 +3,15 @@
 import math
 
 import pytest
+import yaml
+from conftest import ROOT, laid_over
 
+from insd.grid import Grid, training_memory
 from insd.resources import BenchmarkError, main, resources
+from insd.settings.load import load
+from insd.settings.recipe import Recipe
+from insd.settings.sections import Trials
+from insd.tasks.flip_flop import FlipFlop
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 
@@ -45,3 +52,55 @@ def test_a_folder_without_benchmarks_is_named(tmp_path):
         main([str(tmp_path)])
     with pytest.raises(SystemExit, match="usage"):
         main([])
+
+
+@pytest.fixture(scope="module")
+def study():
+    """The grid of the study `failure` on two of its tasks."""
+    below, above = (yaml.safe_load((ROOT / f"config/{one}.yaml").read_text()) for one in ("config", "studies/failure"))
+    return Grid(load(laid_over(laid_over(below, above), {"tasks": {"vwm_swap_mean": None, "vwm_certain": None}})))
+
+
+TREES = {"architecture": "dendritic_plane"}
+
+
+@pytest.mark.parametrize(
+    ("task", "population", "number", "networks", "trials", "network", "used"),
+    [
+        ("vwm_swap", "standard-g1.0", 0, 5, 24576, {}, 1313),
+        ("vwm_swap", "insd", 1, 5, 24576, {}, 1449),
+        ("vwm_feature", "standard-g1.0", 0, 5, 24576, {}, 1541),
+        ("vwm_feature", "standard-g1.0", 0, 1, 24576, {}, 1051),
+        ("vwm_feature", "standard-g1.0", 0, 5, 24576, {"units": 48}, 2561),
+        ("vwm_feature", "standard-g1.0", 0, 5, 4096, TREES | {"branching": 5}, 794),
+        ("vwm_feature", "standard-g1.0", 0, 5, 4096, TREES | {"branching": 10}, 1505),
+    ],
+)
+def test_jobs_of_planes_were_seen_to_use_less_than_is_estimated(
+    study, task, population, number, networks, trials, network, used
+):
+    """In MB: the numbers of docs/cluster.md."""
+    recipe = study.settings.recipe(task, population, number)
+    own = recipe.network.model_dump()
+    if "architecture" in network:
+        del own["hidden"]
+    recipe = Recipe(network=own | network, training=recipe.training)
+    assert 1.2 * used < training_memory(recipe, networks, number, trials, study._sampled(task)) < 2 * used
+
+
+def test_jobs_of_rate_networks_were_seen_to_use_less_than_is_estimated():
+    sample = FlipFlop().sample("train", 16, 0)
+    for trials, used in ((2048, 1091), (20_000, 5574)):
+        assert 1.2 * used < training_memory(Recipe(), 10, 0, trials, sample) < 2 * used
+
+
+def test_a_round_requests_the_larger_of_both_estimates(study):
+    def asked(population, number, attempt=1):
+        round_of = {"task": "vwm_swap", "population": population, "seeds": "0-4", "round": str(number)}
+        return study.round_memory(round_of, attempt)
+
+    # The maker says 1,480, and a job of the whole study used 1,850.
+    assert asked("standard-g1.0", 0) == asked("insd", 0) > 1850
+    assert asked("insd", 1) > asked("insd", 0) and asked("insd", 1, attempt=2) == 2 * asked("insd", 1)
+    few = Grid(study.settings.model_copy(update={"trials": Trials(train=2048)}))
+    assert few.round_memory({"task": "vwm_swap", "population": "insd", "seeds": "0-4", "round": "0"}, 1) == 1480
