@@ -224,6 +224,7 @@ class Grid:
 
             return count_units(maker.sources(task)[0], trials)
         if make == "checkpoint":
+            # Not by a method for it: the maker's code is in the fingerprint of its networks.
             found: int = maker._networks(population, maker.sources(task), trials, [0]).sizes["unit"]  # type: ignore[attr-defined]
             return found
         return None
