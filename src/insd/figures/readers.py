@@ -5,7 +5,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from insd.figures import base
-from insd.figures.theme import CONDITION_HUES, TWO_COLUMNS, interval_key, key, letters, new_figure, note
+from insd.figures.theme import MANY_HUES, TWO_COLUMNS, interval_key, key, letters, new_figure, note
 
 PANELS = {
     "class": "class of network,\narea under the ROC curve",
@@ -28,7 +28,7 @@ def readers_figure(result: xr.Dataset, confidence: float) -> Figure:
     axes = np.asarray(figure.subplots(1, len(PANELS), sharey=True))
     names = result["reader"].values.tolist()
     places = np.arange(len(names))
-    colours = [CONDITION_HUES[place % len(CONDITION_HUES)] for place in places]
+    colours = [MANY_HUES[place % len(MANY_HUES)] for place in places]
     for panel, (question, label) in zip(axes, PANELS.items(), strict=True):
         own = result.sel(question=question)
         panel.set_xlabel(label)
