@@ -41,10 +41,11 @@ pytestmark = pytest.mark.slurm
 QUICK = ("--slurm-init-seconds-before-status-checks", "3", "--max-status-checks-per-second", "1")
 PROFILE = ("--profile", "slurm", *QUICK, "--latency-wait", "10")
 # On a cluster each job is two more starts of Snakemake. One task has a job of each rule but that of one analysis, and
-# for SLURM one figure of tables is like any other.
+# for SLURM one table, or one figure of tables, is like any other.
 TASK = "context_integration"
 LIKE_OTHERS = [f"figure_{name}" for name in ("capacity", "degeneracy", "front", "generators", "ladder", "networks")]
 LIKE_OTHERS += ["figure_regimes", "figure_regime_grids", "table_page"]
+LIKE_OTHERS += ["capacity", "degeneracy_table", "generators", "ladder"]
 SMOKE = ("--configfile", "config/smoke.yaml", "one_task.yaml", "--omit-from", *LIKE_OTHERS)
 LOG = "results/logs/train_round/flip_flop/insd/seeds-0/round-1.log"
 
