@@ -250,10 +250,14 @@ def test_networks_of_files_are_of_one_size_and_of_tanh():
     assert len(networks) == 2 and networks.sizes == Sizes(4, 2, 1)
     np.testing.assert_array_equal(networks.inputs[1], files[1]["input_weights"][0])
     np.testing.assert_allclose(networks.alpha, 0.2)
-    with pytest.raises(ReaderError, match="networks have 4 and 5 units; readers read networks of one size"):
-        Weights.of_networks(files)
-    with pytest.raises(ReaderError, match="readers read rate networks of tanh"):
-        Weights.of_networks([files[0].assign_attrs(nonlinearity="relu")])
+    sizes = r"networks have 4 \(steep/0/0\) and 5 \(wide/0/0\) units; readers read networks of one size: name the pop"
+    with pytest.raises(ReaderError, match=sizes):
+        Weights.of_networks(files, ["steep/0/0", "steep/1/0", "wide/0/0"])
+    with pytest.raises(ReaderError, match=r"4 \(one\) and 5 \(two\) units"):
+        Weights.joined({"one": networks, "two": Weights.of_networks(files[2:])})
+    other = r"relu/0/0: is of the architecture rate \(relu\); readers read rate networks of tanh: name the populations"
+    with pytest.raises(ReaderError, match=other):
+        Weights.of_networks([files[0].assign_attrs(nonlinearity="relu")], ["relu/0/0"])
 
 
 CHAIN = (("insd", 0, "reference"), ("insd", 1, "alternative"), ("twisted", 1, "control"), ("insd", 2, "untrained"))
@@ -357,6 +361,27 @@ def test_the_task_is_read_from_recurrent_weights_alone(of_two_tasks):
     assert alone.empty and list(alone) == COLUMNS
 
 
+def test_networks_of_gates_are_not_asked_about_their_task(of_two_tasks, tmp_path):
+    table, files = of_two_tasks
+    made = initialise(
+        network_settings({"architecture": "gru", "units": 4}), 1, 1, 0.2, [torch.Generator().manual_seed(0)]
+    )
+    weights = {name: (along, made.weights()[name].numpy()) for name, along in made.dimensions.items()}
+    stored = xr.Dataset(weights, {"seed": [0]}, {"dt": 0.02, "tau": 0.1, "settings": "{}", **made.attributes()})
+    stored["restarts"] = ("seed", [0])
+    write(stored, str(tmp_path / "gru.nc"), "network")
+    gated = {"task": "one", "population": "gru", "role": "standard", "round": 0, "seed": 0, "solved": True}
+    found = readings(
+        pd.concat([table, pd.DataFrame([gated])]),
+        files | {"one": [*files["one"], (str(tmp_path / "gru.nc"), "gru", 0)]},
+        {"standard": "standard", "untrained": "untrained", "gru": "gru"},
+        {"norms": ("norms", ReaderSettings())},
+        Fitting(folds=4, epochs=1, resamples=2),
+        0.95,
+    )
+    assert found["networks"].tolist() == [16]
+
+
 def evidence(result):
     rows = pd.DataFrame({"task": ["flip_flop"], "population": ["insd"], "role": ["alternative"]})
     return Evidence("flip_flop", "insd", rows, rows[:0], {"readers": result}, {}, 0.95, 100)
@@ -396,6 +421,8 @@ def test_a_config_names_readers_with_their_settings():
     told = str(error.value)
     assert "analysis.readers.readers.other: there is no reader of networks 'norm'" in told
     assert "analysis.readers.readers.graph: width = 0: " in told and "mine" not in told
+    with pytest.raises(SettingsError, match=r"fitting\.fold = 5: unknown key; known here: folds, epochs"):
+        load(config | {"analysis": {"readers": {"fitting": {"fold": 5}}}})
 
 
 OWN = """

@@ -121,8 +121,8 @@ def compare(
     chains = [f"{references[member.population]}/{member.seed}" for member in solved]
     seed = random_seed("readers", task) % 2**31
     asked, classes, why_not = questions(solved, chains, known, fitting.folds, seed)
-    networks = [member.network for member in solved if member.network is not None]
-    weights = Weights.of_networks(networks) if networks else None
+    networks = {member.label: member.network for member in solved if member.network is not None}
+    weights = Weights.of_networks(list(networks.values()), list(networks)) if networks else None
     shape = (len(asked), len(readers))
     score, ends = np.full(shape, np.nan), np.full((*shape, 2), np.nan)
     of_parts, draws = np.full((*shape, fitting.folds), np.nan), np.full((*shape, fitting.resamples), np.nan)

@@ -1,7 +1,7 @@
 """What a reader is: a function from the weights of networks to answers, and the weights as readers see them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -23,6 +23,9 @@ READABLE = "rate"
 SMALLEST = 1e-8
 """Scale of weights, or of features, that are all the same."""
 
+NAME_POPULATIONS = "name the populations to read (analysis.readers.populations)"
+"""What to do about networks that readers do not read."""
+
 
 class ReaderError(InsdError):
     """Networks cannot be read, or a reader breaks a promise; the message says which and why."""
@@ -42,23 +45,23 @@ class Weights:
     """dt / tau."""
 
     @classmethod
-    def of_networks(cls, networks: Sequence[xr.Dataset]) -> "Weights":
+    def of_networks(cls, networks: Sequence[xr.Dataset], names: Sequence[str] = ()) -> "Weights":
         """Those of `network.nc` datasets, one network or more each, in their order.
 
         Raises ReaderError unless all are rate networks with rates of tanh and the same number of units.
+
+        Parameters
+        ----------
+        names : of the datasets, for messages.
         """
-        for network in networks:
+        names = names or [f"network {number}" for number in range(len(networks))]
+        for name, network in zip(names, networks, strict=True):
             if simulated_as(network).architecture != READABLE or network.attrs["nonlinearity"] != "tanh":
                 raise ReaderError(
-                    f"{architecture_of(network)} ({network.attrs['nonlinearity']}): readers read rate networks of "
-                    "tanh; name the populations to read (analysis.readers.populations)"
+                    f"{name}: is of the architecture {architecture_of(network)} ({network.attrs['nonlinearity']}); "
+                    f"readers read rate networks of tanh: {NAME_POPULATIONS}"
                 )
-        units = sorted({network.sizes["unit"] for network in networks})
-        if len(units) != 1:
-            raise ReaderError(
-                f"networks have {' and '.join(map(str, units))} units; readers read networks of one size: name the "
-                "populations to read (analysis.readers.populations)"
-            )
+        _of_one_size({name: network.sizes["unit"] for name, network in zip(names, networks, strict=True)})
 
         def joined(name: str) -> Tensor:
             return torch.from_numpy(np.concatenate([network[name].values for network in networks]).astype(np.float32))
@@ -75,9 +78,15 @@ class Weights:
         )
 
     @classmethod
-    def joined(cls, parts: "Sequence[Weights]") -> "Weights":
-        """Networks of the same sizes, one part after the other."""
-        return cls(**{part.name: torch.cat([getattr(one, part.name) for one in parts]) for part in fields(cls)})
+    def joined(cls, parts: "Mapping[str, Weights]") -> "Weights":
+        """Networks of the same sizes, one named part after the other.
+
+        Raises ReaderError where numbers of units differ.
+        """
+        _of_one_size({name: one.sizes.units for name, one in parts.items()})
+        return cls(
+            **{part.name: torch.cat([getattr(one, part.name) for one in parts.values()]) for part in fields(cls)}
+        )
 
     def __len__(self) -> int:
         return len(self.recurrent)
@@ -225,6 +234,16 @@ class OfWeights(Reader, ABC):
 
 SCALED = ("recurrent", "inputs", "outputs", "bias", "initial_state", "output_bias")
 """The kinds of weight."""
+
+
+def _of_one_size(units: Mapping[str, int]) -> None:
+    """Refuse networks, by name, of different numbers of units."""
+    first: dict[int, str] = {}
+    for name, count in units.items():
+        first.setdefault(count, name)
+    if len(first) > 1:
+        sizes = " and ".join(f"{count} ({first[count]})" for count in sorted(first))
+        raise ReaderError(f"networks have {sizes} units; readers read networks of one size: {NAME_POPULATIONS}")
 
 
 def perceptron(*sizes: int) -> torch.nn.Sequential:

@@ -7,6 +7,7 @@ of keys (`config/README.md`) are generated from them. Defaults are ours unless a
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
@@ -21,7 +22,7 @@ from insd.settings.base import (
     SettingsError,
     TaskName,
 )
-from insd.settings.messages import joined, lines
+from insd.settings.messages import joined, keys_of, lines
 from insd.settings.recipe import Changes, Layer, Recipe, checked, recipe_of
 from insd.settings.sections import Analyses, Figures, Population, TaskEntry, Trials, without_null
 from insd.settings.tasks import make_task, task_adapter
@@ -98,8 +99,8 @@ class Settings(Section):
                 json.dumps({} if given is None else given, default=str), strict=True
             )
         except ValidationError as error:
-            known = ", ".join(found.settings.model_fields)
-            raise SettingsError(joined(lines(error, lambda key: f"analysis.{section}.", lambda place: known))) from None
+            known = partial(keys_of, found.settings)
+            raise SettingsError(joined(lines(error, lambda key: f"analysis.{section}.", known))) from None
 
     def has_analysis(self, section: str) -> bool:
         """Whether the config has a section of `analysis`, which may be empty: some are made only where it has."""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from insd.cohorts import UNTRAINED
 from insd.datasets import read as read_file
+from insd.networks.base import Additive, simulated_as
 from insd.plugins import find
 from insd.provenance import random_seed
 from insd.readers.base import Weights
@@ -39,7 +40,8 @@ def readings(
     """`readings.csv`: one row per reader that reads networks without inputs and outputs.
 
     Only networks that were trained and solve their task count, and only tasks with a chain for each part. Chains are
-    held out whole, as for other questions (`insd.evaluation.readers.compare`).
+    held out whole, and networks whose units are not additive are left out, as for other questions
+    (`insd.evaluation.readers.compare`).
 
     Parameters
     ----------
@@ -56,33 +58,35 @@ def readings(
     shuffled, shuffled_low, shuffled_high : the same with tasks dealt out to the networks at random.
     """
     counted = table[table["solved"].astype(bool) & (table["role"] != UNTRAINED)]
-    tasks: list[str] = []
-    parts, chains, numbers = [], [], []
+    parts: dict[str, Weights] = {}
+    chains, numbers = [], []
     for task, of_task in files.items():
         names = counted.loc[counted["task"] == task, ["population", "seed", "round"]]
         known = set(names.itertuples(index=False, name=None))
-        networks, own = [], []
+        networks, own = {}, []
         for path, population, round_number in of_task:
             stored = read_file(path, "network")
+            if not issubclass(simulated_as(stored), Additive):
+                continue
             seeds = [seed for seed in stored["seed"].values.tolist() if (population, seed, round_number) in known]
-            networks += [stored.sel(seed=seeds)] if seeds else []
+            if seeds:
+                networks[path] = stored.sel(seed=seeds)
             own += [f"{task}/{references[population]}/{seed}" for seed in seeds]
         if len(set(own)) >= fitting.folds:
-            parts.append(Weights.of_networks(networks).without_ends())
-            numbers += [len(tasks)] * len(own)
-            tasks.append(task)
+            numbers += [len(parts)] * len(own)
+            parts[task] = Weights.of_networks(list(networks.values()), list(networks)).without_ends()
             chains += own
-    if len(tasks) < 2:
+    if len(parts) < 2:
         return pd.DataFrame(columns=COLUMNS)
     weights, seed = Weights.joined(parts), random_seed("readings") % 2**31
-    question = Question("task", np.array(numbers, float), len(tasks))
+    question = Question("task", np.array(numbers, float), len(parts))
     asked = {"score": question, "shuffled": question.shuffled(seed)}
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     rows = []
     for name, (file, settings) in readers.items():
         if find("reader", file).needs_ends:
             continue
-        row = {"reader": name, "tasks": " ".join(tasks), "networks": len(weights), "chains": len(set(chains))}
+        row = {"reader": name, "tasks": " ".join(parts), "networks": len(weights), "chains": len(set(chains))}
         for column, one in asked.items():
             found = read(file, settings, weights, one, chains, fitting, seed)
             low, high = np.nanquantile(found.draws(fitting.resamples, seed), tails)
