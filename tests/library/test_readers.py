@@ -23,7 +23,7 @@ from insd.networks.base import initialise
 from insd.networks.rate import RateRNN
 from insd.networks.settings.base import network_settings
 from insd.readers import graph
-from insd.readers.base import SCALED, ReaderError, Sizes, Weights, make_reader
+from insd.readers.base import SCALED, Reader, ReaderError, Sizes, Weights, make_reader
 from insd.readers.check import check_reader, random_networks
 from insd.readers.equivariant_layer import EquivariantLayer
 from insd.readers.fitting import Question, answer, fit, read, roc_area
@@ -48,6 +48,21 @@ SETTINGS = {
 )
 def test_every_reader_keeps_its_promises(name, settings):
     check_reader(name, **settings)
+
+
+class Fixed(Reader):
+    """A reader without parameters."""
+
+    def prepare(self, networks):
+        pass
+
+    def forward(self, networks):
+        return networks.recurrent.mean((1, 2))[:, None].expand(-1, self.answers)
+
+
+def test_a_reader_that_cannot_be_trained_is_refused():
+    with pytest.raises(ReaderError, match="Fixed: has no parameters that could be trained"):
+        check_reader(f"{__name__}:Fixed")
 
 
 def maps_of(layer, kind, units):
@@ -217,6 +232,14 @@ def test_too_few_chains_are_refused(chains):
     question = Question("place", np.where(np.arange(120) < 9, place, np.nan))
     with pytest.raises(ReaderError, match="place: is asked of 3 chains, too few for 4 parts"):
         read("norms", ReaderSettings(), networks, question, names, FITTING, seed=0)
+    with pytest.raises(ReaderError, match="place: 120 values and 119 chains of 120 networks"):
+        read("norms", ReaderSettings(), networks, Question("place", place), names[:-1], FITTING, seed=0)
+    with pytest.raises(ReaderError, match="place: its values must be 0 to 1, its classes, or NaN"):
+        read("norms", ReaderSettings(), networks, Question("place", place, 2), names, FITTING, seed=0)
+    question = Question("first or last", np.where(np.arange(120) < 6, np.arange(120) % 2, np.nan), 2)
+    each = [str(number) for number in range(120)]
+    with pytest.raises(ReaderError, match="first or last: no class has more than 3 networks, too few for 4 parts"):
+        read("norms", ReaderSettings(), networks, question, each, FITTING, seed=0)
 
 
 def test_probes_run_networks_by_their_own_equations():
@@ -253,6 +276,10 @@ def test_networks_of_files_are_of_one_size_and_of_tanh():
     sizes = r"networks have 4 \(steep/0/0\) and 5 \(wide/0/0\) units; readers read networks of one size: name the pop"
     with pytest.raises(ReaderError, match=sizes):
         Weights.of_networks(files, ["steep/0/0", "steep/1/0", "wide/0/0"])
+    with pytest.raises(ReaderError, match=r"networks have 1 \(one/0/0\) and 2 \(two/0/0\) outputs"):
+        Weights.of_networks(
+            [files[0], xr.concat([files[1]] * 2, "output", data_vars="minimal")], ["one/0/0", "two/0/0"]
+        )
     with pytest.raises(ReaderError, match=r"4 \(one\) and 5 \(two\) units"):
         Weights.joined({"one": networks, "two": Weights.of_networks(files[2:])})
     other = r"relu/0/0: is of the architecture rate \(relu\); readers read rate networks of tanh: name the populations"

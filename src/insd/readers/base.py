@@ -48,7 +48,8 @@ class Weights:
     def of_networks(cls, networks: Sequence[xr.Dataset], names: Sequence[str] = ()) -> "Weights":
         """Those of `network.nc` datasets, one network or more each, in their order.
 
-        Raises ReaderError unless all are rate networks with rates of tanh and the same number of units.
+        Raises ReaderError unless all are rate networks with rates of tanh and the same numbers of units, inputs and
+        outputs.
 
         Parameters
         ----------
@@ -61,7 +62,8 @@ class Weights:
                     f"{name}: is of the architecture {architecture_of(network)} ({network.attrs['nonlinearity']}); "
                     f"readers read rate networks of tanh: {NAME_POPULATIONS}"
                 )
-        _of_one_size({name: network.sizes["unit"] for name, network in zip(names, networks, strict=True)})
+        for along in ("unit", "input", "output"):
+            _of_one_size({name: network.sizes[along] for name, network in zip(names, networks, strict=True)}, along)
 
         def joined(name: str) -> Tensor:
             return torch.from_numpy(np.concatenate([network[name].values for network in networks]).astype(np.float32))
@@ -83,7 +85,7 @@ class Weights:
 
         Raises ReaderError where numbers of units differ.
         """
-        _of_one_size({name: one.sizes.units for name, one in parts.items()})
+        _of_one_size({name: one.sizes.units for name, one in parts.items()}, "unit")
         return cls(
             **{part.name: torch.cat([getattr(one, part.name) for one in parts.values()]) for part in fields(cls)}
         )
@@ -236,14 +238,14 @@ SCALED = ("recurrent", "inputs", "outputs", "bias", "initial_state", "output_bia
 """The kinds of weight."""
 
 
-def _of_one_size(units: Mapping[str, int]) -> None:
-    """Refuse networks, by name, of different numbers of units."""
+def _of_one_size(sizes: Mapping[str, int], along: str) -> None:
+    """Refuse networks, by name, of different sizes along a dimension."""
     first: dict[int, str] = {}
-    for name, count in units.items():
+    for name, count in sizes.items():
         first.setdefault(count, name)
     if len(first) > 1:
-        sizes = " and ".join(f"{count} ({first[count]})" for count in sorted(first))
-        raise ReaderError(f"networks have {sizes} units; readers read networks of one size: {NAME_POPULATIONS}")
+        found = " and ".join(f"{count} ({first[count]})" for count in sorted(first))
+        raise ReaderError(f"networks have {found} {along}s; readers read networks of one size: {NAME_POPULATIONS}")
 
 
 def perceptron(*sizes: int) -> torch.nn.Sequential:

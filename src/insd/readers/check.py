@@ -31,6 +31,7 @@ def check_reader(name: str, **settings: Any) -> None:
     _must(answers.shape == (_COUNT, _ANSWERS), name, f"its answers have the shape {tuple(answers.shape)}")
     _must(bool(torch.isfinite(answers).all()), name, "its answers are not finite")
 
+    _must(any(True for _ in reader.parameters()), name, "has no parameters that could be trained")
     gradients = torch.autograd.grad(answers.square().sum(), list(reader.parameters()), allow_unused=True)
     idle = [
         parameter

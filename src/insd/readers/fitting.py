@@ -107,9 +107,17 @@ def read(
     chains : the chain of each network.
     seed : of parts, which do not depend on the reader, of its initial parameters and of the order of networks.
 
-    Raises ReaderError where there are fewer chains than parts.
+    Raises ReaderError where there are not as many values and chains as networks, where values are not classes, where
+    there are fewer chains than parts, or where no class has a network for each part.
     """
+    if not len(question.values) == len(chains) == len(networks):
+        raise ReaderError(
+            f"{question.name}: {len(question.values)} values and {len(chains)} chains of {len(networks)} networks; "
+            "each network needs one of each"
+        )
     asked = question.asked
+    if question.classes and not np.isin(question.values[asked], range(question.classes)).all():
+        raise ReaderError(f"{question.name}: its values must be 0 to {question.classes - 1}, its classes, or NaN")
     _, numbers = np.unique(np.asarray(chains)[asked], return_inverse=True)
     truth = question.values[asked]
     parts = folds(numbers, truth if question.classes else np.zeros(len(asked)), fitting.folds, seed, question.name)
@@ -134,6 +142,11 @@ def folds(
         raise ReaderError(
             f"{question or 'a question'}: is asked of {found} chains, too few for {count} parts; add seeds, or have "
             "fewer parts (analysis.readers.fitting.folds)"
+        )
+    if (most := int(np.unique(strata, return_counts=True)[1].max())) < count:
+        raise ReaderError(
+            f"{question or 'a question'}: no class has more than {most} networks, too few for {count} parts; add seeds, "
+            "or have fewer parts (analysis.readers.fitting.folds)"
         )
     parts = np.empty(len(chains), dtype=np.int64)
     split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
