@@ -145,8 +145,8 @@ def folds(
         )
     if (most := int(np.unique(strata, return_counts=True)[1].max())) < count:
         raise ReaderError(
-            f"{question or 'a question'}: no class has more than {most} networks, too few for {count} parts; add seeds, "
-            "or have fewer parts (analysis.readers.fitting.folds)"
+            f"{question or 'a question'}: no class has more than {most} networks, too few for {count} parts; add "
+            "seeds, or have fewer parts (analysis.readers.fitting.folds)"
         )
     parts = np.empty(len(chains), dtype=np.int64)
     split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
