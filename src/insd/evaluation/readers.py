@@ -78,7 +78,7 @@ def questions(
         enough = len({chains[place] for place in asked}) >= parts
         varied = len(np.unique(numbers[asked])) > 1
         why_not[name] = (
-            f"fewer than {parts} chains of solved networks"
+            f"known for fewer than {parts} chains of solved networks"
             if not enough
             else ""
             if varied
