@@ -37,10 +37,11 @@ def above(evidence: Evidence, question: str, reader: str, others: Sequence[str])
         return f"{' or '.join([reader, *others])} has no answer in this grid", NO_ANSWER
     known = {other: values for other, values in found.items() if values is not None}
     score = float(evidence.analyses["readers"]["score"].sel(question=question, reader=reader))
+    own = f"{score:.2f}".replace("-", "−")
     said = ", ".join(f"minus that of {other}: {interval_text(values, 2)}" for other, values in known.items())
     held = [low > 0 for _, low, _ in known.values()]
     verdict = REPRODUCED if all(held) else PARTLY if any(held) else NOT
-    return f"{NAMES[question]} {score:.2f} of {reader}; {said}", verdict
+    return f"{reader}: {NAMES[question]} {own}; {said}", verdict
 
 
 def criterion(reader: str, others: Sequence[str]) -> str:

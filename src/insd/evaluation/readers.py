@@ -66,6 +66,8 @@ def questions(
         for name in sorted(set(names) - {""}, key=lambda name: (name == CONTROL, name != STANDARD, name))
     }
     classes = [name for name, enough in several.items() if enough]
+    if left_out := ", ".join(name for name in several if name not in classes):
+        logger.warning("%s: %s: fewer than %d chains of solved networks, left out", CLASS, left_out, parts)
     values = np.full(len(members), np.nan)
     for number, name in enumerate(classes):
         values[names == name] = number
@@ -129,6 +131,7 @@ def compare(
     tail = (1 - confidence) / 2
     for row, question in enumerate(asked):
         if why_not[question.name] or weights is None:
+            logger.warning("%s: is not asked: %s", question.name, why_not[question.name])
             continue
         for column, (name, (file, settings)) in enumerate(readers.items()):
             found = read(file, settings, weights, question, chains, fitting, seed)

@@ -1,5 +1,7 @@
 """How well each reader answers each question about networks of chains that it was not trained on."""
 
+from textwrap import fill
+
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -33,7 +35,7 @@ def readers_figure(result: xr.Dataset, confidence: float) -> Figure:
         own = result.sel(question=question)
         panel.set_xlabel(label)
         if str(own["without_answer"].item()):
-            note(panel, str(own["without_answer"].item()).replace(" chains", "\nchains").replace(" have", "\nhave"))
+            note(panel, fill(str(own["without_answer"].item()), 26))
             panel.set_xticks([])
             continue
         panel.axvline(float(own["chance"]), color="0.6", linestyle="--", linewidth=0.6)
