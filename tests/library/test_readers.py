@@ -478,3 +478,29 @@ def test_a_reader_of_ones_own_is_checked(tmp_path, monkeypatch):
         ReaderError, match=r"of_my_own:FirstBias: its answers change by \S+ with the order of units; by"
     ):
         check_reader("of_my_own:FirstBias")
+
+
+@pytest.mark.parametrize(
+    "network, refused",
+    [
+        (
+            {"units": 8},
+            "the task flip_flop have 8 \\(other\\) and 100 \\(standard\\) units; readers read one size: name the",
+        ),
+        (
+            {"nonlinearity": "relu"},
+            "populations.other.network.nonlinearity = 'relu': readers read rate networks of tanh",
+        ),
+        ({"architecture": "gru", "units": 8}, None),
+    ],
+)
+def test_networks_that_cannot_be_read_are_refused_before_they_are_trained(network, refused):
+    other = {"seeds": 1, "role": "standard", "network": network}
+    config = {"tasks": {"flip_flop": {}}, "populations": {"standard": {"seeds": 1}, "other": other}}
+    load(config)
+    load(config | {"analysis": {"readers": {"populations": ["standard"]}}})
+    if refused is None:
+        load(config | {"analysis": {"readers": {}}})
+    else:
+        with pytest.raises(SettingsError, match=refused):
+            load(config | {"analysis": {"readers": {}}})

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from insd import plugins
 from insd.analysis.base import Analysis, AnalysisSettings, Job
+from insd.cohorts import UNTRAINED
 from insd.datasets import Contract
 from insd.plugins import PluginError
 from insd.readers.settings.base import Fitting, ReaderSettings
@@ -81,11 +82,37 @@ def modules(own: ReadersSettings) -> list[str]:
 
 
 def problems(own: ReadersSettings, settings: "config.Settings") -> Iterable[str]:
-    """Readers that are not found, or whose settings cannot be used, where the analysis is made."""
+    """Readers that are not found or whose settings cannot be used, and rate networks that cannot be read, where the
+    analysis is made.
+    """
     if not settings.has_analysis("readers"):
         return
     for name, file in own.files().items():
         yield from _refused(f"analysis.readers.readers.{name}", file, own.given(name))
+    for task in settings.tasks:
+        yield from _unreadable(own, settings, task)
+
+
+def _unreadable(own: ReadersSettings, settings: "config.Settings", task: str) -> Iterable[str]:
+    """What is wrong with the rate networks of a task by their settings; what is in files is seen when it is read."""
+    instead = "name the populations to read (analysis.readers.populations)"
+    first: dict[int, str] = {}
+    for population in settings.network_populations(task):
+        rounds = settings.trained_rounds(population)
+        if "network" not in settings.maker(population).sections or population not in (own.populations or [population]):
+            continue
+        network = settings.recipe(task, population, rounds[0]).network
+        if network.architecture != "rate" or settings.role(task, population, rounds[0]) == UNTRAINED:
+            continue
+        if network.nonlinearity != "tanh":
+            yield (
+                f"populations.{population}.network.nonlinearity = {network.nonlinearity!r}: readers read rate networks "
+                f"of tanh: {instead}"
+            )
+        first.setdefault(network.units, population)
+    if len(first) > 1:
+        found = " and ".join(f"{units} ({first[units]})" for units in sorted(first))
+        yield f"analysis.readers: networks of the task {task} have {found} units; readers read one size: {instead}"
 
 
 def _refused(path: str, file: str, given: Mapping[str, Any]) -> Iterable[str]:
