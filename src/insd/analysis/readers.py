@@ -10,6 +10,7 @@ from insd import plugins
 from insd.analysis.base import Analysis, AnalysisSettings, Job
 from insd.cohorts import UNTRAINED
 from insd.datasets import Contract
+from insd.networks.settings.rate import RateSettings
 from insd.plugins import PluginError
 from insd.readers.settings.base import Fitting, ReaderSettings
 from insd.settings.messages import lines
@@ -102,7 +103,7 @@ def _unreadable(own: ReadersSettings, settings: "config.Settings", task: str) ->
         if "network" not in settings.maker(population).sections or population not in (own.populations or [population]):
             continue
         network = settings.recipe(task, population, rounds[0]).network
-        if network.architecture != "rate" or settings.role(task, population, rounds[0]) == UNTRAINED:
+        if not isinstance(network, RateSettings) or settings.role(task, population, rounds[0]) == UNTRAINED:
             continue
         if network.nonlinearity != "tanh":
             yield (
