@@ -76,6 +76,9 @@ def network_view(
 
     def project(states: np.ndarray) -> np.ndarray:
         """Components of the rates of states (..., unit)."""
+        # Networks without a smooth flow have no points, and no rates at states.
+        if not len(states):
+            return np.empty((0, axes.shape[1]))
         return (rates_at(network, states[..., :variables]) - mean) @ axes
 
     conditions = list(static_inputs)
