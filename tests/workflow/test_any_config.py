@@ -140,7 +140,7 @@ def own_checkout(tmp_path_factory):
     return copy_checkout(tmp_path_factory.mktemp("any-config"))
 
 
-@settings(ANY, max_examples=SEARCH or 12)
+@settings(ANY, max_examples=SEARCH or 6)
 @given(config=CONFIGS)
 def test_a_config_that_is_accepted_makes_a_workflow(own_checkout, config):
     assume(_loads(config))
