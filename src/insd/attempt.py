@@ -71,6 +71,8 @@ class Attempt:
         self.bank = Bank.from_trials(bank).to(device)
         self.held_out_trials = bank.isel(trial=slice(self.n_train, None))
         self.held_out = torch.arange(self.n_train, bank.sizes["trial"], device=device).expand(len(names), -1)
+        free = task.free_running(self.held_out_trials)
+        self.free_running = None if free is self.held_out_trials else Bank.from_trials(free).to(device)
         self.variance = target_variance(self.bank.targets, self.bank.mask)
         if start is None:
             sizes, alpha = (bank.sizes["input"], bank.sizes["output"]), bank.attrs["dt"] / recipe.network.tau
@@ -309,12 +311,17 @@ class Attempt:
         bank = self.bank
         inputs, targets, mask = (self._of(self.held_out, part) for part in (bank.inputs, bank.targets, bank.mask))
         outputs, sampled = self._outputs(inputs, None, self.evaluation_workspace)
-        return {
+        row = {
             "iteration": np.array(iteration),
             "held_out_loss": self.task.loss(outputs, targets, mask, self.variance).cpu().numpy(),
-            "held_out_score": self.task.score(self.held_out_trials, outputs.transpose(1, 2).cpu().numpy()),
             **self.objective.held_out(sampled, self.networks, self.held_out),
         }
+        if self.free_running is not None:
+            trials = torch.arange(self.held_out.shape[1], device=self.device).expand(len(self.held_out), -1)
+            inputs = self._of(trials, self.free_running.inputs)
+            # Only now, since it may be written over the rates above.
+            outputs, _ = self._outputs(inputs, None, self.evaluation_workspace)
+        return row | {"held_out_score": self.task.score(self.held_out_trials, outputs.transpose(1, 2).cpu().numpy())}
 
     def _before_training(self) -> dict[str, np.ndarray]:
         """The values that later rows of the history average over iterations; the first row has NaN."""

@@ -250,8 +250,10 @@ class LowRankFit:
         """What the history keeps of an epoch; losses are of the fit without noise, read out as its target."""
         weights = self.weights()
         network = _dataset([weights], [self.name], self.held_out_trials, self.settings, {})
-        outputs = simulate_trials(network, self.held_out_trials)[1]
-        losses, scores = loss_and_score(self.task, outputs, self.held_out_trials)
+        trials, free = self.held_out_trials, self.task.free_running(self.held_out_trials)
+        losses, scores = loss_and_score(self.task, simulate_trials(network, trials)[1], trials)
+        if free is not trials:
+            scores = self.task.score(free, simulate_trials(network, free)[1].numpy())
         seed = random_seed(*self.name, "held out")
         return {
             "bound": self.fit.history[-1],

@@ -87,6 +87,8 @@ class Walk:
         self.bank = Bank.from_trials(bank)
         self.held_out_trials = bank.isel(trial=slice(count, None))
         self.held_out = torch.arange(count, bank.sizes["trial"])[None]
+        free = task.free_running(self.held_out_trials)
+        self.free_running = None if free is self.held_out_trials else Bank.from_trials(free)
         self.variance = target_variance(self.bank.targets, self.bank.mask)
         self.objective = Objective(recipe.terms, earlier, self.training.loss_bound, 1, CPU, self.bank.valid)
         if settings.steered and not self.objective.terms:
@@ -225,9 +227,12 @@ class Walk:
         """What the history keeps of the network as it is: losses, score and terms on the held-out trials."""
         outputs, rates = self._simulated(self.held_out)
         away = np.linalg.norm(weights_of(self.networks) - self.anchor) / np.linalg.norm(self.anchor)
+        scored = (
+            outputs if self.free_running is None else self.networks.outputs(self.free_running.inputs[None], None)[0]
+        )
         return {
             "held_out_loss": self._loss(outputs, self.bank.targets),
-            "held_out_score": self.task.score(self.held_out_trials, outputs.transpose(1, 2).numpy()),
+            "held_out_score": self.task.score(self.held_out_trials, scored.transpose(1, 2).numpy()),
             "kept_loss": self._loss(outputs, self.targets),
             "step_size": np.array([accepted]),
             "distance": np.array([away]),

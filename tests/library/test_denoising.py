@@ -5,16 +5,19 @@ import pytest
 import torch
 import xarray as xr
 
-from insd.activity import loss_and_score
+from insd.activity import loss_and_score, simulate_trials
 from insd.behaviour.mixtures import fit_mixture
 from insd.evaluation.perturbations import robustness
 from insd.members import Member
 from insd.networks.base import initialise
 from insd.networks.settings.base import network_settings
 from insd.rounds import network_dataset
+from insd.settings.recipe import Recipe
 from insd.tasks.denoising import items_of
+from insd.tasks.flip_flop import FlipFlop
 from insd.tasks.vwm_guess import VWMGuess
 from insd.tasks.vwm_swap import VWMSwap
+from insd.training import train_round
 
 
 def responses(trials):
@@ -68,6 +71,31 @@ def test_sampled_behaviour_has_its_noise_as_inputs():
     assert (behaviour[:, 0, 2] == 1).all() and not behaviour[:, 1:, 2].any()
     assert behaviour[..., :2].std((0, 2)) == pytest.approx([task.schedule.noise[-1], *sd[:0:-1]], rel=0.05)
     assert not VWMSwap(behaviour="mean").sample("train", 3, 0)["inputs"].values[..., -3:-1].any()
+
+
+def test_held_out_trials_are_scored_without_teacher_forcing():
+    """They are the same trials with the noise of sampled behaviour; the score of a round is that of free reports."""
+    task = VWMSwap(stimulus=0.04, delay=0.04, cue=0.04, report_steps=8)
+    bank, begins = task.sample("train", 3000, 0), task.report_begins
+    free, sampled = task.free_running(bank), task.sample("test", 3000, 1)
+    np.testing.assert_array_equal(free["inputs"][..., :-3], bank["inputs"][..., :-3])
+    np.testing.assert_array_equal(free["inputs"][:, :begins], bank["inputs"][:, :begins])
+    xr.testing.assert_identical(free.drop_vars("inputs"), bank.drop_vars("inputs"))
+    behaviour, expected = (one["inputs"].values[:, begins:, -3:] for one in (free, sampled))
+    np.testing.assert_array_equal(behaviour[..., 2], expected[..., 2])
+    assert behaviour[..., :2].std((0, 2)) == pytest.approx(expected[..., :2].std((0, 2)), rel=0.05)
+    xr.testing.assert_identical(free, task.free_running(bank))
+    for other in (VWMSwap(behaviour="mean"), FlipFlop()):
+        trials = other.sample("train", 4, 0)
+        assert other.free_running(trials) is trials
+
+    training = {"iterations": 40, "batch_size": 16, "validation_trials": 64, "evaluate_every": 20, "restarts": 1}
+    recipe = Recipe(network={"architecture": "behaviour_plane", "units": 6, "hidden": 8}, training=training, terms={})
+    network, history = train_round(task, bank.isel(trial=slice(200)), recipe, [("t", "p", 0, 0)])
+    held_out = task.free_running(bank.isel(trial=slice(136, 200)))
+    ends = history["held_out_score"].values[:, 0, -1]
+    score = task.score(held_out, simulate_trials(network, held_out)[1].numpy())
+    assert score == pytest.approx([ends.min()], rel=1e-5) and not task.solved(score[0])
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 import yaml
 from conftest import ROOT, laid_over
 from matplotlib.pyplot import close
 
 from insd import plugins
+from insd.activity import simulate_trials
 from insd.analysis.base import Job
 from insd.claims.base import NO_ANSWER, NOT, PARTLY, REPRODUCED, judged, publications
 from insd.datasets import validate
@@ -19,6 +21,9 @@ from insd.figures.behaviour import behaviour_figure, fitted_density
 from insd.figures.files import figure_files
 from insd.grid import Grid
 from insd.members import Member
+from insd.networks.base import initialise
+from insd.networks.settings.base import network_settings
+from insd.rounds import network_dataset
 from insd.settings.load import load
 from insd.tasks.denoising import items_of
 from insd.tasks.flip_flop import FlipFlop
@@ -119,13 +124,16 @@ def test_when_memory_turns_to_the_item_that_is_reported(trials):
 
 
 def test_the_analysis_keeps_its_contract(trials):
-    """On random networks, through the files that it reads, with the time of the rise."""
+    """Of a random network: errors on fresh trials, the time of the rise on stored activity."""
     task = VWMSwap(cue_kind="feature", guesses=0.1)
     analysis = plugins.find("analysis", "behaviour")
+    settings = network_settings({"architecture": "behaviour_plane", "units": 6, "hidden": 8})
+    made = initialise(settings, trials.sizes["input"], 2, 0.2, [torch.Generator().manual_seed(0)])
+    network = network_dataset(
+        made, made.weights(), {"restarts": ("seed", [0])}, [("t", "p", 0, 0)], trials, settings.tau
+    )
     random = np.random.default_rng(0)
     rates = random.normal(size=(1, 3000, 46, 6)).astype(np.float32)
-    weights = np.linalg.qr(random.normal(size=(6, 6)))[0][None, :2].astype(np.float32)
-    network = xr.Dataset({"output_weights": (("seed", "output", "unit"), weights)}, {"seed": [0]})
     outputs = np.broadcast_to(trials["targets"].values[:, -1:], (3000, 46, 2))[None]
     activity = xr.Dataset(
         {
@@ -135,13 +143,19 @@ def test_the_analysis_keeps_its_contract(trials):
         {"seed": [0]},
     )
     members = Member.of_datasets("p", 0, "standard", network, activity)
-    job = Job("t", task, members, analysis.settings(resamples=5), {"test": trials})
+    job = Job("t", task, members, analysis.settings(trials=2500, resamples=5), {"test": trials})
     found = analysis.join([analysis.run(job)["behaviour"]])
     validate(found, analysis.writes["behaviour"], "behaviour.nc")
     for name in ("alignment", "item_alignment"):
         rise = found[name].values[0, 25] - found[name].values[0, 19]
         assert found[f"{name}_rise"].values == pytest.approx([rise])
-    assert found["weight"].sel(component="uniform").item() == pytest.approx(0.1, abs=0.03)
+    # Stored responses follow the model; those of the network say nothing of the items.
+    assert found["concentration"].item() < 1
+    assert found["decoded"].notnull().any()
+    others = task.sample("test", 2500, 77)
+    again = errors_of(simulate_trials(network, others)[1][0, :, -1].numpy(), others, 2.5, 0, 0)
+    assert found["error_density"].values[0] == pytest.approx(again["error_density"].values, abs=0.12)
+    assert found["length"].item() == pytest.approx(again["length"].item(), rel=0.02)
 
 
 def test_the_fitted_density_is_that_of_responses(trials):

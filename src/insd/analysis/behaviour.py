@@ -9,6 +9,8 @@ from pydantic import Field
 
 from insd.analysis.base import Analysis, AnalysisSettings, Job
 from insd.datasets import Contract
+from insd.provenance import random_seed
+from insd.settings.base import Count
 
 if TYPE_CHECKING:
     from insd.settings.config import Settings
@@ -40,6 +42,8 @@ CONTRACT = Contract(
 class BehaviourSettings(AnalysisSettings):
     """Errors of networks whose responses are a distribution."""
 
+    trials: Count = 16384
+    """Fresh trials of the regime `test` whose errors are counted."""
     resamples: Annotated[int, Field(ge=0)] = 200
     """Of the bootstrap over trials that gives the intervals of the weights."""
     folds: Annotated[int, Field(ge=2, le=50)] = 5
@@ -54,18 +58,23 @@ def applies(settings: "Settings", task: str) -> bool:
 
 
 def run(job: Job) -> Mapping[str, xr.Dataset]:
-    """`insd.evaluation.behaviour` of one network, and how much both alignments rise from the cue to the report."""
+    """`insd.evaluation.behaviour` of one network: errors on fresh trials, memory on those of `test.nc`, and the rise of
+    both alignments from the cue to the report.
+    """
     from insd.evaluation.behaviour import decoded_items, errors_of, planes_of
+    from insd.evaluation.performance import outputs_of
     from insd.tasks.denoising import Denoising
 
     task, trials = job.task, job.trials["test"]
     assert isinstance(task, Denoising)
     (member,) = job.members
-    outputs = member.read(["outputs"])["outputs"].values
-    found = errors_of(outputs[:, -1], trials, task.radius, job.settings.resamples, member.seed)
+    assert member.network is not None
+    fresh = task.sample("test", job.settings.trials, random_seed("behaviour", job.name))
+    ((_, (simulated,)),) = outputs_of([member.network], fresh)
+    found = errors_of(simulated[:, -1].numpy(), fresh, task.radius, job.settings.resamples, member.seed)
     times = trials["time"].values
     if "angle_2" in trials.coords and "angle_3" not in trials.coords:
-        memory = member.null_rates
+        memory, outputs = member.null_rates, member.read(["outputs"])["outputs"].values
         planes = planes_of(memory, trials).assign_coords(time=times)
         planes["decoded"] = decoded_items(memory, outputs[:, -1], trials, job.settings.folds, member.seed)
     else:

@@ -233,6 +233,12 @@ class Task(ABC):
         errors = ((outputs - targets).square() * mask).sum((1, 2, 3))
         return errors / (mask.sum((-3, -2, -1)) * variance)
 
+    def free_running(self, trials: xr.Dataset) -> xr.Dataset:
+        """Trials of the regime `train` without anything that networks are only given in training, on which the held-out
+        ones are scored. By default nothing is, and they are the trials themselves.
+        """
+        return trials
+
     def ideal_outputs(self, trials: xr.Dataset) -> Float[np.ndarray, "trial time output"] | None:
         """What an ideal observer of trials that this task sampled would output: the mean of its posterior of the
         targets at each scored time, given the inputs so far and all that a network can at best know besides, such as

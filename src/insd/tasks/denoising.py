@@ -20,6 +20,7 @@ from pydantic import Field
 
 from insd.behaviour import swaps
 from insd.behaviour.diffusion import Schedule
+from insd.provenance import random_seed
 from insd.tasks.base import Duration, GridField, Noise, NotNegative, RegimesField, Task
 from insd.tasks.variables import Variable
 
@@ -181,19 +182,16 @@ class Denoising(Task):
         # Along the report, steps are counted down.
         targets = np.zeros((n_trials, times, 2))
         mask = np.zeros_like(targets)
-        behaviour = inputs[:, begins:, -len(BEHAVIOUR_INPUTS) :]
-        behaviour[:, 0, 2] = 1.0
-        schedule = self.schedule
         if self.behaviour == "forced":
-            noised = schedule.noised(response, random)
-            behaviour[..., :2], behaviour[..., 2] = noised[::-1].swapaxes(0, 1), 1.0
-            targets[:, begins:] = schedule.means(noised, response)[::-1].swapaxes(0, 1)
+            noised = self.schedule.noised(response, random)
+            inputs[:, begins:, -3:-1], inputs[:, begins:, -1] = noised[::-1].swapaxes(0, 1), 1.0
+            targets[:, begins:] = self.schedule.means(noised, response)[::-1].swapaxes(0, 1)
             mask[:, begins:] = 1.0
         else:
             targets[:, -1], mask[:, -1] = response, 1.0
+            inputs[:, begins, -1] = 1.0
             if self.behaviour == "sampled":
-                sd = np.concatenate([schedule.noise[-1:], schedule.sampling_sd[:0:-1]])
-                behaviour[..., :2] = sd[:, None] * random.standard_normal((n_trials, report, 2))
+                inputs[:, begins:, -3:-1] = self._noise_of_report(n_trials, random)
         items = range(shown.angles.shape[1])
         features = {} if shown.features is None else {f"feature_{item + 1}": shown.features[:, item] for item in items}
         shown_inputs = np.arange(inputs.shape[2]) < len(shown.names)
@@ -213,6 +211,21 @@ class Denoising(Task):
             noise=self.draw_noise(self.input_noise, n_trials, random) * shown_inputs,
             random=random,
         )
+
+    def _noise_of_report(self, n_trials: int, random: np.random.Generator) -> Float[np.ndarray, "trial report_step xy"]:
+        """What is added to sampled behaviour before each step: at first all that it is, then the noise of a sampler."""
+        sd = np.concatenate([self.schedule.noise[-1:], self.schedule.sampling_sd[:0:-1]])
+        return sd[:, None] * random.standard_normal((n_trials, self.report_steps, 2))
+
+    def free_running(self, trials: xr.Dataset) -> xr.Dataset:
+        """The same trials with sampled behaviour in place of teacher forcing, always with the same noise."""
+        if self.behaviour != "forced":
+            return trials
+        inputs, begins = trials["inputs"].values.copy(), self.report_begins
+        random = np.random.default_rng(random_seed("free-running", trials.sizes["trial"]))
+        inputs[:, begins:, -3:-1] = self._noise_of_report(len(inputs), random)
+        inputs[:, begins + 1 :, -1] = 0.0
+        return trials.assign(inputs=(trials["inputs"].dims, inputs))
 
     def loss(
         self,
