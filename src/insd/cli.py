@@ -270,6 +270,7 @@ def import_network(chosen: argparse.Namespace) -> None:
     """Make a network file from a checkpoint."""
     from insd import datasets
     from insd.imported import import_checkpoint
+    from insd.inspection import kind_of
     from insd.provenance import attributes
     from insd.tensor_files import UnsaidError
 
@@ -285,7 +286,8 @@ def import_network(chosen: argparse.Namespace) -> None:
     network.attrs |= attributes(made, "insd.imported")
     datasets.write(network, chosen.output, "network")
     several = f", {network.sizes['seed']} of them, as seeds" if network.sizes["seed"] > 1 else ""
-    print(f"{chosen.output}: {network.attrs['architecture']} network of {network.sizes['unit']} units{several}")
+    kind = kind_of(network.attrs["architecture"], network.attrs["nonlinearity"])
+    print(f"{chosen.output}: {kind} of {network.sizes['unit']} units{several}")
     if why := _why_no_null_space(network):
         print(f"{chosen.output}: {why}; it can be neither deflated nor compared there")
     if "task" in made:

@@ -7,14 +7,13 @@ from contextlib import suppress
 from functools import cache, partial
 from typing import Any
 
-import xarray as xr
-
 from insd import plugins
 from insd.analysis.base import Analysis, code_of
 from insd.blocks import divided, pairs_of
 from insd.errors import InsdError
 from insd.makers.base import Maker, MakerError, MissingFileError
 from insd.makers.base import code_of as code_of_round
+from insd.memory import training_memory
 from insd.provenance import modules_fingerprint, settings_fingerprint
 from insd.settings.base import SettingsError
 from insd.settings.checks import UNIT_BY_UNIT, units_problem
@@ -491,27 +490,6 @@ class Grid:
     def of_task(self, function: Callable[..., Any], *arguments: Any) -> Callable[[Wildcards], Any]:
         """A function of the grid as Snakemake calls it, for the task in the wildcards."""
         return partial(_of_task, function, arguments)
-
-
-def training_memory(recipe: Recipe, networks: int, earlier: int, trials: int, sample: xr.Dataset) -> int:
-    """Memory in MB for a job that trains networks on a bank of trials, which are as those of a sample.
-
-    That of Python and its libraries; the bank, twice; one network's rates on it in four copies, since networks are
-    simulated one by one; what the term `predictivity` keeps of each, at every second time and of hardly more than 24
-    components, in six copies and, of each earlier round, in two; and the hidden nodes of the drift of networks with a
-    plane of behaviour, of which a minibatch keeps seven numbers for each step.
-
-    Fitted to nine jobs of one to ten networks on 2,048 to 24,576 trials, which used 62 to 80 % of it (docs/cluster.md).
-    """
-    network, steps = recipe.network, sample.sizes["time"]
-    hidden, children = getattr(network, "hidden", 0), getattr(network, "branching", 0)
-    nodes = hidden + network.units * children * (children + 1)
-    bank = trials * sample.nbytes / sample.sizes["trial"]
-    rates = 4 * trials * steps * network.units
-    kept = 4 * trials * (steps / 2) * min(network.units, 24)
-    minibatch = 4 * recipe.training.batch_size * steps * nodes
-    used = 2 * bank + 4 * rates + networks * ((6 + 2 * earlier) * kept + 7 * minibatch)
-    return 700 + int(used / 1e6)
 
 
 def _names_of(rounds: Sequence[RoundBlock], blocks: Mapping[str, Sequence[RoundBlock]]) -> list[str]:

@@ -80,7 +80,7 @@ def look(path: str | os.PathLike, trials: xr.Dataset | None, said: Said) -> Look
     outputs = len(layout.weights["output_weights"])
     lines += [
         "",
-        f"{layout.name}: {_kind(layout.architecture, network.nonlinearity)} of {units} units, {inputs} input(s) and "
+        f"{layout.name}: {kind_of(layout.architecture, network.nonlinearity)} of {units} units, {inputs} input(s) and "
         f"{outputs} output(s)",
         "",
         *_table(layout.origins.items(), ("weight", "read from")),
@@ -90,7 +90,7 @@ def look(path: str | os.PathLike, trials: xr.Dataset | None, said: Said) -> Look
     return Look(lines, None if refused is None else str(refused))
 
 
-def _kind(architecture: str, nonlinearity: str) -> str:
+def kind_of(architecture: str, nonlinearity: str) -> str:
     """What a network is called: the function of units is that of rates, which those of a GRU do not have."""
     return "GRU" if architecture == "gru" else f"{nonlinearity} {architecture.replace('_', '-')} network"
 

@@ -117,7 +117,7 @@ def test_an_imported_network_can_be_compared(chain, capsys, tmp_path):
     assert "was with tanh or relu; give it, as in `--nonlinearity tanh`\n" in capsys.readouterr().err
     tanh = ["--nonlinearity", "tanh"]
     assert main(["import", str(tmp_path / "m.pt"), network, "--trials", f"{chain}/test.nc", *tanh]) == 0
-    assert "rate network of 8 units" in capsys.readouterr().out
+    assert "tanh rate network of 8 units" in capsys.readouterr().out
     trials = ["--trials", f"{chain}/test.nc"]
     assert main(["compare", network, f"{chain}/round-0/network.nc", *trials]) == 0
     assert main(["fixed-points", network, *trials, "--starts", "16"]) == 0
@@ -165,10 +165,10 @@ def test_what_leaks_and_what_has_factors_is_said(chain, capsys, tmp_path):
     trials = ["--trials", f"{chain}/test.nc", "--tau", "0.1"]
     factors = {"wi": np.ones((1, 4)), "m": np.ones((4, 1)), "n": np.ones((4, 1)), "wo": np.ones((4, 1))}
     np.savez(tmp_path / "m.npz", **factors)
-    for options, architecture in ((["--leaky", "rates"], "gru"), ([], "low_rank")):
-        network = str(tmp_path / f"{architecture}.nc")
+    for options, kind in ((["--leaky", "rates"], "GRU"), ([], "tanh low-rank network")):
+        network = str(tmp_path / f"{kind}.nc")
         assert main(["import", str(tmp_path / "m.npz"), network, *trials, *options]) == 0
-        assert f"{architecture} network of 4 units" in capsys.readouterr().out
+        assert f"{kind} of 4 units" in capsys.readouterr().out
         assert datasets.read(network, "network").attrs["tau"] == 0.1
 
 

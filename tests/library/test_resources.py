@@ -6,7 +6,8 @@ import pytest
 import yaml
 from conftest import ROOT, laid_over
 
-from insd.grid import Grid, training_memory
+from insd.grid import Grid
+from insd.memory import training_memory
 from insd.resources import BenchmarkError, main, resources
 from insd.settings.load import load
 from insd.settings.recipe import Recipe

@@ -127,10 +127,3 @@ class Schedule:
             noise = self.sampling_sd[t - 1] * random.standard_normal(shape)
             behaviour = step(behaviour, t) + noise
         return behaviour
-
-
-def drift_targets(
-    means: Float[np.ndarray, "step *trial"], noised: Float[np.ndarray, "step *trial"], alpha: float
-) -> Float[np.ndarray, "step *trial"]:
-    """The drift F that takes ``x_t`` to a mean in one Euler step, ``(1 - alpha) x_t + alpha F``."""
-    return (means - (1 - alpha) * noised) / alpha
