@@ -9,7 +9,7 @@ from insd import plugins
 from insd.activity import record_activity, simulate_trials
 from insd.dynamics.settings import DynamicalSimilarity
 from insd.measures.base import Activity
-from insd.networks.base import initialise, load_networks
+from insd.networks.base import Additive, initialise, load_networks
 from insd.networks.settings.base import network_settings
 from insd.objectives.adjoint_norm import AdjointNorm
 from insd.objectives.base import Stored, TermError, join_earlier
@@ -19,6 +19,7 @@ from insd.objectives.objective import Objective
 from insd.objectives.settings.adjoint_norm import AdjointNormSettings
 from insd.provenance import array_fingerprint
 from insd.settings.base import SettingsError
+from insd.settings.checks import NOT_ADDITIVE
 from insd.settings.load import load
 from insd.settings.recipe import Recipe
 from insd.tasks.flip_flop import FlipFlop
@@ -347,3 +348,18 @@ def test_the_loss_is_multiplied_before_anything_is_added():
     (gradient,) = torch.autograd.grad(whole(0 * loss, similar).sum(), similar)
     assert not gradient.any()
     assert torch.isfinite(whole(loss, torch.ones_like(similar))).all()
+
+
+def test_networks_without_an_adjoint_norm_are_refused_before_the_first_job():
+    additive = {name for name in plugins.names("network") if issubclass(plugins.find("network", name), Additive)}
+    assert set(plugins.names("network")) - additive == NOT_ADDITIVE
+
+    def config(terms):
+        entry = {"seeds": 1, "role": "control", "network": {"architecture": "linear"}, "terms": terms}
+        return {"tasks": {"flip_flop": {}}, "populations": {"p": entry}}
+
+    with pytest.raises(SettingsError) as refused:
+        load(config({"adjoint_norm": {}, "costs": {"adjoint_norm": 0.1}}))
+    for key in ("terms.adjoint_norm", "terms.costs.adjoint_norm"):
+        assert f"round 0: {key}: needs a rate network, not 'linear'; leave it out" in str(refused.value)
+    load(config({"costs": {}}))

@@ -30,6 +30,11 @@ MOST_STEPS = 100_000
 UNIT_BY_UNIT = ("teacher",)
 """Terms that compare unit i of a network with unit i of an earlier one. Their own files, which are in the fingerprints
 of networks, do not say it."""
+NOT_ADDITIVE = frozenset(
+    {"behaviour_plane", "dendritic_plane", "gru", "implicit", "lif", "linear", "moment", "stochastic_low_rank"}
+)
+"""Architectures of this library that `adjoint_norm` has no estimate for. Their own files do not say it, for the same
+reason; with an architecture of the user's own, the job that trains says it."""
 
 
 def problems_of_config(settings: Settings) -> Iterator[str]:
@@ -477,6 +482,13 @@ def _recipe_problems(
         )
     for name, term in recipe.terms.items():
         yield from term.problems(f"terms.{name}")
+    if "network" in sections and recipe.network.architecture in NOT_ADDITIVE:
+        asked = {
+            "terms.adjoint_norm": "adjoint_norm" in recipe.terms,
+            "terms.costs.adjoint_norm": getattr(recipe.terms.get("costs"), "adjoint_norm", 0) > 0,
+        }
+        for key in [key for key, given in asked.items() if given]:
+            yield f"{key}: needs a rate network, not {recipe.network.architecture!r}; leave it out"
     by_class: dict[str, list[str]] = {}
     for name in recipe.terms:
         by_class.setdefault(name.rpartition(":")[2], []).append(name)
