@@ -254,6 +254,10 @@ def test_verdicts(errors, counts, r2, verdicts):
     assert tuple(found["verdict"]) == verdicts, found[["id", "number", "verdict"]].to_string()
     without = judged(publications(["xiao_2021"]), table, {name: {} for name in analyses}, {}, 0.95, 99)
     assert set(without["verdict"][[0, 1, 2, 4]]) == {NO_ANSWER}
+    fewer = analyses | {"equilibria": {"parity": analyses["equilibria"]["parity"].assign_coords(step=[10, 100])}}
+    found = judged(publications(["xiao_2021"]), table, fewer, {}, 0.95, 99)["number"][0]
+    few = "no errors after 100 and 1000 steps: add them to `analysis.equilibria.steps`"
+    assert found == few or np.isnan(counts).all()
 
 
 def test_the_study_asks_for_equilibria_and_the_default_grid_does_not():

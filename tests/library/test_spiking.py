@@ -324,6 +324,10 @@ def test_verdicts():
     empty = pd.DataFrame(rows("flip_flop", "control", 1.0))
     found = judged(publications(["henkes_2024"]), empty, {"performance": {}}, {}, 0.95, 99)
     assert set(found["verdict"]) == {NO_ANSWER}
+    unmeasured = pd.DataFrame(rows("flip_flop_1", "standard", 0.99))
+    found = judged(publications(["henkes_2024"]), unmeasured, {"performance": {}}, {}, 0.95, 99).set_index("id")
+    assert found.loc["memory", "verdict"] == REPRODUCED
+    assert found.loc["spikes", "number"] == "no `spike_share` in this grid: add `analysis.spikes`"
 
 
 def test_the_study_has_spiking_networks_and_their_analysis():

@@ -49,6 +49,8 @@ def _judge(task: str, column: str, what: str, holds: Callable[[pd.Series], pd.Se
     def judge(evidence: Evidence) -> Answer:
         rows = of_role(evidence.table, STANDARD)
         rows = rows[(rows["task"] == task) & (rows["architecture"] == ARCHITECTURE)]
+        if len(rows) and column not in rows:
+            return f"no `{column}` in this grid: add `analysis.spikes`", NO_ANSWER
         values = rows[column].dropna().astype(float) if column in rows else pd.Series(dtype=float)
         if len(values) < LEAST_STANDARDS:
             return f"{len(values)} spiking standards of {task} in this grid, {LEAST_STANDARDS} needed", NO_ANSWER

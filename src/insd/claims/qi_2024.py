@@ -27,7 +27,7 @@ CLOSE = 0.1
 """Relative error of a predicted standard deviation that counts as close."""
 OFTEN = 0.9
 """Share of times at which it must be."""
-MISSING: Answer = ("no moments in this grid", NO_ANSWER)
+MISSING: Answer = ("no moments in this grid: add `analysis.moments`", NO_ANSWER)
 """The answer where the analysis `moments` was not made."""
 
 

@@ -14,6 +14,7 @@ import xarray as xr
 
 from insd.claims.base import (
     MOST,
+    NO_ANSWER,
     NOT,
     REPRODUCED,
     TOO_FEW,
@@ -57,9 +58,11 @@ def _of_errors(name: str, holds: Callable[[np.ndarray, np.ndarray], np.ndarray])
     """Judges the errors after `FEW` and after `MANY` steps."""
 
     def judge(evidence: Evidence) -> Answer:
+        if _networks(evidence).empty:
+            return TOO_FEW
         errors = _errors(evidence, name)
         if errors is None:
-            return TOO_FEW
+            return f"no errors after {FEW} and {MANY} steps: add them to `analysis.equilibria.steps`", NO_ANSWER
         few, many = (errors.sel(step=count).values for count in (FEW, MANY))
         held = holds(few, many)
         found = (
