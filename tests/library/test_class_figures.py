@@ -120,6 +120,8 @@ def test_moments():
     ratios = [line.get_ydata() for line in figure.axes[1].lines]
     np.testing.assert_allclose(ratios, [[0.95, 0.8]] * 3)
     assert points(figure.axes[3]).tolist() == [0.02] * 9
+    gated = moments_figure(rows.assign(architecture="gru"), found * np.nan, 0.95)
+    assert [text.get_text() for text in gated.axes[0].texts] == ["no rate networks"]
 
 
 def test_linear_networks():

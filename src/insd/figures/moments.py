@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from insd.cohorts import network_labels, states
 from insd.figures import base
 from insd.figures.panels import against_noise, dots_of_groups, group_keys, of_class
-from insd.figures.theme import TWO_COLUMNS, band, interval_key, key, letters, new_figure, state_keys
+from insd.figures.theme import TWO_COLUMNS, band, interval_key, key, letters, new_figure, note, state_keys
 
 CLOSE = 0.1
 """Relative error of a predicted standard deviation that counts as close."""
@@ -50,6 +50,8 @@ def moments_figure(table: pd.DataFrame, found: xr.Dataset, confidence: float) ->
     axes[2].set_ylabel(f"share predicted to {100 * CLOSE:g} %")
     dots_of_groups(axes[3], grouped, lambda rows: first["sd"].sel(network=network_labels(rows)).values, confidence)
     axes[3].set_ylim(bottom=0.0)
+    if not grouped:
+        note(axes[0], "no rate networks")
     axes[3].set_ylabel(f"s.d. of outputs, σ_rec = {float(first['noise_level']):g}")
     letters(axes)
     drawn = pd.concat([rows for _, _, rows in grouped]) if grouped else table[:0]
