@@ -9,7 +9,8 @@ from insd.settings.base import Positive
 
 
 class LIFSettings(NetworkSettings):
-    """Recurrent leaky integrate-and-fire units; `tau` is the time constant of the filter of their spikes."""
+    """Recurrent leaky integrate-and-fire units; `tau` is the time constant of the filter of their spikes, and private
+    noise is scaled by it."""
 
     substeps: ClassVar[bool] = False
     """Whether several Euler steps may be taken for an input (`training.substeps`)."""
