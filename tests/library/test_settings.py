@@ -360,6 +360,11 @@ def test_task_parameters_reach_the_task():
             "grace = 0.3 s: must end before the shortest response does (0.3 s)",
         ),
         ("analysis/decoding/folds", 300, "analysis.decoding.folds = 300: at most trials.evaluation = 256"),
+        (
+            "analysis/signature_decoding",
+            {"components": 30},
+            "components = 30 and depth = 3: signatures of 30783 numbers, at most 20000; lower one of them",
+        ),
         ("analysis/robustness/trials", 999, "analysis.robustness.trials = 999: at most trials.evaluation = 256"),
         (
             "trials/evaluation",

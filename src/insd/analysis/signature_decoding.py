@@ -1,6 +1,6 @@
 """Decoding of the task variables from the course of activity, by its signature, and from its state."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import xarray as xr
@@ -20,6 +20,8 @@ CONTRACT = Contract(
     may_be_nan=frozenset({"score"}),
 )
 """What its file holds."""
+MOST_NUMBERS = 20_000
+"""Numbers of a signature: more would take gigabytes for a few hundred trials."""
 
 
 class SignatureDecodingSettings(AnalysisSettings):
@@ -40,6 +42,17 @@ def applies(settings: "Settings", task: str) -> bool:
     return settings.has_analysis("signature_decoding")
 
 
+def problems(own: SignatureDecodingSettings, settings: "Settings") -> Iterable[str]:
+    """More folds than trials, and signatures of too many numbers."""
+    yield from folds_within_trials("signature_decoding")(own, settings)
+    numbers = sum((own.components + 1) ** level for level in range(1, own.depth + 1))
+    if numbers > MOST_NUMBERS:
+        yield (
+            f"analysis.signature_decoding.components = {own.components} and depth = {own.depth}: signatures of "
+            f"{numbers} numbers, at most {MOST_NUMBERS}; lower one of them"
+        )
+
+
 def run(job: Job) -> Mapping[str, xr.Dataset]:
     """`insd.evaluation.signature_decoding.signature_decoding` of the rates on the test trials."""
     from insd.evaluation.signature_decoding import signature_decoding
@@ -55,7 +68,7 @@ ANALYSIS = Analysis(
     run=run,
     over="networks",
     settings=SignatureDecodingSettings,
-    problems=folds_within_trials("signature_decoding"),
+    problems=problems,
     reads=("trials/test",),
     applies=applies,
     minutes=60,
