@@ -107,12 +107,13 @@ def test_cka_is_the_measure():
     torch.testing.assert_close(found.value(own, networks, stored, chosen, None), torch.ones(2, 1), atol=1e-5, rtol=0)
 
 
-def test_a_network_whose_activity_does_not_vary_has_no_cka_and_is_named():
+@pytest.mark.parametrize("name", ["cka", "predictivity"])
+def test_a_network_whose_activity_does_not_vary_is_named(name):
     dead = NETWORK.copy(deep=True)
-    for name in dead.data_vars:
-        dead[name][1] = 0.0
-    found = plugins.find("term", "cka")(plugins.find("term", "cka").Settings())
-    with pytest.raises(TermError, match=r"terms\.cka: the activity of the network of seed 1 does not vary"):
+    for weight in set(dead.data_vars) - {"output_weights"}:
+        dead[weight][1] = 0.0
+    found = plugins.find("term", name)(plugins.find("term", name).Settings())
+    with pytest.raises(TermError, match=rf"terms\.{name}: the .*activity of the network of seed 1 does not vary"):
         found.stores(dead, BANK)
 
 

@@ -71,6 +71,7 @@ class Checkpoint(Maker):
         import torch
 
         from insd.activity import record_activity
+        from insd.objectives.base import TermError
         from insd.rounding import with_significant
         from insd.samples import valid_steps
 
@@ -78,7 +79,7 @@ class Checkpoint(Maker):
         try:
             activity = record_activity(network, job.task, job.bank, job.test, job.recipe.terms)
             usable = bool(np.isfinite(activity["rates"].values[:, valid_steps(job.test)]).all())
-        except (ValueError, torch.linalg.LinAlgError):
+        except (ValueError, TermError, torch.linalg.LinAlgError):
             usable = False
         if not usable:
             raise MakerError(

@@ -64,12 +64,20 @@ class Predictivity(Term):
     settings: PredictivitySettings
 
     def stores(self, network: xr.Dataset, bank: xr.Dataset) -> xr.Dataset:
+        """Raises TermError, which names the seed, where the activity of a network does not vary."""
         kept, shares = [], []
-        for seed in range(network.sizes["seed"]):
-            one = network.isel(seed=[seed])
+        for seed in network["seed"].values.tolist():
+            one = network.sel(seed=[seed])
             bank_rates = simulate_trials(one, bank)[0][0, :, :: self.settings.time_stride]
             projector = null_projector_array(one["output_weights"].values[0])
-            components, share = principal_components(bank_rates.numpy() @ projector, self.settings.variance_kept)
+            try:
+                components, share = principal_components(bank_rates.numpy() @ projector, self.settings.variance_kept)
+            except ValueError:
+                raise TermError(
+                    f"terms.predictivity: the null-space activity of the network of seed {seed} does not vary over the "
+                    "trials and times of the bank, and predicts nothing; change its network or training, or leave the "
+                    "term out"
+                ) from None
             kept.append(components)
             shares.append(share)
         most = max(components.shape[-1] for components in kept)
