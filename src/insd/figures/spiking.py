@@ -43,9 +43,12 @@ def spiking_figure(
     axes[1].set_ylim(bottom=0.0)
     r2_of_groups(axes[2], grouped, r2, confidence)
     regimes = performance["regime"].values.tolist()
+    others = (table["architecture"] != SPIKING).any()
     for _, colour, rows in grouped:
         own = performance["score"].sel(network=network_labels(rows)).values
-        band(axes[3], range(len(regimes)), own, colour, confidence, "o-")
+        # Populations of two classes may have one colour.
+        style = "o-" if (rows["architecture"] == SPIKING).all() else "o:"
+        band(axes[3], range(len(regimes)), own, colour, confidence, style)
     slanted(axes[3], regimes)
     axes[3].set_ylabel(score_name)
     letters(axes)
@@ -53,6 +56,7 @@ def spiking_figure(
         *group_keys(grouped),
         *state_keys(states(table)),
         key("recurrent weights in a random order", color="0.5", marker="x", linestyle="", markersize=3),
+        *([key("d: without spikes", color="black", linestyle=":")] if others else []),
         interval_key(confidence),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, handletextpad=0.4, columnspacing=1.2)
