@@ -179,6 +179,11 @@ def test_classes_that_cannot_serve(module, path, message):
         ("    def _s", "    evidence_inputs = ('c',)\n    def _s", "evidence_inputs: c are no inputs; those are: a, b"),
         (
             "    def _s",
+            "    def free_running(self, trials):\n        return trials.isel(time=slice(1, None))\n    def _s",
+            "free_running: returned trials of the sizes",
+        ),
+        (
+            "    def _s",
             "    criterion = 2.0\n    def _s",
             "the targets themselves score 1 (explained variance), which misses",
         ),

@@ -139,6 +139,7 @@ def _check(task: Task) -> None:
             )
         if regime == "train":
             _check_score(task, scored)
+            _check_free_running(task, trials)
     _check_inputs(task, channels["input"])
 
 
@@ -265,6 +266,18 @@ def _check_score(task: Task, trials: xr.Dataset) -> None:
         raise TaskError(
             f"score: the targets themselves score {float(scores[0]):g} ({task.score_name}), which misses the "
             f"criterion of {task.criterion:g}"
+        )
+
+
+def _check_free_running(task: Task, trials: xr.Dataset) -> None:
+    free = _of(task, "free_running", partial(task.free_running, trials), "train")
+    if free is trials:
+        return
+    _check_trials(free, "the trials of `free_running`")
+    if free.sizes != trials.sizes:
+        raise TaskError(
+            f"free_running: returned trials of the sizes {dict(free.sizes)} for some of {dict(trials.sizes)}; return "
+            "the same trials with other inputs"
         )
 
 
