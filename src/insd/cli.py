@@ -443,7 +443,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _seed(text: str) -> int:
     """A seed as files can hold it."""
-    seed = int(text)
+    try:
+        seed = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number") from None
     if not 0 <= seed < 2**63:
         raise argparse.ArgumentTypeError(f"{text}: from 0 to {2**63 - 1}")
     return seed

@@ -158,6 +158,34 @@ def test_items_that_a_trial_lacks_do_not_count():
     assert alone.weights["uniform"] == pytest.approx(0.4, abs=0.06)
 
 
+def test_trials_with_one_item_have_no_swaps():
+    """In these, planted weights are those of the other two components over their sum; against another optimiser."""
+    several, alone = planted(1500, 3, (0.6, 0.3, 0.1), 10.0, 5), planted(1500, 1, (6 / 7, 0, 1 / 7), 10.0, 6)
+    padded = np.full((1500, 3), np.nan)
+    padded[:, :1] = alone[1]
+    responses, items, cued = map(np.concatenate, zip(several, (alone[0], padded, alone[2]), strict=True))
+    rows = np.arange(3000)
+
+    def loss(parameters: np.ndarray) -> float:
+        odds = np.exp([0.0, *parameters[:2]])
+        weights, kappa = odds / odds.sum(), np.exp(parameters[2])
+        density = np.nan_to_num(np.exp(kappa * np.cos(responses[:, None] - items)) / (2 * np.pi * i0(kappa)))
+        of_cued = density[rows, cued]
+        of_others = (density.sum(1) - of_cued) / 2
+        found = weights[0] * of_cued + weights[1] * of_others + weights[2] / (2 * np.pi)
+        return -np.log(found / np.where(rows < 1500, 1, 1 - weights[1])).sum()
+
+    best = minimize(loss, [0.0, 0.0, 1.0], method="BFGS")
+    odds = np.exp([0.0, *best.x[:2]])
+    found = fit_mixture(responses, items, cued, resamples=20)
+    assert list(found.weights.values()) == pytest.approx(odds / odds.sum(), abs=2e-4)
+    assert found.concentration == pytest.approx(np.exp(best.x[2]), rel=1e-3)
+    assert found.log_likelihood == pytest.approx(-best.fun, abs=1e-4)
+    assert found.weights == pytest.approx({"cued": 0.6, "swapped": 0.3, "uniform": 0.1}, abs=0.03)
+    for name, value in found.weights.items():
+        assert found.intervals[name][0] < value < found.intervals[name][1]
+
+
 def test_responses_that_are_all_exact():
     items = np.random.default_rng(0).uniform(-3, 3, (50, 2))
     found = fit_mixture(items[:, 0], items, np.zeros(50, dtype=int))
@@ -215,10 +243,13 @@ def test_the_command_fits_a_table(tmp_path, capsys):
         # Decimal commas.
         (["0,31,1,0,25"], "response,cue,item_1", "line 2: has more cells than the header has columns"),
         (["1,2,1,0"], "response,response,cue,item_1", "has more than one column response"),
+        (["1;2;1;0"], "response;cue;item_1;item_2", "item_2 (columns are separated by commas)"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path, rows, header, message):
     with pytest.raises(ResponseTableError, match=re.escape(message)):
         read_responses(table(tmp_path / "t.csv", rows, header))
+    spaces = read_responses(table(tmp_path / "spaces.csv", ["1, 2, 0, 1"], "response, cue, item_1, item_2"))
+    assert spaces.cued == 1 and spaces.items.tolist() == [[0, 1]]
     with pytest.raises(ResponseTableError, match="there is no such file"):
         read_responses(tmp_path / "none.csv")

@@ -4,8 +4,9 @@ The density of a response r in a trial with items at angles ``theta_j``, c of wh
 
     w_cued f(r - theta_c) + w_swapped mean over j != c of f(r - theta_j) + w_uniform / (2 pi),
 
-with f a von Mises density of concentration kappa. Weights and kappa maximise the likelihood, by expectation
-maximisation from several starts.
+with f a von Mises density of concentration kappa. In trials with one item there is nothing to swap: the other two
+weights are divided by their sum. Weights and kappa maximise the likelihood, by expectation maximisation from several
+starts.
 
 Source: Bays, Catalao & Husain (2009), "The precision of visual working memory is set by allocation of a shared
 resource". Intervals are those of a bootstrap over trials (ours).
@@ -170,9 +171,13 @@ def _maximised(
     total, cosines = counts.sum(), np.cos(errors)
     there = np.isfinite(errors)
     cosines = np.where(there, cosines, 0.0)
+    alone = ~there[:, 1:].any(1)
+    swapped = fitted.index("swapped") if "swapped" in fitted and alone.any() else None
     before = -np.inf
     for _ in range(MOST_ITERATIONS):
         joint = _densities(errors, fitted, concentration) * weights
+        if swapped is not None:
+            joint[alone] /= max(1 - weights[swapped], np.finfo(float).tiny)
         likelihood = np.maximum(joint.sum(1), np.finfo(float).tiny)
         log_likelihood = float(counts @ np.log(likelihood))
         if log_likelihood - before < tolerance * total:
@@ -180,6 +185,11 @@ def _maximised(
         before = log_likelihood
         shares = joint / likelihood[:, None] * counts[:, None]
         weights = shares.sum(0) / total
+        if swapped is not None:
+            # Of trials that can have swaps; what is left is divided as among the rest of all trials.
+            share = shares[:, swapped].sum() / max(counts[~alone].sum(), 1)
+            weights *= (1 - share) / max(1 - weights[swapped], np.finfo(float).tiny)
+            weights[swapped] = share
         # How much of each response is about each item, given that it is about one.
         about = np.where(there, np.exp(concentration * (cosines - 1)), 0.0)
         about[:, 1:] /= np.maximum(about[:, 1:].sum(1, keepdims=True), np.finfo(float).tiny)

@@ -38,7 +38,7 @@ def read_responses(path: str | Path, degrees: bool = False) -> Responses:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
-            names = reader.fieldnames or []
+            names = reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
             rows = [(reader.line_num, row) for row in reader]
     except FileNotFoundError:
         raise ResponseTableError(f"{path}: there is no such file") from None
@@ -53,7 +53,8 @@ def read_responses(path: str | Path, degrees: bool = False) -> Responses:
     if missing := [name for name in needed if name not in names]:
         raise ResponseTableError(
             f"{path}: has no column {', '.join(missing)}; needed are response, cue and item_1, item_2, ...; "
-            f"the file has: {', '.join(map(str, names)) or 'none'}"
+            f"the file has: {', '.join(names) or 'none'}"
+            + (" (columns are separated by commas)" if len(names) == 1 else "")
         )
     if twice := [name for name in needed if names.count(name) > 1]:
         raise ResponseTableError(f"{path}: has more than one column {', '.join(twice)}; remove all but one")
