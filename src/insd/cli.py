@@ -176,8 +176,8 @@ def compare(chosen: argparse.Namespace) -> None:
     made = json.loads(trials.attrs.get("settings", "{}")).get("task")
     if chosen.task or not chosen.trials or made:
         task = _task(chosen, trials if made else networks[0])
-        for label in "AB":
-            _print_score(task, outputs[label], trials, label)
+        for label, network in zip("AB", networks, strict=True):
+            _print_score(task, network, outputs[label], trials, label)
         print()
     without = [label for label, network in zip("AB", networks, strict=True) if _why_no_null_space(network)]
     print(f"{'linear predictivity r2':30s}  {'full':>6s}  {'null':>6s}")
@@ -294,14 +294,16 @@ def import_network(chosen: argparse.Namespace) -> None:
         from insd.settings.tasks import make_task
 
         task = make_task(made["task"]["name"], made["task"]["parameters"])
-        _print_score(task, _outputs(network.isel(seed=[0]), trials, chosen.output), trials, chosen.output)
+        first = network.isel(seed=[0])
+        _print_score(task, first, _outputs(first, trials, chosen.output), trials, chosen.output)
 
 
 def score(chosen: argparse.Namespace) -> None:
     """Loss and score of a network's outputs on trials of its task."""
 
     network, trials = _network(chosen.network, chosen.seed), stored(chosen.trials, "trials")
-    _print_score(_task(chosen, trials), _outputs(network, trials, chosen.network), trials, chosen.network)
+    outputs = _outputs(network, trials, chosen.network)
+    _print_score(_task(chosen, trials), network, outputs, trials, chosen.network)
 
 
 def errors(chosen: argparse.Namespace) -> None:
@@ -341,10 +343,13 @@ def _outputs(network: "xr.Dataset", trials: "xr.Dataset", path: str) -> "Tensor"
     return simulate_trials(network, trials)[1]
 
 
-def _print_score(task: "Task", outputs: "Tensor", trials: "xr.Dataset", path: str) -> None:
-    from insd.activity import loss_and_score
+def _print_score(task: "Task", network: "xr.Dataset", outputs: "Tensor", trials: "xr.Dataset", path: str) -> None:
+    from insd.activity import loss_and_score, simulate_trials
 
     (loss,), (score,) = loss_and_score(task, outputs, trials)
+    of_training = json.loads(trials.attrs.get("settings", "{}")).get("regime") == "train"
+    if of_training and (free := task.free_running(trials)) is not trials:
+        (score,) = task.score(free, simulate_trials(network, free)[1].numpy())
     solved = "solved" if task.solved(score) else "not solved"
     floor = task.floor(trials)
     ideal = "" if floor is None else f" (lowest possible: {floor:.2g}, of an ideal observer of the inputs)"

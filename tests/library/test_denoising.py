@@ -1,5 +1,7 @@
 """Tasks whose responses are a distribution, and networks with a fixed plane of behaviour, by loops and closed forms."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import xarray as xr
 
 from insd.activity import loss_and_score, simulate_trials
 from insd.behaviour.mixtures import fit_mixture
+from insd.cli import main
 from insd.evaluation.perturbations import robustness
 from insd.members import Member
 from insd.networks.base import initialise
@@ -96,6 +99,22 @@ def test_held_out_trials_are_scored_without_teacher_forcing():
     ends = history["held_out_score"].values[:, 0, -1]
     score = task.score(held_out, simulate_trials(network, held_out)[1].numpy())
     assert score == pytest.approx([ends.min()], rel=1e-5) and not task.solved(score[0])
+
+
+def test_the_command_scores_without_teacher_forcing(tmp_path, capsys):
+    """A network that knows nothing of the items is not called solved on the trials that it was trained on."""
+    folder = str(tmp_path / "chain")
+    changes = ["trials.train=96", "trials.evaluation=64", "task.report_steps=8", "network.architecture=behaviour_plane"]
+    training = {"iterations": 2, "batch_size": 16, "evaluate_every": 2, "validation_trials": 64, "restarts": 0}
+    changes += [f"training.{name}={value}" for name, value in training.items()]
+    assert main(["train", "vwm_swap", folder, "--set", *changes]) == 0
+    capsys.readouterr()
+    scores = []
+    for regime in ("train", "test"):
+        assert main(["score", f"{folder}/round-0/network.nc", f"{folder}/{regime}.nc"]) == 0
+        scores.append(float(re.search(r": not solved, error of the shares (\S+),", capsys.readouterr().out)[1]))
+    with xr.open_dataset(f"{folder}/round-0/activity.nc") as activity:
+        assert scores[1] == pytest.approx(activity["score"].item(), abs=1e-3)
 
 
 @pytest.mark.parametrize(
