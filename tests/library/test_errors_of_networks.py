@@ -63,6 +63,10 @@ def test_errors_of_one_who_responds_by_the_mean():
     one = VWMGuess().sample("test", 200, 0)
     alone = errors_of(one["targets"].values[:, -1], one, 2.5, 0, 0)
     assert alone["weight"].sel(component="swapped") == 0 and alone["length_ratio"].isnull().all()
+    # The mean of guesses has no length.
+    guesses = VWMSwap(guesses=1.0).sample("test", 200, 0)
+    of_guesses = errors_of(guesses["targets"].values[:, -1], guesses, 2.5, 0, 0)
+    assert of_guesses["length_ratio"].isnull().all() and of_guesses["weight"].sel(component="uniform") > 0.8
 
 
 @pytest.mark.parametrize("angle", [0.0, 30.0, 90.0])

@@ -47,7 +47,8 @@ def errors_of(
     - `bic_without_swaps`: how much higher the criterion is of a mixture without swaps. 0 with one item.
     - `error_density` (error): of the distance to the cued item, in 1/rad.
     - `length`: mean length of responses; `length_ratio` (apart): the same over the length of the mean of the model's
-      responses, which least squares would lead to, for two items about so many degrees apart. NaN for other numbers.
+      responses, which least squares would lead to, for two items about so many degrees apart. NaN for other numbers,
+      and where all are guesses.
     - `swaps`, `expected_swaps` (distance): weight of swaps in a mixture of the trials with two items whose features are
       so far apart, and that of the model. NaN without features.
     """
@@ -73,7 +74,9 @@ def errors_of(
         between = np.abs(wrapped(angles[:, 0] - angles[:, 1]))
         for place, apart in enumerate(APART.values()):
             near = np.abs(between - apart) < NEAR
-            ratios[place] = length[near].mean() / of_mean[near].mean() if near.any() else np.nan
+            # Without trials so far apart, or where all are guesses, there is none.
+            if of_mean[near].sum() > 0:
+                ratios[place] = length[near].mean() / of_mean[near].mean()
     if two and "feature_1" in trials.coords:
         between = np.abs(wrapped(trials["feature_1"].values - trials["feature_2"].values))
         for place in range(DISTANCE_BINS):
