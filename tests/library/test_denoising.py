@@ -204,6 +204,8 @@ def test_only_schedules_that_end_in_noise():
         VWMSwap(report_steps=10, last_variance=0.3)
     with pytest.raises(ValueError, match="items = 1: swaps need at least 2"):
         VWMSwap(items=1)
+    with pytest.raises(ValueError, match=r"stimulus = 0\.0 s: needs at least one time step"):
+        VWMSwap(stimulus=0.0)
 
 
 def networks(inputs, **own):

@@ -129,6 +129,8 @@ class Denoising(Task):
         super().__post_init__()
         if not 2 <= self.report_steps <= MOST_STEPS:
             raise ValueError(f"report_steps = {self.report_steps}: from 2 to {MOST_STEPS}")
+        if not self.steps(self.stimulus):
+            raise ValueError(f"stimulus = {self.stimulus} s: needs at least one time step, dt = {self.dt} s")
         if self.radius == 0:
             raise ValueError("radius = 0: must be positive")
         if self.guesses > 1:
