@@ -70,8 +70,13 @@ int main(void)
                          a[9], number, a[10], a[11], a[12]);
         put_arrays(13);
         return 0;
+    case 5:
+        get_arrays(5);
+        tangent(n[0], n[1], n[2], n[3], a[0], a[1], a[2], number, a[3], a[4]);
+        put_arrays(5);
+        return 0;
     default:
-        answer = function == 5 ? scratch_size(n[0], n[1]) : function == 6 ? penalty_scratch_size(n[0], n[1], n[2]) : lanes();
+        answer = function == 6 ? scratch_size(n[0], n[1]) : function == 7 ? penalty_scratch_size(n[0], n[1], n[2]) : lanes();
         fwrite(&answer, 8, 1, stdout);
         return 0;
     }

@@ -14,7 +14,7 @@ MISSING = (
     f"{COMPILER} and {EMULATOR} (Debian's gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user) are not installed"
 )
 AVAILABLE = bool(shutil.which(COMPILER) and shutil.which(EMULATOR))
-FORWARD, BACKWARD, LOOK_UP, MATRICES, GRADIENT, SCRATCH_SIZE, PENALTY_SCRATCH_SIZE, LANES = range(8)
+FORWARD, BACKWARD, LOOK_UP, MATRICES, GRADIENT, TANGENT, SCRATCH_SIZE, PENALTY_SCRATCH_SIZE, LANES = range(9)
 
 
 def floats(count: int) -> int:
@@ -35,6 +35,7 @@ class EmulatedLoops:
         subprocess.run(command, check=True)
         # `CompiledLoops` declares types on its functions, which methods have no room for.
         self.forward, self.backward, self.look_up = map(partial, (self._forward, self._backward, self._look_up))
+        self.tangent = partial(self._tangent)
         self.penalty_matrices, self.penalty_gradient = partial(self._matrices), partial(self._gradient)
         self.lanes = cache(partial(self._size, LANES))
         self.scratch_size = cache(partial(self._size, SCRATCH_SIZE))
@@ -91,6 +92,20 @@ class EmulatedLoops:
         ]
         addresses = (inputs, grad_outputs, grad_rates, rates, weights, *written)
         self._call(BACKWARD, sizes, keep, addresses, [floats(length) for length in lengths])
+
+    def _tangent(self, *arguments) -> None:
+        sizes, (rates, weights, initial, keep, scratch, changes) = arguments[:4], arguments[4:]
+        times, trials, units, _ = sizes
+        row = units + -units % self.lanes()
+        lengths = [
+            (times + 1) * trials * units,
+            units * row,
+            row,
+            self.scratch_size(units, 0),
+            times * trials * units,
+        ]
+        addresses = (rates, weights, initial, scratch, changes)
+        self._call(TANGENT, sizes, keep, addresses, [floats(length) for length in lengths])
 
     def _matrices(self, *arguments) -> None:
         sizes, arrays, ridge, written = arguments[:7], arguments[7:12], arguments[12], arguments[13:]

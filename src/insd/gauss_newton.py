@@ -6,9 +6,8 @@ With outputs y of weights theta, Jacobian J = dy/dtheta and a loss l(y), the Gau
 
 which is J^T J where l is half the squared distance of the outputs from their targets. It is the Hessian of the loss
 without the curvature of the outputs themselves: all of it where the loss is 0. In directions in which G is small the
-loss is flat. No matrix is formed. A product with G takes two backward passes through one simulation whose graph is
-kept: J^T w is linear in w, and its derivative in w, towards v, is J v (Pearlmutter 1994, "Fast exact multiplication by
-the Hessian").
+loss is flat. No matrix is formed: a product with G is J v, forward along one simulation that is kept
+(`Networks.linearised`), and J^T, backward along it.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from scipy.sparse.linalg import LinearOperator, cg, eigsh
 from torch import Tensor
 
 from insd.datasets import architecture_of
-from insd.networks.base import Flowing, Networks, constants_in
+from insd.networks.base import Networks, constants_in
 from insd.plugins import find
 
 Vector = Float[np.ndarray, "weight"]
@@ -35,8 +34,8 @@ class GaussNewton:
 
     Parameters
     ----------
-    networks : one network; products are in the type of its weights. An architecture that is not `Flowing` needs a
-        `forward` that PyTorch can differentiate twice.
+    networks : one network; products are in the type of its weights. Those of an architecture of its own need
+        `plain_outputs`, or a `forward` that PyTorch can differentiate twice.
     inputs : (network, time, trial, input), noise-free.
     loss : of outputs (network, time, trial, output), one number; twice differentiable in them, and convex where
         something is solved.
@@ -48,13 +47,10 @@ class GaussNewton:
         inputs: Float[Tensor, "1 time trial input"],
         loss: Callable[[Float[Tensor, "1 time trial output"]], Float[Tensor, ""]],
     ):
-        # The hand-written gradients of `forward` cannot be differentiated again.
-        simulated = networks.simulate(inputs, states=True)[0] if isinstance(networks, Flowing) else networks(inputs)
-        self.outputs = networks.readout(simulated)
+        self.networks, self.inputs = networks, inputs
+        self.outputs, self.change = networks.linearised(inputs)
         self.parameters = list(networks.parameters())
         self.size = sum(parameter.numel() for parameter in self.parameters)
-        self.at = torch.zeros_like(self.outputs, requires_grad=True)
-        self.transposed = self._gradients(self.outputs, self.at, create_graph=True)
         leaf = self.outputs.detach().requires_grad_()
         self.loss, value = loss, loss(leaf)
         (self.slope,) = torch.autograd.grad(value, leaf, create_graph=True)
@@ -66,7 +62,7 @@ class GaussNewton:
 
     def product(self, vector: Vector) -> Vector:
         """G v."""
-        (change,) = torch.autograd.grad(self.transposed, self.at, self._parts(vector), retain_graph=True)
+        change = self.change(self._parts(vector))
         (curved,) = torch.autograd.grad(self.slope, self.leaf, change, retain_graph=True)
         return flattened(self._gradients(self.outputs, curved))
 
@@ -76,7 +72,8 @@ class GaussNewton:
 
     def hessian(self) -> LinearOperator:
         """The Hessian of the loss in the weights, for solvers of scipy."""
-        gradient = self._gradients(self.loss(self.outputs), create_graph=True)
+        outputs = self.networks.plain_outputs(self.inputs)
+        gradient = self._gradients(self.loss(outputs), create_graph=True)
         return self._symmetric(lambda vector: flattened(self._gradients(gradient, self._parts(vector))))
 
     def largest(self) -> tuple[float, Vector]:

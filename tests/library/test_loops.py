@@ -1,16 +1,21 @@
 """The compiled loops against PyTorch's in double precision, for every build that this processor can run or emulate."""
 
+import ctypes.util
 import math
 import platform
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from builds import RUNNABLE
 
+from insd.networks.engine import loops
 from insd.networks.engine.bptt import simulate, simulate_outputs
 from insd.networks.engine.loops import COMPILED
 from insd.networks.engine.nonlinearity import NONLINEARITIES
+from insd.networks.engine.tangent import by_backward_passes
+from insd.networks.rate import RateRNN
 
 ALPHA = 0.2
 
@@ -57,6 +62,20 @@ def test_it_was_built_for_this_processor():
     assert COMPILED is not None
 
 
+def test_a_build_of_older_sources_says_what_to_do(tmp_path, monkeypatch):
+    library = ctypes.util.find_library("m")
+    if platform.system() != "Linux" or library is None:
+        pytest.skip("needs a library that has no function of ours")
+    path = next(line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if library in line)
+    (tmp_path / "loops_old.so").symlink_to(path)
+    monkeypatch.setattr(loops, "__file__", str(tmp_path / "loops.py"))
+    with pytest.raises(
+        ImportError, match=r"loops_old\.so was compiled from older sources .*; install the package again"
+    ):
+        loops.load("loops_old")
+    assert loops.load("loops_missing") is None
+
+
 @pytest.mark.parametrize("units", [1, 5, 16, 31, 33, 64, 100])
 @pytest.mark.parametrize("trials", [1, 6, 13])
 def test_rates_and_every_gradient(build, units, trials, nonlinearity):
@@ -81,6 +100,23 @@ def test_outputs_rates_and_every_gradient(build, units, n_outputs, every, nonlin
         return [*(part.detach() for part in found), *torch.autograd.grad(loss, own)]
 
     for ours, double in zip(everything(torch.float32), everything(torch.float64), strict=True):
+        assert (ours.double() - double).abs().max() <= 2e-5 * double.abs().max()
+
+
+@pytest.mark.parametrize("units, n_outputs", [(1, 1), (16, 1), (29, 3), (100, 2)])
+@pytest.mark.parametrize("trials", [1, 6, 13])
+def test_first_order_changes_of_outputs(build, units, n_outputs, trials, nonlinearity):
+    inputs, recurrent, of_inputs, bias, initial, _ = random_arguments(2, 11, trials, 3, units)
+    readout = {"output_weights": torch.randn(2, n_outputs, units), "output_bias": torch.randn(2, n_outputs)}
+    weights = {"recurrent_weights": recurrent, "input_weights": of_inputs, "bias": bias, "initial_state": initial}
+    networks = RateRNN(weights | readout, ALPHA, 0.0, nonlinearity)
+    changes = [torch.randn_like(parameter) for parameter in networks.parameters()]
+    outputs, change = networks.linearised(inputs)
+    found = change(changes)
+    # By PyTorch's own derivatives, twice, in double precision.
+    exact = networks.double().plain_outputs(inputs.double())
+    expected = by_backward_passes(exact, list(networks.parameters()))([part.double() for part in changes])
+    for ours, double in ((outputs, exact), (found, expected)):
         assert (ours.double() - double).abs().max() <= 2e-5 * double.abs().max()
 
 

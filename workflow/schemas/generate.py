@@ -44,6 +44,8 @@ INTRODUCTION = """\
 | `studies/equal_training.yaml` | laid over it: controls that are trained like its alternatives, without the penalty |
 | `studies/context_front.yaml` | laid over it: longer alternatives of context integration at four bounds of S |
 | `studies/generators.yaml` | laid over it: INSD, other terms, costs and walks on the flip-flop |
+| `studies/generators_memory_pro.yaml` | laid over `generators.yaml`: the same in MemoryPro |
+| `studies/generators_context_integration.yaml` | laid over `generators.yaml`: the same in context integration |
 | `studies/capacity.yaml` | laid over it: long chains, by units, bits of the flip-flop, private noise and lambda |
 | `studies/capacity_full.yaml` | laid over `capacity.yaml`: longer chains |
 | `studies/sparse.yaml` | laid over it: students that learn from few units of standards and of alternatives |

@@ -19,8 +19,9 @@ from insd.networks.base import rates_at, simulated_as
 
 STEPS = 200
 """Most steps of the search from one start."""
-PRECISION = 1e-9
-"""The search ends where a step promises to raise the agreement by less than this share of its bound."""
+PRECISION = 1e-5
+"""The search ends where a step promises to raise the agreement by less than this share of its bound. With 1e-9 it takes
+twice the time, and the distance of all weights is lower by 1e-4 at most, in 91 pairs of networks of MemoryPro."""
 
 Permutation = Float[np.ndarray, "unit unit_to"]
 """A signed permutation P, or a mean of several: P x is x of a second network in the places of the first one's units."""
@@ -42,15 +43,15 @@ class Matching:
 
     def apply(self, network: xr.Dataset) -> xr.Dataset:
         """The second network, a `network.nc`, with its units in the places of the first one's, and with their signs."""
-        found = network.copy()
+        found = {}
         for name in simulated_as(network).parameter_names():
-            values = network[name]
-            for along in ("unit", "unit_from"):
-                if along in values.dims:
-                    signs = xr.DataArray(self.signs.astype(values.dtype), dims=along)
-                    values = values.isel({along: self.units}) * signs
-            found[name] = values.transpose(*network[name].dims)
-        return found
+            dims, values = network[name].dims, network[name].values
+            signs = self.signs.astype(values.dtype)
+            for axis, along in enumerate(dims):
+                if along in ("unit", "unit_from"):
+                    values = values.take(self.units, axis) * signs.reshape(-1, *[1] * (values.ndim - axis - 1))
+            found[name] = (dims, values)
+        return network.assign(found)
 
 
 def unmatched(units: int) -> Matching:

@@ -21,6 +21,7 @@ from insd.datasets import DatasetError, architecture_of
 from insd.networks.engine.bptt import Workspace, read_out
 from insd.networks.engine.keyed import KeyedNoise
 from insd.networks.engine.noise import fill_with_noise
+from insd.networks.engine.tangent import Change, by_backward_passes
 from insd.networks.settings.base import NetworkSettings
 from insd.plugins import find
 
@@ -155,6 +156,21 @@ class Networks(torch.nn.Module, ABC):
         rates = self(inputs, noise, workspace)
         return self.readout(rates), rates[:, ::every] if every else None
 
+    def plain_outputs(
+        self, inputs: Float[Tensor, "network time trial input"]
+    ) -> Float[Tensor, "network time trial output"]:
+        """The noise-free outputs by operations that PyTorch can differentiate any number of times."""
+        return self.readout(self(inputs))
+
+    def linearised(
+        self, inputs: Float[Tensor, "network time trial input"]
+    ) -> tuple[Float[Tensor, "network time trial output"], Change]:
+        """The noise-free outputs, with a gradient, and how they change with the parameters, to first order; the changes
+        of these are in the order of `parameters`.
+        """
+        outputs = self.plain_outputs(inputs)
+        return outputs, by_backward_passes(outputs, list(self.parameters()))
+
     def step_factors(self) -> Mapping[str, float]:
         """Factors of the optimiser's step size by the names of parameters; 1 for those that are left out."""
         return {}
@@ -193,6 +209,12 @@ class Flowing(Networks, ABC):
         workspace: Workspace | None = None,
     ) -> Rates:
         return self.simulate(inputs, noise, states=True)[0]
+
+    def plain_outputs(
+        self, inputs: Float[Tensor, "network time trial input"]
+    ) -> Float[Tensor, "network time trial output"]:
+        # A gradient of `forward` that is written by hand cannot be differentiated again.
+        return self.readout(self.simulate(inputs, states=True)[0])
 
     @overload
     def simulate(

@@ -12,6 +12,7 @@ from insd.networks.base import READOUT, Additive, Rates, normal
 from insd.networks.engine.bptt import Workspace, persistent_for, simulate, simulate_outputs
 from insd.networks.engine.keyed import KeyedNoise
 from insd.networks.engine.nonlinearity import NONLINEARITIES
+from insd.networks.engine.tangent import Change, by_backward_passes, of_outputs
 from insd.networks.settings.base import NetworkSettings
 from insd.networks.settings.rate import RateSettings
 
@@ -115,6 +116,23 @@ class RateRNN(Additive):
         """Outputs and rates, with the hand-written gradient of `simulate_outputs`."""
         weights = *self._dynamics(), self.output_weights, self.output_bias
         return simulate_outputs(inputs, *weights, noise, self.alpha, every, workspace, self.nonlinearity)
+
+    def linearised(
+        self, inputs: Float[Tensor, "network time trial input"]
+    ) -> tuple[Float[Tensor, "network time trial output"], Change]:
+        """As of any network, by the loops of `insd.networks.engine`."""
+        if type(self).outputs is not RateRNN.outputs:
+            return super().linearised(inputs)  # who knows what a class of the user's own does there
+        outputs, rates = self.outputs(inputs, every=1)
+        assert rates is not None
+        weights = *self._dynamics(), self.output_weights, self.output_bias
+        recurrent_weights, _, _, initial_state, output_weights, _ = weights
+        # Some weights, as those of low rank, follow from the parameters.
+        of_weights = [by_backward_passes(weight, list(self.parameters())) for weight in weights]
+        of_all = of_outputs(
+            *(inputs, recurrent_weights, initial_state, output_weights, rates), self.alpha, self.nonlinearity
+        )
+        return outputs, lambda changes: of_all([change(changes) for change in of_weights])
 
     def _dynamics(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.recurrent_weights, self.input_weights, self.bias, self.initial_state

@@ -313,6 +313,11 @@ def _reference_problems(settings: Settings) -> Iterator[str]:
             if name in settings.population_names(task) and reference not in settings.population_names(task)
         ]:
             yield f"{path}.reference = {reference!r}: is not trained on {', '.join(missing)}, but {name!r} is"
+        elif population.seeds > (most := settings.population(reference).seeds):
+            yield (
+                f"{path}.seeds = {population.seeds}: its reference {reference!r} has only {most}; lower the first, or "
+                "raise the second"
+            )
         elif not set(settings.seed_blocks(name)) <= set(settings.seed_blocks(reference)):
             yield (
                 f"{path}.seeds = {population.seeds}: '{reference}' has {settings.population(reference).seeds} seeds, "

@@ -1,5 +1,5 @@
-/* The two loops over time of bptt.py, whose head says what they compute, for one network in single precision; and
- * the private noise that enters them.
+/* The loops over time of bptt.py and of tangent.py, whose heads say what they compute, for one network in single
+ * precision; and the private noise that enters them.
  *
  * Trials do not depend on each other. A few of them go through all times together, so that their states stay in
  * registers and in the nearest cache, and the weights, which all trials share, in the next. What PyTorch does in
@@ -159,6 +159,70 @@ void forward(long times, long trials, long units, long n_inputs, long nonlineari
     FOR_NONLINEARITY(nonlinearity, go_forward, times, trials, units, n_inputs, inputs, noise, weights, bias, initial,
                      keep, scratch, rates)
 }
+
+INLINE void carry_change(int columns, long first, const float *left, long left_row, long depth, const vector *weights,
+                         long vectors, const vector *drive, const vector *rates, float keep, int nonlinearity,
+                         vector *states, vector *now)
+{
+    vector sums[ROWS][COLUMNS];
+    EACH(r, ROWS) EACH(c, columns) {
+        long at = r * vectors + first + c;
+        sums[r][c] = keep * states[at] + drive[at];
+    }
+    add_product(columns, left, left_row, 1, depth, weights + first, vectors, sums);
+    EACH(r, ROWS) EACH(c, columns) {
+        long at = r * vectors + first + c;
+        states[at] = sums[r][c];
+        now[at] = sums[r][c] * slopes_of(nonlinearity, rates[at]);
+    }
+}
+
+/* Turns first-order changes of the drive into those of the rates, in place (tangent.py).
+ *
+ *   rates    (time and first, trial, unit), as `forward` left them
+ *   weights  (unit_from, unit), padded: alpha J^T
+ *   initial  (unit), padded: the change of the state before the first step
+ *   changes  (time, trial, unit)
+ */
+INLINE void go_along(int nonlinearity, long times, long trials, long units, const float *rates, const float *weights,
+                     const float *initial, float keep, float *scratch, float *changes)
+{
+    const long row = padded(units), vectors = row / LANES;
+    float *drive = scratch, *slopes = drive + ROWS * row, *states = slopes + ROWS * row, *now = states + ROWS * row;
+    /* Changes of the presynaptic rates. */
+    float *left = now + ROWS * row;
+
+    memset(scratch, 0, 4 * ROWS * 4 * row);
+    memset(left, 0, 4 * ROWS * units);
+    for (long trial = 0; trial < trials; trial += ROWS) {
+        int rows = trials - trial < ROWS ? trials - trial : ROWS;
+        for (int r = 0; r < ROWS; r++) memcpy(states + r * row, initial, 4 * row);
+        copy_rows(slopes, row, rates + trial * units, units, rows, units);
+        for (int r = 0; r < rows; r++)
+            for (long v = 0; v < vectors; v++)
+                ((vector *)(now + r * row))[v] = ((const vector *)initial)[v] *
+                    slopes_of(nonlinearity, ((const vector *)(slopes + r * row))[v]);
+        copy_rows(left, units, now, row, rows, units);
+        for (long time = 0; time < times; time++) {
+            long at = time * trials + trial;
+            copy_rows(slopes, row, rates + (at + trials) * units, units, rows, units);
+            copy_rows(drive, row, changes + at * units, units, rows, units);
+            FOR_BLOCKS(0, vectors, carry_change, left, units, units, (const vector *)weights, vectors,
+                       (const vector *)drive, (const vector *)slopes, keep, nonlinearity, (vector *)states,
+                       (vector *)now)
+            copy_rows(left, units, now, row, rows, units);
+            copy_rows(changes + at * units, units, now, row, rows, units);
+        }
+    }
+}
+
+/* `go_along` with the nonlinearity as a constant. */
+void tangent(long times, long trials, long units, long nonlinearity, const float *rates, const float *weights,
+             const float *initial, float keep, float *scratch, float *changes)
+{
+    FOR_NONLINEARITY(nonlinearity, go_along, times, trials, units, rates, weights, initial, keep, scratch, changes)
+}
+
 /* sums += left^T right, for `count` columns of `left` and ROWS padded rows of `right`. */
 INLINE void add_outer_products(long count, const float *left, long left_row, const vector *right, long vectors,
                                vector *sums)

@@ -1,4 +1,4 @@
-"""The loops over time of `bptt`, and the noise for them, compiled from `loops.c` for this processor.
+"""The loops over time of `bptt` and `tangent`, and the noise for them, compiled from `loops.c` for this processor.
 
 The libraries, with `penalty.c` in them, are built when this package is installed, where there is a C compiler, once for
 each set of instructions, or come with its wheel. Without them, or on a processor that has none of AVX-512, AVX2 and
@@ -37,6 +37,8 @@ class CompiledLoops:
         self._backward.argtypes = [size] * 7 + [array] * 5 + [number] + [array] * 4
         self._forward.restype = self._backward.restype = None
         self._scratch_size.argtypes, self._scratch_size.restype = [size] * 2, size
+        self._tangent = library.tangent
+        self._tangent.argtypes, self._tangent.restype = [size] * 4 + [array] * 3 + [number] + [array] * 2, None
         self._look_up = library.look_up
         self._look_up.argtypes, self._look_up.restype = [size] + [array] * 3, None
         library.lanes.restype = size
@@ -120,6 +122,30 @@ class CompiledLoops:
         grad_drive = alpha * grad_drive[..., :units]
         return grad_drive[:, :-1].transpose(1, 2), grad_drive[:, -1], grad_readout[..., :units]
 
+    def tangent(
+        self,
+        changes: Float[Tensor, "network time trial unit"],
+        step: Float[Tensor, "network unit unit"],
+        of_initial: Float[Tensor, "network unit"],
+        rates: Float[Tensor, "network time_and_first trial unit"],
+        keep: float,
+        nonlinearity: int,
+    ) -> None:
+        """Turn the first-order change of the drive into that of the rates, in place.
+
+        `step` is alpha J, and `of_initial` the change of the initial state. Changes and rates are contiguous.
+        """
+        networks, times, trials, units = changes.shape
+        weights, of_initial = self._padded(step.transpose(1, 2)), self._padded(of_initial)
+        scratch = changes.new_empty(self._scratch_size(units, 0))
+        for network in range(networks):
+            self._tangent(
+                *(times, trials, units, nonlinearity),
+                *(part[network].data_ptr() for part in (rates, weights, of_initial)),
+                keep,
+                *(scratch.data_ptr(), changes[network].data_ptr()),
+            )
+
     def look_up(self, bits: Int[Tensor, "part"], values: Float[Tensor, "value"], noise: Float[Tensor, "any"]) -> None:
         """Fill the noise with the values that the lower 15 of each 16 bits choose; all are contiguous."""
         self._look_up(len(noise), bits.data_ptr(), values.data_ptr(), noise.data_ptr())
@@ -130,9 +156,16 @@ class CompiledLoops:
 
 
 def load(build: str) -> CompiledLoops | None:
-    """A build by its name, or None where it was not made."""
+    """A build by its name, or None where it was not made. Raises ImportError where it is of older sources."""
     found = next(Path(__file__).parent.glob(f"{build}.*"), None)
-    return CompiledLoops(ctypes.CDLL(str(found))) if found else None
+    if found is None:
+        return None
+    try:
+        return CompiledLoops(ctypes.CDLL(str(found)))
+    except AttributeError as error:
+        raise ImportError(
+            f"{found} was compiled from older sources ({error}); install the package again: pip install --editable ."
+        ) from None
 
 
 COMPILED = load(BUILDS.get(instructions(), "none"))
