@@ -56,7 +56,8 @@ def of_outputs(
         all_rates = torch.cat([phi.rates(initial_state)[:, None, None].expand(-1, 1, inputs.shape[2], -1), rates], 1)
         driving = torch.cat([all_rates[:, :-1], inputs], 3).flatten(1, 2)
         step, output_weights = alpha * recurrent_weights, output_weights.detach()
-    compiled = compiled_for(rates)
+        compiled = compiled_for(rates)
+        slopes = None if compiled else phi.slopes(all_rates)
 
     @torch.no_grad()
     def change(changes: Sequence[Tensor]) -> Float[Tensor, "network time trial output"]:
@@ -66,7 +67,8 @@ def of_outputs(
         if compiled:
             compiled.tangent(drive, step, of_initial, all_rates, 1.0 - alpha, phi.number)
         else:
-            _loop(drive, step, of_initial, phi.slopes(all_rates), 1.0 - alpha)
+            assert slopes is not None
+            _loop(drive, step, of_initial, slopes, 1.0 - alpha)
         of_rates = drive
         return read_out(rates, of_output, of_output_bias) + read_out(of_rates, output_weights, 0 * of_output_bias)
 
