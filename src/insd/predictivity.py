@@ -58,7 +58,7 @@ def principal_components(
     """
     lasts = lasting(activity)
     flat = chosen(activity, lasts).astype(np.float64)
-    flat = flat - flat.mean(0)
+    flat -= flat.mean(0)
     variances, directions = np.linalg.eigh(flat.T @ flat)
     variances, directions = variances[::-1].clip(0), directions[:, ::-1]
     if variances[0] == 0:

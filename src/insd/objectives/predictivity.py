@@ -68,10 +68,11 @@ class Predictivity(Term):
         kept, shares = [], []
         for seed in network["seed"].values.tolist():
             one = network.sel(seed=[seed])
-            bank_rates = simulate_trials(one, bank)[0][0, :, :: self.settings.time_stride]
             projector = null_projector_array(one["output_weights"].values[0])
+            # The rates on the bank, which are large, have no name and so are gone before their components are sought.
+            null_rates = simulate_trials(one, bank)[0][0, :, :: self.settings.time_stride].numpy() @ projector
             try:
-                components, share = principal_components(bank_rates.numpy() @ projector, self.settings.variance_kept)
+                components, share = principal_components(null_rates, self.settings.variance_kept)
             except ValueError:
                 raise TermError(
                     f"terms.predictivity: the null-space activity of the network of seed {seed} does not vary over the "
