@@ -381,7 +381,9 @@ def test_a_grid_with_fits():
             load(config(**fit))
     whole = config(population="insd", rank=2)
     whole["populations"]["fit"]["seeds"] = 3
-    with pytest.raises(SettingsError, match=r"fit.seeds = 3, and 'insd' has only 2; lower the first, or raise the"):
+    with pytest.raises(
+        SettingsError, match=r"fit.seeds = 3: it reads 'insd', which has only 2; lower the first, or raise the"
+    ):
         load(whole)
     with pytest.raises(SettingsError, match=r"fit_low_rank.rank = 101: round 1 of 'insd' has only 100 units; lower"):
         Grid(load(config(population="insd", round=1, rank=101))).check_sources()

@@ -224,7 +224,7 @@ def test_settings_of_a_recording():
         settings.maker("tape").sources("flip_flop")
     for changes, message in (
         ({"rounds": 1}, r"populations.p.rounds = 1: .* at least 2"),
-        ({"seeds": 3}, "populations.p.seeds = 3: its reference 'tape' has only 2"),
+        ({"seeds": 3}, "populations.p.seeds = 3: it reads 'tape', which has only 2"),
         ({"tape": {"rounds": 2}}, "populations.tape.rounds = 2: networks of make = 'recording' have one round"),
         ({"tape": {"recording": {"path": "x"}}}, "populations.tape.recording.file: this key is required"),
         ({"tape": {"checkpoint": {"files": "x"}}}, "populations.tape.checkpoint.* unknown key"),

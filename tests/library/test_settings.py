@@ -196,7 +196,7 @@ def test_task_parameters_reach_the_task():
         (
             "populations/x",
             {"seeds": 9, "rounds": 2, "reference": "insd"},
-            "populations.x.seeds = 9: its reference 'insd' has only 3; lower the first, or raise the second",
+            "populations.x.seeds = 9: it reads 'insd', which has only 3; lower the first, or raise the second",
         ),
         (
             "populations/insd/reference",

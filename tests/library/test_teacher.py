@@ -214,7 +214,7 @@ SUFFIXES = ("svg", "pdf", "png")
         ({"teach": {"population": "none"}}, r"'none': there is no such population; choose from: standard, insd, s"),
         ({"teach": {"population": "s"}}, r"reads round 0 of 's', which is this population"),
         ({"teach": {"population": "insd", "round": 2}}, r"round 2 of 'insd': this population makes the rounds 0, 1"),
-        ({"seeds": 3}, r"populations.s.seeds = 3, and 'insd' has only 2; lower the first"),
+        ({"seeds": 3}, r"populations.s.seeds = 3: it reads 'insd', which has only 2; lower the first"),
         ({"teach": {}}, r"populations.s.teach.population, recording: name the teacher by one of them"),
         ({"role": None}, r"populations.s.role: required for networks with terms.teacher"),
         ({"rounds": 2}, r"populations.s.rounds = 2: networks of make = 'teach' have one round"),

@@ -79,13 +79,12 @@ def questions(
         asked = np.flatnonzero(np.isfinite(numbers)).tolist()
         enough = len({chains[place] for place in asked}) >= parts
         varied = len(np.unique(numbers[asked])) > 1
-        why_not[name] = (
-            f"known for fewer than {parts} chains of solved networks"
-            if not enough
-            else ""
-            if varied
-            else "all networks have the same"
-        )
+        if not asked:
+            why_not[name] = "known for no solved network"
+        elif not enough:
+            why_not[name] = f"known for fewer than {parts} chains of solved networks"
+        else:
+            why_not[name] = "" if varied else "all networks have the same"
         found.append(Question(name, numbers))
     return found, {question.name: ", ".join(classes) if question.classes else "" for question in found}, why_not
 

@@ -313,16 +313,20 @@ def _reference_problems(settings: Settings) -> Iterator[str]:
             if name in settings.population_names(task) and reference not in settings.population_names(task)
         ]:
             yield f"{path}.reference = {reference!r}: is not trained on {', '.join(missing)}, but {name!r} is"
-        elif population.seeds > (most := settings.population(reference).seeds):
-            yield (
-                f"{path}.seeds = {population.seeds}: its reference {reference!r} has only {most}; lower the first, or "
-                "raise the second"
-            )
-        elif not set(settings.seed_blocks(name)) <= set(settings.seed_blocks(reference)):
-            yield (
-                f"{path}.seeds = {population.seeds}: '{reference}' has {settings.population(reference).seeds} seeds, "
-                f"and seeds_per_job = {settings.seeds_per_job} must divide both into the same blocks"
-            )
+        elif problem := _seeds_problem(settings, name, reference):
+            yield f"{path}{problem}"
+
+
+def _seeds_problem(settings: Settings, name: str, other: str) -> str:
+    """Why seeds of a population cannot read the same seeds of another, after the path of the population; or empty."""
+    seeds, most = (settings.populations[population].seeds for population in (name, other))
+    where = f".seeds = {seeds}: it reads {other!r}, which has"
+    if seeds > most:
+        return f"{where} only {most}; lower the first, or raise the second"
+    if not set(settings.seed_blocks(name)) <= set(settings.seed_blocks(other)):
+        per_job = settings.seeds_per_job
+        return f"{where} {most} seeds, and seeds_per_job = {per_job} must divide both into the same blocks"
+    return ""
 
 
 def _read_problems(settings: Settings) -> Iterator[str]:
@@ -361,17 +365,8 @@ def _read_problems(settings: Settings) -> Iterator[str]:
                 yield f"{where}: make = {made!r} writes no {missing[0]}{instead}"
             elif lacking:
                 yield f"{where}: it is not made for {', '.join(lacking)}, but {name!r} is"
-            elif settings.populations[name].seeds > settings.populations[other].seeds:
-                yield (
-                    f"{where}: {path}.seeds = {settings.populations[name].seeds}, and {other!r} has only "
-                    f"{settings.populations[other].seeds}; lower the first, or raise the second"
-                )
-            elif not set(settings.seed_blocks(name)) <= set(settings.seed_blocks(other)):
-                yield (
-                    f"{where}: {path}.seeds = {settings.populations[name].seeds}, and {other!r} has "
-                    f"{settings.populations[other].seeds} seeds; seeds_per_job = {settings.seeds_per_job} must divide "
-                    "both into the same blocks"
-                )
+            elif problem := _seeds_problem(settings, name, other):
+                yield f"{path}{problem}"
 
 
 def _circle_problems(settings: Settings) -> Iterator[str]:
