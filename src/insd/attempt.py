@@ -45,10 +45,9 @@ class Attempt:
     `running`, but for `rows`, `final`, `last_row` and `in_a_row`, which are of all networks.
     """
 
-    SHRINKS_AT: ClassVar[dict[str, float]] = {"cuda": 0.75}
-    """The share of a block that still trains at which the rest is left out, by the type of device; not one by one, for
-    to go on with a smaller block takes a GPU as long as a hundred iterations. On a CPU blocks stay as they are, and so
-    do their numbers to the last digit."""
+    SHRINKS_AT: ClassVar[dict[str, float]] = {"cpu": 1.0, "cuda": 0.75}
+    """The share of a block that still trains at which the rest is left out, by the type of device; on a GPU not one by
+    one, for to go on with a smaller block takes it as long as a hundred iterations."""
 
     def __init__(
         self,
@@ -199,7 +198,7 @@ class Attempt:
     def _leave_out_stopped(self) -> None:
         """Go on with the networks that are still trained, if they are few enough of the block."""
         (trained,) = np.nonzero(self.last_row[self.running] < 0)
-        if len(trained) <= self.SHRINKS_AT.get(self.device.type, 0.0) * len(self.running):
+        if len(trained) <= self.SHRINKS_AT.get(self.device.type, 1.0) * len(self.running):
             self._keep(trained.tolist())
 
     def _keep(self, rows: list[int]) -> None:
@@ -296,11 +295,14 @@ class Attempt:
             f"the loss is not finite before any training: the inputs reach {largest[0]:.3g}, the targets "
             f"{largest[1]:.3g}, and their variance is {self.variance:.3g}; scale the trials to the order of 1, or "
             f"lower network.gain ({self.recipe.network.gain})"
+            + "; or its activity does not vary, and has nothing that terms could compare"
+            * bool(self.recipe.terms)
         )
 
     def _refuse_failed(self) -> None:
-        """Raise TrainingError if the loss of a network was not finite in an iteration so far."""
-        failed = [(iteration, row) for row, iteration in enumerate(self.failed_at.tolist()) if iteration]
+        """Raise TrainingError if the loss of a network was not finite in an iteration so far, unless it had stopped."""
+        trains = (self.last_row[self.running] < 0).tolist()
+        failed = [(at, row) for row, at in enumerate(self.failed_at.tolist()) if at and trains[row]]
         if failed:
             iteration, row = min(failed)
             raise TrainingError(f"{joined(self.names[row][:-1])}: {self._why_not_finite(iteration)}")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from insd.networks.engine import bptt
-from insd.networks.engine.bptt import Workspace, read_out, simulate, simulate_outputs
+from insd.networks.engine.bptt import SimulationError, Workspace, read_out, simulate, simulate_outputs
 from insd.networks.engine.nonlinearity import NONLINEARITIES
 
 NETWORKS, TIMES, TRIALS, INPUTS, UNITS, ALPHA = 2, 6, 3, 2, 5, 0.3
@@ -114,6 +114,17 @@ def test_shapes_are_checked():
     arguments = list(random_arguments())
     arguments[1] = arguments[1][:, :, :-1]
     with pytest.raises(Exception, match="recurrent_weights"):
+        simulate(*arguments, ALPHA)
+
+
+@pytest.mark.parametrize(
+    "place, name",
+    list(enumerate(("recurrent_weights", "input_weights", "bias", "initial_state", "noise"), start=1)),
+)
+def test_arrays_of_another_type_are_refused_and_not_read_as_if_they_were_of_the_same(place, name):
+    arguments = [array.detach().float() for array in random_arguments()]
+    arguments[place] = arguments[place].double()
+    with pytest.raises(SimulationError, match=f"^{name}: torch.float64 .* it must be torch.float32 of shape"):
         simulate(*arguments, ALPHA)
 
 

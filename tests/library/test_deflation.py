@@ -150,6 +150,10 @@ def test_null_space_activity_is_that_of_the_first_seed_or_the_named_one():
     network, _ = train_round(task, trials, Recipe(network={"units": 6}, training=settings), names)
     first, second = (null_space_activity(network, trials, seed) for seed in (3, 5))
     np.testing.assert_array_equal(null_space_activity(network, trials), first)
+    double = network.assign(
+        {name: network[name].astype(float) for name in ("recurrent_weights", "bias", "initial_state")}
+    )
+    np.testing.assert_array_equal(null_space_activity(double, trials), first)
     assert np.abs(first - second).max() > 0.1
     with pytest.raises(DeflationError, match=r"seed = 0: the network's file has the seeds 3, 5"):
         null_space_activity(network, trials, 0)

@@ -4,6 +4,7 @@ import ctypes.util
 import math
 import platform
 import shutil
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -67,13 +68,17 @@ def test_a_build_of_older_sources_says_what_to_do(tmp_path, monkeypatch):
     if platform.system() != "Linux" or library is None:
         pytest.skip("needs a library that has no function of ours")
     path = next(line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if library in line)
-    (tmp_path / "loops_old.so").symlink_to(path)
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    (tmp_path / f"loops_old{suffix}").symlink_to(path)
+    (tmp_path / f"loops_empty{suffix}").touch()
+    # Of another Python.
+    (tmp_path / "loops_other.cpython-27-x86_64-linux-gnu.so").touch()
     monkeypatch.setattr(loops, "__file__", str(tmp_path / "loops.py"))
-    with pytest.raises(
-        ImportError, match=r"loops_old\.so was compiled from older sources .*; install the package again"
-    ):
+    with pytest.raises(ImportError, match=r"loops_old.*\.so is of older sources .*; install the package again"):
         loops.load("loops_old")
-    assert loops.load("loops_missing") is None
+    with pytest.raises(ImportError, match=r"loops_empty.*\.so is broken or of another machine .*; install the package"):
+        loops.load("loops_empty")
+    assert loops.load("loops_other") is None
 
 
 @pytest.mark.parametrize("units", [1, 5, 16, 31, 33, 64, 100])

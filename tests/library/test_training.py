@@ -13,6 +13,7 @@ from insd.bank import Bank
 from insd.checkpoints import Checkpoint
 from insd.datasets import DatasetError
 from insd.measures.predictivity import linear_predictivity
+from insd.networks.base import load_networks
 from insd.networks.rate import RateRNN
 from insd.objectives.base import join_earlier
 from insd.objectives.settings.predictivity import PredictivitySettings
@@ -167,6 +168,39 @@ def test_a_loss_that_is_not_finite_stops_with_what_to_change():
     too_large = BANK.assign(targets=BANK["targets"] * 1e25)
     with pytest.raises(TrainingError, match=r"before any training: .* the targets 1e\+25.* scale the trials"):
         train_round(TASK, too_large, recipe(), [name(0)])
+
+
+def test_what_becomes_of_a_network_after_it_has_stopped_does_not_matter(monkeypatch):
+    # The first network stops after five iterations, and diverges at the 21st if it stays in the block.
+    monkeypatch.setattr(Attempt, "SHRINKS_AT", {"cpu": 0.0})
+    settings = Recipe(
+        network={"units": 24, "gain": 1.0, "nonlinearity": "relu"},
+        training=Training(
+            **{"iterations": 100, "batch_size": 32, "evaluate_every": 1, "validation_trials": 64, "restarts": 0},
+            **{"step_size": 7.0, "patience": 1, "loss_bound": 1.0},
+        ),
+        terms={"predictivity": {}},
+    )
+    easy = type("Easy", (FlipFlop,), {"criterion": 0.0})(channels=1, duration=0.8)
+    network, _ = train_round(easy, BANK, settings, [name(28), name(23)])
+    assert network["iterations"].values.tolist() == [5, 100]
+
+
+def test_activity_that_does_not_vary_stops_with_the_name_of_the_network():
+    settings = Recipe(
+        network={"units": 4, "gain": 1.0, "nonlinearity": "relu"},
+        training=Training(
+            **{"iterations": 60, "batch_size": 16, "evaluate_every": 10, "validation_trials": 32, "restarts": 0}
+        ),
+        terms={"predictivity": {}},
+    )
+    earlier, _ = train_round(TASK, BANK, settings, [name(0)])
+    stored = join_earlier(settings.terms, [record_activity(earlier, TASK, BANK, TEST, settings.terms)], BANK, ["a"])
+    still = earlier.assign({part: 0 * earlier[part] for part in ("input_weights", "bias", "initial_state")})
+    start = load_networks([still], BANK.attrs["dt"])
+    attempt = Attempt(TASK, BANK, settings, [name(7, 1)], stored, torch.device("cpu"), start)
+    with pytest.raises(TrainingError, match=r"flip_flop/test/7: the loss is not finite before any training: .* vary"):
+        next(attempt.train(False))
 
 
 def test_a_bank_that_is_too_small_is_refused():

@@ -36,7 +36,7 @@ from insd.networks.base import Networks
 from insd.networks.engine.penalty import compiled_for
 from insd.objectives.base import READ_AGAIN, Stored, Term, TermError
 from insd.objectives.settings.predictivity import PredictivitySettings
-from insd.predictivity import cholesky, null_projector_array, principal_components, row_space
+from insd.predictivity import null_projector_array, principal_components, row_space
 from insd.samples import can_be_shuffled, shuffled_trials, valid_steps
 
 try:
@@ -323,8 +323,9 @@ def _over_samples(
 def _solve(
     matrices: Float[Tensor, "network unit unit"], right: Float[Tensor, "network unit component"]
 ) -> Float[Tensor, "network unit component"]:
-    """X in ``A X = B`` for positive definite A."""
-    factor = cholesky(matrices)
+    """X in ``A X = B`` for positive definite A; NaN for one that is not, as of rates that do not vary."""
+    factor, failed = torch.linalg.cholesky_ex(matrices)
+    factor = factor.masked_fill((failed != 0)[..., None, None], math.nan)
     if not right.is_cuda:
         return torch.cholesky_solve(right, factor)
     # A GPU does this for one matrix after the other, and the following for all at once.

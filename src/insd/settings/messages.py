@@ -40,6 +40,8 @@ def lines(error: ValidationError, prefix: Callable[[str], str], known: Callable[
             hint = ""
             if isinstance(given, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", given):
                 hint = f" (YAML reads {given} as text: write {float(given):.1e})"
+            elif "[number]" in problem["loc"]:
+                hint = ", or `auto`"
             found.append(f"{path}{shown}: {message[0].lower()}{message[1:]}{hint}")
     return found
 

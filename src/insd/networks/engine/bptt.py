@@ -29,6 +29,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from insd.errors import InsdError
 from insd.networks.engine.keyed import KeyedNoise
 from insd.networks.engine.loops import COMPILED, CompiledLoops
 from insd.networks.engine.nonlinearity import NONLINEARITIES, Nonlinearity
@@ -147,6 +148,45 @@ def persistent_for(array: Tensor, units: int, inputs: int, outputs: int) -> Modu
         return None
     fits = units <= persistent.MOST_UNITS and max(inputs, outputs) <= persistent.MOST_CHANNELS
     return persistent if fits else None
+
+
+class SimulationError(InsdError):
+    """Arrays that are not of one type or do not fit each other; the message names them."""
+
+
+def _must_fit(
+    inputs: Tensor,
+    recurrent_weights: Tensor,
+    input_weights: Tensor,
+    bias: Tensor,
+    initial_state: Tensor,
+    output_weights: Tensor | None,
+    output_bias: Tensor | None,
+    noise: Tensor | KeyedNoise | None,
+) -> None:
+    """Compiled loops would read what is not there, and take numbers of another type for their own."""
+    networks, times, trials, n_inputs = inputs.shape
+    units = recurrent_weights.shape[-1]
+    expected = {
+        "recurrent_weights": (recurrent_weights, (networks, units, units)),
+        "input_weights": (input_weights, (networks, units, n_inputs)),
+        "bias": (bias, (networks, units)),
+        "initial_state": (initial_state, (networks, units)),
+    }
+    if output_weights is not None and output_bias is not None:
+        outputs = output_weights.shape[1]
+        expected |= {
+            "output_weights": (output_weights, (networks, outputs, units)),
+            "output_bias": (output_bias, (networks, outputs)),
+        }
+    if isinstance(noise, Tensor):
+        expected["noise"] = noise, (networks, times, trials, units)
+    for name, (array, shape) in expected.items():
+        if array.dtype != inputs.dtype or array.shape != shape:
+            raise SimulationError(
+                f"{name}: {array.dtype} of shape {tuple(array.shape)}, but with inputs of {inputs.dtype} and shape "
+                f"{tuple(inputs.shape)} it must be {inputs.dtype} of shape {shape}"
+            )
 
 
 class _Simulation(torch.autograd.Function):
@@ -304,10 +344,12 @@ def simulate(
     -------
     Rates ``r = phi(x)`` after each step, dimensionless.
 
+    Raises SimulationError where arrays are of several types, or their shapes do not fit.
     Source: Qian & Pehlevan (2026), the rate RNN of section 2; recursion as in this module's head.
     """
     weights = recurrent_weights, input_weights, bias, initial_state
     settings = alpha, 1, workspace or Workspace(), NONLINEARITIES[nonlinearity]
+    _must_fit(inputs, *weights, None, None, noise)
     return _Simulation.apply(inputs, *weights, None, None, noise, *settings)[1]
 
 
@@ -333,4 +375,5 @@ def simulate_outputs(
     """
     weights = recurrent_weights, input_weights, bias, initial_state, output_weights, output_bias
     settings = alpha, every, workspace or Workspace(), NONLINEARITIES[nonlinearity]
+    _must_fit(inputs, *weights, noise)
     return _Simulation.apply(inputs, *weights, noise, *settings)

@@ -7,6 +7,7 @@ NEON (all 64-bit ARM processors do), `COMPILED` is None and `bptt` does the same
 
 import ctypes
 import platform
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -156,16 +157,17 @@ class CompiledLoops:
 
 
 def load(build: str) -> CompiledLoops | None:
-    """A build by its name, or None where it was not made. Raises ImportError where it is of older sources."""
-    found = next(Path(__file__).parent.glob(f"{build}.*"), None)
-    if found is None:
+    """A build by its name, or None where it was not made. Raises ImportError where it is of older sources, or of
+    another machine.
+    """
+    file = Path(__file__).parent / f"{build}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    if not file.exists():
         return None
     try:
-        return CompiledLoops(ctypes.CDLL(str(found)))
-    except AttributeError as error:
-        raise ImportError(
-            f"{found} was compiled from older sources ({error}); install the package again: pip install --editable ."
-        ) from None
+        return CompiledLoops(ctypes.CDLL(str(file)))
+    except (AttributeError, OSError) as error:
+        why = "of older sources" if isinstance(error, AttributeError) else "broken or of another machine"
+        raise ImportError(f"{file} is {why} ({error}); install the package again: pip install --editable .") from None
 
 
 COMPILED = load(BUILDS.get(instructions(), "none"))

@@ -55,7 +55,8 @@ def of_outputs(
         # The first rates are those of the initial state.
         all_rates = torch.cat([phi.rates(initial_state)[:, None, None].expand(-1, 1, inputs.shape[2], -1), rates], 1)
         driving = torch.cat([all_rates[:, :-1], inputs], 3).flatten(1, 2)
-        step, output_weights = alpha * recurrent_weights, output_weights.detach()
+        # The compiled loop takes all numbers for those of the rates' type.
+        step, output_weights = (alpha * recurrent_weights).to(rates), output_weights.detach()
         compiled = compiled_for(rates)
         slopes = None if compiled else phi.slopes(all_rates)
 
@@ -65,7 +66,7 @@ def of_outputs(
         of_drive = alpha * torch.cat([of_recurrent, of_input], 2)
         drive = torch.baddbmm((alpha * of_bias)[:, None], driving, of_drive.transpose(1, 2)).view_as(rates)
         if compiled:
-            compiled.tangent(drive, step, of_initial, all_rates, 1.0 - alpha, phi.number)
+            compiled.tangent(drive, step, of_initial.to(rates), all_rates, 1.0 - alpha, phi.number)
         else:
             assert slopes is not None
             _loop(drive, step, of_initial, slopes, 1.0 - alpha)
