@@ -98,15 +98,28 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
 
 
-def write_section(title: str, text: str, packages: Sequence[str] = ("torch", "numpy"), page: Path = PAGE) -> None:
-    """Put a section into the page in the place of the one with its title, or at its end; and print it."""
+NOTES = "<!-- notes -->"
+"""What follows this line in a section is written by hand, and stays when the section is written again."""
+
+
+def write_section(
+    title: str, text: str, packages: Sequence[str] = ("torch", "numpy"), page: Path = PAGE, measured: bool = True
+) -> None:
+    """Put a section into the page in the place of the one with its title, or at its end; and print it.
+
+    What was not measured here and now keeps the line that says where and when it was.
+    """
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     made = f"*{datetime.date.today().isoformat()}; {_processor()}; Python {platform.python_version()}, {versions}.*"
-    section = f"## {title}\n\n{made}\n\n{text.strip()}\n"
-    print(section)
     old = page.read_text() if page.exists() else HEAD
     head, *sections = re.split(r"^(?=## )", old, flags=re.MULTILINE)
-    kept = {part.splitlines()[0]: part.strip() + "\n" for part in sections} | {f"## {title}": section}
+    kept = {part.splitlines()[0]: part.strip() + "\n" for part in sections}
+    before = kept.get(f"## {title}", "")
+    stamps = [line for line in before.splitlines() if line.startswith("*20")]
+    section = f"## {title}\n\n{made if measured or not stamps else stamps[0]}\n\n{text.strip()}\n"
+    print(section)
+    _, mark, notes = before.partition(NOTES)
+    kept[f"## {title}"] = section + (f"\n{mark}{notes}" if mark else "")
     page.write_text("\n".join([head.strip() + "\n", *kept.values()]))
 
 

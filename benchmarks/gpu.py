@@ -2,17 +2,17 @@
 
     python benchmarks/gpu.py [ROWS [SECTION ...]]
 
-Measures for less than six minutes, the cheapest first, and appends each row to the file ROWS (`gpu.jsonl`) as soon as
-it has it, so that a stop loses nothing. Sections are methods of `_Measurement`; without any, all are measured. What was
+Measures for less than six minutes, the cheapest first, so that what comes last is cut. Each row goes to the file ROWS
+(`gpu.jsonl`) as soon as it is there, so that a stop loses nothing. Without sections, all are measured. What was
 measured before on the same card stays, unless it is measured again. Where there is no GPU, the page is written from
 that file if it is there.
 """
 
+import argparse
 import json
 import os
 import signal
 import statistics
-import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,6 +45,23 @@ TITLE = "A GPU full of networks"
 CONFIG = Path(__file__).resolve().parent.parent / "config" / "config.yaml"
 MOST_SECONDS = 350.0
 COUNTS = (1, 10, 40, 100, 400)
+SECTIONS = {
+    "equal": 60,
+    "kernels": 20,
+    "penalty": 40,
+    "iterations": 60,
+    "deflated": 60,
+    "sizes": 60,
+    "profiled": 20,
+    "papers_grid": 100,
+    "solved": 40,
+    "penalty_settings": 90,
+    "settings": 90,
+    "vmap": 40,
+    "jax": 60,
+    "compiled": 120,
+}
+"""Sections, methods of `_Measurement`, with the most seconds that each takes."""
 NOT_MEASURED = (
     "**Not measured yet**: no machine with a GPU was at hand. `python benchmarks/gpu.py` on one writes this section in "
     "less than six minutes. The bounds that it reports on: an iteration of 40 networks of one task (100 units) in at "
@@ -55,11 +72,18 @@ NOT_MEASURED = (
 
 def main() -> None:
     """Measure and write the section."""
-    file, sections = Path(sys.argv[1] if len(sys.argv) > 1 else "gpu.jsonl"), sys.argv[2:]
-    if torch.cuda.is_available():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="?", type=Path, default=Path("gpu.jsonl"), help="file of rows (gpu.jsonl)")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all without")
+    chosen = parser.parse_args()
+    file, sections, here = chosen.rows, chosen.sections, torch.cuda.is_available()
+    if unknown := set(sections) - set(SECTIONS):
+        parser.error(f"no section {', '.join(sorted(unknown))}: choose from {', '.join(SECTIONS)}")
+    if here:
         _Measurement(file).run(sections)
     if file.exists():
-        write_section(TITLE, page(merged([json.loads(line) for line in file.read_text().splitlines()])))
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        write_section(TITLE, page(merged(rows)), measured=here)
     elif not PAGE.exists() or f"## {TITLE}" not in PAGE.read_text():
         write_section(TITLE, NOT_MEASURED)
     else:
@@ -99,26 +123,8 @@ class _Measurement:
     def run(self, sections: Sequence[str]) -> None:
         """Measure one thing after the other, each for a limited time; what fails is a row with the reason."""
         torch.set_num_threads(1)
-        known = {
-            "equal": 60,
-            "kernels": 20,
-            "penalty": 40,
-            "iterations": 60,
-            "deflated": 60,
-            "sizes": 60,
-            "profiled": 20,
-            "papers_grid": 100,
-            "solved": 40,
-            "penalty_settings": 90,
-            "settings": 90,
-            "vmap": 40,
-            "jax": 60,
-            "compiled": 120,
-        }
-        if unknown := set(sections) - set(known):
-            raise SystemExit(f"no section {', '.join(sorted(unknown))}: choose from {', '.join(known)}")
-        for name in ("machine", *(name for name in known if not sections or name in sections)):
-            seconds, measure = known.get(name, 30), getattr(self, name)
+        for name in ("machine", *(name for name in SECTIONS if not sections or name in sections)):
+            seconds, measure = SECTIONS.get(name, 30), getattr(self, name)
             self.row("section", what=name)
             left = MOST_SECONDS - (time.monotonic() - self.started)
             begun = time.monotonic()

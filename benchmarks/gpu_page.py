@@ -146,7 +146,8 @@ def _bounds(of: Mapping[str, Sequence[Row]], plain: Mapping[tuple[int, int, str]
         equal = [row for row in of.get("equal", []) if row["by"] == OURS and ("what" in row) == of_penalty]
         if equal:
             found = [max(row[name] for row in equal) for name in ("outputs", "gradient")]
-            what = f"numbers equal to the CPU's to {TOLERANCE:.0e} of the largest"
+            kind = "of S" if of_penalty else "of the loop over time"
+            what = f"numbers {kind} equal to the CPU's to 1e-5 of the largest"
             bounds.append(Bound(what, f"{first} {found[0]:.1e}, gradients {found[1]:.1e}", max(found) <= TOLERANCE))
     return bounds
 

@@ -41,10 +41,10 @@ class Settings(Section):
     """How many trials are drawn for each task."""
     seeds_per_job: CountOrAuto = 1
     """How many seeds one job trains side by side along the network axis; `auto`: with `device: cuda` all seeds of a
-    population, otherwise 1."""
+    population, otherwise 1. Files are named by the seeds of their job: another number trains them again."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     """Where jobs train: `cpu`; `cuda`, a GPU, best with many `seeds_per_job`; `auto`, a GPU if PyTorch finds one.
-    A change does not retrain finished networks."""
+    A change does not retrain finished networks of the same `seeds_per_job`."""
     analysis: Analyses = Analyses()
     """Settings of the analyses."""
     claims: list[str] = ["qian_2025"]
