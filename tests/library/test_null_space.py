@@ -44,7 +44,6 @@ def test_value_and_gradients_equal_those_of_pytorch(monkeypatch, units, outputs,
 
 def test_a_readout_of_dependent_rows_gives_no_number(monkeypatch):
     monkeypatch.setattr(predictivity, "_kernels_for", lambda *_: True)
-    monkeypatch.setattr(predictivity, "cholesky", lambda matrices: torch.linalg.cholesky_ex(matrices)[0])
     rates, earlier = torch.randn(1, 64, 8, device=DEVICE), torch.randn(1, 64, 2, device=DEVICE)
     readout = torch.ones(1, 2, 8, device=DEVICE)
     value = deflation_penalty(rates, readout, earlier, torch.ones(2, 1, device=DEVICE))

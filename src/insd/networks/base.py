@@ -297,11 +297,9 @@ def side_by_side(network: xr.Dataset) -> Hashable:
 
 
 def stacked_weights(networks: Sequence[xr.Dataset]) -> dict[str, Tensor]:
-    """The weights of `network.nc` datasets of one architecture and size, side by side along the network axis; in single
-    precision, in which networks run, whatever that of the file is.
-    """
+    """The weights of `network.nc` datasets of one architecture and size, side by side along the network axis."""
     names = simulated_as(networks[0]).parameter_names()
-    return {name: torch.cat([torch.from_numpy(network[name].values).float() for network in networks]) for name in names}
+    return {name: torch.cat([torch.from_numpy(network[name].values) for network in networks]) for name in names}
 
 
 def load_networks(networks: Sequence[xr.Dataset], dt: float) -> Networks:

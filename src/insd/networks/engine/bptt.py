@@ -21,7 +21,7 @@ installed and the weights fit on chip (`insd.networks.engine.persistent`), and o
 GPU. All give the same numbers up to rounding.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from types import ModuleType
 
 import torch
@@ -151,42 +151,31 @@ def persistent_for(array: Tensor, units: int, inputs: int, outputs: int) -> Modu
 
 
 class SimulationError(InsdError):
-    """Arrays that are not of one type or do not fit each other; the message names them."""
+    """Arrays whose shapes do not fit each other; the message names one."""
 
 
-def _must_fit(
-    inputs: Tensor,
-    recurrent_weights: Tensor,
-    input_weights: Tensor,
-    bias: Tensor,
-    initial_state: Tensor,
-    output_weights: Tensor | None,
-    output_bias: Tensor | None,
-    noise: Tensor | KeyedNoise | None,
-) -> None:
-    """Compiled loops would read what is not there, and take numbers of another type for their own."""
+def _fitting(inputs: Tensor, units: int, outputs: int, arrays: Mapping[str, Tensor | None]) -> list[Tensor | None]:
+    """The arrays, by their names, in the type of the inputs.
+
+    Compiled loops would take numbers of another type for their own, and read what is not there where shapes do not fit.
+    """
     networks, times, trials, n_inputs = inputs.shape
-    units = recurrent_weights.shape[-1]
-    expected = {
-        "recurrent_weights": (recurrent_weights, (networks, units, units)),
-        "input_weights": (input_weights, (networks, units, n_inputs)),
-        "bias": (bias, (networks, units)),
-        "initial_state": (initial_state, (networks, units)),
+    shapes = {
+        "recurrent_weights": (networks, units, units),
+        "input_weights": (networks, units, n_inputs),
+        "bias": (networks, units),
+        "initial_state": (networks, units),
+        "output_weights": (networks, outputs, units),
+        "output_bias": (networks, outputs),
+        "noise": (networks, times, trials, units),
     }
-    if output_weights is not None and output_bias is not None:
-        outputs = output_weights.shape[1]
-        expected |= {
-            "output_weights": (output_weights, (networks, outputs, units)),
-            "output_bias": (output_bias, (networks, outputs)),
-        }
-    if isinstance(noise, Tensor):
-        expected["noise"] = noise, (networks, times, trials, units)
-    for name, (array, shape) in expected.items():
-        if array.dtype != inputs.dtype or array.shape != shape:
+    for name, array in arrays.items():
+        if array is not None and array.shape != shapes[name]:
             raise SimulationError(
-                f"{name}: {array.dtype} of shape {tuple(array.shape)}, but with inputs of {inputs.dtype} and shape "
-                f"{tuple(inputs.shape)} it must be {inputs.dtype} of shape {shape}"
+                f"{name}: has the shape {tuple(array.shape)}; with inputs of the shape {tuple(inputs.shape)} and "
+                f"{units} units it must be {shapes[name]}"
             )
+    return [None if array is None else array.to(inputs.dtype) for array in arrays.values()]
 
 
 class _Simulation(torch.autograd.Function):
@@ -344,12 +333,13 @@ def simulate(
     -------
     Rates ``r = phi(x)`` after each step, dimensionless.
 
-    Raises SimulationError where arrays are of several types, or their shapes do not fit.
+    All is computed in the type of the inputs. Raises SimulationError where shapes do not fit.
     Source: Qian & Pehlevan (2026), the rate RNN of section 2; recursion as in this module's head.
     """
-    weights = recurrent_weights, input_weights, bias, initial_state
+    arrays = {"recurrent_weights": recurrent_weights, "input_weights": input_weights, "bias": bias}
+    arrays |= {"initial_state": initial_state}
+    *weights, noise = _fitting(inputs, recurrent_weights.shape[-1], 0, arrays | {"noise": noise})
     settings = alpha, 1, workspace or Workspace(), NONLINEARITIES[nonlinearity]
-    _must_fit(inputs, *weights, None, None, noise)
     return _Simulation.apply(inputs, *weights, None, None, noise, *settings)[1]
 
 
@@ -373,7 +363,10 @@ def simulate_outputs(
     gradient with respect to all rates need not be stored. The rates are a view of the workspace; None without `every`.
     Noise by its keys is for networks that `persistent_for` has kernels for.
     """
-    weights = recurrent_weights, input_weights, bias, initial_state, output_weights, output_bias
+    arrays = {"recurrent_weights": recurrent_weights, "input_weights": input_weights, "bias": bias}
+    arrays |= {"initial_state": initial_state, "output_weights": output_weights, "output_bias": output_bias}
+    keyed, drawn = (noise, None) if isinstance(noise, KeyedNoise) else (None, noise)
+    outputs, units = output_weights.shape[1:]
+    *weights, drawn = _fitting(inputs, units, outputs, arrays | {"noise": drawn})
     settings = alpha, every, workspace or Workspace(), NONLINEARITIES[nonlinearity]
-    _must_fit(inputs, *weights, noise)
-    return _Simulation.apply(inputs, *weights, noise, *settings)
+    return _Simulation.apply(inputs, *weights, keyed or drawn, *settings)
