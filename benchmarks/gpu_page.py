@@ -142,12 +142,11 @@ def _bounds(of: Mapping[str, Sequence[Row]], plain: Mapping[tuple[int, int, str]
         whole = len(done) == row["jobs"]
         what = f"training of the paper's grid ({row['jobs']} jobs) in at most 60 s"
         bounds.append(Bound(what, f"{seconds:.0f} s for {len(done)} jobs", seconds <= 60 and whole))
-    for of_penalty, first in ((False, "outputs"), (True, "S")):
+    for of_penalty, kind, first in ((False, "of the loop over time", "outputs"), (True, "of S", "S")):
         equal = [row for row in of.get("equal", []) if row["by"] == OURS and ("what" in row) == of_penalty]
         if equal:
             found = [max(row[name] for row in equal) for name in ("outputs", "gradient")]
-            kind = "of S" if of_penalty else "of the loop over time"
-            what = f"numbers {kind} equal to the CPU's to 1e-5 of the largest"
+            what = f"numbers {kind} equal to the CPU's to {TOLERANCE:.0e} of the largest"
             bounds.append(Bound(what, f"{first} {found[0]:.1e}, gradients {found[1]:.1e}", max(found) <= TOLERANCE))
     return bounds
 

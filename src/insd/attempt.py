@@ -198,7 +198,7 @@ class Attempt:
     def _leave_out_stopped(self) -> None:
         """Go on with the networks that are still trained, if they are few enough of the block."""
         (trained,) = np.nonzero(self.last_row[self.running] < 0)
-        if len(trained) <= self.SHRINKS_AT.get(self.device.type, 1.0) * len(self.running):
+        if len(trained) <= self.SHRINKS_AT[self.device.type] * len(self.running):
             self._keep(trained.tolist())
 
     def _keep(self, rows: list[int]) -> None:
@@ -291,18 +291,17 @@ class Attempt:
                 f"training.gradient_clip ({settings.gradient_clip})"
             )
         largest = [float(part.abs().max()) for part in (self.bank.inputs, self.bank.targets)]
+        still = "; or its activity does not vary, and has nothing that terms could compare"
         return (
             f"the loss is not finite before any training: the inputs reach {largest[0]:.3g}, the targets "
             f"{largest[1]:.3g}, and their variance is {self.variance:.3g}; scale the trials to the order of 1, or "
-            f"lower network.gain ({self.recipe.network.gain})"
-            + "; or its activity does not vary, and has nothing that terms could compare"
-            * bool(self.recipe.terms)
+            f"lower network.gain ({self.recipe.network.gain}){still if self.recipe.terms else ''}"
         )
 
     def _refuse_failed(self) -> None:
         """Raise TrainingError if the loss of a network was not finite in an iteration so far, unless it had stopped."""
-        trains = (self.last_row[self.running] < 0).tolist()
-        failed = [(at, row) for row, at in enumerate(self.failed_at.tolist()) if at and trains[row]]
+        iterations = enumerate(self.failed_at.tolist())
+        failed = [(at, row) for row, at in iterations if at and self.last_row[self.running[row]] < 0]
         if failed:
             iteration, row = min(failed)
             raise TrainingError(f"{joined(self.names[row][:-1])}: {self._why_not_finite(iteration)}")
