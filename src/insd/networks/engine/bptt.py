@@ -21,7 +21,7 @@ installed and the weights fit on chip (`insd.networks.engine.persistent`), and o
 GPU. All give the same numbers up to rounding.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from types import ModuleType
 
 import torch
@@ -154,8 +154,8 @@ class SimulationError(InsdError):
     """Arrays whose shapes do not fit each other; the message names one."""
 
 
-def _fitting(inputs: Tensor, units: int, outputs: int, arrays: Mapping[str, Tensor | None]) -> list[Tensor | None]:
-    """The arrays, by their names, in the type of the inputs.
+def _fitting(inputs: Tensor, units: int, outputs: int, **arrays: Tensor | None) -> list[Tensor | None]:
+    """The arrays, in their order and in the type of the inputs.
 
     Compiled loops would take numbers of another type for their own, and read what is not there where shapes do not fit.
     """
@@ -336,9 +336,14 @@ def simulate(
     All is computed in the type of the inputs. Raises SimulationError where shapes do not fit.
     Source: Qian & Pehlevan (2026), the rate RNN of section 2; recursion as in this module's head.
     """
-    arrays = {"recurrent_weights": recurrent_weights, "input_weights": input_weights, "bias": bias}
-    arrays |= {"initial_state": initial_state}
-    *weights, noise = _fitting(inputs, recurrent_weights.shape[-1], 0, arrays | {"noise": noise})
+    *weights, noise = _fitting(
+        *(inputs, recurrent_weights.shape[-1], 0),
+        recurrent_weights=recurrent_weights,
+        input_weights=input_weights,
+        bias=bias,
+        initial_state=initial_state,
+        noise=noise,
+    )
     settings = alpha, 1, workspace or Workspace(), NONLINEARITIES[nonlinearity]
     return _Simulation.apply(inputs, *weights, None, None, noise, *settings)[1]
 
@@ -363,10 +368,17 @@ def simulate_outputs(
     gradient with respect to all rates need not be stored. The rates are a view of the workspace; None without `every`.
     Noise by its keys is for networks that `persistent_for` has kernels for.
     """
-    arrays = {"recurrent_weights": recurrent_weights, "input_weights": input_weights, "bias": bias}
-    arrays |= {"initial_state": initial_state, "output_weights": output_weights, "output_bias": output_bias}
     keyed, drawn = (noise, None) if isinstance(noise, KeyedNoise) else (None, noise)
     outputs, units = output_weights.shape[1:]
-    *weights, drawn = _fitting(inputs, units, outputs, arrays | {"noise": drawn})
+    *weights, drawn = _fitting(
+        *(inputs, units, outputs),
+        recurrent_weights=recurrent_weights,
+        input_weights=input_weights,
+        bias=bias,
+        initial_state=initial_state,
+        output_weights=output_weights,
+        output_bias=output_bias,
+        noise=drawn,
+    )
     settings = alpha, every, workspace or Workspace(), NONLINEARITIES[nonlinearity]
     return _Simulation.apply(inputs, *weights, keyed or drawn, *settings)
