@@ -47,6 +47,14 @@ def loss_and_score(
     return loss.numpy(), task.score(trials, outputs.numpy())
 
 
+def free_running_score(
+    task: Task, network: xr.Dataset, outputs: Float[Tensor, "seed trial time output"], trials: xr.Dataset
+) -> np.ndarray:
+    """Score of each network on `Task.free_running` of trials: of `outputs`, where these are the trials themselves."""
+    free = task.free_running(trials)
+    return task.score(free, (outputs if free is trials else simulate_trials(network, free)[1]).numpy())
+
+
 def record_activity(
     network: xr.Dataset, task: Task, bank: xr.Dataset, test: xr.Dataset, terms: Mapping[str, TermSettings]
 ) -> xr.Dataset:

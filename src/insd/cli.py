@@ -344,12 +344,11 @@ def _outputs(network: "xr.Dataset", trials: "xr.Dataset", path: str) -> "Tensor"
 
 
 def _print_score(task: "Task", network: "xr.Dataset", outputs: "Tensor", trials: "xr.Dataset", path: str) -> None:
-    from insd.activity import loss_and_score, simulate_trials
+    from insd.activity import free_running_score, loss_and_score
 
     (loss,), (score,) = loss_and_score(task, outputs, trials)
-    of_training = json.loads(trials.attrs.get("settings", "{}")).get("regime") == "train"
-    if of_training and (free := task.free_running(trials)) is not trials:
-        (score,) = task.score(free, simulate_trials(network, free)[1].numpy())
+    if json.loads(trials.attrs.get("settings", "{}")).get("regime") == "train":
+        (score,) = free_running_score(task, network, outputs, trials)
     solved = "solved" if task.solved(score) else "not solved"
     floor = task.floor(trials)
     ideal = "" if floor is None else f" (lowest possible: {floor:.2g}, of an ideal observer of the inputs)"

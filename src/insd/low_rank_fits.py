@@ -18,7 +18,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from insd.activity import CHUNK, loss_and_score, simulate_trials
+from insd.activity import CHUNK, free_running_score, loss_and_score, simulate_trials
 from insd.bank import Bank
 from insd.checkpoints import Checkpoint
 from insd.dynamics.sequential_monte_carlo import Encoder, Fit, FitSettings, log_mean_weights
@@ -250,10 +250,10 @@ class LowRankFit:
         """What the history keeps of an epoch; losses are of the fit without noise, read out as its target."""
         weights = self.weights()
         network = _dataset([weights], [self.name], self.held_out_trials, self.settings, {})
-        trials, free = self.held_out_trials, self.task.free_running(self.held_out_trials)
-        losses, scores = loss_and_score(self.task, simulate_trials(network, trials)[1], trials)
-        if free is not trials:
-            scores = self.task.score(free, simulate_trials(network, free)[1].numpy())
+        trials = self.held_out_trials
+        outputs = simulate_trials(network, trials)[1]
+        losses, _ = loss_and_score(self.task, outputs, trials)
+        scores = free_running_score(self.task, network, outputs, trials)
         seed = random_seed(*self.name, "held out")
         return {
             "bound": self.fit.history[-1],

@@ -14,6 +14,7 @@ from insd.analysis.base import Job
 from insd.claims.base import NO_ANSWER, NOT, PARTLY, REPRODUCED, judged, publications
 from insd.datasets import validate
 from insd.dynamics.equilibria import fixed_points, spiking_rates
+from insd.evaluation.perturbations import robustness
 from insd.grid import Grid
 from insd.members import Member
 from insd.networks.base import initialise, load_networks, simulated_as
@@ -206,6 +207,13 @@ def test_the_analysis_has_the_networks_with_equilibria(chain):
     assert table.loc["a/0/1", "if_error"] == float(result["if_error"][1, 1])
     # A grid may have none.
     assert ANALYSIS.run(Job("t", TASK, members[2:], own, {"test": TEST}))["equilibria"].sizes["network"] == 0
+
+
+def test_robustness_says_at_which_jitter_rates_no_longer_settle(chain):
+    (member,) = Member.of_datasets("a", 0, "reference", chain[0][0], xr.Dataset())
+    levels = {key: [0.0] for key in ("noise_levels", "silenced_shares", "kick_levels")} | {"draws": 2}
+    with pytest.raises(EquilibriumError, match=r"^parity/a/0/0: with weights jittered by 40 of .*jitter_levels$"):
+        robustness(TASK, "parity", [member], TEST, jitter_levels=[0.05, 40.0], **levels)
 
 
 def grid(errors, counts, r2):

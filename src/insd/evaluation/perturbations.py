@@ -17,6 +17,7 @@ from insd.evaluation.conditions import PERTURBATIONS
 from insd.evaluation.performance import Evaluated, about_score, chunked_outputs, evaluated, log_divergence
 from insd.members import Member
 from insd.networks.base import Flowing, Networks, made_of, simulated_as, stacked_weights
+from insd.networks.engine.equilibrium import EquilibriumError
 from insd.predictivity import null_projector_array
 from insd.provenance import random_seed
 from insd.samples import valid_steps
@@ -148,10 +149,17 @@ class _Perturbations:
         for key in self.recurrent:
             weights = self.weights[key]
             drawn[key] = weights.std() * torch.randn(draws, *weights.shape[1:], generator=stream)
-        return _stacked(
-            self._evaluate(self._networks(draws, {key: self.weights[key] + level * drawn[key] for key in drawn}))
-            for level in levels
-        )
+        results = []
+        for level in levels:
+            changed = {key: self.weights[key] + level * drawn[key] for key in drawn}
+            try:
+                results.append(self._evaluate(self._networks(draws, changed)))
+            except EquilibriumError as error:
+                raise EquilibriumError(
+                    f"{self.name}: with weights jittered by {level:g} of their standard deviation, {error}; leave this "
+                    "level out of analysis.robustness.jitter_levels"
+                ) from None
+        return _stacked(results)
 
     def silence(self, shares: Sequence[float], draws: int) -> Evaluated:
         """Units whose rate is 0 for all other units and for the readout."""
