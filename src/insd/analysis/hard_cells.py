@@ -61,8 +61,8 @@ class HardCellsSettings(AnalysisSettings):
     trials: Count = 2000
     """Trials in each cell, the same for all networks."""
     test_trials: Count = 4096
-    """Fresh trials in distribution, on which networks are matched: so many that the standard error of a loss is below
-    5 % of it."""
+    """Fresh trials in distribution, on which networks are matched: so many that the standard error of a loss is small
+    against the bound of 0.01."""
 
 
 def more(settings: "Settings", task: str) -> dict[str, Any]:
