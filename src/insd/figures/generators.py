@@ -28,11 +28,11 @@ def generators_figure(rows: pd.DataFrame, means: pd.DataFrame) -> Figure:
     """Two rows of four panels per task, populations by colour and marker.
 
     The first three columns have the distances to the reference, against excess loss (top) and core-minutes (bottom).
-    Small points are networks, hollow if they are not matched; large ones are means over matched networks, with their
-    intervals. Dashed: the largest loss of a matched network; dotted: the largest distance between two standards. The
-    last column: stable points and (crosses) cycles of every network, with the median of references as a grey bar; and
-    the largest loss since it was first low, with the ceiling as a grey bar, and (crosses) that of steps of walks which
-    were restored or taken back.
+    Small points are networks; large ones are means over matched networks, with their intervals. Networks that are not
+    matched are hollow, in all panels. Dashed: the largest loss of a matched network; dotted: the largest distance
+    between two standards. The last column: stable points and (crosses) cycles of every network, with the median of
+    references as a grey bar; and the largest loss since it was first low, with the ceiling as a grey bar, and (crosses)
+    that of steps of walks which were restored or taken back.
 
     `rows` is `generators.csv`, `means` is `generators_summary.csv`.
     """
@@ -164,15 +164,26 @@ def _side_by_side(
     for place, (name, (colour, marker)) in enumerate(looks.items()):
         own = rows[rows["population"] == name]
         _bar(axes, place, own[bar].median())
-        _column(axes, place - 0.12, own[points], marker, colour)
-        _column(axes, place + 0.25, own[crosses], "x", colour)
+        _column(axes, place - 0.12, own, points, marker, colour)
+        _column(axes, place + 0.25, own, crosses, "x", colour)
 
 
-def _column(axes: Axes, place: float, values: pd.Series, marker: str, colour: str) -> None:
-    """The values of a population one above the other, side by side a little."""
-    values = values.astype(float).dropna()
-    places = place + np.linspace(-0.1, 0.1, len(values))
-    axes.plot(places, values, marker, color=colour, markersize=2.5, markeredgewidth=0.6, alpha=0.8)
+def _column(axes: Axes, place: float, rows: pd.DataFrame, name: str, marker: str, colour: str) -> None:
+    """The values of a population one above the other, side by side a little; hollow if they are not matched."""
+    rows = rows.dropna(subset=[name])
+    places = place + np.linspace(-0.1, 0.1, len(rows))
+    level = matched(rows).to_numpy()
+    for chosen, face in ((level, colour), (~level, "none")):
+        axes.plot(
+            places[chosen],
+            rows[name].to_numpy(float)[chosen],
+            marker,
+            color=colour,
+            markersize=2.5,
+            markerfacecolor=face,
+            markeredgewidth=0.6,
+            alpha=0.8,
+        )
 
 
 def _bar(axes: Axes, place: int, value: float) -> None:
