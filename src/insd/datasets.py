@@ -232,7 +232,11 @@ def read(
         raise DatasetError(f"{path}: there is no such file; run the job that makes it")
     try:
         with xr.open_dataset(path, engine=ENGINE) as opened:
-            chosen = opened if only is None else opened[[name for name in only if name in opened]]
+            chosen = opened
+            if only is not None:
+                # Of a file with none of them, the seeds: who asked can then say what it lacks.
+                names = [name for name in only if name in opened] or ["seed"]
+                chosen = opened[[name for name in names if name in opened]]
             dataset = (chosen if seed is None else chosen.sel(seed=[seed])).load()
     except MemoryError:
         raise

@@ -302,6 +302,25 @@ def test_costs_that_are_all_free_are_refused():
         load({"tasks": {"flip_flop": {}}, "populations": {"p": population}})
 
 
+@pytest.mark.parametrize("name, key, own", [("dsa", "rank", 5), ("dsa", "delays", 3), ("cka", "time_stride", 4)])
+def test_what_is_kept_of_earlier_networks_otherwise_is_not_compared(name, key, own):
+    """Five eigenvalues would find partners among ten, or those of other embeddings, and nothing would show it."""
+    terms = {"predictivity": None, name: {key: own}}
+    chain = {"seeds": 1, "rounds": 2, "reference": "anchor", "terms": terms}
+    kept = plugins.find("term", name).Settings().model_dump()[key]
+    message = (
+        rf"terms\.{name}\.{key} = {own}, and {kept} in the networks of 'anchor' that it is compared with; give both"
+    )
+    for given, refused in (({}, True), ({key: own}, False)):
+        anchor = {"seeds": 1, "network": {"gain": 1.0}, "terms": {name: given}}
+        config = {"tasks": {"flip_flop": {}}, "populations": {"anchor": anchor, "p": chain}}
+        if refused:
+            with pytest.raises(SettingsError, match=message):
+                load(config)
+        else:
+            load(config)
+
+
 def objective_of(terms, kept):
     stored = {name: Stored({}, {}, 2) for name, values in kept.items() if values.shape[1] == 2}
     found = Objective(terms, stored, 0.05, 3, torch.device("cpu"))

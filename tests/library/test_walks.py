@@ -8,13 +8,16 @@ import xarray as xr
 from insd import walks
 from insd.activity import loss_and_score, record_activity, simulate_trials
 from insd.checkpoints import Checkpoint
+from insd.datasets import DatasetError
 from insd.gauss_newton import GaussNewton
 from insd.grid import Grid
 from insd.makers.base import Job
+from insd.makers.train import Train
 from insd.makers.walk import Walk, WalkSettings
 from insd.networks.rate import RateRNN
 from insd.networks.settings.rate import RateSettings
 from insd.provenance import array_fingerprint
+from insd.settings.base import SettingsError
 from insd.settings.load import load
 from insd.settings.recipe import Recipe
 from insd.tables.excursions import ways
@@ -199,6 +202,17 @@ def test_what_cannot_be_walked_is_refused(anchors):
         walk(anchors, terms={})
 
 
+def test_activity_that_a_term_has_kept_nothing_of_is_named(anchors):
+    """As where a term was given to the config, and not to the files of earlier rounds."""
+    names = (("flip_flop", "walk", 0, 1),)
+    terms = Recipe(terms={"dsa": {}}).terms
+    recipe = Recipe(training={"batch_size": 8, "validation_trials": 16, "loss_bound": CEILING}, terms=terms)
+    message = rf"{anchors[1]}: lacks 'dsa_eigenvalues' \(.*\), which the term 'dsa' reads: give the population"
+    for maker, files in ((Walk(WalkSettings()), anchors), (Train(Train.Settings()), anchors[1:])):
+        with pytest.raises(DatasetError, match=message):
+            maker.make(Job(names, TASK, BANK, TEST, recipe, files))
+
+
 def test_later_rounds_walk_from_round_0_against_all_earlier_rounds():
     chain = {"seeds": 2, "rounds": 3, "reference": "standard", "make": "walk", "walk": {"steps": 3}}
     settings = load({"tasks": {"flip_flop": {}}, "populations": {"standard": {"seeds": 2}, "walks": chain}})
@@ -212,3 +226,38 @@ def test_later_rounds_walk_from_round_0_against_all_earlier_rounds():
     assert settings.role("flip_flop", "walks", 1) == "alternative"
     made = settings.made_with("flip_flop", "walks", 2)
     assert made["maker"]["steps"] == 3 and set(made) == {"make", "maker", "training", "terms"}
+
+
+def walking(**changes):
+    """A config whose population `walks` is walked from `anchor`, with these changes of it."""
+    chain = {"seeds": 1, "rounds": 3, "reference": "anchor", "make": "walk"} | changes
+    return {"tasks": {"flip_flop": {}}, "populations": {"anchor": {"seeds": 1}, "walks": chain}}
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (
+            {"terms": {"predictivity": None}},
+            r"walks, task flip_flop, round 1: walk\.steered = true, and no term steers",
+        ),
+        ({"training": {"restarts": 1}}, r"walks\.training\.restarts: make = 'walk' has no use for it, only for batch_"),
+        (
+            {"by_task": {"flip_flop": {"training": {"iterations": 5}}}},
+            r"walks\.by_task\.flip_flop\.training\.iterations: make = 'walk' has no use",
+        ),
+        (
+            {"alternatives": {"training": {"step_size": 0.1}}},
+            r"walks\.alternatives\.training\.step_size: make = 'walk'",
+        ),
+    ],
+)
+def test_a_walk_that_nothing_steers_and_keys_without_effect_are_refused_before_the_first_job(changes, message):
+    with pytest.raises(SettingsError, match=message):
+        load(walking(**changes))
+
+
+def test_keys_of_walks_are_accepted_in_every_layer():
+    own = {"training": {"batch_size": 8, "validation_trials": 16, "loss_bound": 0.02}}
+    load(walking(**own, alternatives=own, by_task={"flip_flop": own}))
+    load(walking(terms={"predictivity": None}, walk={"steered": False}))

@@ -16,8 +16,8 @@ from insd.errors import InsdError
 from insd.plugins import PluginError
 from insd.settings.base import Section, SettingsError
 from insd.settings.config import Settings
-from insd.settings.recipe import Recipe, problems_of
-from insd.settings.sections import TaskEntry
+from insd.settings.recipe import Changes, Recipe, problems_of
+from insd.settings.sections import Population, TaskEntry
 from insd.settings.tasks import make_task
 from insd.tasks import Task, TaskError, check_task
 from insd.tasks.base import Rule
@@ -25,6 +25,11 @@ from insd.tasks.own import failure, scored_trials, targets_vary, unscored_output
 
 REGIME = "[a-z][a-z0-9_]*"
 """The pattern of regime names."""
+STORED_ALIKE = ("delays", "rank", "time_stride")
+"""Keys of this library's terms that say what is kept of earlier networks, which must be kept by the same values to be
+compared. The terms' own files do not say it: they are in the fingerprints of networks."""
+WALKED_WITH = frozenset({"batch_size", "validation_trials", "loss_bound"})
+"""The keys of `training` that walks use."""
 MOST_STEPS = 100_000
 """Longest duration in time steps: a day-long trial is a mistake in the unit."""
 UNIT_BY_UNIT = ("teacher",)
@@ -239,6 +244,8 @@ def _maker_problems(settings: Settings) -> Iterator[str]:
             for section in ("network", "training"):
                 if section not in maker.sections and section in layer.model_fields_set:
                     yield f"{path}.{section}: make = {population.make!r} has no use for it; leave it out"
+        if population.make == "walk":
+            yield from _walk_problems(path, population)
         if not maker.chains:
             if population.rounds > 1:
                 yield f"{path}.rounds = {population.rounds}: networks of make = {population.make!r} have one round"
@@ -250,8 +257,23 @@ def _maker_problems(settings: Settings) -> Iterator[str]:
             )
 
 
+def _walk_problems(path: str, population: Population) -> Iterator[str]:
+    """Keys of `training` of a walk that would be without effect; `path` is that of the population."""
+    layers: list[tuple[str, Changes]] = []
+    for where, layer in ((path, population), (f"{path}.alternatives", population.alternatives)):
+        layers += [(where, layer), *((f"{where}.by_task.{task}", one) for task, one in layer.by_task.items())]
+    for where, layer in layers:
+        for key in sorted(layer.training.model_fields_set - WALKED_WITH):
+            yield (
+                f"{where}.training.{key}: make = 'walk' has no use for it, only for "
+                f"{', '.join(sorted(WALKED_WITH))}; leave it out"
+            )
+
+
 def _term_problems(settings: Settings, task: str, population: str) -> Iterator[str]:
-    """Terms of later rounds that compare them with earlier ones, which keep nothing for them."""
+    """Terms of later rounds that compare them with earlier ones, which keep nothing for them, or something else; and
+    walks that nothing steers.
+    """
     reference = settings.population(population).reference
     if reference and (
         reference not in settings.populations
@@ -280,6 +302,24 @@ def _term_problems(settings: Settings, task: str, population: str) -> Iterator[s
                     f"of {lacking[0]!r}, whose earlier rounds lack this term; give it to them, too"
                 )
                 return
+            if not own.compares or ":" in name:
+                continue
+            for owner, kept in zip(owners[:number], terms, strict=False):
+                for key in STORED_ALIKE:
+                    here, there = getattr(own, key, None), getattr(kept[name], key, None)
+                    if here != there:
+                        yield (
+                            f"populations.{population}, task {task}, round {number}: terms.{name}.{key} = {here}, and "
+                            f"{there} in the networks of {owner!r} that it is compared with; give both the same"
+                        )
+                        return
+        maker = settings.maker(population)
+        if settings.population(population).make == "walk" and maker.settings.steered and not terms[number]:
+            yield (
+                f"populations.{population}, task {task}, round {number}: walk.steered = true, and no term steers it; "
+                "give it one in `terms`, or set walk.steered to false"
+            )
+            return
 
 
 def units_problem(
