@@ -70,6 +70,18 @@ def test_points_are_compared_with_those_of_the_own_reference():
     assert verdict(huang_2026, "fixed_points_dissolve_into_drift", table) == NO_ANSWER
 
 
+def test_errors_of_angles_are_no_accuracy():
+    """The bound on accuracy is not one on errors in degrees, of which small ones are good."""
+    of_loss = [9, 9, 9, 9, 8]
+    table = planted(n_stable_fixed_points=of_loss, test_loss=[0.002, 0.002, 0.002, 0.002, 0.02])
+    claim = next(one for one in huang_2026.CLAIMS.claims if one.id == "fixed_points_change_at_the_same_accuracy")
+    for errors, count in (([0.6, 0.7, 0.8, 1.5, 0.9], 4), ([2.0, 2.5, 3.0, 3.5, 4.0], 4)):
+        table.loc[table["round"] == 1, "score"] = errors
+        found, answer = claim.judge(Evidence("memory_pro", "walk", table, table[:0], {}, {}, 0.95, 499))
+        assert answer == REPRODUCED and found.startswith(f"{count} of 5 below a loss of 0.01; the score of this task")
+        assert f"another number in {count} of {count}" in found
+
+
 def test_flat_directions():
     name = "most_directions_are_flat"
     assert verdict(huang_2026, name, planted()) == REPRODUCED

@@ -150,22 +150,40 @@ def _as_good(evidence: Evidence) -> pd.DataFrame:
 
 
 def _with_reference(evidence: Evidence, column: str, name: str) -> pd.DataFrame:
-    """The alternatives within their bounds on accuracy and loss, with a column of their references by another name."""
+    """The alternatives within their bounds on accuracy and loss, with a column of their references by another name.
+
+    Where the score is no accuracy, the loss alone counts.
+    """
     rows = evidence.alternatives
     rows = rows.assign(**{name: of_references(evidence.table, rows, column)})
-    return rows[(rows["score"] > ACCURATE) & (rows["test_loss"] < LOW_LOSS)]
+    rows = rows[rows["test_loss"] < LOW_LOSS]
+    return rows[rows["score"] > ACCURATE] if _is_accuracy(evidence) else rows
+
+
+def _is_accuracy(evidence: Evidence) -> bool:
+    """Whether the score of the task can be an accuracy; errors of angles, which are better the smaller, are not."""
+    return bool((evidence.table["score"].astype(float).dropna() <= 1).all())
 
 
 def _none_as_good(evidence: Evidence) -> Answer:
-    found = f"0 of {len(evidence.alternatives)} to compare above {ACCURATE:g} accuracy and below a loss of {LOW_LOSS:g}"
-    return found, NO_ANSWER
+    return f"0 of {len(evidence.alternatives)} to compare {_bounds(evidence)}", NO_ANSWER
 
 
 def _count(evidence: Evidence, rows: pd.DataFrame) -> str:
-    return f"{len(rows)} of {len(evidence.alternatives)} above {ACCURATE:g} accuracy and below a loss of {LOW_LOSS:g}"
+    return f"{len(rows)} of {len(evidence.alternatives)} {_bounds(evidence)}"
 
 
-_AS_GOOD = f"alternatives with an accuracy above {ACCURATE:g} and a loss below {LOW_LOSS:g} on the regime test"
+def _bounds(evidence: Evidence) -> str:
+    """The bounds on accuracy and loss in words."""
+    if _is_accuracy(evidence):
+        return f"above {ACCURATE:g} accuracy and below a loss of {LOW_LOSS:g}"
+    return f"below a loss of {LOW_LOSS:g}; the score of this task is no accuracy"
+
+
+_AS_GOOD = (
+    f"alternatives with an accuracy above {ACCURATE:g} (where the score is an accuracy) and a loss below "
+    f"{LOW_LOSS:g} on the regime test"
+)
 CLAIMS = Publication(
     citation="HNC (2026)",
     source="arXiv 2609.38081",
