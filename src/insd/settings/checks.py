@@ -262,8 +262,8 @@ def _walk_problems(path: str, population: Population) -> Iterator[str]:
     layers: list[tuple[str, Changes]] = []
     for where, layer in ((path, population), (f"{path}.alternatives", population.alternatives)):
         layers += [(where, layer), *((f"{where}.by_task.{task}", one) for task, one in layer.by_task.items())]
-    for where, layer in layers:
-        for key in sorted(layer.training.model_fields_set - WALKED_WITH):
+    for where, changes in layers:
+        for key in sorted(changes.training.model_fields_set - WALKED_WITH):
             yield (
                 f"{where}.training.{key}: make = 'walk' has no use for it, only for "
                 f"{', '.join(sorted(WALKED_WITH))}; leave it out"
