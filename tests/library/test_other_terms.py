@@ -107,7 +107,7 @@ def test_cka_is_the_measure():
     torch.testing.assert_close(found.value(own, networks, stored, chosen, None), torch.ones(2, 1), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["cka", "predictivity"])
+@pytest.mark.parametrize("name", ["cka", "dsa", "predictivity"])
 def test_a_network_whose_activity_does_not_vary_is_named(name):
     dead = NETWORK.copy(deep=True)
     for weight in set(dead.data_vars) - {"output_weights"}:
@@ -139,6 +139,17 @@ def test_distances_of_spectra_are_the_measure():
         prepared = [measure.prepare(Activity(one.swapaxes(0, 1))) for one in own]
         expected = [[measure.compare(prepared[seed], other[seed]) for other in earlier] for seed in (0, 1)]
         np.testing.assert_allclose(0.5 * (1 - value().detach()), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_network_that_diverged_has_no_distance_and_its_neighbour_keeps_its_own(broken):
+    _, rates, value = at_work("dsa")
+    alone = value().detach()
+    rates.data[1, 5:, 0] = broken
+    found = value()
+    assert torch.isnan(found[1]).all()
+    torch.testing.assert_close(found[0].detach(), alone[0], rtol=0, atol=0)
+    assert torch.isfinite(torch.autograd.grad(found[0].sum(), rates)[0][0]).all()
 
 
 def test_the_gradient_of_eigenvalues_of_low_rank_activity():

@@ -48,7 +48,15 @@ class DSA(Term):
 
     def stores(self, network: xr.Dataset, bank: xr.Dataset) -> xr.Dataset:
         some = bank.isel(trial=slice(STORED_TRIALS))
-        kept = [self.stores_recording(rates.numpy(), None, some) for rates in simulate_trials(network, some)[0]]
+        kept = []
+        for seed, rates in zip(network["seed"].values.tolist(), simulate_trials(network, some)[0], strict=True):
+            try:
+                kept.append(self.stores_recording(rates.numpy(), None, some))
+            except TermError:
+                raise TermError(
+                    f"terms.dsa: the activity of the network of seed {seed} does not vary over the trials and times of "
+                    "the bank, and has no operator; let this population train, or leave the term out"
+                ) from None
         return xr.concat(kept, "seed").assign_coords(seed=network["seed"])
 
     def stores_recording(
@@ -71,15 +79,19 @@ class DSA(Term):
         trials: Int[Tensor, "network trial"],
         valid: Float[Tensor, "network sampled_time trial"] | None,
     ) -> Float[Tensor, "network earlier"]:
+        rates = rates[:, :, : self.settings.trials]
         some = None if valid is None else valid[:, :, : self.settings.trials]
-        found = eigenvalues(rates[:, :, : self.settings.trials], self.settings.delays, self.settings.rank, some)
+        # A network that diverged has no spectrum, and others next to it have theirs.
+        finite = torch.isfinite(rates).flatten(1).all(1)
+        rates = rates.where(finite[:, None, None, None], 0.0)
+        found = eigenvalues(rates, self.settings.delays, self.settings.rank, some)
         parts = torch.view_as_real(found)
         earlier = stored.of_networks["dsa_eigenvalues"].to(parts)
         squares = (parts[:, None, :, None] - earlier[:, :, None]).square().sum(-1)
         matched = squares.gather(-1, _matching(squares.detach()).to(squares.device)[..., None])
         # The root has no gradient at 0.
         distances = (matched.mean((-2, -1)) + torch.finfo(matched.dtype).eps).sqrt()
-        return 1 - distances / self.settings.distance
+        return (1 - distances / self.settings.distance).where(finite[:, None], torch.nan)
 
 
 def eigenvalues(
