@@ -96,3 +96,15 @@ def test_each_rung_of_a_study_has_standards_of_its_own_tasks(study):
         for population in settings.population_names(task):
             named = settings.standards(task, population)
             assert set(named) <= set(settings.population_names(task)) and named, (task, population)
+
+
+def test_an_ideal_observer_solves_the_tasks_of_the_ladder():
+    """A task with more noise would have no solved network, and nothing that tells why."""
+    below, above = (
+        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("config", "studies/hard_regimes")
+    )
+    settings = load(laid_over(below, above))
+    for name in settings.tasks:
+        task = settings.task(name)
+        trials = task.sample("test", 2048, 0)
+        assert task.solved(float(task.score(trials, task.ideal_outputs(trials)))), name
