@@ -42,7 +42,7 @@ INTRODUCTION = """\
 | `smoke.yaml` | laid over it: tiny networks that run every rule in two minutes |
 | `studies/hard_regimes.yaml` | laid over it: rungs that each change one thing, for standards and chains alike |
 | `studies/equal_training.yaml` | laid over it: controls that are trained like its alternatives, without the penalty |
-| `studies/context_front.yaml` | laid over it: longer alternatives of context integration at four bounds of S |
+| `studies/context_front.yaml` | laid over it: first alternatives of context integration at three further bounds of S |
 | `studies/generators.yaml` | laid over it: INSD, other terms, costs and walks on the flip-flop |
 | `studies/generators_memory_pro.yaml` | laid over `generators.yaml`: the same in MemoryPro |
 | `studies/generators_context_integration.yaml` | laid over `generators.yaml`: the same in context integration |
