@@ -83,15 +83,19 @@ def test_a_grid_without_hard_cells_says_so_in_the_panel_that_would_be_empty():
         assert [text.get_text() for axes in figure.axes for text in axes.texts] == notes
 
 
+def settings_of(study):
+    below, above = (
+        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("config", f"studies/{study}")
+    )
+    return load(laid_over(below, above))
+
+
 @pytest.mark.parametrize(
     "study",
     ["hard_regimes", "equal_training", "context_front", "generators", "degeneracy", "sparse", "classes", "readers"],
 )
 def test_each_rung_of_a_study_has_standards_of_its_own_tasks(study):
-    below, above = (
-        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("config", f"studies/{study}")
-    )
-    settings = load(laid_over(below, above))
+    settings = settings_of(study)
     for task in settings.tasks:
         for population in settings.population_names(task):
             named = settings.standards(task, population)
@@ -100,10 +104,7 @@ def test_each_rung_of_a_study_has_standards_of_its_own_tasks(study):
 
 def test_an_ideal_observer_solves_the_tasks_of_the_ladder():
     """A task with more noise would have no solved network, and nothing that tells why."""
-    below, above = (
-        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("config", "studies/hard_regimes")
-    )
-    settings = load(laid_over(below, above))
+    settings = settings_of("hard_regimes")
     for name in settings.tasks:
         task = settings.task(name)
         trials = task.sample("test", 2048, 0)
