@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+from functools import reduce
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from filelock import FileLock
 from jaxtyping import install_import_hook
 
@@ -32,6 +34,12 @@ def laid_over(below, above):
     if not isinstance(below, dict) or not isinstance(above, dict):
         return above
     return below | {key: laid_over(below.get(key), value) for key, value in above.items()}
+
+
+def config_of(*studies):
+    """The default config with studies laid over it, one after the other."""
+    files = [ROOT / "config/config.yaml", *(ROOT / f"config/studies/{study}.yaml" for study in studies)]
+    return reduce(laid_over, (yaml.safe_load(file.read_text()) for file in files))
 
 
 def pytest_configure(config):

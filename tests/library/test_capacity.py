@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-import yaml
-from conftest import ROOT, laid_over
+from conftest import config_of
 from drawn import check_text
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -180,10 +179,7 @@ def test_the_figure_compares_what_differs_in_one_setting():
 
 @pytest.mark.parametrize("files, rounds", [(["capacity"], 6), (["capacity", "capacity_full"], 9)])
 def test_the_study_varies_one_setting_at_a_time(files, rounds):
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    for name in files:
-        config = laid_over(config, yaml.safe_load((ROOT / f"config/studies/{name}.yaml").read_text()))
-    settings = load(config)
+    settings = load(config_of(*files))
     assert [settings.task(task).channels for task in ("flip_flop_1", "flip_flop_2", "flip_flop")] == [1, 2, 3]
     of_insd = settings.recipe("flip_flop", "insd", 1)
     units = []

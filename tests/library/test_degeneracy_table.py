@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 import xarray as xr
-import yaml
-from conftest import ROOT, laid_over
+from conftest import config_of
 from drawn import check_text
 
 from insd.claims.base import ALL_TASKS, NO_ANSWER, NOT, PARTLY, REPRODUCED, claims_page, judged
@@ -222,10 +221,7 @@ def test_claims_on_all_tasks_are_judged_once_by_whole_tables():
     "files, networks", [(["degeneracy"], (550, 650)), (["degeneracy", "degeneracy_full"], (3500, 3700))]
 )
 def test_the_study_varies_one_factor_at_a_time(files, networks):
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    for name in files:
-        config = laid_over(config, yaml.safe_load((ROOT / f"config/studies/{name}.yaml").read_text()))
-    settings = load(config)
+    settings = load(config_of(*files))
     count, groups = 0, {}
     for task in settings.tasks:
         of_task = []

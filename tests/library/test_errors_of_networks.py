@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
-import yaml
-from conftest import ROOT, laid_over
+from conftest import config_of
 from matplotlib.pyplot import close
 
 from insd import plugins
@@ -268,10 +267,8 @@ def test_verdicts():
 
 
 def test_the_study_has_the_tasks_of_its_claims():
-    below, above = (
-        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("config", "studies/failure")
-    )
-    settings = load(laid_over(below, above))
+    study = config_of("failure")
+    settings = load(study)
     claimed = {task for claim in publications(["radmard_2025"])["radmard_2025"].claims for task in claim.tasks}
     assert claimed == set(settings.tasks)
     assert settings.recipe("vwm_swap", "insd", 1).training.iterations == 8000
@@ -280,6 +277,6 @@ def test_the_study_has_the_tasks_of_its_claims():
     assert all(applies(settings, task) for task in settings.tasks)
     assert not applies(SimpleNamespace(task=lambda name: FlipFlop()), "flip_flop")
     made, of_default = (
-        {f for f in figure_files(Grid(load(one))) if "/behaviour_" in f} for one in (laid_over(below, above), below)
+        {f for f in figure_files(Grid(load(one))) if "/behaviour_" in f} for one in (study, config_of())
     )
     assert len(made) == 3 * 4 and not of_default

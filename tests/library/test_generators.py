@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-import yaml
-from conftest import ROOT, laid_over
+from conftest import config_of
 from drawn import check_text
 
 from insd.figures.generators import MARKERS, generators_figure
@@ -232,10 +231,7 @@ def test_the_figure_has_every_network_mean_and_bound():
 
 
 def test_each_population_of_the_study_has_its_own_colour():
-    below, above = (
-        yaml.safe_load((ROOT / f"config/{one}.yaml").read_text()) for one in ("config", "studies/generators")
-    )
-    names = [name for name, entry in laid_over(below, above)["populations"].items() if entry and entry.get("rounds")]
+    names = [name for name, entry in config_of("generators")["populations"].items() if entry and entry.get("rounds")]
     table, distance = planted()
     rows = generators(table, *files(distance), {"flip_flop": {}})
     rows = pd.concat([rows[rows["population"] == "walk"].assign(population=name) for name in names])

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
-import yaml
-from conftest import ROOT, laid_over
+from conftest import config_of
 
 from insd import plugins
 from insd.activity import record_activity, simulate_trials
@@ -269,10 +268,7 @@ def test_verdicts(errors, counts, r2, verdicts):
 
 
 def test_the_study_asks_for_equilibria_and_the_default_grid_does_not():
-    below, above = (
-        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("config", "studies/classes")
-    )
-    default, study = Grid(load(below)), Grid(load(laid_over(below, above)))
+    default, study = Grid(load(config_of())), Grid(load(config_of("classes")))
     assert not default.analysis_tasks("equilibria") and "parity" in study.analysis_tasks("equilibria")
 
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from conftest import ROOT, laid_over
+from conftest import config_of
 
 from insd.figures.ladder import ladder_figure
 from insd.settings.load import load
@@ -43,6 +42,7 @@ def test_each_rung_is_compared_with_its_own_standards():
     first, second, other = found.loc[("a", 1)], found.loc[("a", 2)], found.loc[("b", 1)]
     assert (first["standards"], first["standard_loss"], other["standards"]) == (5, 3.0, 3)
     assert (first["matched"], first["unlike"], first["matched_and_unlike"]) == (3, 3, 2)
+    assert (first["r2_largest"], second["excess_loss_lowest"], second["excess_loss_highest"]) == (0.3, 0.098, 0.098)
     # Two of four chains are matched and win: just enough. Of the second round all win, and none is matched: partly.
     assert (first["chains_winning"], first["verdict"]) == (2, "reproduced")
     assert (second["solved"], second["chains_winning"], second["verdict"]) == (2, 0, "partly")
@@ -72,22 +72,17 @@ def test_the_page_and_the_figure_have_all_rungs():
     page = ladder_page(ladder(table, 0.25))
     assert "| a | alt-1 | 3.0000 | +0.0000 | 3 of 4 | 0.15 | 3 of 4 | 2 of 4 | 4 of 4 | 12 % | 50 % | 2 of 4 |" in page
     assert "| c | control 1 |" in page and "**no answer**" in page
-    figure = ladder_figure(table, {"flip_flop": FlipFlop()}, 0.25)
+    figure = ladder_figure(ladder(table, 0.25), {"flip_flop": FlipFlop()}, 0.25)
     assert [text.get_text() for text in figure.axes[-1].get_xticklabels()] == ["a", "b", "c"]
+    # The largest r2 of `a`, first round: .1, .2, .3 and .1.
+    assert 0.3 in np.concatenate([line.get_ydata() for line in figure.axes[1].lines])
     assert not ladder(table[table["role"] == "standard"], 0.25).size
 
 
 def test_a_grid_without_hard_cells_says_so_in_the_panel_that_would_be_empty():
     for table, notes in ((planted(), []), (planted().assign(hard_cells_beaten=np.nan), ["no hard cells in this grid"])):
-        figure = ladder_figure(table, {"flip_flop": FlipFlop()}, 0.25)
+        figure = ladder_figure(ladder(table, 0.25), {"flip_flop": FlipFlop()}, 0.25)
         assert [text.get_text() for axes in figure.axes for text in axes.texts] == notes
-
-
-def settings_of(study):
-    below, above = (
-        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("config", f"studies/{study}")
-    )
-    return load(laid_over(below, above))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +90,7 @@ def settings_of(study):
     ["hard_regimes", "equal_training", "context_front", "generators", "degeneracy", "sparse", "classes", "readers"],
 )
 def test_each_rung_of_a_study_has_standards_of_its_own_tasks(study):
-    settings = settings_of(study)
+    settings = load(config_of(study))
     for task in settings.tasks:
         for population in settings.population_names(task):
             named = settings.standards(task, population)
@@ -104,7 +99,7 @@ def test_each_rung_of_a_study_has_standards_of_its_own_tasks(study):
 
 def test_an_ideal_observer_solves_the_tasks_of_the_ladder():
     """A task with more noise would have no solved network, and nothing that tells why."""
-    settings = settings_of("hard_regimes")
+    settings = load(config_of("hard_regimes"))
     for name in settings.tasks:
         task = settings.task(name)
         trials = task.sample("test", 2048, 0)

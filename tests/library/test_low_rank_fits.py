@@ -10,8 +10,7 @@ import pytest
 import scipy.stats
 import torch
 import xarray as xr
-import yaml
-from conftest import ROOT, laid_over
+from conftest import config_of
 from drawn import check_text, points
 from pydantic import ValidationError
 
@@ -549,10 +548,7 @@ def test_the_figure_has_fits_by_rank_and_by_round():
 
 
 def test_the_study_has_every_rank_of_all_rounds():
-    below, above = (
-        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("config", "studies/low_rank")
-    )
-    settings = load(laid_over(below, above))
+    settings = load(config_of("low_rank"))
     found = {}
     for name in settings.made_by("fit_low_rank"):
         fit = settings.maker(name).settings

@@ -3,8 +3,7 @@
 import math
 
 import pytest
-import yaml
-from conftest import ROOT, laid_over
+from conftest import config_of, laid_over
 
 from insd.grid import Grid
 from insd.memory import training_memory
@@ -58,8 +57,7 @@ def test_a_folder_without_benchmarks_is_named(tmp_path):
 @pytest.fixture(scope="module")
 def study():
     """The grid of the study `failure` on two of its tasks."""
-    below, above = (yaml.safe_load((ROOT / f"config/{one}.yaml").read_text()) for one in ("config", "studies/failure"))
-    return Grid(load(laid_over(laid_over(below, above), {"tasks": {"vwm_swap_mean": None, "vwm_certain": None}})))
+    return Grid(load(laid_over(config_of("failure"), {"tasks": {"vwm_swap_mean": None, "vwm_certain": None}})))
 
 
 TREES = {"architecture": "dendritic_plane"}

@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
-import yaml
-from conftest import ROOT, laid_over
+from conftest import config_of
 from scipy.optimize import brentq
 
 from insd import datasets, plugins
@@ -331,10 +330,7 @@ def test_verdicts():
 
 
 def test_the_study_has_spiking_networks_and_their_analysis():
-    below, above = (
-        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("config", "studies/classes")
-    )
-    settings = load(laid_over(below, above))
+    settings = load(config_of("classes"))
     for task, units in (("flip_flop_1", 32), ("flip_flop", 64), ("ramberg_osgood", 64)):
         found = settings.recipe(task, "spiking-standard", 0).network
         assert (found.architecture, found.units, settings.role(task, "spiking-standard", 0)) == (

@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
-import yaml
-from conftest import ROOT, laid_over
+from conftest import config_of
 from drawn import check_text
 from sklearn.linear_model import LinearRegression
 
@@ -488,8 +487,7 @@ def test_the_figure_has_all_students():
 
 
 def test_the_study_has_every_share_of_both_teachers():
-    below, above = (yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("config", "studies/sparse"))
-    settings = load(laid_over(below, above))
+    settings = load(config_of("sparse"))
     found = {}
     for name in settings.made_by("teach"):
         teacher, recipe = settings.maker(name).settings, settings.recipe("flip_flop", name, 0)

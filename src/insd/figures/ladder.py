@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from insd.cohorts import ALTERNATIVE, CONTROL, STANDARD, of_role, round_name
+from insd.cohorts import ALTERNATIVE, CONTROL, round_name
 from insd.figures import base
 from insd.figures.theme import CONTROL_HUES, ROUND_HUES, STANDARDS, TWO_COLUMNS, key, letters, new_figure, note
 from insd.tables.networks import LARGEST_EXCESS
@@ -15,102 +15,97 @@ from insd.tasks.base import Task
 
 QUANTITIES = {
     "excess_loss": "loss above that\nof standards",
-    "r2_null_max_to_earlier": "null-space r²\nto earlier networks",
-    "hard_cells_beaten": "share of hard\ncells beaten",
-    "solved_half_step": "share solved at\nhalf the time step",
+    "r2": "null-space r²\nto earlier networks",
+    "beaten": "share of hard\ncells beaten",
+    "half_step": "share solved at\nhalf the time step",
 }
-"""Columns of `networks.csv`, each a row of panels, with their labels."""
+"""Columns of `ladder.csv`, and `half_step`, the share of its networks; each a row of panels, with their labels."""
+RANGES = {"excess_loss": ("excess_loss_lowest", "excess_loss_highest"), "r2": ("r2", "r2_largest")}
+"""Columns of the ends of a bar."""
+CHANCE = 0.1
+"""The share of cells that a network like the standards beats."""
 
 
-def ladder_figure(table: pd.DataFrame, tasks: Mapping[str, Task], largest_r2: float) -> Figure:
+def ladder_figure(rungs: pd.DataFrame, tasks: Mapping[str, Task], largest_r2: float) -> Figure:
     """A column per kind of task, a row per quantity; along the axis the populations with alternatives or controls.
 
-    Points are alternatives by round, controls, and the standards of that population in grey; black bars are means.
+    Parameters
+    ----------
+    rungs : `ladder.csv`; what is missing is not drawn.
+    tasks : those of the grid, by name. Tasks of one class are in one column.
+    largest_r2 : null-space r2 of a network that is unlike earlier ones.
+
+    Dots are medians of a round (of cells: means), with bars from the lowest to the highest loss and to the largest r2.
     Dashed: the largest loss of a matched network, the largest r2 of one that is unlike earlier ones, and the 10 % of
-    cells that a network like the standards wins. Of half the time step the shares of each group are drawn.
+    cells that a network like the standards wins; grey: the share that the standards left out beat.
     """
+    rungs = rungs.assign(half_step=rungs["solved_half_step"].astype(float) / rungs["networks"].astype(float))
     kinds: dict[str, list[str]] = {}
     for name, task in tasks.items():
         kinds.setdefault(type(task).__name__, []).append(name)
     figure = new_figure(TWO_COLUMNS, 30.0 + 32.0 * len(QUANTITIES))
-    axes = np.asarray(figure.subplots(len(QUANTITIES), len(kinds), squeeze=False, sharex="col"))
+    axes = np.asarray(figure.subplots(len(QUANTITIES), len(kinds), squeeze=False, sharex="col", sharey="row"))
     for column, (_, names) in enumerate(kinds.items()):
-        rungs = [
-            (name, str(population), rows)
-            for name in names
-            for population, rows in of_role(table[table["task"] == name], ALTERNATIVE, CONTROL).groupby(
-                "population", sort=False
-            )
-        ]
+        of_kind = rungs[rungs["task"].isin(names)]
+        places = {name: place for place, name in enumerate(dict.fromkeys(of_kind["population"]))}
         axes[0, column].set_title(names[0].replace("_", " "))
-        if not rungs:
+        if not places:
             note(axes[0, column], "no deflated population")
         for row, quantity in enumerate(QUANTITIES):
-            for position, (name, _, rows) in enumerate(rungs):
-                standards = of_role(table[table["task"] == name], STANDARD)
-                named = str(rows["standards"].iloc[0]).split()
-                _points(axes[row, column], position, quantity, rows, standards[standards["population"].isin(named)])
-            _bounds(axes[row, column], quantity, largest_r2)
-            if quantity == "hard_cells_beaten" and rungs and not len(axes[row, column].lines[1:]):
-                note(axes[row, column], "no hard cells in this grid")
+            _bound(axes[row, column], quantity, largest_r2)
+            for population, of_population in of_kind.groupby("population", sort=False):
+                _rung(axes[row, column], places[str(population)], quantity, of_population)
+        if places and not of_kind["beaten"].notna().any():
+            note(axes[list(QUANTITIES).index("beaten"), column], "no hard cells in this grid")
         axes[-1, column].set_xticks(
-            range(len(rungs)),
-            [population for _, population, _ in rungs],
-            rotation=45,
-            ha="right",
-            rotation_mode="anchor",
+            list(places.values()), list(places), rotation=45, ha="right", rotation_mode="anchor"
         )
     for row, label in enumerate(QUANTITIES.values()):
         axes[row, 0].set_ylabel(label)
     figure.align_ylabels(axes[:, 0])
     letters(axes.flat)
-    _legend(figure, table)
+    _legend(figure, rungs)
     return figure
 
 
-def _points(axes: Axes, position: int, quantity: str, rows: pd.DataFrame, standards: pd.DataFrame) -> None:
-    groups = [("standards", STANDARDS, standards)]
-    for _, of_round in rows.groupby("round"):
-        control = of_round["role"].iloc[0] == CONTROL
-        groups.append(
-            ("", CONTROL_HUES[0] if control else ROUND_HUES[int(of_round["round"].iloc[0]) % len(ROUND_HUES)], of_round)
-        )
-    for offset, (_, colour, group) in zip(np.linspace(-0.25, 0.25, len(groups)), groups, strict=True):
-        values = group[quantity].astype(float).to_numpy()
-        values = values[np.isfinite(values)]
-        if not values.size:
-            continue
-        place = position + offset
-        if quantity == "solved_half_step":
-            axes.plot(place, values.mean(), "o", color=colour, markersize=2.5)
-            continue
-        axes.plot(np.full(values.size, place), values, ".", color=colour, markersize=2, alpha=0.6)
-        axes.plot([place - 0.08, place + 0.08], [values.mean()] * 2, color="black", linewidth=0.8)
+def _hue(role: str, number: int) -> str:
+    return CONTROL_HUES[0] if role == CONTROL else ROUND_HUES[number % len(ROUND_HUES)]
 
 
-def _bounds(axes: Axes, quantity: str, largest_r2: float) -> None:
-    bounds = {"excess_loss": LARGEST_EXCESS, "r2_null_max_to_earlier": largest_r2, "hard_cells_beaten": 0.1}
-    bound = bounds.get(quantity)
-    if bound is not None:
-        axes.axhline(bound, color="0.6", linestyle="--", linewidth=0.6)
+def _rung(axes: Axes, place: int, quantity: str, rounds: pd.DataFrame) -> None:
+    if quantity == "beaten":
+        axes.plot(place - 0.3, rounds["standard_beaten"].astype(float).iloc[0], ".", color=STANDARDS, markersize=3)
+    offsets = np.linspace(-0.12, 0.12, len(rounds)) if len(rounds) > 1 else [0.0]
+    for offset, row in zip(offsets, rounds.to_dict("records"), strict=True):
+        hue, value = _hue(row["role"], int(row["round"])), float(row[quantity])
+        axes.plot(place + offset, value, "o", color=hue, markersize=2.5)
+        if quantity in RANGES:
+            ends = [float(row[end]) for end in RANGES[quantity]]
+            axes.plot([place + offset] * 2, ends, color=hue, linewidth=0.8)
+
+
+def _bound(axes: Axes, quantity: str, largest_r2: float) -> None:
+    bounds = {"excess_loss": LARGEST_EXCESS, "r2": largest_r2, "beaten": CHANCE}
+    if quantity in bounds:
+        axes.axhline(bounds[quantity], color="0.6", linestyle="--", linewidth=0.6)
     if quantity == "excess_loss":
         axes.set_yscale("symlog", linthresh=LARGEST_EXCESS)
     else:
         axes.set_ylim(-0.05, 1.05)
 
 
-def _legend(figure: Figure, table: pd.DataFrame) -> None:
-    rounds = sorted(set(of_role(table, ALTERNATIVE)["round"].astype(int)))
+def _legend(figure: Figure, rungs: pd.DataFrame) -> None:
     keys = [key("standards", color=STANDARDS, marker=".", linestyle="")]
-    keys += [key(round_name(one), color=ROUND_HUES[one % len(ROUND_HUES)], marker=".", linestyle="") for one in rounds]
-    if len(of_role(table, CONTROL)):
-        keys.append(key("controls", color=CONTROL_HUES[0], marker=".", linestyle=""))
+    for number in sorted(set(rungs[rungs["role"] == ALTERNATIVE]["round"].astype(int))):
+        keys.append(key(round_name(number), color=_hue(ALTERNATIVE, number), marker="o", linestyle=""))
+    if (rungs["role"] == CONTROL).any():
+        keys.append(key("controls", color=_hue(CONTROL, 1), marker="o", linestyle=""))
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys))
 
 
 def draw(drawing: base.Drawing) -> Figure:
     """The figure, from the files that it reads."""
-    return ladder_figure(drawing.table("networks"), drawing.tasks, drawing.deflated_r2)
+    return ladder_figure(drawing.table("ladder"), drawing.tasks, drawing.deflated_r2)
 
 
 FIGURE = base.Figure(
@@ -118,7 +113,7 @@ FIGURE = base.Figure(
     description="by population: loss above that of its standards, r² to earlier networks, share of hard cells beaten, "
     "and share solved at half the time step",
     per="grid",
-    reads=("tables/networks",),
+    reads=("tables/ladder",),
     uses=("deflated_r2",),
     draw=draw,
 )

@@ -14,7 +14,8 @@ from insd.tables.existence import existence
 
 LADDER_COLUMNS = [
     *("task", "population", "round", "role", "standards", "standard_loss", "standard_score", "standard_beaten"),
-    *("networks", "solved", "test_loss", "score", "excess_loss", "matched", "r2", "unlike", "matched_and_unlike"),
+    *("networks", "solved", "test_loss", "score", "excess_loss"),
+    *("excess_loss_lowest", "excess_loss_highest", "matched", "r2", "r2_largest", "unlike", "matched_and_unlike"),
     *("solved_half_step", "cells", "beaten", "chains_winning", "verdict"),
 ]
 """The columns of `ladder.csv`, also where it has no rows."""
@@ -36,6 +37,7 @@ def ladder(table: pd.DataFrame, largest_r2: float) -> pd.DataFrame:
         chance.
     networks, solved : of the round.
     test_loss, score, excess_loss, r2 : medians over all its networks; r2 is the largest to any earlier network.
+    excess_loss_lowest, excess_loss_highest, r2_largest : of its networks.
     matched : networks as good as the standards in distribution (`insd.tables.networks`).
     unlike : networks with an r2 of at most `largest_r2`; matched_and_unlike : both.
     solved_half_step : networks that solve the task with half the time step.
@@ -59,7 +61,8 @@ def _rounds(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def _rung(rung: pd.DataFrame, standards: pd.DataFrame, largest_r2: float) -> dict[str, Any]:
     good, first = solved(standards), rung.iloc[0]
     level = matched(rung)
-    unlike = rung["r2_null_max_to_earlier"].astype(float) <= largest_r2
+    excess, r2 = (rung[name].astype(float) for name in ("excess_loss", "r2_null_max_to_earlier"))
+    unlike = r2 <= largest_r2
     found = existence(rung)
     return {
         **{name: first[name] for name in ("task", "population", "round", "role")},
@@ -69,9 +72,13 @@ def _rung(rung: pd.DataFrame, standards: pd.DataFrame, largest_r2: float) -> dic
         "standard_beaten": good["hard_cells_beaten"].astype(float).mean(),
         "networks": len(rung),
         "solved": int(rung["solved"].sum()),
-        **{name: rung[name].astype(float).median() for name in ("test_loss", "score", "excess_loss")},
+        **{name: rung[name].astype(float).median() for name in ("test_loss", "score")},
+        "excess_loss": excess.median(),
+        "excess_loss_lowest": excess.min(),
+        "excess_loss_highest": excess.max(),
         "matched": found.matched,
-        "r2": rung["r2_null_max_to_earlier"].astype(float).median(),
+        "r2": r2.median(),
+        "r2_largest": r2.max(),
         "unlike": int(unlike.sum()),
         "matched_and_unlike": int((level & unlike).sum()),
         "solved_half_step": int(rung["solved_half_step"].fillna(False).astype(bool).sum()),
