@@ -117,6 +117,15 @@ def test_a_network_whose_activity_does_not_vary_is_named(name):
         found.stores(dead, BANK)
 
 
+def test_delays_that_trials_are_too_short_for_are_named():
+    found = plugins.find("term", "dsa")
+    steps = BANK.sizes["time"]
+    with pytest.raises(
+        TermError, match=rf"terms\.dsa\.delays: {steps} delays need trials of more than {steps} time steps"
+    ):
+        found(found.Settings(delays=steps)).stores(NETWORK, BANK)
+
+
 def test_cka_is_lowered_and_recorded():
     ends = {}
     for multiplier in (1e-6, 3.0):

@@ -1,6 +1,8 @@
 """Walks from trained networks, at a loss that stays as it is, to other solutions of the same task."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from insd.datasets import read
 from insd.makers.base import Job, Made, Maker, Read
@@ -18,7 +20,7 @@ class WalkSettings(Section):
     """The loss that is kept: `task`, the task loss; `function`, the same distance from the outputs of the anchor."""
     steps: Count = 100
     """Steps of the walk."""
-    step: Positive = 0.03
+    step: Annotated[float, Field(gt=0, le=1)] = 0.03
     """Length of a step, at most, as a share of the norm of all weights of the anchor."""
     flatness: Positive = 1e-4
     """Curvature above which directions are left out, as a share of the largest eigenvalue of the Gauss-Newton

@@ -50,13 +50,13 @@ class DSA(Term):
         some = bank.isel(trial=slice(STORED_TRIALS))
         kept = []
         for seed, rates in zip(network["seed"].values.tolist(), simulate_trials(network, some)[0], strict=True):
-            try:
-                kept.append(self.stores_recording(rates.numpy(), None, some))
-            except TermError:
+            found = self._spectrum(rates.numpy())
+            if not np.isfinite(found).all():
                 raise TermError(
                     f"terms.dsa: the activity of the network of seed {seed} does not vary over the trials and times of "
                     "the bank, and has no operator; let this population train, or leave the term out"
-                ) from None
+                )
+            kept.append(self._stored(found))
         return xr.concat(kept, "seed").assign_coords(seed=network["seed"])
 
     def stores_recording(
@@ -66,9 +66,19 @@ class DSA(Term):
         bank: xr.Dataset,
     ) -> xr.Dataset:
         """All activity is compared, whatever the readout. Real and imaginary parts are along `dsa_part`."""
-        found = spectrum(fit_operator(rates[:STORED_TRIALS], self.settings.delays, self.settings.rank))
+        found = self._spectrum(rates[:STORED_TRIALS])
         if not np.isfinite(found).all():
             raise TermError("terms.dsa: the activity does not vary over samples, and has no operator")
+        return self._stored(found)
+
+    def _spectrum(self, rates: Float[np.ndarray, "trial time unit"]) -> Complex[np.ndarray, "rank"]:
+        """Raises TermError where trials are too short for the delays."""
+        try:
+            return spectrum(fit_operator(rates, self.settings.delays, self.settings.rank))
+        except ValueError as error:
+            raise TermError(f"terms.dsa.delays: {error}; choose fewer") from None
+
+    def _stored(self, found: Complex[np.ndarray, "rank"]) -> xr.Dataset:
         return xr.Dataset({"dsa_eigenvalues": (self.variables["dsa_eigenvalues"][1:], _parts(found))})
 
     def value(
