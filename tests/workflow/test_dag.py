@@ -84,6 +84,7 @@ def test_the_papers_grid(checkout):
                     "line_attractor",
                     "network_table",
                     "levels",
+                    "ladder",
                     "capacity",
                     "generators",
                     "degeneracy_table",
