@@ -60,6 +60,7 @@ def ladder_figure(rungs: pd.DataFrame, tasks: Mapping[str, Task], largest_r2: fl
         axes[-1, column].set_xticks(
             list(places.values()), list(places), rotation=45, ha="right", rotation_mode="anchor"
         )
+        axes[-1, column].set_xlim(-0.5, max(len(places), 1) - 0.5)
     for row, label in enumerate(QUANTITIES.values()):
         axes[row, 0].set_ylabel(label)
     figure.align_ylabels(axes[:, 0])
