@@ -76,6 +76,9 @@ def test_the_page_and_the_figure_have_all_rungs():
     assert [text.get_text() for text in figure.axes[-1].get_xticklabels()] == ["a", "b", "c"]
     # The largest r2 of `a`, first round: .1, .2, .3 and .1.
     assert 0.3 in np.concatenate([line.get_ydata() for line in figure.axes[1].lines])
+    other = pd.concat([table, table.assign(task="flip_flop_1")], ignore_index=True)
+    figure = ladder_figure(ladder(other, 0.25), {"flip_flop": FlipFlop(), "flip_flop_1": FlipFlop()}, 0.25)
+    assert [text.get_text() for text in figure.axes[-1].get_xticklabels()] == ["a", "b", "c"] * 2
     assert not ladder(table[table["role"] == "standard"], 0.25).size
 
 

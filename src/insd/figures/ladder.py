@@ -45,22 +45,22 @@ def ladder_figure(rungs: pd.DataFrame, tasks: Mapping[str, Task], largest_r2: fl
         kinds.setdefault(type(task).__name__, []).append(name)
     figure = new_figure(TWO_COLUMNS, 30.0 + 32.0 * len(QUANTITIES))
     axes = np.asarray(figure.subplots(len(QUANTITIES), len(kinds), squeeze=False, sharex="col", sharey="row"))
-    for column, (_, names) in enumerate(kinds.items()):
+    for column, names in enumerate(kinds.values()):
         of_kind = rungs[rungs["task"].isin(names)]
-        places = {name: place for place, name in enumerate(dict.fromkeys(of_kind["population"]))}
+        # A population of several tasks has a place in each.
+        groups = [(str(name), rows) for (_, name), rows in of_kind.groupby(["task", "population"], sort=False)]
         axes[0, column].set_title(names[0].replace("_", " "))
-        if not places:
+        if not groups:
             note(axes[0, column], "no deflated population")
         for row, quantity in enumerate(QUANTITIES):
             _bound(axes[row, column], quantity, largest_r2)
-            for population, of_population in of_kind.groupby("population", sort=False):
-                _rung(axes[row, column], places[str(population)], quantity, of_population)
-        if places and not of_kind["beaten"].notna().any():
+            for place, (_, rounds) in enumerate(groups):
+                _rung(axes[row, column], place, quantity, rounds)
+        if groups and not of_kind["beaten"].notna().any():
             note(axes[list(QUANTITIES).index("beaten"), column], "no hard cells in this grid")
-        axes[-1, column].set_xticks(
-            list(places.values()), list(places), rotation=45, ha="right", rotation_mode="anchor"
-        )
-        axes[-1, column].set_xlim(-0.5, max(len(places), 1) - 0.5)
+        labels = [name for name, _ in groups]
+        axes[-1, column].set_xticks(range(len(groups)), labels, rotation=45, ha="right", rotation_mode="anchor")
+        axes[-1, column].set_xlim(-0.5, max(len(groups), 1) - 0.5)
     for row, label in enumerate(QUANTITIES.values()):
         axes[row, 0].set_ylabel(label)
     figure.align_ylabels(axes[:, 0])
