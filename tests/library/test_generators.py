@@ -217,9 +217,17 @@ def test_the_figure_has_every_network_mean_and_bound():
     assert sorted(cycles) == [0.0] * 8 + [2.0] * 4
     tried = [line for line in loss.lines if line.get_marker() == "x" and len(line.get_xdata())]
     assert [list(line.get_ydata()) for line in tried] == [[0.2] * 4]
-    # What was not measured is said.
-    rows = rows.assign(core_minutes=NAN, distance_cka=NAN, excursion=NAN, stable_points=NAN, cycles=NAN)
-    notes = check_text(generators_figure(rows, summary(rows, None, 0.95, 99)))
+    keys = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert {"not matched", "mean of matched", "largest matched loss", "cycles, or tried steps"} < keys
+    # What was not measured is said, and has no key.
+    nothing = dict.fromkeys(["core_minutes", "distance_cka", "excursion", "excursion_tried"], NAN)
+    rows = rows[rows["matched"]].assign(**nothing, stable_points=NAN, cycles=NAN)
+    figure = generators_figure(rows, summary(rows, None, 0.95, 99))
+    assert keys - {text.get_text() for text in figure.legends[0].get_texts()} == {
+        "not matched",
+        "cycles, or tried steps",
+    }
+    notes = check_text(figure)
     missing = (
         "no core-minutes\nin this grid",
         "not measured",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import config_of, laid_over
 
 from insd import plugins
 from insd.settings.base import SettingsError
@@ -397,17 +398,11 @@ def test_unknown_names_are_refused_with_the_choices():
         settings.task("x")
 
 
-def deep_merge(base, overlay):
-    for key, value in overlay.items():
-        base[key] = deep_merge(base.get(key, {}), value) if isinstance(value, dict) else value
-    return base
-
-
 @pytest.mark.parametrize("overlay", [None, "demo", "smoke", "sweep", "constant", "pilots"])
 def test_the_configs_that_are_shipped_load(overlay):
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    config = config_of()
     if overlay:
-        deep_merge(config, yaml.safe_load((ROOT / f"config/{overlay}.yaml").read_text()))
+        config = laid_over(config, yaml.safe_load((ROOT / f"config/{overlay}.yaml").read_text()))
     settings = load(config)
     assert list(settings.tasks) == ["context_integration", "flip_flop", "memory_pro"]
     if overlay == "sweep":

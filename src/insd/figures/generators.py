@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 
 from insd.cohorts import matched
 from insd.figures import base
@@ -54,16 +55,40 @@ def generators_figure(rows: pd.DataFrame, means: pd.DataFrame) -> Figure:
         panels += _task(part, rows[rows["task"] == task], means[means["task"] == task], looks)
     letters(panels)
     keys = [key(name, color=looks[name][0], marker=looks[name][1], linestyle="", markersize=4) for name in names]
-    keys += [
-        key("not matched", color="0.3", marker="o", linestyle="", markersize=3, markerfacecolor="none"),
-        key("mean of matched", color="0.3", marker="o", markersize=6, markeredgecolor="black", linewidth=0.8),
-        key("largest matched loss", color="0.6", linestyle="--", linewidth=0.6),
-        key("farthest standards", color=STANDARDS, linestyle=":", linewidth=0.8),
-        key("references, or ceiling", color="0.6", linewidth=1.6),
-        key("cycles, or tried steps", color="0.3", marker="x", linestyle="", markersize=3),
-    ]
-    figure.legend(handles=keys, loc="outside lower center", ncols=5, handletextpad=0.4, columnspacing=1.2)
+    figure.legend(
+        handles=keys + _marks(rows, means), loc="outside lower center", ncols=5, handletextpad=0.4, columnspacing=1.2
+    )
     return figure
+
+
+def _marks(rows: pd.DataFrame, means: pd.DataFrame) -> list[Line2D]:
+    """The keys of marks and lines that the figure has."""
+    distances = [f"distance_{name}" for name in DISTANCES]
+    far = [f"far_{name}" for name in DISTANCES]
+    marks = [
+        (
+            not matched(rows).all(),
+            key("not matched", color="0.3", marker="o", linestyle="", markersize=3, markerfacecolor="none"),
+        ),
+        (
+            means[distances].notna().any(axis=None),
+            key("mean of matched", color="0.3", marker="o", markersize=6, markeredgecolor="black", linewidth=0.8),
+        ),
+        (
+            rows["excess_loss"].notna().any(),
+            key("largest matched loss", color="0.6", linestyle="--", linewidth=0.6),
+        ),
+        (rows[far].notna().any(axis=None), key("farthest standards", color=STANDARDS, linestyle=":", linewidth=0.8)),
+        (
+            rows[["stable_points_of_reference", "ceiling"]].notna().any(axis=None),
+            key("references, or ceiling", color="0.6", linewidth=1.6),
+        ),
+        (
+            rows[["cycles", "excursion_tried"]].notna().any(axis=None),
+            key("cycles, or tried steps", color="0.3", marker="x", linestyle="", markersize=3),
+        ),
+    ]
+    return [handle for there, handle in marks if there]
 
 
 def _task(figure: SubFigure, rows: pd.DataFrame, means: pd.DataFrame, looks: Mapping[str, Look]) -> list[Axes]:
