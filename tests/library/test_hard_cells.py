@@ -1,6 +1,7 @@
 """Hard cells: their search on a task with a known psychometric function, pairing, and the criterion on planted data."""
 
 import json
+import math
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from insd.analysis import hard_cells as analysis
 from insd.datasets import validate
 from insd.evaluation import hard_cells as cells
 from insd.evaluation.blocks import jackknife_error
+from insd.tables.existence import existence
 from insd.tasks.base import Duration, GridField, NotNegative, Span, Task
 from insd.tasks.context_integration import ContextIntegration
 from insd.tasks.flip_flop import FlipFlop
@@ -184,6 +186,25 @@ def test_a_network_that_is_better_in_two_cells_is_found():
     assert table["hard_cells_beaten"][:20].mean() == pytest.approx(0.1)
 
 
+def test_networks_that_differ_as_standards_do_win_by_chance():
+    """Differences between networks are real, so that the paired test finds them: five alternatives that differ as 20
+    standards do win where they are beyond the second best of these. How many do, order statistics say."""
+    random, won = np.random.default_rng(5), []
+    for _ in range(300):
+        errors = random.uniform(0.2, 3.0, (25, 1)) * random.uniform(0.9, 1.1, (25, 200))
+        scores = -errors.mean(1)
+        bars, p = cells.against_standards(scores, errors, range(20), True)
+        won.append((scores > bars)[20:] & (p[20:] < analysis.LEVEL))
+    chance = {k: math.comb(k + 1, k) * math.comb(23 - k, 5 - k) / math.comb(25, 5) for k in range(6)}
+    assert sum(chance.values()) == pytest.approx(1)
+    assert np.mean(won) == pytest.approx(2 / 21, abs=0.03)
+    for k, expected in chance.items():
+        assert np.mean(np.sum(won, axis=1) == k) == pytest.approx(expected, abs=0.06)
+    tables = [pd.DataFrame({"hard_cells": 1.0, "hard_cells_won": row.astype(float), "matched": True}) for row in won]
+    verdicts = [existence(table).verdict for table in tables]
+    assert verdicts.count("reproduced") / 300 == pytest.approx(chance[3] + chance[4] + chance[5], abs=0.02)
+
+
 def test_an_equal_network_wins_nowhere():
     assert sum(int(analysis.won(planted(seed=seed)).sel(network="insd/0/1").sum()) for seed in range(10)) == 0
 
@@ -221,18 +242,20 @@ def test_errors_of_trials_make_up_the_score(task):
     assert np.nanmax(task.trial_errors(trials, trials["targets"].values)) == pytest.approx(0, abs=1e-4)
 
 
-def test_the_standard_error_of_a_loss_is_that_over_draws_of_trials():
-    """And it equals that of the mean of the errors of trials, for a mask that is the same in all."""
+def test_the_standard_error_of_a_loss_is_that_of_a_mean_over_trials():
+    """It equals that of the mean of the errors of trials, for a mask that is the same in all."""
     task, random = MemoryPro(), np.random.default_rng(4)
     trials = task.sample("test", 512, 0)
     trials["mask"] = xr.ones_like(trials["mask"])
-    sizes = random.exponential(1, (3, 512, 1, 1))
-    outputs = trials["targets"].values + sizes * random.standard_normal((3, *trials["targets"].shape))
+    sizes = random.exponential(1, (20, 512, 1, 1))
+    outputs = trials["targets"].values + sizes * random.standard_normal((20, *trials["targets"].shape))
     found = jackknife_error(task, torch.from_numpy(outputs), trials)
     errors = np.square(outputs - trials["targets"].values).mean((2, 3))
     deviation = trials["targets"].values - trials["targets"].values.mean((0, 1))
     expected = errors.std(axis=1, ddof=1) / np.sqrt(512) / np.square(deviation).mean()
+    # One is by 64 blocks of trials, so that it is off by some 1 / sqrt(126) of itself.
     np.testing.assert_allclose(found, expected, rtol=0.35)
+    assert (found / expected).mean() == pytest.approx(1, abs=0.05)
 
 
 def test_default_errors_of_trials_are_masked_and_nan_without_a_score():

@@ -15,7 +15,7 @@ from insd.tasks.flip_flop import FlipFlop
 def rows(population, role, standards, count, round_number=0, **values):
     base = {
         **{"task": "flip_flop", "population": population, "role": role, "standards": standards, "solved": True},
-        **{"round": round_number, "test_loss": 0.002, "score": 1.0, "excess_loss": 0.0, "matched": True},
+        **{"round": round_number, "fresh_loss": 0.002, "fresh_score": 1.0, "excess_loss": 0.0, "matched": True},
         **{"r2_null_max_to_earlier": np.nan, "solved_half_step": True, "hard_cells": 8.0, "hard_cells_beaten": 0.125},
         "hard_cells_won": 0.0,
     }
@@ -27,12 +27,13 @@ def planted():
     good = rows("a", "alternative", "sa", 4, 1, r2_null_max_to_earlier=[0.1, 0.2, 0.3, 0.1], hard_cells_beaten=0.5)
     good["hard_cells_won"], good["matched"] = [1.0, 2.0, 0.0, 1.0], [True, True, True, False]
     bad = rows(
-        "a", "alternative", "sa", 4, 2, test_loss=0.1, excess_loss=0.098, matched=False, solved=[True, False] * 2
+        "a", "alternative", "sa", 4, 2, fresh_loss=0.1, excess_loss=0.098, matched=False, solved=[True, False] * 2
     )
     bad["hard_cells_won"], bad["r2_null_max_to_earlier"] = 3.0, 0.1
     other = rows("b", "alternative", "sb", 2, 1, hard_cells=0.0, hard_cells_beaten=np.nan, solved_half_step=False)
     control = rows("c", "control", "sa", 2, 1)
-    standards = [rows("sa", "standard", "sa", 5, test_loss=[1.0, 2, 3, 4, 5]), rows("sb", "standard", "sb", 3)]
+    five = rows("sa", "standard", "sa", 5, fresh_loss=[1.0, 2, 3, 4, 5], hard_cells_won=[0.0, 2.0, 0.0, 1.0, 0.0])
+    standards = [five, rows("sb", "standard", "sb", 3)]
     return pd.concat([*standards, good, bad, other, control], ignore_index=True)
 
 
@@ -43,11 +44,12 @@ def test_each_rung_is_compared_with_its_own_standards():
     assert (first["standards"], first["standard_loss"], other["standards"]) == (5, 3.0, 3)
     assert (first["matched"], first["unlike"], first["matched_and_unlike"]) == (3, 3, 2)
     assert (first["r2_largest"], second["excess_loss_lowest"], second["excess_loss_highest"]) == (0.3, 0.098, 0.098)
+    assert (first["standards_winning"], other["standards_winning"]) == (2, 0)
     # Two of four chains are matched and win: just enough. Of the second round all win, and none is matched: partly.
     assert (first["chains_winning"], first["verdict"]) == (2, "reproduced")
     assert (second["solved"], second["chains_winning"], second["verdict"]) == (2, 0, "partly")
     assert (other["verdict"], other["solved_half_step"]) == ("no answer", 0)
-    assert (found.loc[("c", 1), "role"], found.loc[("c", 1), "verdict"]) == ("control", "not")
+    assert (found.loc[("c", 1), "role"], found.loc[("c", 1), "verdict"]) == ("control", "")
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,8 @@ def test_no_simple_change_beats_the_ideal_observer(name):
         loss, _ = loss_and_score(task, torch.from_numpy(changed[None].astype(np.float32)), trials)
         assert loss[0] > floor
     # Half of the evidence leaves more unexplained.
-    blurred = trials.assign(inputs=trials["inputs"] + trials["noise_sd"] * np.random.default_rng(1).standard_normal())
+    noise = np.random.default_rng(1).standard_normal(trials["inputs"].shape)
+    blurred = trials.assign(inputs=trials["inputs"] + trials["noise_sd"] * noise)
     assert task.floor(blurred) > floor
 
 
