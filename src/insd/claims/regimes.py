@@ -25,7 +25,7 @@ from insd.claims.base import (
 )
 from insd.cohorts import matched, round_name
 from insd.tables.comparisons import IN_WORDS, WITHOUT_INTERVAL
-from insd.tables.existence import existence
+from insd.tables.existence import existence, winning
 
 
 def nearly_equal(evidence: Evidence) -> Answer:
@@ -60,7 +60,7 @@ def wins_somewhere(round_number: int) -> Callable[[Evidence], Answer]:
             f"wins in at least one of {shown.cells} cells in {shown.winning} of {shown.chains} chains, "
             f"matched in {shown.matched}, both in {shown.both}; beats 90 % of standards in "
             f"{100 * rows['hard_cells_beaten'].mean():.0f} % of cells; standards, each against the others: "
-            f"{100 * tested['hard_cells_beaten'].mean():.0f} % of cells, {int((tested['hard_cells_won'] > 0).sum())} "
+            f"{100 * tested['hard_cells_beaten'].mean():.0f} % of cells, {winning(tested).sum()} "
             f"of {len(tested)} win"
         )
         for (population, number), controls in evidence.controls.groupby(["population", "round"], sort=False):

@@ -31,10 +31,15 @@ class Existence:
     "not". "no answer" without chains or cells."""
 
 
+def winning(rows: pd.DataFrame) -> pd.Series:
+    """Whether each network of `networks.csv` wins in at least one hard cell; not, without any."""
+    return rows["hard_cells_won"].astype(float) > 0
+
+
 def existence(rows: pd.DataFrame) -> Existence:
     """The criterion of existence for the rows of `networks.csv` of one round, one per chain, solved or not."""
     cells = rows["hard_cells"].astype(float).fillna(0).max() if len(rows) else 0
-    wins, level = rows["hard_cells_won"].astype(float) > 0, matched(rows)
+    wins, level = winning(rows), matched(rows)
     both, least = int((wins & level).sum()), HALF * len(rows)
     if not cells:
         verdict = NO_ANSWER

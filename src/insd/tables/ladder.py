@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from insd.cohorts import ALTERNATIVE, CONTROL, matched, of_role, solved, standards_of
-from insd.tables.existence import existence
+from insd.tables.existence import existence, winning
 
 LADDER_COLUMNS = [
     *("task", "population", "round", "role", "standards", "standard_loss", "standard_score", "standard_beaten"),
@@ -72,7 +72,7 @@ def _rung(rung: pd.DataFrame, standards: pd.DataFrame, largest_r2: float) -> dic
         "standard_loss": good["fresh_loss"].median(),
         "standard_score": good["fresh_score"].median(),
         "standard_beaten": good["hard_cells_beaten"].astype(float).mean(),
-        "standards_winning": int((good["hard_cells_won"].astype(float) > 0).sum()),
+        "standards_winning": int(winning(good).sum()),
         "networks": len(rung),
         "solved": int(rung["solved"].sum()),
         **{name: rung[name].astype(float).median() for name in ("fresh_loss", "fresh_score")},
