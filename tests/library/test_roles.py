@@ -112,6 +112,30 @@ def test_what_is_no_standard_is_refused_by_name(named, message):
         load(with_population(elsewhere=elsewhere, rung=rung) | {"figures": {"chain": "insd"}})
 
 
+def test_standards_that_another_population_begins_from_are_refused_with_the_key_that_does_it():
+    more = {"role": "control", "seeds": 1, "rounds": 2, "reference": "standard-g1.0"}
+    rung = {"seeds": 1, "rounds": 2, "standards": ["standard-g1.0"]}
+    message = r"'standard-g1.0' has no networks .* on flip_flop .populations.more.reference names it"
+    with pytest.raises(SettingsError, match=message):
+        load(with_population(more=more, rung=rung) | {"figures": {"chain": "insd"}})
+
+
+def test_an_alternative_without_training_is_refused():
+    untrained = {"seeds": 2, "rounds": 2, "alternatives": {"training": {"iterations": 0}}}
+    with pytest.raises(SettingsError, match=r"populations.insd, task flip_flop, round 1: training.iterations = 0"):
+        load(with_population(insd=untrained))
+
+
+def test_a_task_without_networks_is_named_once():
+    """Analyses that list populations have none to add for it."""
+    populations = {name: one | {"tasks": ["flip_flop"]} for name, one in GRID["populations"].items()}
+    config = GRID | {"populations": populations, "analysis": {"dsa": {"populations": ["insd"]}}}
+    with pytest.raises(SettingsError) as error:
+        load(config)
+    assert "tasks.memory_pro: no population has networks for it" in str(error.value)
+    assert "analysis.dsa" not in str(error.value)
+
+
 def test_an_analysis_without_a_network_on_a_task_is_refused():
     elsewhere = {"seeds": 1, "tasks": ["memory_pro"], "role": "standard"}
     config = with_population(elsewhere=elsewhere) | {"analysis": {"dsa": {"populations": ["elsewhere"]}}}

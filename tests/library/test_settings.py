@@ -130,7 +130,7 @@ def test_a_population_may_be_of_some_tasks_alone():
     settings = load(changed("populations/standard/tasks", ["flip_flop"]))
     assert "standard" in settings.population_names("flip_flop")
     assert "standard" not in settings.population_names("memory_pro")
-    with pytest.raises(SettingsError, match=r"populations.standard.tasks: the config has no task 'other'; its tasks"):
+    with pytest.raises(SettingsError, match=r"populations.standard.tasks: the config has no task 'other'; take it out"):
         load(changed("populations/standard/tasks", ["other"]))
     new = {"seeds": 2, "rounds": 2, "reference": "standard"}
     config = changed("populations/new", new) | {"figures": {"chain": "new"}}

@@ -75,6 +75,8 @@ def problems_of_config(settings: Settings) -> Iterator[str]:
                 sections = settings.maker(name).sections
                 found = _recipe_problems(settings, recipe, sections, task, outputs)
                 yield from (f"{where}: {problem}" for problem in found)
+                if round_number > 0 and "training" in sections and recipe.training.iterations == 0:
+                    yield f"{where}: training.iterations = 0: an alternative has to be trained; choose a larger number"
             yield from _term_problems(settings, task_name, name)
 
 
@@ -197,7 +199,7 @@ def _analysis_problems(settings: Settings, tasks: Collection[str]) -> Iterator[s
         yield from (_of_default(problem, own) for problem in analysis.problems(own, settings))
         for task in tasks:
             here = settings.population_names(task)
-            if own.populations and not set(own.populations) & set(here) and analysis.applies(settings, task):
+            if own.populations and here and not set(own.populations) & set(here) and analysis.applies(settings, task):
                 yield (
                     f"analysis.{name}.populations: names none of the populations of the task {task}; add one of: "
                     f"{', '.join(here)}"
@@ -444,7 +446,7 @@ def _role_problems(settings: Settings) -> Iterator[str]:
         for task in population.tasks or ():
             if task not in settings.tasks:
                 known = ", ".join(settings.tasks)
-                yield f"populations.{name}.tasks: the config has no task {task!r}; its tasks are: {known}"
+                yield f"populations.{name}.tasks: the config has no task {task!r}; take it out, or choose from: {known}"
     for name in settings.populations:
         for task in settings.tasks:
             if name in settings.population_names(task) and 0 in settings.trained_rounds(name):
@@ -455,7 +457,7 @@ def _role_problems(settings: Settings) -> Iterator[str]:
                     break
     for task in settings.tasks:
         if not settings.network_populations(task):
-            yield f"tasks.{task}: no population has networks for it; add it to the `tasks` of one"
+            yield f"tasks.{task}: no population has networks for it; add it to the `tasks` of one, or set it to null"
     deflated, chain = settings.deflated_populations(), settings.figures.chain
     if chain is None and len(deflated) > 1:
         yield (
@@ -477,8 +479,17 @@ def _standards_problems(settings: Settings) -> Iterator[str]:
                 continue
             for task in settings.tasks:
                 if name in settings.population_names(task) and other not in settings.standards(task, name):
-                    yield f"{path}: {other!r} has no networks of the role standard on {task}; name others"
+                    which = f"{other!r} has no networks of the role standard on {task}{_why(settings, other)}"
+                    yield f"{path}: {which}; name others"
                     break
+
+
+def _why(settings: Settings, population: str) -> str:
+    """What makes its networks references or untrained ones, if other keys than its role do, in parentheses."""
+    named = [name for name, other in settings.populations.items() if other.reference == population]
+    if settings.population(population).role is None and named:
+        return f" (populations.{named[0]}.reference names it, which makes them references)"
+    return ""
 
 
 def _layer_problems(settings: Settings) -> Iterator[str]:
