@@ -85,11 +85,12 @@ def test_the_page_and_the_figure_have_all_rungs():
 
 
 def test_a_grid_without_hard_cells_says_so_in_the_panel_that_would_be_empty():
-    without, cells = {"excess_loss": np.nan, "hard_cells_beaten": np.nan}, "no hard cells in this grid"
+    cells, table = "no hard cells in this grid", planted()
+    unsolved = table.assign(excess_loss=np.nan, hard_cells_beaten=np.nan, solved=table["role"] != "standard")
     for table, notes in (
         (planted(), []),
         (planted().assign(hard_cells_beaten=np.nan), [cells]),
-        (planted().assign(**without), ["no standard solves the task", cells]),
+        (unsolved, ["no standard solves the task", cells]),
     ):
         figure = ladder_figure(ladder(table, 0.25), {"flip_flop": FlipFlop()}, 0.25)
         assert [text.get_text() for axes in figure.axes for text in axes.texts] == notes

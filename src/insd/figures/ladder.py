@@ -56,7 +56,7 @@ def ladder_figure(rungs: pd.DataFrame, tasks: Mapping[str, Task], largest_r2: fl
             _bound(axes[row, column], quantity, largest_r2)
             for place, (_, rounds) in enumerate(groups):
                 _rung(axes[row, column], place, quantity, rounds)
-        if groups and not of_kind["excess_loss"].notna().any():
+        if groups and not of_kind["standards"].astype(int).any():
             note(axes[0, column], "no standard solves the task")
         if groups and not of_kind["beaten"].notna().any():
             note(axes[list(QUANTITIES).index("beaten"), column], "no hard cells in this grid")

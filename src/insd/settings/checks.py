@@ -479,17 +479,20 @@ def _standards_problems(settings: Settings) -> Iterator[str]:
                 continue
             for task in settings.tasks:
                 if name in settings.population_names(task) and other not in settings.standards(task, name):
-                    which = f"{other!r} has no networks of the role standard on {task}{_why(settings, other)}"
+                    which = (
+                        f"{other!r} has no networks of the role standard on {task}{_begun_from(settings, task, other)}"
+                    )
                     yield f"{path}: {which}; name others"
                     break
 
 
-def _why(settings: Settings, population: str) -> str:
-    """What makes its networks references or untrained ones, if other keys than its role do, in parentheses."""
-    named = [name for name, other in settings.populations.items() if other.reference == population]
-    if settings.population(population).role is None and named:
-        return f" (populations.{named[0]}.reference names it, which makes them references)"
-    return ""
+def _begun_from(settings: Settings, task: str, population: str) -> str:
+    """Says which population begins its chains from this one, where that makes this one's networks references."""
+    entry = settings.population(population)
+    if entry.role is not None or entry.rounds > 1 or population not in settings.population_names(task):
+        return ""
+    chain = next((name for name, other in settings.populations.items() if other.reference == population), None)
+    return f" (populations.{chain}.reference names it, which makes them references)" if chain else ""
 
 
 def _layer_problems(settings: Settings) -> Iterator[str]:
